@@ -1,0 +1,72 @@
+"""Every error geossda raises on purpose.
+
+::
+
+    GeossdaError
+    ├── InputError (ValueError)         what was given cannot be used
+    │   ├── RasterError                 missing, unreadable or truncated raster
+    │   ├── GeoreferenceError           no CRS or no transform where one is needed
+    │   ├── EmptyRasterError            not one valid pixel
+    │   ├── BandError                   band counts or band numbers that do not fit
+    │   ├── StyleError                  a style that cannot be read or applied
+    │   ├── VectorError                 footprints that cannot be read
+    │   └── ModelError                  weights or a card that cannot be used
+    ├── OutputError (OSError)           the result cannot be written
+    │   └── OutputExistsError           it is there already, and --overwrite was not given
+    ├── TrainingError (RuntimeError)    training cannot go on
+    └── Cancelled                       the user asked to stop
+
+Messages are one line: what came, what was expected, what to do.
+"""
+
+
+class GeossdaError(Exception):
+    """Base of every error geossda raises on purpose."""
+
+
+class InputError(GeossdaError, ValueError):
+    """What was given cannot be used."""
+
+
+class RasterError(InputError):
+    """A raster is missing, is not a raster, or cannot be read to its end."""
+
+
+class GeoreferenceError(InputError):
+    """A raster lacks the CRS or the transform that the task needs."""
+
+
+class EmptyRasterError(InputError):
+    """A raster has not one valid pixel."""
+
+
+class BandError(InputError):
+    """Band counts or band numbers do not fit."""
+
+
+class StyleError(InputError):
+    """A style cannot be read, or does not fit the raster."""
+
+
+class VectorError(InputError):
+    """Footprints cannot be read."""
+
+
+class ModelError(InputError):
+    """Weights or their card cannot be used."""
+
+
+class OutputError(GeossdaError, OSError):
+    """The result cannot be written."""
+
+
+class OutputExistsError(OutputError):
+    """The output exists, and overwriting was not asked for."""
+
+
+class TrainingError(GeossdaError, RuntimeError):
+    """Training cannot go on."""
+
+
+class Cancelled(GeossdaError):
+    """The user asked to stop."""

@@ -1,0 +1,1 @@
+"""GeoTIFF, VRT and COG to lazy arrays, and back."""

@@ -1,0 +1,63 @@
+"""Ground sample distance in true metres, whatever the CRS."""
+
+import math
+
+import pyproj
+from odc.geo.geobox import GeoBox
+
+from geossda.errors import GeoreferenceError
+
+
+def ground_sample_distance(grid: GeoBox) -> tuple[float, float]:
+    """Measure a pixel at the grid's centre along the ellipsoid.
+
+    Web Mercator's metres are not metres on the ground, and degrees are no length at all; a
+    geodesic is one everywhere.
+
+    Parameters
+    ----------
+    grid : GeoBox
+        With a CRS and a transform.
+
+    Returns
+    -------
+    (float, float)
+        Metres from a pixel to the next one along a row, and along a column.
+
+    Raises
+    ------
+    GeoreferenceError
+        No CRS, or a CRS that cannot be placed on the globe.
+    """
+    if grid.crs is None:
+        raise GeoreferenceError("no CRS: the size of a pixel in metres is unknown")
+    crs = pyproj.CRS(grid.crs.to_wkt())
+    height, width = grid.shape.y, grid.shape.x
+    points = [(width / 2, height / 2), (width / 2 + 1, height / 2), (width / 2, height / 2 + 1)]
+    to_globe = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+    (lon0, lat0), across, down = (to_globe.transform(*(grid.transform * p)) for p in points)
+    geod = crs.get_geod()
+    if geod is None or not all(map(math.isfinite, (lon0, lat0, *across, *down))):
+        raise GeoreferenceError(
+            f"CRS {crs.name} cannot be placed on the globe, so metres are unknown: reproject first"
+        )
+    step_x = geod.inv(lon0, lat0, *across)[2]
+    step_y = geod.inv(lon0, lat0, *down)[2]
+    return float(step_x), float(step_y)
+
+
+def grid_at_gsd(grid: GeoBox, gsd_m: float) -> GeoBox:
+    """Give the grid over the same rectangle whose pixels are nearest to `gsd_m` metres.
+
+    The rectangle is kept exactly, so pixels miss `gsd_m` by at most half a pixel over the whole
+    side; a grid within 2 % of `gsd_m` is returned as it is.
+    """
+    step_x, step_y = ground_sample_distance(grid)
+    if abs(step_x / gsd_m - 1) < 0.02 and abs(step_y / gsd_m - 1) < 0.02:
+        return grid
+    width = max(1, round(grid.shape.x * step_x / gsd_m))
+    height = max(1, round(grid.shape.y * step_y / gsd_m))
+    transform = grid.transform * grid.transform.scale(
+        grid.shape.x / width, grid.shape.y / height
+    )
+    return GeoBox((height, width), transform, grid.crs)

@@ -1,0 +1,88 @@
+"""Outputs appear whole or not at all."""
+
+import contextlib
+import glob
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from geossda.errors import OutputError, OutputExistsError
+
+PathLike = str | os.PathLike[str]
+
+
+def check_output(path: PathLike, *, overwrite: bool, inputs: Sequence[PathLike] = ()) -> Path:
+    """Check, before any work is done, that `path` may be written.
+
+    Parameters
+    ----------
+    path : path
+        The file to write.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    inputs : sequence of path
+        Files that must not be written over, whatever `overwrite` says.
+
+    Returns
+    -------
+    Path
+        `path` as a Path.
+
+    Raises
+    ------
+    OutputExistsError
+        The file exists and `overwrite` is False.
+    OutputError
+        The folder is missing or read-only, or `path` is a folder or one of `inputs`.
+    """
+    path = Path(path)
+    for source in inputs:
+        if os.path.exists(source) and path.exists() and os.path.samefile(source, path):
+            raise OutputError(f"output {path} is also an input: choose another output")
+    if path.is_dir():
+        raise OutputError(f"output {path} is a folder: name a file in it")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} exists: choose another output or pass --overwrite")
+    if not path.parent.is_dir():
+        raise OutputError(f"folder {path.parent} does not exist: create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"folder {path.parent} is read-only: choose another output")
+    return path
+
+
+@contextlib.contextmanager
+def staged(path: PathLike) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` if the block ends well.
+
+    Whatever ends the block early (an error, Ctrl-C, a cancel) removes what was written under the
+    temporary name, its GDAL and SQLite side files included.
+
+    Yields
+    ------
+    Path
+        ``.<stem>.<pid>.part<suffix>`` in the folder of `path`; the suffix stays last, since
+        drivers choose by it.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        for leftover in path.parent.glob(f"{glob.escape(part.name)}*"):
+            leftover.unlink(missing_ok=True)
+
+
+def check_space(folder: PathLike, needed_bytes: int) -> None:
+    """Raise OutputError if `folder`'s disk has less than `needed_bytes` free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise OutputError(
+            f"{folder} has {free / 1e9:.1f} GB free, the result needs up to "
+            f"{needed_bytes / 1e9:.1f} GB: free some space or choose another output"
+        )
