@@ -1,1 +1,64 @@
-"""geossda."""
+"""Make satellite and aerial mosaics look alike, and get buildings out of them.
+
+Importing this package loads neither torch nor GDAL; the verbs load what they need when called.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from geossda._version import __version__
+from geossda.config import (
+    DemoConfig,
+    EvaluateConfig,
+    HarmonizeConfig,
+    SegmentConfig,
+    StyleConfig,
+    TrainSegmenterConfig,
+)
+from geossda.errors import GeossdaError
+
+if TYPE_CHECKING:
+    from geossda.api.demo import demo
+    from geossda.api.evaluate import evaluate
+    from geossda.api.harmonize import harmonize
+    from geossda.api.info import info
+    from geossda.api.segment import segment
+    from geossda.api.style import make_style
+    from geossda.api.train import train_segmenter
+    from geossda.raster.reading import open_mosaic
+
+_LAZY = {
+    "demo": "geossda.api.demo",
+    "evaluate": "geossda.api.evaluate",
+    "harmonize": "geossda.api.harmonize",
+    "info": "geossda.api.info",
+    "make_style": "geossda.api.style",
+    "open_mosaic": "geossda.raster.reading",
+    "segment": "geossda.api.segment",
+    "train_segmenter": "geossda.api.train",
+}
+
+__all__ = [
+    "DemoConfig",
+    "EvaluateConfig",
+    "GeossdaError",
+    "HarmonizeConfig",
+    "SegmentConfig",
+    "StyleConfig",
+    "TrainSegmenterConfig",
+    "__version__",
+    "demo",
+    "evaluate",
+    "harmonize",
+    "info",
+    "make_style",
+    "open_mosaic",
+    "segment",
+    "train_segmenter",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'geossda' has no attribute {name!r}")

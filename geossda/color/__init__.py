@@ -1,1 +1,1 @@
-"""."""
+"""The classical ways to bring the colours of one image to another; arrays only."""

@@ -1,1 +1,1 @@
-"""."""
+"""Rasters and footprints to training samples."""

@@ -1,1 +1,1 @@
-"""."""
+"""Apply transforms and models to mosaics, window by window."""

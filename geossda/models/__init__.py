@@ -1,1 +1,1 @@
-"""."""
+"""Networks and their cards; tensors only."""

@@ -104,6 +104,12 @@ class Source:
         pixels[:, *part.within(window)], valid[part.within(window)] = read
         return pixels, valid
 
+    def read_alpha(self, window: Window) -> NDArray[Any]:
+        """Read the alpha band of the source's own pixels as it is, (height, width)."""
+        with self._reading():
+            dataset = self._handles.get(self.path)
+            return np.asarray(dataset.read(self.alpha_band, window=_rio(window)))
+
     def covered(self, grid: GeoBox) -> Window | None:
         """Give the window of `grid` whose pixel centres can lie in this source."""
         if grid == self.grid:
@@ -316,6 +322,11 @@ class Mosaic:
         return dataset.rio.write_transform(self.grid.transform)
 
 
+def is_remote(path: str) -> bool:
+    """Tell URLs and GDAL's ``/vsi`` paths from local ones."""
+    return "://" in path or path.startswith("/vsi")
+
+
 def find_sources(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
     """Expand files, folders and globs into a sorted list of rasters, in the order given.
 
@@ -324,7 +335,7 @@ def find_sources(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
     found: list[str] = []
     for given in paths:
         path = os.fspath(given)
-        if "://" in path or path.startswith("/vsi"):
+        if is_remote(path):
             found.append(path)
         elif os.path.isdir(path):
             inside = sorted(
@@ -372,7 +383,7 @@ def open_source(
         A band number the file does not have.
     """
     path = os.fspath(path)
-    remote = "://" in path or path.startswith("/vsi")
+    remote = is_remote(path)
     if not remote and not os.path.exists(path):
         raise RasterError(f"{path} does not exist")
     if not remote and os.path.isdir(path):

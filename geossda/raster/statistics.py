@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import cv2
 import dask
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from geossda.errors import EmptyRasterError
 from geossda.progress import SILENT, Progress
@@ -63,13 +63,14 @@ class Histograms:
         below = np.cumsum(self.counts, axis=1) - self.counts / 2
         return np.asarray(below / self.counts.sum(axis=1, keepdims=True))
 
-    def quantiles(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    def quantiles(self, shares: ArrayLike) -> NDArray[np.float64]:
         """Give the values below which lie `shares` (0..1) of each band's pixels.
 
         Returns
         -------
         (bands, len(shares)) array
         """
+        shares = np.asarray(shares, np.float64)
         result = np.empty((len(self.counts), len(shares)))
         for band, (ranks, counts) in enumerate(zip(self.ranks(), self.counts, strict=True)):
             used = counts > 0

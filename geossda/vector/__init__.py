@@ -1,1 +1,1 @@
-"""."""
+"""Probabilities and masks to footprints."""

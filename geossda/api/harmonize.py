@@ -1,0 +1,184 @@
+"""Make rasters look like a reference."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from geossda.api.style import resolve_style
+from geossda.color.methods import NEED_LAB, NEED_STYLE, Transform, fit
+from geossda.color.style import Style
+from geossda.config import HarmonizeConfig
+from geossda.errors import OutputError, StyleError
+from geossda.inference.measure import check_bands, measure_source
+from geossda.inference.recolor import recolor
+from geossda.progress import SILENT, Progress
+from geossda.raster.reading import (
+    Mosaic,
+    Validity,
+    find_sources,
+    gdal_environment,
+    is_remote,
+    open_mosaic,
+)
+from geossda.raster.writing import Description, new_cog, parse_creation_options, provenance
+from geossda.staging import PathLike, check_output
+
+
+@dataclass(frozen=True)
+class HarmonizeResult:
+    """What `harmonize` wrote.
+
+    Attributes
+    ----------
+    outputs : tuple of Path
+    method : str
+    style : str or None
+        Name of the style.
+    """
+
+    outputs: tuple[Path, ...]
+    method: str
+    style: str | None
+
+
+def harmonize(
+    sources: PathLike | Sequence[PathLike],
+    output: PathLike | None = None,
+    *,
+    style: PathLike | Sequence[PathLike] | Style | None = None,
+    config: HarmonizeConfig = HarmonizeConfig(),  # noqa: B008  (frozen)
+    progress: Progress = SILENT,
+) -> HarmonizeResult:
+    """Give rasters the colours of a reference.
+
+    Parameters
+    ----------
+    sources : path or sequence of path
+        Files, folders, globs or URLs.
+    output : path, optional
+        A file: all sources become one mosaic, each by its own statistics, overlaps feathered. A
+        folder (or a path ending in a separator): one file a source. None:
+        ``<stem>_harmonized.tif`` beside each source.
+    style : path, sequence of path or Style, optional
+        Reference rasters or folders of them, or a style file made by `make_style`.
+    config : HarmonizeConfig
+    progress : Progress
+
+    Returns
+    -------
+    HarmonizeResult
+
+    Raises
+    ------
+    GeossdaError
+        See :mod:`geossda.errors`; nothing is left half-written.
+    """
+    paths = find_sources([sources] if isinstance(sources, str | os.PathLike) else sources)
+    if style is None and config.method in NEED_STYLE:
+        raise StyleError(f"method {config.method} needs a style: give --style REF")
+    references = [] if style is None or isinstance(style, Style) else _as_list(style)
+    jobs = _plan(paths, output)
+    for _, target in jobs:
+        check_output(target, overwrite=config.overwrite, inputs=[*paths, *references])
+    options = parse_creation_options(config.co)
+    with gdal_environment():
+        mosaics = [
+            (open_mosaic(some, bands=config.bidx or None, nodata=config.nodata), target)
+            for some, target in jobs
+        ]
+        look = style if isinstance(style, Style) else None
+        if references and config.method != "equalize":
+            look = resolve_style(references, nodata=config.nodata, progress=progress)
+        if config.method == "equalize" and style is not None:
+            progress.warn("equalize has no use for a style: --style is passed over")
+        for mosaic, _ in mosaics:
+            if look is not None:
+                check_bands(mosaic, look)
+            if mosaic.grid.crs is None:
+                progress.warn(f"{mosaic.name} has no CRS; the result has none either")
+        same = set(map(os.path.abspath, references)) & set(map(os.path.abspath, paths))
+        if same:
+            progress.warn(f"{min(same)} is both source and style: it will change little")
+        for mosaic, target in mosaics:
+            _one(mosaic, target, look, config, options, progress)
+    return HarmonizeResult(
+        tuple(target for _, target in mosaics), config.method, look.name if look else None
+    )
+
+
+def _one(
+    mosaic: Mosaic,
+    target: Path,
+    look: Style | None,
+    config: HarmonizeConfig,
+    options: dict[str, str],
+    progress: Progress,
+) -> None:
+    """Measure every source, fit its transform, apply and write."""
+    transforms: list[Transform] = []
+    for index in range(len(mosaic.sources)):
+        source = measure_source(
+            mosaic, index, lab=config.method in NEED_LAB, progress=progress
+        )
+        transforms.append(fit(config.method, source, look, config.strength))
+    validity, nodata = _output_validity(mosaic)
+    settings = asdict(config)
+    del settings["overwrite"]
+    with new_cog(
+        target,
+        mosaic.grid,
+        mosaic.count,
+        mosaic.dtype,
+        validity=validity,
+        nodata=nodata,
+        description=Description.of(mosaic.sources[0]),
+        tags=provenance(
+            "harmonize",
+            method=config.method,
+            style=look.name if look else "none",
+            settings=settings,
+            sources=[os.path.basename(source.path) for source in mosaic.sources],
+        ),
+        options=options,
+        progress=progress,
+    ) as writer:
+        recolor(
+            mosaic,
+            transforms,
+            writer,
+            tile_px=config.tile,
+            feather_px=config.feather,
+            progress=progress,
+        )
+
+
+def _plan(paths: list[str], output: PathLike | None) -> list[tuple[list[str], Path]]:
+    """Say which sources go into which file."""
+    if output is None:
+        folders = [Path.cwd() if is_remote(path) else Path(path).parent for path in paths]
+        targets = [
+            folder / f"{Path(path).stem}_harmonized.tif"
+            for folder, path in zip(folders, paths, strict=True)
+        ]
+    elif os.fspath(output).endswith(("/", os.sep)) or Path(output).is_dir():
+        Path(output).mkdir(exist_ok=True)
+        targets = [Path(output) / f"{Path(path).stem}.tif" for path in paths]
+    else:
+        return [(paths, Path(output))]
+    if len(set(targets)) < len(targets):
+        raise OutputError("two sources have the same name: write them one by one with -o FILE")
+    return [([path], target) for path, target in zip(paths, targets, strict=True)]
+
+
+def _output_validity(mosaic: Mosaic) -> tuple[Validity, float | None]:
+    """Keep the sources' way to tell nodata if they share one, else use a mask band."""
+    first = mosaic.sources[0]
+    kinds = {(source.validity, source.nodata) for source in mosaic.sources}
+    if len(mosaic.sources) == 1 or (len(kinds) == 1 and first.validity in ("nodata", "alpha")):
+        return first.validity, first.nodata
+    return "mask", None
+
+
+def _as_list(style: PathLike | Sequence[PathLike]) -> list[PathLike]:
+    return [style] if isinstance(style, str | os.PathLike) else list(style)

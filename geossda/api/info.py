@@ -1,0 +1,92 @@
+"""Tell what a file is."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from geossda.color.style import load_style
+from geossda.data.labels import VECTOR_SUFFIXES
+from geossda.errors import GeoreferenceError
+from geossda.raster.gsd import ground_sample_distance
+from geossda.raster.radiometry import working_range
+from geossda.raster.reading import open_mosaic
+from geossda.raster.statistics import histograms
+from geossda.staging import PathLike
+
+
+def info(path: PathLike) -> dict[str, Any]:
+    """Describe a raster (or folder of them), a model, a style or a vector file.
+
+    Parameters
+    ----------
+    path : path
+        ``"default"`` is the bundled model.
+
+    Returns
+    -------
+    dict
+        JSON-ready; key ``kind`` says what the file is.
+    """
+    suffix = Path(path).suffix.lower()
+    if str(path) == "default" or suffix in (".safetensors", ".pt", ".pth", ".ckpt"):
+        from geossda.models.card import read_card
+        from geossda.models.segmenter import resolve
+
+        return asdict(read_card(resolve(path)))
+    if suffix == ".json":
+        style = load_style(path)
+        return {
+            "kind": "style",
+            "name": style.name,
+            "dtype": style.dtype,
+            "bands": style.bands,
+            "working_range": style.working_range,
+            "mean": style.mean.round(2).tolist(),
+            "std": style.std.round(2).tolist(),
+            "pixels": style.pixels,
+        }
+    if suffix in VECTOR_SUFFIXES:
+        return _vector(path)
+    return _raster(path)
+
+
+def _vector(path: PathLike) -> dict[str, Any]:
+    from geossda.data.labels import read_footprints
+    from geossda.vector.geopackage import geodesic_areas
+
+    shapes = read_footprints(path, None)
+    areas = geodesic_areas(shapes)
+    return {
+        "kind": "footprints",
+        "buildings": len(shapes),
+        "crs": shapes.crs.to_string(),
+        "area_m2": float(areas.sum().round(1)),
+        "bounds": shapes.total_bounds.round(6).tolist(),
+    }
+
+
+def _raster(path: PathLike) -> dict[str, Any]:
+    mosaic = open_mosaic(path)
+    height, width = mosaic.shape
+    found = histograms(mosaic, budget_px=2**23)
+    try:
+        gsd = [round(step, 4) for step in ground_sample_distance(mosaic.grid)]
+    except GeoreferenceError:
+        gsd = None
+    ends = found.quantiles((0.02, 0.5, 0.98))
+    return {
+        "kind": "raster",
+        "files": len(mosaic.sources),
+        "width": width,
+        "height": height,
+        "megapixels": round(width * height / 1e6, 2),
+        "bands": mosaic.count,
+        "dtype": str(mosaic.dtype),
+        "crs": mosaic.grid.crs.to_wkt().split('"')[1] if mosaic.grid.crs else None,
+        "epsg": mosaic.grid.crs.epsg if mosaic.grid.crs else None,
+        "gsd_m": gsd,
+        "validity": sorted({source.validity for source in mosaic.sources}),
+        "nodata": mosaic.sources[0].nodata,
+        "working_range": working_range(found, mosaic.dtype),
+        "percentiles_2_50_98": ends.round(3).tolist(),
+    }

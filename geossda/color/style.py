@@ -1,0 +1,114 @@
+"""A style: what the classical methods need to know of a reference, small enough to keep."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geossda.errors import StyleError
+
+FORMAT = "geossda style 1"
+# Enough that 16-bit histograms come through; a style file stays under 100 kB a band.
+SHARES = np.linspace(0, 1, 1025)
+
+
+@dataclass(frozen=True)
+class Style:
+    """The look of one image, or of many pooled.
+
+    Attributes
+    ----------
+    name : str
+        What it was made from, for messages and tags.
+    dtype : str
+        Of the reference's pixels.
+    working_range : (float, float)
+        The digital numbers the reference's sensor fills, from which styles are carried over
+        between unlike types.
+    quantiles : (bands, 1025) array
+        Values at equal shares of each band's pixels.
+    mean, std : (bands,) arrays
+    lab_mean, lab_std : (3,) arrays or None
+        CIE L*a*b* moments of bands 1 to 3 taken as red, green, blue; None with fewer bands.
+    pixels : int
+        Valid pixels it was made from.
+    """
+
+    name: str
+    dtype: str
+    working_range: tuple[float, float]
+    quantiles: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    lab_mean: NDArray[np.float64] | None
+    lab_std: NDArray[np.float64] | None
+    pixels: int
+
+    @property
+    def bands(self) -> int:
+        """Number of bands."""
+        return len(self.mean)
+
+    def carried_to(self, working_range: tuple[float, float]) -> "Style":
+        """Give the style in another range of digital numbers, linearly.
+
+        An 8-bit look on an 11-bit image: 0..255 becomes 0..2047. Lab moments stay: they are
+        taken after scaling to 0..1.
+        """
+        if working_range == self.working_range:
+            return self
+        (low, high), (new_low, new_high) = self.working_range, working_range
+        factor = (new_high - new_low) / (high - low)
+        return Style(
+            self.name,
+            self.dtype,
+            working_range,
+            (self.quantiles - low) * factor + new_low,
+            (self.mean - low) * factor + new_low,
+            self.std * factor,
+            self.lab_mean,
+            self.lab_std,
+            self.pixels,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the style as JSON."""
+        entries: dict[str, Any] = {"format": FORMAT, **asdict(self)}
+        for key, value in entries.items():
+            if isinstance(value, np.ndarray):
+                entries[key] = np.round(value, 6).tolist()
+        Path(path).write_text(json.dumps(entries) + "\n")
+
+
+def load_style(path: str | os.PathLike[str]) -> Style:
+    """Read a style written by :meth:`Style.save`.
+
+    Raises
+    ------
+    StyleError
+        Missing, not JSON, or not a style of ours.
+    """
+    path = Path(path)
+    try:
+        entries = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise StyleError(f"style {path} does not exist") from error
+    except (OSError, ValueError) as error:
+        raise StyleError(f"{path} is not a style file (JSON was expected)") from error
+    if not isinstance(entries, dict) or entries.pop("format", None) != FORMAT:
+        raise StyleError(f'{path} is not a style file ("format": "{FORMAT}" was expected)')
+    try:
+        for key in ("quantiles", "mean", "std", "lab_mean", "lab_std"):
+            if entries[key] is not None:
+                entries[key] = np.array(entries[key], np.float64)
+        entries["working_range"] = tuple(entries["working_range"])
+        style = Style(**entries)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StyleError(f"{path} is a damaged style file ({error}): make it again") from error
+    if style.quantiles.shape != (style.bands, len(SHARES)):
+        raise StyleError(f"{path} is a damaged style file (quantiles): make it again")
+    return style

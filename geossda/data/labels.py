@@ -1,0 +1,85 @@
+"""Building footprints as labels of pixels."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import rasterio.features
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from geossda.errors import VectorError
+from geossda.raster.windows import Window
+
+VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".parquet", ".shp")
+
+
+def read_footprints(path: str | os.PathLike[str], crs: Any) -> gpd.GeoSeries:
+    """Read polygons from a vector file, made valid, in the wanted CRS.
+
+    Parameters
+    ----------
+    path : path
+        GeoPackage, GeoJSON, FlatGeobuf, GeoParquet or Shapefile; a layer called ``buildings`` if
+        there is one, else the first.
+    crs : CRS or WKT
+        Of the rasters; None keeps the file's own.
+
+    Raises
+    ------
+    VectorError
+        Missing, unreadable, without CRS, or without polygons.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise VectorError(f"footprints {path} do not exist")
+    try:
+        if path.suffix == ".parquet":
+            frame = gpd.read_parquet(path)
+        else:
+            layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+            layer = "buildings" if "buildings" in layers else layers[0]
+            frame = gpd.read_file(path, layer=layer, columns=[])
+    except (pyogrio.errors.DataSourceError, OSError, ValueError, IndexError) as error:
+        raise VectorError(f"{path} is not a vector file that can be read ({error})") from error
+    if frame.crs is None:
+        raise VectorError(f"{path} has no CRS: assign one first")
+    shapes = frame.geometry.dropna().make_valid().explode(index_parts=False)
+    shapes = shapes[shapes.geom_type == "Polygon"]
+    if len(frame) and not len(shapes):
+        kinds = ", ".join(sorted(set(frame.geom_type.dropna())))
+        raise VectorError(f"{path} holds {kinds or 'no geometry'}, polygons were expected")
+    return (shapes if crs is None else shapes.to_crs(crs)).reset_index(drop=True)
+
+
+def find_footprints(raster: str) -> Path:
+    """Find the one vector file beside a raster (or in the folder given)."""
+    folder = Path(raster) if os.path.isdir(raster) else Path(raster).parent
+    found = sorted(f for f in folder.glob("*") if f.suffix.lower() in VECTOR_SUFFIXES)
+    if len(found) != 1:
+        many = "no vector file" if not found else f"{len(found)} vector files"
+        raise VectorError(f"{folder} has {many}: name the footprints with --footprints")
+    return found[0]
+
+
+def rasterize(shapes: gpd.GeoSeries, grid: GeoBox, window: Window) -> NDArray[np.uint8]:
+    """Burn polygons into a window of a grid: 1 where a pixel's centre is inside, else 0."""
+    transform = grid.transform * grid.transform.translation(window.col, window.row)
+    corners = [
+        transform * (x, y) for x in (0, window.width) for y in (0, window.height)
+    ]
+    low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+    near = shapes.sindex.query(_box(*low, *high))
+    burnt = np.zeros((window.height, window.width), np.uint8)
+    if len(near):
+        rasterio.features.rasterize(shapes.iloc[near], out=burnt, transform=transform)
+    return burnt
+
+
+def _box(left: float, bottom: float, right: float, top: float) -> Any:
+    from shapely import box
+
+    return box(left, bottom, right, top)

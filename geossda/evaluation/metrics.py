@@ -1,0 +1,104 @@
+"""Measures of agreement between buildings found and true ones, and between colours."""
+
+from dataclasses import asdict, dataclass
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geossda.raster.statistics import Histograms
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts (pixels, square metres or buildings) of the two-class confusion matrix.
+
+    Attributes
+    ----------
+    hit, false_alarm, miss : float
+        True positives, false positives, false negatives.
+    """
+
+    hit: float = 0
+    false_alarm: float = 0
+    miss: float = 0
+
+    def __add__(self, other: "Confusion") -> "Confusion":
+        return Confusion(
+            self.hit + other.hit,
+            self.false_alarm + other.false_alarm,
+            self.miss + other.miss,
+        )
+
+    @classmethod
+    def of(cls, found: NDArray[np.bool_], true: NDArray[np.bool_]) -> "Confusion":
+        """Count pixels of two masks of one shape."""
+        hit = np.count_nonzero(found & true)
+        return cls(hit, np.count_nonzero(found) - hit, np.count_nonzero(true) - hit)
+
+    @property
+    def iou(self) -> float:
+        """Intersection over union; NaN where both are empty."""
+        return _ratio(self.hit, self.hit + self.false_alarm + self.miss)
+
+    @property
+    def precision(self) -> float:
+        """Share of what was found that is true."""
+        return _ratio(self.hit, self.hit + self.false_alarm)
+
+    @property
+    def recall(self) -> float:
+        """Share of what is true that was found."""
+        return _ratio(self.hit, self.hit + self.miss)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall."""
+        return _ratio(2 * self.hit, 2 * self.hit + self.false_alarm + self.miss)
+
+    def to_dict(self) -> dict[str, float]:
+        """Give counts and ratios by name."""
+        ratios = {name: getattr(self, name) for name in ("iou", "precision", "recall", "f1")}
+        return {**asdict(self), **ratios}
+
+
+def match_objects(found: gpd.GeoSeries, true: gpd.GeoSeries, iou: float) -> Confusion:
+    """Match footprints one to one, best IoU first, as the SpaceNet challenges do.
+
+    Parameters
+    ----------
+    found, true : GeoSeries
+        Valid polygons in one CRS, with areas in proportion to the ground's.
+    iou : float
+        From which two footprints are the same building.
+    """
+    first, second = true.sindex.query(found.geometry, predicate="intersects")
+    a, b = found.to_numpy()[first], true.to_numpy()[second]
+    common = shapely.area(shapely.intersection(a, b))
+    score = common / np.maximum(shapely.area(a) + shapely.area(b) - common, 1e-12)
+    hits = 0
+    taken_found: set[int] = set()
+    taken_true: set[int] = set()
+    for index in np.argsort(-score, kind="stable"):
+        one, other = int(first[index]), int(second[index])
+        if score[index] < iou:
+            break
+        if one not in taken_found and other not in taken_true:
+            hits += 1
+            taken_found.add(one)
+            taken_true.add(other)
+    return Confusion(hits, len(found) - hits, len(true) - hits)
+
+
+def wasserstein(first: Histograms, second: Histograms) -> NDArray[np.float64]:
+    """Wasserstein-1 distance between two images' values, one number a band.
+
+    In digital numbers: the mean distance each pixel's value has to move.
+    """
+    shares = (np.arange(4096) + 0.5) / 4096
+    return np.asarray(np.abs(first.quantiles(shares) - second.quantiles(shares)).mean(axis=1))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")

@@ -1,0 +1,88 @@
+"""From rasters to what the colour methods need to know of them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from geossda.color.lab import lab_moments, lab_sums
+from geossda.color.methods import Source
+from geossda.color.style import SHARES, Style
+from geossda.errors import BandError
+from geossda.progress import SILENT, Progress
+from geossda.raster.radiometry import working_range
+from geossda.raster.reading import Mosaic
+from geossda.raster.statistics import histograms, over_tiles, sample_tiles
+
+
+def measure_source(
+    mosaic: Mosaic, index: int, *, lab: bool, progress: Progress = SILENT
+) -> Source:
+    """Measure one source of a mosaic, over its own pixels.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    index : int
+    lab : bool
+        Whether to read it once more for the moments of L*a*b*, if it has three bands.
+    progress : Progress
+
+    Raises
+    ------
+    EmptyRasterError
+        Not one valid pixel.
+    """
+    alone = Mosaic((mosaic.sources[index],), mosaic.sources[index].grid)
+    found = histograms(alone, progress=progress)
+    limits = working_range(found, alone.dtype)
+    _hint_at_nodata(alone, found.counts[:, _bin_of_zero(found.first, found.step)], progress)
+    mean = std = None
+    if lab and alone.count >= 3:
+        windows = sample_tiles(alone.shape)
+        progress.stage("reading colours", len(windows))
+        sums = over_tiles(
+            alone, windows, lambda p, v: lab_sums(p, v, limits), np.add, progress=progress
+        )
+        mean, std = lab_moments(sums)
+    return Source(found, alone.dtype, limits, mean, std)
+
+
+def measure_style(mosaic: Mosaic, progress: Progress = SILENT) -> Style:
+    """Measure a reference raster (the first source of `mosaic`)."""
+    source = measure_source(mosaic, 0, lab=True, progress=progress)
+    found = source.histograms
+    return Style(
+        Path(mosaic.sources[0].path).name,
+        str(mosaic.dtype),
+        source.working_range,
+        found.quantiles(SHARES),
+        found.mean(),
+        found.std(),
+        source.lab_mean,
+        source.lab_std,
+        found.pixels,
+    )
+
+
+def check_bands(mosaic: Mosaic, style: Style) -> None:
+    """Raise BandError, before any pixel is read, if the style does not fit."""
+    if style.bands != mosaic.count:
+        raise BandError(
+            f"the style {style.name} has {style.bands} bands, {mosaic.name} has {mosaic.count}: "
+            "choose bands with --bidx, here or when making the style"
+        )
+
+
+def _bin_of_zero(first: float, step: float) -> int:
+    return max(0, round(-first / step))
+
+
+def _hint_at_nodata(mosaic: Mosaic, zeros: np.ndarray, progress: Progress) -> None:
+    """Warn of what looks like nodata that the file does not declare."""
+    source = mosaic.sources[0]
+    share = float(zeros.min()) / max(1, np.prod(mosaic.shape))
+    if source.validity == "all" and source.dtype.kind in "ui" and share > 0.01:
+        progress.warn(
+            f"{source.path}: up to {share:.0%} of the pixels are 0 in every band and count as data; "
+            "if they are not, give --nodata 0"
+        )

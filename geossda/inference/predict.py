@@ -1,0 +1,214 @@
+"""Predict over a mosaic: windows to batches to the model, blended and given back by strip."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geossda.devices import mixed_precision
+from geossda.progress import SILENT, Progress
+from geossda.raster.radiometry import Stretch
+from geossda.raster.reading import Mosaic, gdal_environment
+from geossda.raster.windows import Window, starts
+
+READERS = 2
+
+
+class Strip(NamedTuple):
+    """Finished rows of a prediction.
+
+    Attributes
+    ----------
+    row : int
+        First row.
+    probability : (height, width) float32 array
+        0..1, and 0 where not valid.
+    valid : (height, width) bool array
+    """
+
+    row: int
+    probability: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+class _Read(NamedTuple):
+    window: Window
+    image: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class WindowReader:
+    """Reads model input from a mosaic on the model's grid.
+
+    Attributes
+    ----------
+    mosaic : Mosaic
+    stretches : sequence of Stretch
+        One a source, so that each keeps its own radiometry.
+    patch_px : int
+        Side of the windows given back; past the raster's edge they are filled with 0, as nodata
+        is.
+    clearance_px : int
+        Pixels this near to nodata count as invalid too.
+    """
+
+    mosaic: Mosaic
+    stretches: Sequence[Stretch]
+    patch_px: int
+    clearance_px: int
+
+    def read(self, row: int, col: int) -> _Read:
+        """Read the window whose first pixel is at `row` and `col`."""
+        height, width = self.mosaic.shape
+        window = Window(row, col, min(self.patch_px, height - row), min(self.patch_px, width - col))
+        wide = window.grown(self.clearance_px, (height, width))
+        image = np.zeros((self.mosaic.count, wide.height, wide.width), np.float32)
+        valid = np.zeros((wide.height, wide.width), bool)
+        with gdal_environment():
+            for index, stretch in enumerate(self.stretches):
+                pixels, here = self.mosaic.read_source(index, wide)
+                fresh = here & ~valid
+                if fresh.all():
+                    image = stretch.apply(pixels)
+                elif fresh.any():
+                    image[:, fresh] = stretch.apply(pixels)[:, fresh]
+                valid |= here
+                if valid.all():
+                    break
+        inner = window.within(wide)
+        if not valid.all() and self.clearance_px:
+            size = 2 * self.clearance_px + 1
+            near = cv2.erode(valid.view(np.uint8), np.ones((size, size), np.uint8))
+            valid = np.asarray(near, bool)
+        patch = np.zeros((self.mosaic.count, self.patch_px, self.patch_px), np.float32)
+        # The training patches went through 8 bit; so does this.
+        patch[:, : window.height, : window.width] = np.rint(image[:, *inner] * 255) / 255
+        return _Read(window, patch, valid[inner])
+
+
+def predict(
+    reader: WindowReader,
+    network: torch.nn.Module,
+    device: torch.device,
+    *,
+    overlap_px: int,
+    batch: int,
+    progress: Progress = SILENT,
+) -> Iterator[Strip]:
+    """Predict the whole mosaic and give it back strip by strip, from the top.
+
+    Windows lie on a fixed lattice from the raster's origin and fade into each other over their
+    overlap, so no pixel depends on the batch size or on the machine's memory. Windows without a
+    valid pixel are not run.
+
+    Parameters
+    ----------
+    reader : WindowReader
+    network : torch.nn.Module
+        (N, bands, patch, patch) in 0..1 to (N, 1, patch, patch) logits.
+    device : torch.device
+    overlap_px : int
+    batch : int
+        Windows a batch; the last one is filled up, so that shapes never change.
+    progress : Progress
+        Advanced by one a window.
+    """
+    height, width = reader.mosaic.shape
+    patch = reader.patch_px
+    rows, cols = starts(height, patch, overlap_px), starts(width, patch, overlap_px)
+    stride = patch - overlap_px
+    progress.stage("segmenting", len(rows) * len(cols))
+    network = network.to(device, memory_format=torch.channels_last).eval()
+    taper = _taper(patch, overlap_px)
+    total = np.zeros((patch, cols[-1] + patch), np.float32)
+    weight = np.zeros_like(total)
+    valid = np.zeros(total.shape, bool)
+    places = [(row, col) for row in rows for col in cols]
+    done = 0
+
+    def flush(row: int) -> Strip:
+        count = min(stride, height - row) if row != rows[-1] else height - row
+        finished = total[:count, :width] / np.maximum(weight[:count, :width], 1e-12)
+        clear = valid[:count, :width].copy()
+        strip = Strip(row, np.where(clear, finished, np.float32(0)), clear)
+        for buffer in (total, weight, valid):
+            buffer[: patch - stride] = buffer[stride:]
+            buffer[patch - stride :] = 0
+        return strip
+
+    for group in _groups(places, reader.read, batch):
+        probabilities = _run(network, group, device, batch)
+        for read, probability in zip(group, probabilities, strict=True):
+            row, col = read.window.row, read.window.col
+            while row > rows[done]:
+                yield flush(rows[done])
+                done += 1
+            if probability is not None:
+                total[:, col : col + patch] += probability * taper
+            weight[:, col : col + patch] += taper
+            part = valid[: read.window.height, col : col + read.window.width]
+            part |= read.valid
+            progress.advance()
+    yield flush(rows[done])
+
+
+def _groups(
+    places: list[tuple[int, int]], read: Callable[[int, int], _Read], batch: int
+) -> Iterator[list[_Read]]:
+    """Read windows in threads, in order, two batches ahead of the model."""
+    with ThreadPoolExecutor(READERS) as readers:
+        ahead: list[Future[_Read]] = []
+        group: list[_Read] = []
+        todo = iter(places)
+        try:
+            while True:
+                while len(ahead) < 2 * batch and (place := next(todo, None)) is not None:
+                    ahead.append(readers.submit(read, *place))
+                if not ahead:
+                    break
+                group.append(ahead.pop(0).result())
+                if sum(item.valid.any() for item in group) == batch:
+                    yield group
+                    group = []
+            if group:
+                yield group
+        finally:
+            readers.shutdown(cancel_futures=True)
+
+
+@torch.inference_mode()
+def _run(
+    network: torch.nn.Module, group: list[_Read], device: torch.device, batch: int
+) -> list[NDArray[np.float32] | None]:
+    """Run the windows that have data; None for the others."""
+    used = [index for index, item in enumerate(group) if item.valid.any()]
+    results: list[NDArray[np.float32] | None] = [None] * len(group)
+    if not used:
+        return results
+    first = group[0].image
+    images = np.zeros((batch, *first.shape), np.float32)
+    for place, index in enumerate(used):
+        images[place] = group[index].image
+    stacked = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
+    with mixed_precision(device):
+        logits = network(stacked)
+    probabilities = torch.sigmoid(logits.float()).cpu().numpy()
+    for place, index in enumerate(used):
+        results[index] = probabilities[place, 0]
+    return results
+
+
+def _taper(patch: int, overlap: int) -> NDArray[np.float32]:
+    """Weights that fall off linearly across the overlap; those of neighbours add up to 1."""
+    ramp = np.ones(patch, np.float32)
+    if overlap:
+        rise = (np.arange(overlap, dtype=np.float32) + np.float32(0.5)) / np.float32(overlap)
+        ramp[:overlap], ramp[-overlap:] = rise, rise[::-1]
+    return np.asarray(ramp[:, None] * ramp[None, :])
+

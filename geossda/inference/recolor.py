@@ -1,0 +1,144 @@
+"""Apply one colour transform a source to a mosaic, tile by tile."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import dask
+import numpy as np
+from numpy.typing import NDArray
+
+from geossda.color.methods import Transform, as_dtype
+from geossda.progress import SILENT, Progress
+from geossda.raster.reading import Mosaic, gdal_environment
+from geossda.raster.windows import Window, strips, tiles
+from geossda.raster.writing import RasterWriter
+
+# So many tiles are in one Dask graph: enough for every core, few enough to be small.
+TILES_A_STRIP = 32
+
+
+def recolor(
+    mosaic: Mosaic,
+    transforms: Sequence[Transform],
+    writer: RasterWriter,
+    *,
+    tile_px: int,
+    feather_px: int,
+    progress: Progress = SILENT,
+) -> None:
+    """Read, transform, blend and write every tile of a mosaic, strip by strip, in threads.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    transforms : sequence of Transform
+        One a source.
+    writer : RasterWriter
+    tile_px : int
+        Side of a tile; changes no pixel.
+    feather_px : int
+        Width over which overlapping sources fade into each other.
+    progress : Progress
+        Advanced by one a tile.
+    """
+    footprints = [source.covered(mosaic.grid) for source in mosaic.sources]
+    progress.stage("harmonizing", sum(1 for _ in tiles(mosaic.shape, tile_px)))
+
+    @dask.delayed(pure=False, traverse=False)  # type: ignore[untyped-decorator]
+    def one(window: Window) -> None:
+        with gdal_environment():
+            here = [
+                index
+                for index, footprint in enumerate(footprints)
+                if footprint is not None and window.intersection(footprint)
+            ]
+            if len(here) == 1:
+                pixels, valid = _single(mosaic, transforms, here[0], window)
+            else:
+                pixels, valid = _blended(mosaic, transforms, here, window, feather_px)
+            alpha = None
+            if len(mosaic.sources) == 1 and mosaic.sources[0].validity == "alpha":
+                alpha = mosaic.sources[0].read_alpha(window)
+            writer.write(window, pixels, valid, alpha)
+
+    for strip in strips(mosaic.shape, tile_px, TILES_A_STRIP):
+        dask.compute(*(one(window) for window in strip), scheduler="threads")
+        progress.advance(len(strip))
+
+
+def _single(
+    mosaic: Mosaic, transforms: Sequence[Transform], index: int, window: Window
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    pixels, valid = mosaic.read_source(index, window)
+    if not valid.any():
+        return pixels, valid
+    changed = transforms[index](pixels)
+    if not valid.all():
+        changed = np.where(valid, changed, pixels)
+    return _avoid_nodata(changed, pixels, valid, mosaic.sources[index].nodata), valid
+
+
+def _blended(
+    mosaic: Mosaic,
+    transforms: Sequence[Transform],
+    here: list[int],
+    window: Window,
+    feather_px: int,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Average sources by their distance to their own edge, at most `feather_px`.
+
+    The distance is looked for in a margin of that width, so it is the same in every tile.
+    """
+    total = np.zeros((mosaic.count, window.height, window.width), np.float64)
+    weights = np.zeros((window.height, window.width), np.float64)
+    first = np.zeros((mosaic.count, window.height, window.width), mosaic.dtype)
+    sources_at = np.zeros((window.height, window.width), np.uint16)
+    wide = window.grown(feather_px, mosaic.shape)
+    inner = window.within(wide)
+    for index in here:
+        pixels, valid = mosaic.read_source(index, wide)
+        if not valid[inner].any():
+            continue
+        weight = _edge_weight(valid, feather_px)
+        changed, valid, weight = transforms[index](pixels[:, *inner]), valid[inner], weight[inner]
+        fresh = valid & (sources_at == 0)
+        first[:, fresh] = changed[:, fresh]
+        total[:, valid] += changed[:, valid] * weight[valid]
+        weights += np.where(valid, weight, 0)
+        sources_at += valid
+    several = sources_at > 1
+    result = first
+    result[:, several] = as_dtype(total[:, several] / weights[several], mosaic.dtype)
+    valid = sources_at > 0
+    nodata = mosaic.sources[0].nodata
+    return _avoid_nodata(result, None, valid, nodata), valid
+
+
+def _edge_weight(valid: NDArray[np.bool_], feather_px: int) -> NDArray[np.float32]:
+    if feather_px == 0 or valid.all():
+        return np.ones(valid.shape, np.float32)
+    distance = cv2.distanceTransform(valid.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.minimum(np.asarray(distance, np.float32) / np.float32(feather_px), np.float32(1))
+
+
+def _avoid_nodata(
+    changed: NDArray[Any],
+    before: NDArray[Any] | None,
+    valid: NDArray[np.bool_],
+    nodata: float | None,
+) -> NDArray[Any]:
+    """Move valid pixels that were mapped onto the nodata value to the next value beside it."""
+    if nodata is None or np.isnan(nodata):
+        return changed
+    hit = (changed == nodata) & valid
+    if before is not None:
+        hit &= before != nodata
+    if hit.any():
+        dtype = changed.dtype
+        if dtype.kind == "f":
+            beside = np.nextafter(dtype.type(nodata), dtype.type(np.inf))
+        else:
+            beside = dtype.type(nodata + 1 if nodata < np.iinfo(dtype).max else nodata - 1)
+        changed = np.where(hit, beside, changed)
+    return changed

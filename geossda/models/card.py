@@ -1,0 +1,150 @@
+"""What a model needs to be used rightly travels with its weights.
+
+The card is JSON in the header of the safetensors file, so neither can be lost without the other,
+and reading it runs no code.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from geossda.errors import ModelError
+
+HEADER_KEY = "geossda"
+
+
+@dataclass(frozen=True)
+class SegmenterCard:
+    """How to feed a building segmenter, and where it comes from.
+
+    Attributes
+    ----------
+    name, version : str
+    architecture, encoder : str
+        Names known to segmentation-models-pytorch.
+    bands : tuple of str
+        What the input bands are, in order.
+    gsd_m : float
+        Ground sample distance it was trained at, in metres.
+    patch_px, overlap_px : int
+        Windows to predict on, in pixels at `gsd_m`.
+    low_percent, high_percent : float
+        Percentiles of each band of the whole raster that are scaled to 0 and 1.
+    threshold : float
+        Probability from which a pixel is a building.
+    data, licence, attribution : str
+        What it was trained on, under which terms it may be used, whom to name.
+    metrics : dict
+        Published figures.
+    training : dict
+        The settings that made it.
+    sha256 : str
+        Of all tensors, in order of name.
+    """
+
+    name: str
+    version: str
+    architecture: str = "unet"
+    encoder: str = "tu-tf_efficientnet_lite0"
+    bands: tuple[str, ...] = ("red", "green", "blue")
+    gsd_m: float = 0.3
+    patch_px: int = 512
+    overlap_px: int = 64
+    low_percent: float = 2.0
+    high_percent: float = 98.0
+    threshold: float = 0.5
+    data: str = ""
+    licence: str = ""
+    attribution: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    kind: str = "segmenter"
+
+
+def digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Hash tensors in order of name: names, types, shapes and bytes."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def save(
+    path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], card: SegmenterCard
+) -> SegmenterCard:
+    """Write weights (floats as 16 bit) and card to one safetensors file.
+
+    Returns
+    -------
+    SegmenterCard
+        The card with the hash filled in.
+    """
+    halves = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().cpu()
+        for name, tensor in tensors.items()
+    }
+    card = dataclasses.replace(card, sha256=digest(halves))
+    save_file(halves, path, {HEADER_KEY: json.dumps(dataclasses.asdict(card))})
+    return card
+
+
+def read_card(path: str | os.PathLike[str]) -> SegmenterCard:
+    """Read the card alone.
+
+    Raises
+    ------
+    ModelError
+        Missing, not safetensors (pickles are refused, since loading one can run any code), or
+        without a card of ours.
+    """
+    with _opened(path) as file:
+        header = (file.metadata() or {}).get(HEADER_KEY)
+    if header is None:
+        raise ModelError(f"{path} holds weights without a geossda card: not made by geossda")
+    try:
+        entries = json.loads(header)
+        entries["bands"] = tuple(entries["bands"])
+        return SegmenterCard(**entries)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"{path} has a card this version cannot read ({error}): made by another version?"
+        ) from error
+
+
+def load(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], SegmenterCard]:
+    """Read weights and card, and check the one against the hash in the other."""
+    card = read_card(path)
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if card.sha256 != digest(tensors):
+        raise ModelError(f"{path} is damaged: its weights do not match its card, copy it again")
+    return tensors, card
+
+
+def _opened(path: str | os.PathLike[str]) -> Any:
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"model {path} does not exist")
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        raise ModelError(
+            f"{path} is a pickle (.pt, .pth): refused, since loading one can run any code; give "
+            "a safetensors file"
+        )
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is not a safetensors file ({error})") from error

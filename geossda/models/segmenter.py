@@ -1,0 +1,108 @@
+"""The building segmenter: any encoder-decoder of segmentation-models-pytorch, one class."""
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from safetensors.torch import load_file
+
+from geossda.errors import ModelError
+from geossda.models.card import SegmenterCard, load
+
+DEFAULT = "default"
+
+
+def build(
+    architecture: str, encoder: str, bands: int, encoder_weights: str | None = None
+) -> torch.nn.Module:
+    """Build the network; its output is one logit a pixel.
+
+    Parameters
+    ----------
+    architecture, encoder : str
+        Names of segmentation-models-pytorch, such as ``"unet"`` and ``"resnet50"``.
+    bands : int
+        Input channels.
+    encoder_weights : str, optional
+        ``"imagenet"`` (from the hub, online) or a safetensors file with the encoder's weights.
+
+    Returns
+    -------
+    torch.nn.Module
+        Takes (N, bands, H, W) in 0..1, H and W multiples of 32; gives (N, 1, H, W) logits.
+
+    Raises
+    ------
+    ModelError
+        Unknown names, or weights that do not fit or cannot be fetched.
+    """
+    from_file = encoder_weights is not None and encoder_weights.endswith(".safetensors")
+    try:
+        network = smp.create_model(
+            architecture,
+            encoder_name=encoder,
+            encoder_weights=None if from_file else encoder_weights,
+            in_channels=bands,
+            classes=1,
+        )
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"cannot build {architecture} with encoder {encoder}: {reason}"
+        ) from error
+    except OSError as error:
+        raise ModelError(
+            f"weights {encoder_weights} of {encoder} cannot be fetched ({error}): go online, or "
+            "give a local safetensors file"
+        ) from error
+    if from_file and encoder_weights is not None:
+        _load_encoder(network, encoder_weights)
+    return network  # type: ignore[no-any-return]
+
+
+def _load_encoder(network: Any, path: str) -> None:
+    if not Path(path).is_file():
+        raise ModelError(f"encoder weights {path} do not exist")
+    encoder = getattr(network.encoder, "model", network.encoder)
+    weights = load_file(path)
+    try:
+        missing, _ = encoder.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise ModelError(f"{path} does not fit the encoder: {str(error).splitlines()[-1].strip()}")\
+            from error
+    if missing:
+        raise ModelError(f"{path} lacks {len(missing)} tensors of the encoder, such as {missing[0]}")
+
+
+def resolve(model: str | os.PathLike[str]) -> Path:
+    """Give the file of a model: ``"default"`` is the bundled one, all else is a path."""
+    if os.fspath(model) == DEFAULT:
+        return Path(str(resources.files("geossda") / "weights" / "segmenter.safetensors"))
+    path = Path(model)
+    if not path.exists():
+        raise ModelError(f'unknown model {model}: give "{DEFAULT}" or a safetensors file')
+    return path
+
+
+def load_segmenter(model: str | os.PathLike[str]) -> tuple[torch.nn.Module, SegmenterCard]:
+    """Load a segmenter, ready to predict (evaluation mode, float32, CPU).
+
+    Parameters
+    ----------
+    model : str or path
+        ``"default"`` or a safetensors file written by ``geossda train-segmenter``.
+    """
+    path = resolve(model)
+    tensors, card = load(path)
+    network = build(card.architecture, card.encoder, len(card.bands))
+    try:
+        network.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
+                                 for name, tensor in tensors.items()})
+    except RuntimeError as error:
+        raise ModelError(
+            f"{path} does not hold the {card.architecture} with {card.encoder} its card names"
+        ) from error
+    return network.eval(), card

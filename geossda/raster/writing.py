@@ -1,0 +1,266 @@
+"""Write rasters tile by tile, then as a cloud-optimized GeoTIFF; whole or not at all."""
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+import rasterio.windows
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
+
+from geossda._version import __version__
+from geossda.errors import OutputError
+from geossda.progress import SILENT, Progress
+from geossda.raster.reading import GDAL_SETTINGS, Source, Validity
+from geossda.raster.windows import Window
+from geossda.staging import check_space, staged
+
+COG_OPTIONS = {
+    "BLOCKSIZE": "512",
+    "COMPRESS": "DEFLATE",
+    "PREDICTOR": "YES",
+    "BIGTIFF": "IF_SAFER",
+    "NUM_THREADS": "ALL_CPUS",
+    "OVERVIEWS": "IGNORE_EXISTING",
+}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a raster says of itself besides its pixels.
+
+    Attributes
+    ----------
+    tags : dict
+        Of the dataset.
+    namespaces : dict of dict
+        Tag domains kept whole, such as RPC.
+    bands : list of dict
+        For each band: ``description``, ``colorinterp``, ``unit``, ``scale``, ``offset``, ``tags``.
+    """
+
+    tags: dict[str, str] = field(default_factory=dict)
+    namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    bands: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, source: Source) -> "Description":
+        """Read the description of the bands chosen in `source`; stale statistics are left out."""
+        with rasterio.open(source.path) as dataset:
+            bands = []
+            for band in source.bands:
+                tags = dataset.tags(band)
+                bands.append(
+                    {
+                        "description": dataset.descriptions[band - 1],
+                        "colorinterp": dataset.colorinterp[band - 1],
+                        "unit": dataset.units[band - 1],
+                        "scale": dataset.scales[band - 1],
+                        "offset": dataset.offsets[band - 1],
+                        "tags": {k: v for k, v in tags.items() if not k.startswith("STATISTICS_")},
+                    }
+                )
+            spaces = {ns: dataset.tags(ns=ns) for ns in ("RPC",) if dataset.tags(ns=ns)}
+            return cls(dataset.tags(), spaces, bands)
+
+
+def provenance(command: str, **facts: Any) -> dict[str, str]:
+    """Give the tags that tell how an output was made."""
+    tags = {"GEOSSDA_VERSION": __version__, "GEOSSDA_COMMAND": command}
+    for key, value in facts.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        tags[f"GEOSSDA_{key.upper()}"] = text
+    return tags
+
+
+def parse_creation_options(options: tuple[str, ...]) -> dict[str, str]:
+    """Turn NAME=VALUE texts into a dict over the defaults.
+
+    Raises
+    ------
+    OutputError
+        A text without ``=``.
+    """
+    chosen = dict(COG_OPTIONS)
+    for text in options:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise OutputError(f"creation option {text}: NAME=VALUE was expected")
+        chosen[name.upper()] = value
+    if chosen["COMPRESS"].upper() not in ("DEFLATE", "LZW", "ZSTD", "LERC_DEFLATE", "LERC_ZSTD"):
+        if not any(text.upper().startswith("PREDICTOR=") for text in options):
+            del chosen["PREDICTOR"]
+    return chosen
+
+
+class RasterWriter:
+    """Takes windows in any order, from any thread."""
+
+    def __init__(self, dataset: Any, validity: Validity, nodata: float | None) -> None:
+        self._dataset = dataset
+        self._validity = validity
+        self._nodata = nodata
+        self._lock = threading.Lock()
+
+    def write(
+        self,
+        window: Window,
+        pixels: NDArray[Any],
+        valid: NDArray[np.bool_],
+        alpha: NDArray[Any] | None = None,
+    ) -> None:
+        """Write one window.
+
+        Parameters
+        ----------
+        window : Window
+        pixels : (bands, height, width) array
+        valid : (height, width) bool array
+            Where it is False, nodata is written, the mask is set or alpha is 0.
+        alpha : (height, width) array, optional
+            Opacity to write as it is.
+        """
+        where = rasterio.windows.Window(window.col, window.row, window.width, window.height)
+        if self._validity == "nodata" and not valid.all():
+            pixels = np.where(valid, pixels, np.asarray(self._nodata, pixels.dtype))
+        try:
+            with self._lock:
+                if self._validity == "alpha":
+                    full = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1
+                    opacity = valid * full if alpha is None else alpha
+                    pixels = np.concatenate([pixels, opacity[None].astype(pixels.dtype)])
+                self._dataset.write(pixels, window=where)
+                if self._validity == "mask":
+                    self._dataset.write_mask(valid, window=where)
+        except RasterioError as error:
+            raise OutputError(f"cannot write {self._dataset.name}: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def new_cog(
+    path: str | os.PathLike[str],
+    grid: GeoBox,
+    count: int,
+    dtype: np.dtype[Any],
+    *,
+    validity: Validity = "all",
+    nodata: float | None = None,
+    description: Description | None = None,
+    tags: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+    overviews: Literal["average", "nearest"] = "average",
+    progress: Progress = SILENT,
+) -> Iterator[RasterWriter]:
+    """Open a raster for writing; when the block ends well it is a COG under `path`.
+
+    Windows go to an uncompressed tiled file beside it, which takes them in any order at the
+    disk's speed; the COG driver then orders, compresses and builds overviews.
+
+    Parameters
+    ----------
+    path : path
+    grid : GeoBox
+        CRS, transform and shape.
+    count : int
+        Bands, alpha not counted.
+    dtype : numpy dtype
+    validity : {"all", "nodata", "mask", "alpha"}
+        How invalid pixels are told.
+    nodata : float, optional
+        With ``validity="nodata"``.
+    description : Description, optional
+        Names, colour interpretation and tags to carry over.
+    tags : mapping, optional
+        Tags to add.
+    options : mapping, optional
+        Creation options of the COG driver; :data:`COG_OPTIONS` by default.
+    overviews : {"average", "nearest"}
+    progress : Progress
+
+    Yields
+    ------
+    RasterWriter
+
+    Raises
+    ------
+    OutputError
+        The disk is full, an option is wrong, or GDAL cannot write.
+    """
+    height, width = int(grid.shape.y), int(grid.shape.x)
+    size = height * width * (count + 1) * np.dtype(dtype).itemsize
+    check_space(Path(path).parent, int(1.5 * size))
+    with staged(path) as part, rasterio.Env(**GDAL_SETTINGS, GDAL_TIFF_INTERNAL_MASK=True):
+        working = part.with_name(part.name + ".work.tif")
+        try:
+            with rasterio.open(
+                working,
+                "w",
+                driver="GTiff",
+                height=height,
+                width=width,
+                count=count + (validity == "alpha"),
+                dtype=dtype,
+                crs=grid.crs.to_wkt() if grid.crs else None,
+                transform=grid.transform,
+                nodata=nodata if validity == "nodata" else None,
+                tiled=True,
+                blockxsize=512,
+                blockysize=512,
+                bigtiff="IF_SAFER",
+                interleave="pixel",
+            ) as dataset:
+                _describe(dataset, description or Description(), tags or {}, count, validity)
+                yield RasterWriter(dataset, validity, nodata)
+            _check_complete(working)
+            progress.stage(f"compressing {Path(path).name}")
+            rasterio.shutil.copy(
+                working, part, driver="COG", OVERVIEW_RESAMPLING=overviews.upper(),
+                **dict(options or COG_OPTIONS),
+            )
+        except RasterioError as error:
+            raise OutputError(f"cannot write {path}: {_reason(error)}") from error
+
+
+def _describe(
+    dataset: Any, description: Description, tags: Mapping[str, str], count: int, validity: Validity
+) -> None:
+    dataset.update_tags(**{**description.tags, **tags})
+    for namespace, entries in description.namespaces.items():
+        dataset.update_tags(ns=namespace, **entries)
+    colors = [ColorInterp.undefined] * count
+    for index, band in enumerate(description.bands, start=1):
+        if band["description"]:
+            dataset.set_band_description(index, band["description"])
+        if band["tags"]:
+            dataset.update_tags(index, **band["tags"])
+        colors[index - 1] = band["colorinterp"]
+    if description.bands:
+        alphas = [ColorInterp.alpha] if validity == "alpha" else []
+        dataset.colorinterp = colors + alphas
+        extra: list[Any] = [None] if alphas else []
+        if any(band["unit"] for band in description.bands):
+            dataset.units = [band["unit"] or "" for band in description.bands] + ["" for _ in extra]
+        dataset.scales = [band["scale"] for band in description.bands] + [1.0 for _ in extra]
+        dataset.offsets = [band["offset"] for band in description.bands] + [0.0 for _ in extra]
+
+
+def _check_complete(working: Path) -> None:
+    """Catch what GDAL does not report when the disk fills up while it closes a file."""
+    with rasterio.open(working) as dataset:
+        last = rasterio.windows.Window(dataset.width - 1, dataset.height - 1, 1, 1)
+        dataset.read(window=last)
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    return (str(cause).splitlines() or ["GDAL gave no reason"])[0]

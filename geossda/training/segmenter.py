@@ -1,0 +1,202 @@
+"""The segmenter's training loop."""
+
+import contextlib
+import copy
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geossda._version import __version__
+from geossda.config import TrainSegmenterConfig
+from geossda.devices import choose, depthwise_in_float32, mixed_precision
+from geossda.errors import InputError, TrainingError
+from geossda.models.card import SegmenterCard, save
+from geossda.models.losses import masked_bce_dice
+from geossda.models.segmenter import build
+from geossda.progress import SILENT, Progress
+from geossda.staging import staged
+from geossda.training.rundir import RunDirectory
+
+READERS = 2
+LOG_EVERY = 20
+
+
+class Sample(Protocol):
+    """One training sample, as :class:`geossda.data.patches.Patch`."""
+
+    image: NDArray[np.float32]
+    label: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+
+def train(
+    draw: Callable[[int, int], Sample],
+    bands: int,
+    output: str | os.PathLike[str],
+    run: str | os.PathLike[str],
+    config: TrainSegmenterConfig,
+    *,
+    sources: tuple[str, ...] = (),
+    progress: Progress = SILENT,
+) -> SegmenterCard:
+    """Train a segmenter and write it with its card; go on from the run's last checkpoint.
+
+    Binary cross-entropy and Dice, AdamW, learning rate up over the first twentieth of the steps
+    and down to zero along a cosine, gradients clipped at norm 1, an exponential average of the
+    weights kept as the result.
+
+    Parameters
+    ----------
+    draw : callable
+        ``draw(step, place)`` gives sample `place` of batch `step`, always the same one.
+    bands : int
+        Bands of the samples' images.
+    output : path
+        The safetensors file to write.
+    run : path
+        The run directory.
+    config : TrainSegmenterConfig
+    sources : tuple of str
+        Names of what is drawn from, for the record.
+    progress : Progress
+
+    Returns
+    -------
+    SegmenterCard
+
+    Raises
+    ------
+    TrainingError
+        The loss is not finite, or `run` belongs to other settings.
+    """
+    if config.patch % 32:
+        raise InputError(f"patch {config.patch} px: give a multiple of 32")
+    settings = {**dataclasses.asdict(config), "sources": list(sources)}
+    for unrelated in ("overwrite", "device", "checkpoint"):
+        settings.pop(unrelated)
+    directory = RunDirectory(run, settings)
+    device = choose(config.device)
+    torch.manual_seed(config.seed)
+    weights = None if config.encoder_weights == "none" else config.encoder_weights
+    network = build(config.architecture, config.encoder, bands, weights)
+    network = network.to(device, memory_format=torch.channels_last).train()
+    average = copy.deepcopy(network).eval()
+    depthwise_in_float32(network, device)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.lr, weight_decay=config.weight_decay
+    )
+    first = 0
+    if (checkpoint := directory.load()) is not None:
+        network.load_state_dict(checkpoint["network"])
+        average.load_state_dict(checkpoint["average"])
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        first = checkpoint["step"]
+        progress.note(f"going on from step {first} of {directory.path}")
+
+    def keep(step: int) -> None:
+        directory.save(
+            {
+                "step": step,
+                "network": network.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+            }
+        )
+
+    progress.stage("training", config.steps)
+    progress.advance(first)
+    total = 0.0
+    with contextlib.closing(_batches(draw, first, config)) as batches:
+        for step, (image, label, weight) in enumerate(batches, start=first + 1):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, config)
+            batch = image.to(device, memory_format=torch.channels_last)
+            with mixed_precision(device):
+                logits = network(batch)
+            loss = masked_bce_dice(logits, label.to(device), weight.to(device))
+            if not math.isfinite(loss.item()):
+                raise TrainingError(
+                    f"the loss is {loss.item()} at step {step}: lower --lr; the last checkpoint "
+                    f"is in {directory.path}"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            _follow(average, network, min(config.ema, step / (step + 10)))
+            total += loss.item()
+            if step % LOG_EVERY == 0:
+                directory.log(step=step, loss=total / LOG_EVERY, lr=learning_rate(step, config))
+                total = 0.0
+            if step % config.checkpoint == 0 or step == config.steps:
+                keep(step)
+            progress.advance()
+    card = SegmenterCard(
+        name=config.name,
+        version=__version__,
+        architecture=config.architecture,
+        encoder=config.encoder,
+        bands=("red", "green", "blue") if bands == 3 else tuple(f"band {b + 1}" for b in range(bands)),
+        gsd_m=config.gsd,
+        low_percent=config.low_percent,
+        high_percent=config.high_percent,
+        data=config.data,
+        licence=config.licence,
+        attribution=config.attribution,
+        training={key: value for key, value in settings.items()
+                  if key not in ("data", "licence", "attribution", "sources", "encoder_weights")},
+    )
+    with staged(Path(output)) as part:
+        return save(part, average.state_dict(), card)
+
+
+def learning_rate(step: int, config: TrainSegmenterConfig) -> float:
+    """Give the learning rate of a step, counted from 1."""
+    warm_up = max(1, config.steps // 20)
+    if step <= warm_up:
+        return config.lr * step / warm_up
+    share = (step - warm_up) / max(1, config.steps - warm_up)
+    return config.lr * (1 + math.cos(math.pi * share)) / 2
+
+
+@torch.no_grad()
+def _follow(average: torch.nn.Module, network: torch.nn.Module, decay: float) -> None:
+    """Move the averaged weights, batch-norm statistics included, towards the network's."""
+    own = network.state_dict()
+    for name, kept in average.state_dict().items():
+        if kept.is_floating_point():
+            kept.lerp_(own[name], 1 - decay)
+        else:
+            kept.copy_(own[name])
+
+
+def _batches(
+    draw: Callable[[int, int], Sample], first: int, config: TrainSegmenterConfig
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Draw batches in threads, a few ahead of the optimizer."""
+    with ThreadPoolExecutor(READERS) as readers:
+
+        def ask(step: int) -> list[Any]:
+            return [readers.submit(draw, step, place) for place in range(config.batch)]
+
+        ahead = [ask(step) for step in range(first, min(first + 3, config.steps))]
+        try:
+            for step in range(first, config.steps):
+                samples = [future.result() for future in ahead.pop(0)]
+                if step + 3 < config.steps:
+                    ahead.append(ask(step + 3))
+                yield (
+                    torch.from_numpy(np.stack([sample.image for sample in samples])),
+                    torch.from_numpy(np.stack([sample.label for sample in samples])),
+                    torch.from_numpy(np.stack([sample.weight for sample in samples])),
+                )
+        finally:
+            readers.shutdown(cancel_futures=True)
