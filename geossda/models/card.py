@@ -138,8 +138,9 @@ def _opened(path: str | os.PathLike[str]) -> Any:
     if not path.is_file():
         raise ModelError(f"model {path} does not exist")
     with path.open("rb") as file:
-        start = file.read(4)
-    if start[:2] == b"PK" or start[:1] == b"\x80":
+        start = file.read(9)
+    # Byte 8 of a safetensors file opens its JSON header.
+    if start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
         raise ModelError(
             f"{path} is a pickle (.pt, .pth): refused, since loading one can run any code; give "
             "a safetensors file"

@@ -1,0 +1,92 @@
+"""The `geossda` command."""
+
+import importlib
+import signal
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from geossda._version import __version__
+from geossda.errors import Cancelled, GeossdaError
+
+COMMANDS = {
+    "demo": "geossda_cli.demo",
+    "evaluate": "geossda_cli.evaluate",
+    "harmonize": "geossda_cli.harmonize",
+    "info": "geossda_cli.info",
+    "segment": "geossda_cli.segment",
+    "style": "geossda_cli.style",
+    "train-segmenter": "geossda_cli.train_segmenter",
+}
+SUMMARIES = {
+    "demo": "Render a small town and run the whole job on it.",
+    "evaluate": "Compare buildings found with true ones.",
+    "harmonize": "Give rasters the colours of a reference.",
+    "info": "Tell what a raster, model, style or vector file is.",
+    "segment": "Find buildings and write their footprints.",
+    "style": "Measure references and save their style.",
+    "train-segmenter": "Train a segmenter on rasters with footprints.",
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when the command is called, so that --help is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name]).command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name]}.command is not a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(SUMMARIES.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="geossda")
+def cli() -> None:
+    """Make satellite and aerial mosaics look alike, and get buildings out of them."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; known failures become one line and exit code 1, usage 2."""
+    warnings.simplefilter("ignore")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = cli.main(args=arguments, prog_name="geossda", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort, Cancelled):
+        click.echo("geossda: stopped; nothing was left half-written", err=True)
+        code = 130
+    except GeossdaError as error:
+        click.echo(f"geossda: {error}", err=True)
+        code = 1
+    except MemoryError:
+        click.echo("geossda: out of memory: lower --tile or --batch, or close other programs", err=True)
+        code = 1
+    except BrokenPipeError:
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

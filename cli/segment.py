@@ -1,0 +1,40 @@
+"""`geossda segment`."""
+
+from typing import Any
+
+import click
+
+from geossda.config import SegmentConfig
+from geossda.progress import Progress
+from geossda_cli.options import config_from, config_options, progress_option
+
+
+@click.command("segment")
+@click.argument("sources", nargs=-1, required=True)
+@click.option("--output", "-o", required=True, metavar="FILE.gpkg", help="The footprints.")
+@click.option("--probabilities", metavar="FILE.tif", help="Write probabilities as well.")
+@click.option("--mask", metavar="FILE.tif", help="Write the mask of buildings as well.")
+@config_options(SegmentConfig)
+@progress_option
+def command(
+    sources: tuple[str, ...],
+    output: str,
+    probabilities: str | None,
+    mask: str | None,
+    progress: Progress,
+    **settings: Any,
+) -> None:
+    """Find buildings and write their footprints to a GeoPackage.
+
+    SOURCES are files, folders, globs or URLs, taken as one mosaic.
+
+    \b
+    geossda segment mosaic.tif -o buildings.gpkg
+    """
+    from geossda import segment
+
+    result = segment(
+        sources, output, probabilities=probabilities, mask=mask,
+        config=config_from(SegmentConfig, settings), progress=progress,
+    )
+    click.echo(f"{result.output}: {result.buildings:,} buildings, {result.area_m2:,.0f} m²")

@@ -1,0 +1,44 @@
+"""`geossda train-segmenter`."""
+
+from typing import Any
+
+import click
+
+from geossda.config import TrainSegmenterConfig
+from geossda.progress import Progress
+from geossda_cli.options import config_from, config_options, progress_option
+
+
+@click.command("train-segmenter")
+@click.argument("sources", nargs=-1, required=True)
+@click.option("--output", "-o", required=True, metavar="FILE.safetensors", help="The model.")
+@click.option("--footprints", "-f", multiple=True, metavar="FILE",
+              help="Buildings of all rasters, or repeated: one file a raster. "
+              "Default: the one vector file in each raster's folder.")
+@click.option("--run", metavar="DIR",
+              help="Run directory; training goes on from its last checkpoint. "
+              "Default: <output stem>_run.")
+@config_options(TrainSegmenterConfig)
+@progress_option
+def command(
+    sources: tuple[str, ...],
+    output: str,
+    footprints: tuple[str, ...],
+    run: str | None,
+    progress: Progress,
+    **settings: Any,
+) -> None:
+    """Train a building segmenter on rasters with footprints.
+
+    The footprints must cover each raster wholly: what is not in them counts as no building.
+
+    \b
+    geossda train-segmenter town/*.tif -f town/buildings.gpkg -o town.safetensors
+    """
+    from geossda import train_segmenter
+
+    card = train_segmenter(
+        sources, output, footprints=footprints, run=run,
+        config=config_from(TrainSegmenterConfig, settings), progress=progress,
+    )
+    click.echo(f"{output}: {card.architecture} with {card.encoder}, {card.gsd_m:g} m")

@@ -1,0 +1,171 @@
+"""The whole job on a rendered town."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import shapely
+from odc.geo.geobox import GeoBox
+
+from geossda.api.evaluate import evaluate
+from geossda.api.harmonize import harmonize
+from geossda.api.segment import segment
+from geossda.config import DemoConfig, HarmonizeConfig, SegmentConfig
+from geossda.demo.picture import side_by_side
+from geossda.demo.town import Town, render_town
+from geossda.evaluation.compare import Comparison
+from geossda.evaluation.seams import step_across
+from geossda.progress import SILENT, Progress
+from geossda.raster.reading import open_mosaic
+from geossda.raster.windows import Window
+from geossda.raster.writing import new_cog
+from geossda.staging import PathLike, check_output, staged
+
+OVERLAP_PX = 96
+FILES = (
+    "strip_west.tif", "strip_east.tif", "reference.tif", "footprints.gpkg",
+    "harmonized.tif", "buildings_before.gpkg", "buildings.gpkg", "before_after.png",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo wrote and measured.
+
+    Attributes
+    ----------
+    folder : Path
+    before, after : Comparison
+        Buildings found in the strips as they are, and in the harmonized mosaic, with the truth.
+    step_before, step_after, step_ground : float
+        Step in colour across the line where the strips meet, in digital numbers, before and
+        after; and in the same place of the ground seen in one acquisition, which no
+        harmonization can or should go below.
+    """
+
+    folder: Path
+    before: Comparison
+    after: Comparison
+    step_before: float
+    step_after: float
+    step_ground: float
+
+    def lines(self) -> list[str]:
+        """Say it in words."""
+        rows = [f"{self.folder / name}" for name in FILES]
+        for label, found in (("as acquired", self.before), ("harmonized", self.after)):
+            rows.append(
+                f"buildings, {label}: IoU {found.pixels.iou:.3f} by pixel, "
+                f"F1 {found.objects.f1:.3f} by building"
+            )
+        rows.append(
+            f"step across the seam: {self.step_before:.1f} before, {self.step_after:.1f} after; "
+            f"{self.step_ground:.1f} in the ground itself (digital numbers of 255)"
+        )
+        return rows
+
+
+def demo(
+    folder: PathLike = "demo",
+    *,
+    config: DemoConfig = DemoConfig(),  # noqa: B008  (frozen)
+    progress: Progress = SILENT,
+) -> DemoResult:
+    """Render a town, harmonize its strips, find its buildings and compare with the truth.
+
+    Parameters
+    ----------
+    folder : path
+        Created if missing.
+    config : DemoConfig
+    progress : Progress
+
+    Returns
+    -------
+    DemoResult
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        check_output(folder / name, overwrite=config.overwrite)
+    progress.stage("rendering a town")
+    town = render_town(config.seed, config.size)
+    strips = _write_town(town, folder)
+    harmonize(
+        strips, folder / "harmonized.tif", style=folder / "reference.tif",
+        config=HarmonizeConfig(overwrite=True, feather=OVERLAP_PX), progress=progress,
+    )
+    found = []
+    for source, name in ((strips, "buildings_before.gpkg"), ("harmonized.tif", "buildings.gpkg")):
+        paths = source if isinstance(source, list) else folder / source
+        segment(paths, folder / name, config=SegmentConfig(overwrite=True), progress=progress)
+        found.append(
+            evaluate(
+                folder / name, folder / "footprints.gpkg", area=folder / "harmonized.tif",
+                progress=progress,
+            )
+        )
+    harmonized = open_mosaic(folder / "harmonized.tif")
+    height, width = harmonized.shape
+    after, valid = harmonized.read(Window(0, 0, height, width))
+    # Far enough to see past the feathered overlap on either side.
+    reach = 2 * OVERLAP_PX
+    steps = [
+        step_across(image, town.valid & valid, town.seam_col, reach)
+        for image in (town.image, after, town.clean)
+    ]
+    with staged(folder / "before_after.png") as part:
+        side_by_side(
+            [
+                ("two acquisitions, as they come", town.image, []),
+                ("harmonized, with the buildings found", after,
+                 _in_pixels(folder / "buildings.gpkg", town)),
+            ],
+            part,
+        )
+    return DemoResult(folder, found[0], found[1], *steps)
+
+
+def _write_town(town: Town, folder: Path) -> list[Path]:
+    """Write the strips (the west one reaches under the east one), the reference and the truth."""
+    height, width = town.valid.shape
+    columns = np.arange(width)[None, :]
+    seam = town.seam_col[:, None]
+    west = town.valid & (columns < seam + OVERLAP_PX)
+    east = town.valid & (columns >= seam)
+    paths = []
+    for name, pixels, valid in (
+        ("strip_west.tif", town.clean, west), ("strip_east.tif", town.image, east),
+    ):  # fmt: skip
+        used = np.flatnonzero(valid.any(axis=0))
+        window = Window(0, int(used[0]), height, int(used[-1] - used[0] + 1))
+        path = folder / name
+        _write(path, pixels[:, window.rows, window.cols], valid[:, window.cols],
+               town.transform * town.transform.translation(window.col, 0), town.crs)
+        paths.append(path)
+    reference = town.reference
+    _write(folder / "reference.tif", reference, np.ones(reference.shape[1:], bool),
+           town.reference_transform, town.crs)
+    with staged(folder / "footprints.gpkg") as part:
+        frame = gpd.GeoDataFrame(geometry=town.footprints, crs=town.crs)
+        pyogrio.write_dataframe(frame, part, layer="buildings", geometry_type="Polygon")
+    return paths
+
+
+def _write(path: Path, pixels: Any, valid: Any, transform: Any, crs: str) -> None:
+    height, width = valid.shape
+    grid = GeoBox((height, width), transform, crs)
+    with new_cog(path, grid, 3, np.dtype(np.uint8), validity="nodata", nodata=0) as writer:
+        # No valid pixel may be 0, which stands for nodata.
+        writer.write(Window(0, 0, height, width), np.maximum(pixels, 1), valid)
+
+
+def _in_pixels(path: Path, town: Town) -> list[Any]:
+    to_pixel = ~town.transform
+    shapes = gpd.read_file(path).geometry.to_numpy()
+    return list(
+        shapely.transform(shapes, lambda xy: np.column_stack(to_pixel * (xy[:, 0], xy[:, 1])))
+    )
