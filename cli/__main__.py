@@ -1,5 +1,5 @@
 """``python -m geossda_cli``."""
 
-from geossda_cli.main import main
+from .main import main
 
 main()

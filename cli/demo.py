@@ -6,12 +6,19 @@ import click
 
 from geossda.config import DemoConfig
 from geossda.progress import Progress
-from geossda_cli.options import config_from, config_options, progress_option
+
+from .options import config_from, config_options, progress_option
 
 
 @click.command("demo")
-@click.option("--output", "-o", default="demo", show_default=True, metavar="DIR",
-              help="Folder for what the demo writes.")
+@click.option(
+    "--output",
+    "-o",
+    default="demo",
+    show_default=True,
+    metavar="DIR",
+    help="Folder for what the demo writes.",
+)
 @config_options(DemoConfig)
 @progress_option
 def command(output: str, progress: Progress, **settings: Any) -> None:

@@ -7,21 +7,23 @@ import click
 
 from geossda.config import EvaluateConfig
 from geossda.progress import Progress
-from geossda_cli.options import config_from, config_options, progress_option
+
+from .options import config_from, config_options, progress_option
 
 
 @click.command("evaluate")
 @click.argument("found")
 @click.argument("true")
-@click.option("--area", metavar="FILE",
-              help="Stay within this raster's valid pixels, or these polygons.")
+@click.option(
+    "--area", metavar="FILE", help="Stay within this raster's valid pixels, or these polygons."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_options(EvaluateConfig)
 @progress_option
 def command(
     found: str, true: str, area: str | None, as_json: bool, progress: Progress, **settings: Any
 ) -> None:
-    """Compare buildings FOUND with TRUE ones, each a raster or a vector file.
+    r"""Compare buildings FOUND with TRUE ones, each a raster or a vector file.
 
     \b
     geossda evaluate buildings.gpkg surveyed.gpkg --area mosaic.tif

@@ -6,16 +6,26 @@ import click
 
 from geossda.config import HarmonizeConfig
 from geossda.progress import Progress
-from geossda_cli.options import config_from, config_options, progress_option
+
+from .options import config_from, config_options, progress_option
 
 
 @click.command("harmonize")
 @click.argument("sources", nargs=-1, required=True)
-@click.option("--style", "-s", multiple=True, metavar="REF",
-              help="Reference raster, folder of them, or style file; repeatable, then pooled.")
-@click.option("--output", "-o", metavar="FILE|DIR/",
-              help="One mosaic (FILE), or one file a source (DIR/). "
-              "Default: <stem>_harmonized.tif beside each source.")
+@click.option(
+    "--style",
+    "-s",
+    multiple=True,
+    metavar="REF",
+    help="Reference raster, folder of them, or style file; repeatable, then pooled.",
+)
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE|DIR/",
+    help="One mosaic (FILE), or one file a source (DIR/). "
+    "Default: <stem>_harmonized.tif beside each source.",
+)
 @config_options(HarmonizeConfig)
 @progress_option
 def command(
@@ -25,7 +35,7 @@ def command(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    """Give rasters the colours of a reference.
+    r"""Give rasters the colours of a reference.
 
     SOURCES are files, folders, globs or URLs. CRS, size, type, nodata and band names are kept.
 
@@ -36,8 +46,11 @@ def command(
     from geossda import harmonize
 
     result = harmonize(
-        sources, output, style=style or None,
-        config=config_from(HarmonizeConfig, settings), progress=progress,
+        sources,
+        output,
+        style=style or None,
+        config=config_from(HarmonizeConfig, settings),
+        progress=progress,
     )
     for path in result.outputs:
         click.echo(path)

@@ -12,13 +12,13 @@ from geossda._version import __version__
 from geossda.errors import Cancelled, GeossdaError
 
 COMMANDS = {
-    "demo": "geossda_cli.demo",
-    "evaluate": "geossda_cli.evaluate",
-    "harmonize": "geossda_cli.harmonize",
-    "info": "geossda_cli.info",
-    "segment": "geossda_cli.segment",
-    "style": "geossda_cli.style",
-    "train-segmenter": "geossda_cli.train_segmenter",
+    "demo": ".demo",
+    "evaluate": ".evaluate",
+    "harmonize": ".harmonize",
+    "info": ".info",
+    "segment": ".segment",
+    "style": ".style",
+    "train-segmenter": ".train_segmenter",
 }
 SUMMARIES = {
     "demo": "Render a small town and run the whole job on it.",
@@ -42,9 +42,9 @@ class LazyGroup(click.Group):
         """Load one command."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(COMMANDS[cmd_name]).command
+        command = importlib.import_module(COMMANDS[cmd_name], __package__).command
         if not isinstance(command, click.Command):
-            raise TypeError(f"{COMMANDS[cmd_name]}.command is not a click command")
+            raise TypeError(f"{cmd_name} is not a click command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -77,7 +77,9 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(f"geossda: {error}", err=True)
         code = 1
     except MemoryError:
-        click.echo("geossda: out of memory: lower --tile or --batch, or close other programs", err=True)
+        click.echo(
+            "geossda: out of memory: lower --tile or --batch, or close other programs", err=True
+        )
         code = 1
     except BrokenPipeError:
         code = 1

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from geossda_cli.progress import progress_for
+from .progress import progress_for
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C")
@@ -36,8 +36,9 @@ def _option(entry: Any, hint: Any) -> Callable[[F], F]:
     about = entry.metadata
     name = "--" + entry.name.replace("_", "-")
     if hint is bool:
-        return click.option(name, entry.name, is_flag=True, default=entry.default,
-                            help=about["help"])
+        return click.option(
+            name, entry.name, is_flag=True, default=entry.default, help=about["help"]
+        )
     many = typing.get_origin(hint) is tuple
     kind = typing.get_args(hint)[0] if many or isinstance(hint, types.UnionType) else hint
     shape: Any = kind
@@ -62,7 +63,7 @@ def _option(entry: Any, hint: Any) -> Callable[[F], F]:
     )
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType[Any]):
     """Whole numbers, one or several with commas between: ``3`` or ``3,2,1``."""
 
     name = "numbers"

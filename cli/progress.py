@@ -122,5 +122,3 @@ class Bars:
     def _finish(self) -> None:
         if self._task is not None and self._bars.tasks[-1].total is None:
             self._bars.update(self._task, total=1, completed=1)
-
-

@@ -6,7 +6,8 @@ import click
 
 from geossda.config import SegmentConfig
 from geossda.progress import Progress
-from geossda_cli.options import config_from, config_options, progress_option
+
+from .options import config_from, config_options, progress_option
 
 
 @click.command("segment")
@@ -24,7 +25,7 @@ def command(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    """Find buildings and write their footprints to a GeoPackage.
+    r"""Find buildings and write their footprints to a GeoPackage.
 
     SOURCES are files, folders, globs or URLs, taken as one mosaic.
 
@@ -34,7 +35,11 @@ def command(
     from geossda import segment
 
     result = segment(
-        sources, output, probabilities=probabilities, mask=mask,
-        config=config_from(SegmentConfig, settings), progress=progress,
+        sources,
+        output,
+        probabilities=probabilities,
+        mask=mask,
+        config=config_from(SegmentConfig, settings),
+        progress=progress,
     )
     click.echo(f"{result.output}: {result.buildings:,} buildings, {result.area_m2:,.0f} m²")

@@ -6,7 +6,8 @@ import click
 
 from geossda.config import StyleConfig
 from geossda.progress import Progress
-from geossda_cli.options import config_from, config_options, progress_option
+
+from .options import config_from, config_options, progress_option
 
 
 @click.command("style")
@@ -14,10 +15,8 @@ from geossda_cli.options import config_from, config_options, progress_option
 @click.option("--output", "-o", required=True, metavar="FILE.json", help="The style file.")
 @config_options(StyleConfig)
 @progress_option
-def command(
-    references: tuple[str, ...], output: str, progress: Progress, **settings: Any
-) -> None:
-    """Measure references and save their pooled style, to be used again.
+def command(references: tuple[str, ...], output: str, progress: Progress, **settings: Any) -> None:
+    r"""Measure references and save their pooled style, to be used again.
 
     \b
     geossda style summer/*.tif -o summer.json

@@ -6,18 +6,26 @@ import click
 
 from geossda.config import TrainSegmenterConfig
 from geossda.progress import Progress
-from geossda_cli.options import config_from, config_options, progress_option
+
+from .options import config_from, config_options, progress_option
 
 
 @click.command("train-segmenter")
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--output", "-o", required=True, metavar="FILE.safetensors", help="The model.")
-@click.option("--footprints", "-f", multiple=True, metavar="FILE",
-              help="Buildings of all rasters, or repeated: one file a raster. "
-              "Default: the one vector file in each raster's folder.")
-@click.option("--run", metavar="DIR",
-              help="Run directory; training goes on from its last checkpoint. "
-              "Default: <output stem>_run.")
+@click.option(
+    "--footprints",
+    "-f",
+    multiple=True,
+    metavar="FILE",
+    help="Buildings of all rasters, or repeated: one file a raster. "
+    "Default: the one vector file in each raster's folder.",
+)
+@click.option(
+    "--run",
+    metavar="DIR",
+    help="Run directory; training goes on from its last checkpoint. Default: <output stem>_run.",
+)
 @config_options(TrainSegmenterConfig)
 @progress_option
 def command(
@@ -28,7 +36,7 @@ def command(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    """Train a building segmenter on rasters with footprints.
+    r"""Train a building segmenter on rasters with footprints.
 
     The footprints must cover each raster wholly: what is not in them counts as no building.
 
@@ -38,7 +46,11 @@ def command(
     from geossda import train_segmenter
 
     card = train_segmenter(
-        sources, output, footprints=footprints, run=run,
-        config=config_from(TrainSegmenterConfig, settings), progress=progress,
+        sources,
+        output,
+        footprints=footprints,
+        run=run,
+        config=config_from(TrainSegmenterConfig, settings),
+        progress=progress,
     )
     click.echo(f"{output}: {card.architecture} with {card.encoder}, {card.gsd_m:g} m")

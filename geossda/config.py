@@ -72,8 +72,11 @@ class HarmonizeConfig:
         64, "Width in pixels over which overlapping sources fade into each other.", low=0, high=512
     )
     tile: int = setting(
-        1024, "Side in pixels of the pieces the work is cut into; changes no pixel.",
-        low=16, high=16384, advanced=True,
+        1024,
+        "Side in pixels of the pieces the work is cut into; changes no pixel.",
+        low=16,
+        high=16384,
+        advanced=True,
     )
     co: tuple[str, ...] = setting((), _CO, metavar="NAME=VALUE", advanced=True)
     overwrite: bool = setting(False, _OVERWRITE)
@@ -101,8 +104,9 @@ class SegmentConfig:
     gsd: float | None = setting(
         None, "Ground sample distance in metres to predict at (the model's own).", low=0.01
     )
-    bidx: tuple[int, ...] = setting((), "The model's bands among the raster's, 1-based.",
-                                    metavar="N")
+    bidx: tuple[int, ...] = setting(
+        (), "The model's bands among the raster's, 1-based.", metavar="N"
+    )
     nodata: float | None = setting(None, _NODATA)
     batch: int = setting(4, "Windows predicted at a time.", low=1, high=256, advanced=True)
     device: str = setting(
@@ -127,12 +131,15 @@ class TrainSegmenterConfig:
     patch: int = setting(256, "Patch side in pixels, a multiple of 32.", low=32, high=2048)
     lr: float = setting(1e-3, "Highest learning rate.", low=0.0)
     weight_decay: float = setting(0.01, "Weight decay of AdamW.", low=0.0, advanced=True)
-    ema: float = setting(0.99, "Decay of the averaged weights that are kept.", low=0.0, high=1.0,
-                         advanced=True)
-    low_percent: float = setting(2.0, "Percentile of each band scaled to 0.", low=0.0, high=50.0,
-                                 advanced=True)
-    high_percent: float = setting(98.0, "Percentile of each band scaled to 1.", low=50.0,
-                                  high=100.0, advanced=True)
+    ema: float = setting(
+        0.99, "Decay of the averaged weights that are kept.", low=0.0, high=1.0, advanced=True
+    )
+    low_percent: float = setting(
+        2.0, "Percentile of each band scaled to 0.", low=0.0, high=50.0, advanced=True
+    )
+    high_percent: float = setting(
+        98.0, "Percentile of each band scaled to 1.", low=50.0, high=100.0, advanced=True
+    )
     seed: int = setting(0, "Seed of all random numbers.", low=0)
     checkpoint: int = setting(200, "Steps between checkpoints.", low=1, advanced=True)
     bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
@@ -141,8 +148,9 @@ class TrainSegmenterConfig:
     data: str = setting("", "What it was trained on, for the card.")
     licence: str = setting("", "Licence of the weights, for the card.")
     attribution: str = setting("", "Whom to name, for the card.")
-    device: str = setting("auto", "Where to train.", choices=("auto", "cpu", "cuda", "mps"),
-                          advanced=True)
+    device: str = setting(
+        "auto", "Where to train.", choices=("auto", "cpu", "cuda", "mps"), advanced=True
+    )
     overwrite: bool = setting(False, _OVERWRITE)
 
 
@@ -153,8 +161,9 @@ class EvaluateConfig:
     threshold: float = setting(
         0.5, "Probability from which a pixel of a float raster is a building.", low=0.0, high=1.0
     )
-    iou: float = setting(0.5, "IoU from which two footprints are the same building.", low=0.01,
-                         high=1.0)
+    iou: float = setting(
+        0.5, "IoU from which two footprints are the same building.", low=0.01, high=1.0
+    )
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def depthwise_in_float32(network: torch.nn.Module, device: torch.device) -> None
         return
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d) and module.groups == module.in_channels > 1:
-            module.forward = _in_float32(module.forward)  # type: ignore[method-assign]
+            module.forward = _in_float32(module.forward)  # type: ignore[method-assign, assignment]
 
 
 def _in_float32(

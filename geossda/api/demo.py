@@ -95,8 +95,11 @@ def demo(
     town = render_town(config.seed, config.size)
     strips = _write_town(town, folder)
     harmonize(
-        strips, folder / "harmonized.tif", style=folder / "reference.tif",
-        config=HarmonizeConfig(overwrite=True, feather=OVERLAP_PX), progress=progress,
+        strips,
+        folder / "harmonized.tif",
+        style=folder / "reference.tif",
+        config=HarmonizeConfig(overwrite=True, feather=OVERLAP_PX),
+        progress=progress,
     )
     found = []
     for source, name in ((strips, "buildings_before.gpkg"), ("harmonized.tif", "buildings.gpkg")):
@@ -104,7 +107,9 @@ def demo(
         segment(paths, folder / name, config=SegmentConfig(overwrite=True), progress=progress)
         found.append(
             evaluate(
-                folder / name, folder / "footprints.gpkg", area=folder / "harmonized.tif",
+                folder / name,
+                folder / "footprints.gpkg",
+                area=folder / "harmonized.tif",
                 progress=progress,
             )
         )
@@ -121,8 +126,11 @@ def demo(
         side_by_side(
             [
                 ("two acquisitions, as they come", town.image, []),
-                ("harmonized, with the buildings found", after,
-                 _in_pixels(folder / "buildings.gpkg", town)),
+                (
+                    "harmonized, with the buildings found",
+                    after,
+                    _in_pixels(folder / "buildings.gpkg", town),
+                ),
             ],
             part,
         )
@@ -143,12 +151,22 @@ def _write_town(town: Town, folder: Path) -> list[Path]:
         used = np.flatnonzero(valid.any(axis=0))
         window = Window(0, int(used[0]), height, int(used[-1] - used[0] + 1))
         path = folder / name
-        _write(path, pixels[:, window.rows, window.cols], valid[:, window.cols],
-               town.transform * town.transform.translation(window.col, 0), town.crs)
+        _write(
+            path,
+            pixels[:, window.rows, window.cols],
+            valid[:, window.cols],
+            town.transform * town.transform.translation(window.col, 0),
+            town.crs,
+        )
         paths.append(path)
     reference = town.reference
-    _write(folder / "reference.tif", reference, np.ones(reference.shape[1:], bool),
-           town.reference_transform, town.crs)
+    _write(
+        folder / "reference.tif",
+        reference,
+        np.ones(reference.shape[1:], bool),
+        town.reference_transform,
+        town.crs,
+    )
     with staged(folder / "footprints.gpkg") as part:
         frame = gpd.GeoDataFrame(geometry=town.footprints, crs=town.crs)
         pyogrio.write_dataframe(frame, part, layer="buildings", geometry_type="Polygon")

@@ -119,15 +119,23 @@ def segment(
             stack.enter_context(writing)
             writer = writing.enter_context(
                 new_cog(
-                    coarse, reader.mosaic.grid, 1, np.dtype(np.float32),
-                    validity="nodata", nodata=NODATA,
+                    coarse,
+                    reader.mosaic.grid,
+                    1,
+                    np.dtype(np.float32),
+                    validity="nodata",
+                    nodata=NODATA,
                 )
             )
 
         def footprints() -> Iterator[Footprint]:
             for strip in predict(
-                reader, network, device,
-                overlap_px=card.overlap_px, batch=config.batch, progress=progress,
+                reader,
+                network,
+                device,
+                overlap_px=card.overlap_px,
+                batch=config.batch,
+                progress=progress,
             ):
                 if writer is not None:
                     height, width = strip.probability.shape
@@ -147,9 +155,13 @@ def segment(
             writing.close()
         for kind, target in rasters.items():
             write_on_grid(
-                coarse, mosaic, target,
+                coarse,
+                mosaic,
+                target,
                 threshold=threshold if kind == "mask" else None,
-                tags=tags, options=options, progress=progress,
+                tags=tags,
+                options=options,
+                progress=progress,
             )
     write_geopackage(frame, output, {**tags, "GEOSSDA_VERSION": __version__})
     return SegmentResult(output, len(frame), float(frame.area_m2.sum()))

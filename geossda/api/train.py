@@ -48,7 +48,8 @@ def train_segmenter(
     paths = find_sources(sources)
     if len(footprints) not in (0, 1, len(paths)):
         raise VectorError(
-            f"{len(footprints)} footprint files for {len(paths)} rasters: give none, one, or one each"
+            f"{len(footprints)} footprint files for {len(paths)} rasters: give none, one, "
+            "or one each"
         )
     rasters = []
     bands = 0

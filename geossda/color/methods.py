@@ -4,7 +4,6 @@ A transform depends on statistics of the whole image only, so how the image is c
 cannot show. A learned method fits the same two calls: :func:`fit` and :class:`Transform`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,9 +49,7 @@ NEED_STYLE: frozenset[str] = frozenset({"histogram", "reinhard"})
 NEED_LAB: frozenset[str] = frozenset({"reinhard"})
 
 
-def fit(
-    method: HarmonizeMethod, source: Source, style: Style | None, strength: float
-) -> Transform:
+def fit(method: HarmonizeMethod, source: Source, style: Style | None, strength: float) -> Transform:
     """Fit a method to an image and a style.
 
     Parameters
@@ -200,6 +197,4 @@ def as_dtype(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "f":
         return values.astype(dtype)
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
-
-
+    return np.asarray(np.clip(np.rint(values), limits.min, limits.max), dtype)

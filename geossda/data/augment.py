@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 def turn(patch: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     """Turn a (bands, side, side) patch by a random one of the square's eight symmetries."""
-    patch = np.rot90(patch, rng.integers(4), axes=(1, 2))
+    patch = np.rot90(patch, int(rng.integers(4)), axes=(1, 2))
     return np.ascontiguousarray(patch[:, :, ::-1] if rng.random() < 0.5 else patch)
 
 

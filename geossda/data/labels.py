@@ -68,9 +68,7 @@ def find_footprints(raster: str) -> Path:
 def rasterize(shapes: gpd.GeoSeries, grid: GeoBox, window: Window) -> NDArray[np.uint8]:
     """Burn polygons into a window of a grid: 1 where a pixel's centre is inside, else 0."""
     transform = grid.transform * grid.transform.translation(window.col, window.row)
-    corners = [
-        transform * (x, y) for x in (0, window.width) for y in (0, window.height)
-    ]
+    corners = [transform * (x, y) for x in (0, window.width) for y in (0, window.height)]
     low, high = np.min(corners, axis=0), np.max(corners, axis=0)
     near = shapes.sindex.query(_box(*low, *high))
     burnt = np.zeros((window.height, window.width), np.uint8)

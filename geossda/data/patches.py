@@ -132,7 +132,10 @@ class PatchSampler:
         side = max(8, round(self.side / zoom))
         tall, wide = min(side, height), min(side, width)
         window = Window(
-            int(rng.integers(0, height - tall + 1)), int(rng.integers(0, width - wide + 1)), tall, wide
+            int(rng.integers(0, height - tall + 1)),
+            int(rng.integers(0, width - wide + 1)),
+            tall,
+            wide,
         )
         read = raster.read(window)
         if (tall, wide) != (side, side):  # a raster smaller than a patch: the rest is nodata
@@ -140,13 +143,17 @@ class PatchSampler:
             read = np.pad(read, pad)
         if side != self.side:
             how = cv2.INTER_AREA if side > self.side else cv2.INTER_LINEAR
-            image = cv2.resize(read[:-2].transpose(1, 2, 0), (self.side, self.side), interpolation=how)
+            image = cv2.resize(
+                read[:-2].transpose(1, 2, 0), (self.side, self.side), interpolation=how
+            )
             image = image.reshape(self.side, self.side, -1).transpose(2, 0, 1)
             marks = cv2.resize(
-                read[-2:].transpose(1, 2, 0), (self.side, self.side), interpolation=cv2.INTER_NEAREST
+                read[-2:].transpose(1, 2, 0),
+                (self.side, self.side),
+                interpolation=cv2.INTER_NEAREST,
             ).transpose(2, 0, 1)
             read = np.concatenate([image, marks])
         read = turn(read, rng)
-        image = jitter_color(read[:-2].astype(np.float32) / 255, rng)
+        image = jitter_color(np.asarray(read[:-2] / np.float32(255), np.float32), rng)
         weight = read[-1:].astype(np.float32)
         return Patch(image * weight, read[-2:-1].astype(np.float32), weight)

@@ -34,8 +34,8 @@ class Confusion:
     @classmethod
     def of(cls, found: NDArray[np.bool_], true: NDArray[np.bool_]) -> "Confusion":
         """Count pixels of two masks of one shape."""
-        hit = np.count_nonzero(found & true)
-        return cls(hit, np.count_nonzero(found) - hit, np.count_nonzero(true) - hit)
+        hit = int((found & true).sum())
+        return cls(hit, int(found.sum()) - hit, int(true.sum()) - hit)
 
     @property
     def iou(self) -> float:

@@ -14,9 +14,7 @@ from geossda.raster.reading import Mosaic
 from geossda.raster.statistics import histograms, over_tiles, sample_tiles
 
 
-def measure_source(
-    mosaic: Mosaic, index: int, *, lab: bool, progress: Progress = SILENT
-) -> Source:
+def measure_source(mosaic: Mosaic, index: int, *, lab: bool, progress: Progress = SILENT) -> Source:
     """Measure one source of a mosaic, over its own pixels.
 
     Parameters
@@ -80,9 +78,9 @@ def _bin_of_zero(first: float, step: float) -> int:
 def _hint_at_nodata(mosaic: Mosaic, zeros: np.ndarray, progress: Progress) -> None:
     """Warn of what looks like nodata that the file does not declare."""
     source = mosaic.sources[0]
-    share = float(zeros.min()) / max(1, np.prod(mosaic.shape))
+    share = float(zeros.min()) / (mosaic.shape[0] * mosaic.shape[1])
     if source.validity == "all" and source.dtype.kind in "ui" and share > 0.01:
         progress.warn(
-            f"{source.path}: up to {share:.0%} of the pixels are 0 in every band and count as data; "
-            "if they are not, give --nodata 0"
+            f"{source.path}: up to {share:.0%} of the pixels are 0 in every band and count as "
+            "data; if they are not, give --nodata 0"
         )

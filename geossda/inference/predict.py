@@ -124,7 +124,7 @@ def predict(
     rows, cols = starts(height, patch, overlap_px), starts(width, patch, overlap_px)
     stride = patch - overlap_px
     progress.stage("segmenting", len(rows) * len(cols))
-    network = network.to(device, memory_format=torch.channels_last).eval()
+    network = network.to(device).to(memory_format=torch.channels_last).eval()
     taper = _taper(patch, overlap_px)
     total = np.zeros((patch, cols[-1] + patch), np.float32)
     weight = np.zeros_like(total)
@@ -211,4 +211,3 @@ def _taper(patch: int, overlap: int) -> NDArray[np.float32]:
         rise = (np.arange(overlap, dtype=np.float32) + np.float32(0.5)) / np.float32(overlap)
         ramp[:overlap], ramp[-overlap:] = rise, rise[::-1]
     return np.asarray(ramp[:, None] * ramp[None, :])
-

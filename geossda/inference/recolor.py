@@ -119,7 +119,7 @@ def _edge_weight(valid: NDArray[np.bool_], feather_px: int) -> NDArray[np.float3
     if feather_px == 0 or valid.all():
         return np.ones(valid.shape, np.float32)
     distance = cv2.distanceTransform(valid.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.minimum(np.asarray(distance, np.float32) / np.float32(feather_px), np.float32(1))
+    return np.asarray(np.minimum(distance / np.float32(feather_px), 1), np.float32)
 
 
 def _avoid_nodata(

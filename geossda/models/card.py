@@ -127,7 +127,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], Segment
     """Read weights and card, and check the one against the hash in the other."""
     card = read_card(path)
     with _opened(path) as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
     if card.sha256 != digest(tensors):
         raise ModelError(f"{path} is damaged: its weights do not match its card, copy it again")
     return tensors, card

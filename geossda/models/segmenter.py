@@ -50,9 +50,7 @@ def build(
         )
     except (KeyError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"cannot build {architecture} with encoder {encoder}: {reason}"
-        ) from error
+        raise ModelError(f"cannot build {architecture} with encoder {encoder}: {reason}") from error
     except OSError as error:
         raise ModelError(
             f"weights {encoder_weights} of {encoder} cannot be fetched ({error}): go online, or "
@@ -71,10 +69,13 @@ def _load_encoder(network: Any, path: str) -> None:
     try:
         missing, _ = encoder.load_state_dict(weights, strict=False)
     except RuntimeError as error:
-        raise ModelError(f"{path} does not fit the encoder: {str(error).splitlines()[-1].strip()}")\
-            from error
+        raise ModelError(
+            f"{path} does not fit the encoder: {str(error).splitlines()[-1].strip()}"
+        ) from error
     if missing:
-        raise ModelError(f"{path} lacks {len(missing)} tensors of the encoder, such as {missing[0]}")
+        raise ModelError(
+            f"{path} lacks {len(missing)} tensors of the encoder, such as {missing[0]}"
+        )
 
 
 def resolve(model: str | os.PathLike[str]) -> Path:
@@ -99,8 +100,12 @@ def load_segmenter(model: str | os.PathLike[str]) -> tuple[torch.nn.Module, Segm
     tensors, card = load(path)
     network = build(card.architecture, card.encoder, len(card.bands))
     try:
-        network.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
-                                 for name, tensor in tensors.items()})
+        network.load_state_dict(
+            {
+                name: tensor.float() if tensor.is_floating_point() else tensor
+                for name, tensor in tensors.items()
+            }
+        )
     except RuntimeError as error:
         raise ModelError(
             f"{path} does not hold the {card.architecture} with {card.encoder} its card names"

@@ -57,7 +57,5 @@ def grid_at_gsd(grid: GeoBox, gsd_m: float) -> GeoBox:
         return grid
     width = max(1, round(grid.shape.x * step_x / gsd_m))
     height = max(1, round(grid.shape.y * step_y / gsd_m))
-    transform = grid.transform * grid.transform.scale(
-        grid.shape.x / width, grid.shape.y / height
-    )
+    transform = grid.transform * grid.transform.scale(grid.shape.x / width, grid.shape.y / height)
     return GeoBox((height, width), transform, grid.crs)

@@ -29,7 +29,7 @@ class Stretch:
         factor = (1 / (self.high - self.low)).astype(np.float32).reshape(shape)
         with np.errstate(invalid="ignore", over="ignore"):
             scaled = (pixels.astype(np.float32) - low) * factor
-        return np.clip(np.nan_to_num(scaled), 0, 1)
+        return np.asarray(np.clip(np.nan_to_num(scaled), 0, 1), np.float32)
 
 
 def percentile_stretch(found: Histograms, low: float = 2, high: float = 98) -> Stretch:

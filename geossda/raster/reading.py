@@ -122,9 +122,7 @@ class Source:
         # A thousandth of a pixel is rounding in the transforms, not another pixel.
         left, top = np.ceil(corners.min(axis=0) - 0.5 - 1e-3).astype(int).tolist()
         right, bottom = np.ceil(corners.max(axis=0) - 0.5 - 1e-3).astype(int).tolist()
-        return Window(top, left, bottom - top, right - left).intersection(
-            Window(0, 0, *grid.shape)
-        )
+        return Window(top, left, bottom - top, right - left).intersection(Window(0, 0, *grid.shape))
 
     def _read_scaled(
         self, part: Window, axes: tuple[float, float, float, float]
@@ -133,8 +131,12 @@ class Source:
         scale_x, scale_y, offset_x, offset_y = axes
         rows = _inside(part.row, part.height, scale_y, offset_y, self.grid.shape.y)
         cols = _inside(part.col, part.width, scale_x, offset_x, self.grid.shape.x)
-        left, right = (min(max(0.0, c * scale_x + offset_x), self.grid.shape.x) for c in _ends(cols))
-        top, bottom = (min(max(0.0, r * scale_y + offset_y), self.grid.shape.y) for r in _ends(rows))
+        left, right = (
+            min(max(0.0, c * scale_x + offset_x), self.grid.shape.x) for c in _ends(cols)
+        )
+        top, bottom = (
+            min(max(0.0, r * scale_y + offset_y), self.grid.shape.y) for r in _ends(rows)
+        )
         window = rasterio.windows.Window(left, top, right - left, bottom - top)
         pixels, valid = self._read(window, (rows.stop - rows.start, cols.stop - cols.start))
         # Pixels that stick out of the source by less than half of themselves repeat the edge.
@@ -165,11 +167,9 @@ class Source:
                 valid = ~_equals(pixels, self.nodata).all(axis=0)
             else:
                 valid = np.ones(shape, bool)
-        return pixels, valid & _finite(pixels)
+        return pixels, np.asarray(valid & _finite(pixels))
 
-    def _read_warped(
-        self, window: Window, grid: GeoBox
-    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _read_warped(self, window: Window, grid: GeoBox) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         with self._reading():
             vrt = self._handles.warped(self, grid)
             bands = list(self.bands)
@@ -178,7 +178,7 @@ class Source:
                 valid = ~_equals(pixels, self.nodata).all(axis=0)
             else:
                 valid = vrt.read(vrt.count, window=_rio(window)) == 255
-        return pixels, valid & _finite(pixels)
+        return pixels, np.asarray(valid & _finite(pixels))
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -464,9 +464,7 @@ def open_mosaic(
         Several sources, and one of them is without CRS.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    sources = [
-        open_source(path, bands=bands, nodata=nodata) for path in find_sources(given)
-    ]
+    sources = [open_source(path, bands=bands, nodata=nodata) for path in find_sources(given)]
     first = sources[0]
     for other in sources[1:]:
         if len(other.bands) != len(first.bands):
@@ -520,7 +518,10 @@ def _axis_scale(own: GeoBox, target: GeoBox) -> tuple[float, float, float, float
     exact = [to_own.a, to_own.e, to_own.c, to_own.f]
     # Snap what is rounding in the transforms, so that equal lattices are read without resampling.
     snapped = [round(value) for value in exact]
-    near = [abs(e - s) * (span if i < 2 else 1) < 0.01 for i, (e, s) in enumerate(zip(exact, snapped, strict=True))]
+    near = [
+        abs(e - s) * (span if i < 2 else 1) < 0.01
+        for i, (e, s) in enumerate(zip(exact, snapped, strict=True))
+    ]
     if all(near):
         exact = [float(value) for value in snapped]
     return exact[0], exact[1], exact[2], exact[3]
@@ -546,7 +547,7 @@ def _rio(window: Window) -> Any:
 
 def _equals(pixels: NDArray[Any], value: float | None) -> NDArray[np.bool_]:
     if value is not None and np.isnan(value):
-        return np.isnan(pixels)
+        return np.asarray(np.isnan(pixels))
     return np.asarray(pixels == value)
 
 

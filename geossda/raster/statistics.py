@@ -54,9 +54,9 @@ class Histograms:
         return np.asarray(self.counts @ self.values / self.counts.sum(axis=1))
 
     def std(self) -> NDArray[np.float64]:
-        """Population standard deviation of each band."""
+        """Give the population standard deviation of each band."""
         deviation = (self.values - self.mean()[:, None]) ** 2
-        return np.sqrt((self.counts * deviation).sum(axis=1) / self.counts.sum(axis=1))
+        return np.asarray(np.sqrt((self.counts * deviation).sum(axis=1) / self.counts.sum(axis=1)))
 
     def ranks(self) -> NDArray[np.float64]:
         """Give the share of pixels below the middle of each bin, (bands, bins) in 0..1."""

@@ -224,7 +224,10 @@ def new_cog(
             _check_complete(working)
             progress.stage(f"compressing {Path(path).name}")
             rasterio.shutil.copy(
-                working, part, driver="COG", OVERVIEW_RESAMPLING=overviews.upper(),
+                working,
+                part,
+                driver="COG",
+                OVERVIEW_RESAMPLING=overviews.upper(),
                 **dict(options or COG_OPTIONS),
             )
         except RasterioError as error:

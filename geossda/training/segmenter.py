@@ -5,17 +5,17 @@ import copy
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from geossda._version import __version__
 from geossda.config import TrainSegmenterConfig
+from geossda.data.patches import Patch
 from geossda.devices import choose, depthwise_in_float32, mixed_precision
 from geossda.errors import InputError, TrainingError
 from geossda.models.card import SegmenterCard, save
@@ -29,16 +29,8 @@ READERS = 2
 LOG_EVERY = 20
 
 
-class Sample(Protocol):
-    """One training sample, as :class:`geossda.data.patches.Patch`."""
-
-    image: NDArray[np.float32]
-    label: NDArray[np.float32]
-    weight: NDArray[np.float32]
-
-
 def train(
-    draw: Callable[[int, int], Sample],
+    draw: Callable[[int, int], Patch],
     bands: int,
     output: str | os.PathLike[str],
     run: str | os.PathLike[str],
@@ -87,7 +79,7 @@ def train(
     torch.manual_seed(config.seed)
     weights = None if config.encoder_weights == "none" else config.encoder_weights
     network = build(config.architecture, config.encoder, bands, weights)
-    network = network.to(device, memory_format=torch.channels_last).train()
+    network = network.to(device).to(memory_format=torch.channels_last).train()
     average = copy.deepcopy(network).eval()
     depthwise_in_float32(network, device)
     optimizer = torch.optim.AdamW(
@@ -144,15 +136,20 @@ def train(
         version=__version__,
         architecture=config.architecture,
         encoder=config.encoder,
-        bands=("red", "green", "blue") if bands == 3 else tuple(f"band {b + 1}" for b in range(bands)),
+        bands=("red", "green", "blue")
+        if bands == 3
+        else tuple(f"band {b + 1}" for b in range(bands)),
         gsd_m=config.gsd,
         low_percent=config.low_percent,
         high_percent=config.high_percent,
         data=config.data,
         licence=config.licence,
         attribution=config.attribution,
-        training={key: value for key, value in settings.items()
-                  if key not in ("data", "licence", "attribution", "sources", "encoder_weights")},
+        training={
+            key: value
+            for key, value in settings.items()
+            if key not in ("data", "licence", "attribution", "sources", "encoder_weights")
+        },
     )
     with staged(Path(output)) as part:
         return save(part, average.state_dict(), card)
@@ -179,8 +176,8 @@ def _follow(average: torch.nn.Module, network: torch.nn.Module, decay: float) ->
 
 
 def _batches(
-    draw: Callable[[int, int], Sample], first: int, config: TrainSegmenterConfig
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    draw: Callable[[int, int], Patch], first: int, config: TrainSegmenterConfig
+) -> Generator[tuple[torch.Tensor, torch.Tensor, torch.Tensor], None, None]:
     """Draw batches in threads, a few ahead of the optimizer."""
     with ThreadPoolExecutor(READERS) as readers:
 

@@ -55,9 +55,7 @@ def to_frame(
         shapes = shapely.make_valid(shapely.simplify(shapes, simplify_m / gsd_m))
     shapes = np.array([_largest_polygon(shape) for shape in shapes], object)
     transform = grid.transform
-    placed = shapely.transform(
-        shapes, lambda xy: np.column_stack(transform * (xy[:, 0], xy[:, 1]))
-    )
+    placed = shapely.transform(shapes, lambda xy: np.column_stack(transform * (xy[:, 0], xy[:, 1])))
     frame = gpd.GeoDataFrame(
         {
             "area_m2": geodesic_areas(gpd.GeoSeries(placed, crs=grid.crs.to_wkt())),
@@ -111,8 +109,12 @@ def write_geopackage(
                 layer_metadata=dict(metadata),
             )
             _add_style(part)
-        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError,
-                pyogrio.errors.FeatureError, sqlite3.Error) as error:
+        except (
+            pyogrio.errors.DataSourceError,
+            pyogrio.errors.DataLayerError,
+            pyogrio.errors.FeatureError,
+            sqlite3.Error,
+        ) as error:
             raise OutputError(f"cannot write {path}: {error}") from error
 
 

@@ -1,0 +1,35 @@
+# The two commands of the README, and what goes with them. Each makes what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: help demo test lint types format clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed ## Run the whole job on a rendered town, into demo/
+	$(BIN)/geossda demo --output demo --overwrite
+
+test: lint types ## Check style and types, run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed ## Check types
+	$(BIN)/mypy
+
+format: $(VENV)/.installed ## Bring the code to the common style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove the virtual environment and what was built
+	rm -rf $(VENV) build dist demo *.egg-info

@@ -1,0 +1,112 @@
+"""Time and memory of the two main commands, as shares of what bounds them.
+
+    python benchmarks/whole_job.py MOSAIC STYLE [--repeats 3]
+
+``harmonize`` against ``gdal_translate`` to the same COG profile; ``segment`` against the bare
+model on as many windows in memory, in one run, taken by turns. Whole processes are timed (start
+and imports included for both commands); peak resident memory is the child's.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from geossda.raster.writing import COG_OPTIONS
+
+BARE = """
+import sys, time, warnings
+warnings.simplefilter("ignore")
+import torch
+from geossda.devices import choose, mixed_precision
+from geossda.models.segmenter import load_segmenter
+network, card = load_segmenter("default")
+device = choose("auto")
+network = network.to(device, memory_format=torch.channels_last)
+windows, batch = int(sys.argv[1]), int(sys.argv[2])
+shape = (batch, len(card.bands), card.patch_px, card.patch_px)
+images = torch.rand(shape).to(device, memory_format=torch.channels_last)
+with torch.inference_mode(), mixed_precision(device):
+    network(images)
+    began = time.perf_counter()
+    for _ in range(-(-windows // batch)):
+        torch.sigmoid(network(images).float()).cpu()
+print(time.perf_counter() - began)
+"""
+
+
+def child(arguments: list[str]) -> tuple[float, float, str]:
+    """Run a process; give seconds, peak resident MB and its output."""
+    with tempfile.TemporaryFile() as out:
+        began = time.perf_counter()
+        process = subprocess.Popen(arguments, stdout=out, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        out.seek(0)
+        text = out.read().decode()
+    if status:
+        sys.exit(f"{arguments[0]} failed: {text}")
+    return seconds, usage.ru_maxrss / 1024, text
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("mosaic")
+    parser.add_argument("style")
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    import rasterio
+    import torch
+
+    from geossda.models.segmenter import load_segmenter
+    from geossda.raster.gsd import grid_at_gsd
+    from geossda.raster.reading import open_mosaic
+    from geossda.raster.windows import starts
+
+    _, card = load_segmenter("default")
+    shape = grid_at_gsd(open_mosaic(given.mosaic).grid, card.gsd_m).shape
+    windows = 1
+    for length in shape:
+        windows *= len(starts(length, card.patch_px, card.overlap_px))
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, torch {torch.__version__}, GDAL "
+        f"{rasterio.__gdal_version__}; {windows} windows of {card.patch_px} px"
+    )
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        out = f"{folder}/out.tif"
+        profile = [part for k, v in COG_OPTIONS.items() for part in ("-co", f"{k}={v}")]
+        translate = ["gdal_translate", "-q", "-of", "COG", *profile, given.mosaic, out]
+        geossda = [sys.executable, "-m", "geossda_cli"]
+        harmonize = [*geossda, "harmonize", given.mosaic, "--style", given.style, "-o", out]
+        segment = [*geossda, "segment", given.mosaic, "-o", f"{folder}/out.gpkg",
+                   "--progress", "json"]  # fmt: skip
+        print(f"{'':22}{'seconds':>9}{'peak MB':>9}")
+        ratios: dict[str, list[float]] = {"harmonize": [], "segment": []}
+        for _ in range(given.repeats):
+            times = {}
+            for name, command in (("gdal_translate", translate), ("harmonize", harmonize)):
+                seconds, peak, _text = child(command)
+                times[name] = seconds
+                Path(out).unlink()
+                print(f"{name:22}{seconds:9.2f}{peak:9.0f}")
+            ratios["harmonize"].append(times["harmonize"] / times["gdal_translate"])
+            bare = float(child([sys.executable, "-c", BARE, str(windows), "4"])[2])
+            seconds, peak, _text = child(segment)
+            Path(f"{folder}/out.gpkg").unlink()
+            startup = child([sys.executable, "-c", BARE, "0", "4"])[0]
+            print(f"{'bare model':22}{bare:9.2f}")
+            print(f"{'segment':22}{seconds:9.2f}{peak:9.0f}   of which start-up {startup:.1f}")
+            ratios["segment"].append(bare / (seconds - startup))
+    print("harmonize / gdal_translate:", *(f"{ratio:.2f}" for ratio in ratios["harmonize"]))
+    print("segment's share of the bare model's throughput, start-up taken off:",
+          *(f"{ratio:.2f}" for ratio in ratios["segment"]))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

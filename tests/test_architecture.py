@@ -1,0 +1,282 @@
+"""The laws of the house: who may import whom, what loads lightly, one source of settings."""
+
+import ast
+import dataclasses
+import importlib
+import subprocess
+import sys
+import tomllib
+import typing
+
+import click
+import pytest
+from conftest import REPO
+
+import geossda
+import geossda_cli.main
+from geossda import config
+
+BASE = {"errors", "config", "progress", "staging", "_version", "devices"}
+ROOMS = ("raster", "color", "models", "vector", "data", "training", "inference", "demo",
+         "evaluation", "api")  # fmt: skip
+# The table of architecture.md; color takes histograms, which live in raster.
+MAY_IMPORT = {
+    "raster": set(),
+    "color": {"raster"},
+    "models": set(),
+    "vector": {"raster"},
+    "data": {"raster", "vector"},
+    "training": {"data", "models", "color"},
+    "inference": {"raster", "models", "color"},
+    "demo": {"raster", "vector", "color", "data"},
+    "evaluation": {"raster", "color", "models", "vector", "data", "training", "inference"},
+    "api": {"raster", "color", "models", "vector", "data", "training", "inference", "demo",
+            "evaluation"},
+}  # fmt: skip
+BASE_MAY_IMPORT = {
+    "errors": set(),
+    "_version": set(),
+    "config": {"errors"},
+    "progress": {"errors"},
+    "staging": {"errors"},
+    "devices": {"errors"},
+}
+FILES = sorted((REPO / "geossda").rglob("*.py"))
+CLI_FILES = sorted((REPO / "cli").glob("*.py"))
+
+
+def imported(path):
+    """Every absolute module name imported anywhere in a file, functions included."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def room_of(path):
+    return path.relative_to(REPO / "geossda").parts[0].removesuffix(".py")
+
+
+def rooms_imported(path):
+    return {name.split(".")[1] for name in imported(path) if name.startswith("geossda.")}
+
+
+def name_of(path):
+    return path.relative_to(REPO).as_posix()
+
+
+def test_every_room_is_known():
+    folders = {path.parent.name for path in (REPO / "geossda").glob("*/__init__.py")}
+    assert folders == set(ROOMS)
+    assert {path.stem for path in (REPO / "geossda").glob("*.py")} == BASE | {"__init__"}
+
+
+def test_the_table_only_looks_left():
+    for place, room in enumerate(ROOMS):
+        assert MAY_IMPORT[room] <= set(ROOMS[:place])
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_follow_the_table(path):
+    room = room_of(path)
+    if room == "__init__":
+        # The package names its verbs; nothing but the light rooms is imported when it loads.
+        tree = ast.parse(path.read_text())
+        loaded = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+        ours = {name for name in loaded if name.startswith("geossda")}
+        assert ours <= {"geossda._version", "geossda.config", "geossda.errors"}
+        return
+    if room in BASE:
+        assert rooms_imported(path) <= BASE_MAY_IMPORT[room] | {room}
+        return
+    allowed = BASE | MAY_IMPORT[room] | {room}
+    assert not rooms_imported(path) - allowed
+
+
+@pytest.mark.parametrize("path", CLI_FILES, ids=name_of)
+def test_the_command_line_sees_only_verbs_and_base(path):
+    for name in imported(path):
+        if name.split(".")[0] == "geossda":
+            part = name.split(".")[1]
+            assert part in BASE | set(geossda.__all__), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize(
+    ("rooms", "forbidden"),
+    [
+        ({"raster", "color", "vector", "data"}, {"torch", "torchvision", "timm"}),
+        ({"models"}, {"rasterio", "rioxarray", "xarray", "dask", "geopandas", "pyogrio", "odc"}),
+        (set(ROOMS) | BASE, {"click", "rich", "tqdm", "qgis", "geossda_cli", "cli", "pytest"}),
+        ({"errors", "config", "progress", "staging", "_version"},
+         {"torch", "numpy", "rasterio", "xarray", "dask", "geopandas"}),
+    ],
+    ids=["no-torch", "tensors-only", "no-interface", "light-base"],
+)  # fmt: skip
+def test_rooms_keep_off_packages(rooms, forbidden):
+    seen = set()
+    for path in FILES:
+        if room_of(path) in rooms:
+            seen.add(room_of(path))
+            top = {name.split(".")[0] for name in imported(path)}
+            assert not top & forbidden, f"{path} imports {top & forbidden}"
+    assert seen == rooms
+
+
+def test_nothing_in_the_library_prints():
+    for path in FILES:
+        calls = [node for node in ast.walk(ast.parse(path.read_text()))
+                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]  # fmt: skip
+        assert "print" not in {call.func.id for call in calls}, path
+
+
+def test_no_dumping_grounds_and_no_deep_folders():
+    for path in FILES + CLI_FILES:
+        assert path.stem not in {"utils", "common", "helpers"}
+        assert len(path.relative_to(REPO).parts) <= 3, f"{path} lies too deep"
+
+
+HEAVY = {"torch", "torchvision", "rasterio", "osgeo", "geopandas", "pyogrio", "pyproj", "shapely",
+         "xarray", "dask", "odc", "cv2", "numpy", "rich"}  # fmt: skip
+
+
+def loaded_after(code):
+    """Top-level modules in sys.modules of a new interpreter that ran `code`."""
+    script = f"import sys\n{code}\nprint(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split("\n")[-2].split())
+
+
+def test_import_is_light():
+    loaded = loaded_after("import geossda")
+    assert "geossda" in loaded
+    assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], *([verb, "--help"] for verb in geossda_cli.main.COMMANDS)],
+    ids=" ".join,
+)
+def test_help_is_light(arguments):
+    code = (
+        "from geossda_cli.main import main\n"
+        f"try:\n    main({arguments})\n"
+        "except SystemExit as stop:\n    assert stop.code == 0, stop.code"
+    )
+    loaded = loaded_after(code)
+    assert "geossda_cli" in loaded
+    assert not loaded & HEAVY
+
+
+def test_exported_names_resolve_and_are_sorted():
+    assert geossda.__all__ == sorted(geossda.__all__)
+    assert len(set(geossda.__all__)) == len(geossda.__all__)
+    for name in geossda.__all__:
+        assert getattr(geossda, name) is not None
+    assert set(geossda._LAZY) <= set(geossda.__all__)
+    assert geossda.harmonize is importlib.import_module("geossda.api.harmonize").harmonize
+    with pytest.raises(AttributeError, match="no attribute 'colour'"):
+        _ = geossda.colour
+
+
+def test_every_room_is_packaged():
+    """The wheel holds what the source tree holds."""
+    listed = set(
+        tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    )
+    assert listed == {"geossda", "geossda_cli"} | {f"geossda.{room}" for room in ROOMS}
+
+
+def test_git_ignores_no_source():
+    if not (REPO / ".git").exists():
+        pytest.skip("not a git checkout")
+    sources = [str(path.relative_to(REPO)) for path in FILES + CLI_FILES]
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--no-index", *sources], cwd=REPO, capture_output=True, text=True
+    )
+    assert ignored.stdout.split() == []
+
+
+def test_every_error_is_drawn_in_the_tree():
+    errors = importlib.import_module("geossda.errors")
+    named = {name for name, value in vars(errors).items()
+             if isinstance(value, type) and issubclass(value, errors.GeossdaError)}  # fmt: skip
+    words = errors.__doc__.replace("(", " ").split()
+    assert {name: words.count(name) for name in named} == dict.fromkeys(named, 1)
+
+
+CONFIGS = {
+    "demo": config.DemoConfig,
+    "evaluate": config.EvaluateConfig,
+    "harmonize": config.HarmonizeConfig,
+    "segment": config.SegmentConfig,
+    "style": config.StyleConfig,
+    "train-segmenter": config.TrainSegmenterConfig,
+}
+FIELDS = [(command, entry) for command, made in CONFIGS.items()
+          for entry in dataclasses.fields(made)]  # fmt: skip
+
+
+def field_name(value):
+    return value if isinstance(value, str) else value.name
+
+
+def test_every_config_has_a_command():
+    configs = {value for value in vars(config).values() if dataclasses.is_dataclass(value)}
+    assert configs == set(CONFIGS.values())
+    assert set(geossda_cli.main.COMMANDS) == {*CONFIGS, "info"}
+    assert set(geossda_cli.main.SUMMARIES) == set(geossda_cli.main.COMMANDS)
+
+
+@pytest.mark.parametrize(("command", "entry"), FIELDS, ids=field_name)
+def test_setting_has_help_and_an_option_with_the_same_default(command, entry):
+    about = entry.metadata
+    assert about["help"].endswith(".")
+    assert entry.default is not dataclasses.MISSING
+    verb = importlib.import_module(geossda_cli.main.COMMANDS[command]).command
+    options = {option.name: option for option in verb.params if isinstance(option, click.Option)}
+    option = options[entry.name]
+    assert option.opts == ["--" + entry.name.replace("_", "-")]
+    assert option.help == about["help"]
+    if isinstance(entry.default, tuple):
+        assert option.multiple
+    else:
+        assert option.default == entry.default
+    if about["choices"]:
+        assert tuple(option.type.choices) == tuple(about["choices"])
+        assert entry.default in about["choices"]
+    elif about["low"] is not None or about["high"] is not None:
+        assert (option.type.min, option.type.max) == (about["low"], about["high"])
+        if entry.default is not None:
+            assert (about["low"] is None) or about["low"] <= entry.default
+            assert (about["high"] is None) or entry.default <= about["high"]
+
+
+@pytest.mark.parametrize("command", CONFIGS)
+def test_no_options_given_is_the_default_config(command):
+    """What click parses from nothing, put back together, is the config itself."""
+    from geossda_cli.options import config_from
+
+    verb = importlib.import_module(geossda_cli.main.COMMANDS[command]).command
+    needed = ["x" for param in verb.params if isinstance(param, click.Argument)]
+    if any(param.name == "output" for param in verb.params):
+        needed += ["--output", "x"]
+    values = dict(verb.make_context(command, needed).params)
+    assert config_from(CONFIGS[command], values) == CONFIGS[command]()
+    assert not set(values) & {entry.name for entry in dataclasses.fields(CONFIGS[command])}
+
+
+def test_summaries_are_the_commands_own_first_lines():
+    for name, module in geossda_cli.main.COMMANDS.items():
+        text = importlib.import_module(module).command.help
+        assert text and text[0].isupper() and "." in text, name
+
+
+def test_method_choices_come_from_the_literal():
+    assert typing.get_args(config.HarmonizeMethod) == config.METHODS
