@@ -4,10 +4,11 @@ The API takes these records, the command line makes its options from them, and s
 interface. Fields carry their help and limits in the dataclass metadata.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeVar, get_args
 
 HarmonizeMethod = Literal["histogram", "reinhard", "grayworld", "equalize"]
+C = TypeVar("C")
 METHODS: tuple[HarmonizeMethod, ...] = get_args(HarmonizeMethod)
 
 
@@ -50,12 +51,22 @@ def setting(
     )
 
 
+def documented(config: type[C]) -> type[C]:
+    """Write the fields' help into a config's docstring, so that it stands in one place only."""
+    lines = ["", "", "Parameters", "----------"]
+    for entry in fields(config):  # type: ignore[arg-type]
+        lines += [f"{entry.name} : {entry.type}", f"    {entry.metadata['help']}"]
+    config.__doc__ = (config.__doc__ or "") + "\n".join(lines) + "\n"
+    return config
+
+
 _BIDX = "Bands to use, 1-based, in order (all but alpha)."
 _NODATA = "Value of pixels without data, if the file does not declare it."
 _CO = "Creation option of GDAL's COG driver, such as COMPRESS=ZSTD; repeatable."
 _OVERWRITE = "Replace existing outputs."
 
 
+@documented
 @dataclass(frozen=True)
 class HarmonizeConfig:
     """Settings of `harmonize`."""
@@ -82,6 +93,7 @@ class HarmonizeConfig:
     overwrite: bool = setting(False, _OVERWRITE)
 
 
+@documented
 @dataclass(frozen=True)
 class StyleConfig:
     """Settings of `style`."""
@@ -91,6 +103,7 @@ class StyleConfig:
     overwrite: bool = setting(False, _OVERWRITE)
 
 
+@documented
 @dataclass(frozen=True)
 class SegmentConfig:
     """Settings of `segment`."""
@@ -116,6 +129,7 @@ class SegmentConfig:
     overwrite: bool = setting(False, _OVERWRITE)
 
 
+@documented
 @dataclass(frozen=True)
 class TrainSegmenterConfig:
     """Settings of `train-segmenter`."""
@@ -154,6 +168,7 @@ class TrainSegmenterConfig:
     overwrite: bool = setting(False, _OVERWRITE)
 
 
+@documented
 @dataclass(frozen=True)
 class EvaluateConfig:
     """Settings of `evaluate`."""
@@ -166,6 +181,7 @@ class EvaluateConfig:
     )
 
 
+@documented
 @dataclass(frozen=True)
 class DemoConfig:
     """Settings of `demo`."""

@@ -187,10 +187,10 @@ def test_truncated(run, source, style, tmp_path):
 
 
 def test_corrupted(run, style, tmp_path):
-    path = write(tmp_path / "bad.tif", noise(height=600, width=600), compress="deflate", tiled=True,
+    path = write(tmp_path / "bad.tif", noise(height=600, width=600, high=5), compress="zstd", tiled=True,
                  blockxsize=256, blockysize=256)  # fmt: skip
     data = bytearray(path.read_bytes())
-    data[-90_000:-80_000] = b"\x00" * 10_000
+    data[-40_000:-30_000] = b"\x00" * 10_000
     path.write_bytes(data)
     refused(run("harmonize", "bad.tif", "--style", style), "bad.tif", "damaged")
     refused(run("segment", "bad.tif", "-o", "b.gpkg"), "bad.tif", "damaged")
@@ -246,7 +246,7 @@ def test_wrong_suffix(run, source):
 def test_wrong_creation_option(run, source, style):
     refused(run("harmonize", source, "--style", style, "--co", "ZSTD"), "NAME=VALUE")
     result = run("harmonize", source, "--style", style, "-o", "o.tif", "--co", "COMPRESS=NO_SUCH")
-    refused(result, "cannot write")
+    refused(result, "NO_SUCH")
     assert left_in(".") == ["source.tif", "style.tif"]
 
 
@@ -311,7 +311,8 @@ def test_disk_full(tmp_path, style, tiny_model, command):
     )  # fmt: skip
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr
-    assert ended.stderr.strip().startswith("geossda: ")
+    # libtiff may say so as well, in lines of its own.
+    assert ended.stderr.strip().splitlines()[-1].startswith("geossda: ")
     assert left_in(tmp_path) == ["big.tif", "style.tif"]
 
 

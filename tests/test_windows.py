@@ -1,5 +1,7 @@
 """Windows tile the raster exactly once, on lattices that know nothing of chunks."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -29,7 +31,7 @@ def test_strips_are_the_tiles_in_order_and_end_at_whole_rows(shape, size, at_lea
     assert [tile for strip in grouped for tile in strip] == list(tiles(shape, size))
     for strip in grouped[:-1]:
         assert len(strip) >= at_least
-    for above, below in zip(grouped, grouped[1:], strict=False):
+    for above, below in pairwise(grouped):
         assert above[-1].row < below[0].row
         a_row = sum(tile.row == above[-1].row for tile in above)
         assert len(above) - a_row < at_least, "a strip is no longer than it has to be"

@@ -14,21 +14,29 @@ from geossda.api.evaluate import evaluate
 from geossda.api.harmonize import harmonize
 from geossda.api.segment import segment
 from geossda.config import DemoConfig, HarmonizeConfig, SegmentConfig
-from geossda.demo.picture import side_by_side
-from geossda.demo.town import Town, render_town
+from geossda.errors import OutputError
 from geossda.evaluation.compare import Comparison
-from geossda.evaluation.seams import step_across
+from geossda.evaluation.seams import steps_across
 from geossda.progress import SILENT, Progress
 from geossda.raster.reading import open_mosaic
 from geossda.raster.windows import Window
 from geossda.raster.writing import new_cog
+from geossda.scene.picture import side_by_side
+from geossda.scene.town import Town, render_town
 from geossda.staging import PathLike, check_output, staged
 
 OVERLAP_PX = 96
 FILES = (
-    "strip_west.tif", "strip_east.tif", "reference.tif", "footprints.gpkg",
-    "harmonized.tif", "buildings_before.gpkg", "buildings.gpkg", "before_after.png",
-)  # fmt: skip
+    "mosaic.tif",
+    "strip_west.tif",
+    "strip_east.tif",
+    "reference.tif",
+    "footprints.gpkg",
+    "harmonized.tif",
+    "buildings_before.gpkg",
+    "buildings.gpkg",
+    "before_after.png",
+)
 
 
 @dataclass(frozen=True)
@@ -39,11 +47,10 @@ class DemoResult:
     ----------
     folder : Path
     before, after : Comparison
-        Buildings found in the strips as they are, and in the harmonized mosaic, with the truth.
-    step_before, step_after, step_ground : float
-        Step in colour across the line where the strips meet, in digital numbers, before and
-        after; and in the same place of the ground seen in one acquisition, which no
-        harmonization can or should go below.
+        Buildings found in the mosaic as acquired and in the harmonized one, with the truth.
+    step_before, step_after : float
+        Mean step in colour across the line where the strips meet, in digital numbers, less the
+        ground's own, which is known from the same ground seen in one acquisition.
     """
 
     folder: Path
@@ -51,7 +58,6 @@ class DemoResult:
     after: Comparison
     step_before: float
     step_after: float
-    step_ground: float
 
     def lines(self) -> list[str]:
         """Say it in words."""
@@ -62,8 +68,8 @@ class DemoResult:
                 f"F1 {found.objects.f1:.3f} by building"
             )
         rows.append(
-            f"step across the seam: {self.step_before:.1f} before, {self.step_after:.1f} after; "
-            f"{self.step_ground:.1f} in the ground itself (digital numbers of 255)"
+            f"step in colour across the seam: {self.step_before:.1f} as acquired, "
+            f"{self.step_after:.1f} harmonized (digital numbers of 255, the ground's own taken off)"
         )
         return rows
 
@@ -81,14 +87,20 @@ def demo(
     folder : path
         Created if missing.
     config : DemoConfig
+        Settings.
     progress : Progress
+        Is told of stages, steps and warnings.
 
     Returns
     -------
     DemoResult
+        What was written and measured.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make folder {folder}: {error.strerror}") from error
     for name in FILES:
         check_output(folder / name, overwrite=config.overwrite)
     progress.stage("rendering a town")
@@ -102,9 +114,12 @@ def demo(
         progress=progress,
     )
     found = []
-    for source, name in ((strips, "buildings_before.gpkg"), ("harmonized.tif", "buildings.gpkg")):
-        paths = source if isinstance(source, list) else folder / source
-        segment(paths, folder / name, config=SegmentConfig(overwrite=True), progress=progress)
+    settings = SegmentConfig(overwrite=True)
+    for source, name in (
+        ("mosaic.tif", "buildings_before.gpkg"),
+        ("harmonized.tif", "buildings.gpkg"),
+    ):
+        segment(folder / source, folder / name, config=settings, progress=progress)
         found.append(
             evaluate(
                 folder / name,
@@ -118,10 +133,12 @@ def demo(
     after, valid = harmonized.read(Window(0, 0, height, width))
     # Far enough to see past the feathered overlap on either side.
     reach = 2 * OVERLAP_PX
-    steps = [
-        step_across(image, town.valid & valid, town.seam_col, reach)
+    before_steps, after_steps, ground_steps = (
+        steps_across(image, town.valid & valid, town.seam_col, reach)
         for image in (town.image, after, town.clean)
-    ]
+    )
+    step_before = float(np.nanmean(np.abs(before_steps - ground_steps)))
+    step_after = float(np.nanmean(np.abs(after_steps - ground_steps)))
     with staged(folder / "before_after.png") as part:
         side_by_side(
             [
@@ -134,20 +151,25 @@ def demo(
             ],
             part,
         )
-    return DemoResult(folder, found[0], found[1], *steps)
+    return DemoResult(folder, found[0], found[1], step_before, step_after)
 
 
 def _write_town(town: Town, folder: Path) -> list[Path]:
-    """Write the strips (the west one reaches under the east one), the reference and the truth."""
+    """Write the mosaic as acquired, its strips, the reference and the truth.
+
+    The west strip reaches under the east one, as strips of a survey do.
+    """
     height, width = town.valid.shape
     columns = np.arange(width)[None, :]
     seam = town.seam_col[:, None]
     west = town.valid & (columns < seam + OVERLAP_PX)
     east = town.valid & (columns >= seam)
     paths = []
+    _write(folder / "mosaic.tif", town.image, town.valid, town.transform, town.crs)
     for name, pixels, valid in (
-        ("strip_west.tif", town.clean, west), ("strip_east.tif", town.image, east),
-    ):  # fmt: skip
+        ("strip_west.tif", town.clean, west),
+        ("strip_east.tif", town.image, east),
+    ):
         used = np.flatnonzero(valid.any(axis=0))
         window = Window(0, int(used[0]), height, int(used[-1] - used[0] + 1))
         path = folder / name

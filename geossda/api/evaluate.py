@@ -18,11 +18,16 @@ def evaluate(
 
     Parameters
     ----------
-    found, true : path
+    found : path
+        Buildings found.
+    true : path
+        True buildings.
     area : path, optional
         Raster (its valid pixels) or polygons to stay within.
     config : EvaluateConfig
+        Settings.
     progress : Progress
+        Is told of stages, steps and warnings.
 
     Returns
     -------

@@ -63,11 +63,14 @@ def harmonize(
     style : path, sequence of path or Style, optional
         Reference rasters or folders of them, or a style file made by `make_style`.
     config : HarmonizeConfig
+        Settings.
     progress : Progress
+        Is told of stages, steps and warnings.
 
     Returns
     -------
     HarmonizeResult
+        What was written.
 
     Raises
     ------
@@ -79,8 +82,12 @@ def harmonize(
         raise StyleError(f"method {config.method} needs a style: give --style REF")
     references = [] if style is None or isinstance(style, Style) else _as_list(style)
     jobs = _plan(paths, output)
-    for _, target in jobs:
-        check_output(target, overwrite=config.overwrite, inputs=[*paths, *references])
+    folder = jobs[0][1].parent
+    if _is_folder(output) and not folder.exists():
+        check_output(folder, overwrite=False)
+    else:
+        for _, target in jobs:
+            check_output(target, overwrite=config.overwrite, inputs=[*paths, *references])
     options = parse_creation_options(config.co)
     with gdal_environment():
         mosaics = [
@@ -100,6 +107,7 @@ def harmonize(
         same = set(map(os.path.abspath, references)) & set(map(os.path.abspath, paths))
         if same:
             progress.warn(f"{min(same)} is both source and style: it will change little")
+        folder.mkdir(exist_ok=True)
         for mosaic, target in mosaics:
             _one(mosaic, target, look, config, options, progress)
     return HarmonizeResult(
@@ -159,14 +167,19 @@ def _plan(paths: list[str], output: PathLike | None) -> list[tuple[list[str], Pa
             folder / f"{Path(path).stem}_harmonized.tif"
             for folder, path in zip(folders, paths, strict=True)
         ]
-    elif os.fspath(output).endswith(("/", os.sep)) or Path(output).is_dir():
-        Path(output).mkdir(exist_ok=True)
+    elif _is_folder(output):
         targets = [Path(output) / f"{Path(path).stem}.tif" for path in paths]
     else:
         return [(paths, Path(output))]
     if len(set(targets)) < len(targets):
         raise OutputError("two sources have the same name: write them one by one with -o FILE")
     return [([path], target) for path, target in zip(paths, targets, strict=True)]
+
+
+def _is_folder(output: PathLike | None) -> bool:
+    return output is not None and (
+        os.fspath(output).endswith(("/", os.sep)) or Path(output).is_dir()
+    )
 
 
 def _output_validity(mosaic: Mosaic) -> tuple[Validity, float | None]:

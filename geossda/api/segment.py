@@ -14,7 +14,13 @@ from geossda.config import SegmentConfig
 from geossda.devices import choose
 from geossda.errors import OutputError
 from geossda.inference.predict import predict
-from geossda.inference.segment import NODATA, choose_bands, ready_to_predict, write_on_grid
+from geossda.inference.segment import (
+    NODATA,
+    choose_bands,
+    ready_to_predict,
+    require_place,
+    write_on_grid,
+)
 from geossda.models.segmenter import load_segmenter
 from geossda.progress import SILENT, Progress
 from geossda.raster.reading import find_sources, gdal_environment, open_mosaic
@@ -67,11 +73,14 @@ def segment(
         Rasters to write as well, on the mosaic's grid: probability (float32, nodata -1) and
         buildings (0, 1, nodata 255).
     config : SegmentConfig
+        Settings.
     progress : Progress
+        Is told of stages, steps and warnings.
 
     Returns
     -------
     SegmentResult
+        What was written.
 
     Raises
     ------
@@ -89,6 +98,9 @@ def segment(
     }
     check_output(output, overwrite=config.overwrite, inputs=paths)
     options = parse_creation_options(config.co)
+    with gdal_environment():
+        mosaic = open_mosaic(paths, bands=config.bidx or None, nodata=config.nodata)
+        require_place(mosaic)
     device = choose(config.device)
     network, card = load_segmenter(config.model)
     gsd_m = config.gsd or card.gsd_m
@@ -100,7 +112,6 @@ def segment(
         sources=[os.path.basename(path) for path in paths],
     )
     with gdal_environment(), ExitStack() as stack:
-        mosaic = open_mosaic(paths, bands=config.bidx or None, nodata=config.nodata)
         mosaic = choose_bands(mosaic, card, progress)
         # A pixel more than simplifying can move an outline keeps buildings off nodata.
         reader = ready_to_predict(

@@ -29,11 +29,14 @@ def make_style(
     output : path
         A ``.json`` file.
     config : StyleConfig
+        Settings.
     progress : Progress
+        Is told of stages, steps and warnings.
 
     Returns
     -------
     Style
+        The pooled style.
     """
     given = [references] if isinstance(references, str | os.PathLike) else list(references)
     check_output(output, overwrite=config.overwrite, inputs=given)

@@ -38,11 +38,14 @@ def train_segmenter(
         Run directory, ``<output stem>_run`` beside the output by default; training goes on from
         its last checkpoint.
     config : TrainSegmenterConfig
+        Settings.
     progress : Progress
+        Is told of stages, steps and warnings.
 
     Returns
     -------
     SegmenterCard
+        The card of the new model.
     """
     output = check_output(output, overwrite=config.overwrite)
     paths = find_sources(sources)

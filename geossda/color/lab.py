@@ -20,9 +20,11 @@ def to_lab(pixels: NDArray[Any], working_range: tuple[float, float]) -> NDArray[
 def from_lab(lab: NDArray[np.float32], working_range: tuple[float, float]) -> NDArray[np.float32]:
     """Invert :func:`to_lab`; colours outside sRGB are cut at its faces."""
     low, high = working_range
-    return np.asarray(
-        np.clip(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), 0, 1).transpose(2, 0, 1) * (high - low) + low
-    )
+    width = lab.shape[1]
+    # OpenCV rounds a row's last pixels, which fill no vector, in another way: pad to whole ones.
+    whole = np.pad(lab, ((0, 0), (0, -width % 64), (0, 0)))
+    rgb = np.asarray(cv2.cvtColor(whole, cv2.COLOR_Lab2RGB))[:, :width]
+    return np.asarray(np.clip(rgb, 0, 1).transpose(2, 0, 1) * (high - low) + low)
 
 
 def lab_sums(

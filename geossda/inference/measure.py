@@ -11,7 +11,7 @@ from geossda.errors import BandError
 from geossda.progress import SILENT, Progress
 from geossda.raster.radiometry import working_range
 from geossda.raster.reading import Mosaic
-from geossda.raster.statistics import histograms, over_tiles, sample_tiles
+from geossda.raster.statistics import Histograms, histograms, over_tiles, sample_tiles
 
 
 def measure_source(mosaic: Mosaic, index: int, *, lab: bool, progress: Progress = SILENT) -> Source:
@@ -30,10 +30,11 @@ def measure_source(mosaic: Mosaic, index: int, *, lab: bool, progress: Progress 
     EmptyRasterError
         Not one valid pixel.
     """
+    mosaic.require_colors()
     alone = Mosaic((mosaic.sources[index],), mosaic.sources[index].grid)
     found = histograms(alone, progress=progress)
     limits = working_range(found, alone.dtype)
-    _hint_at_nodata(alone, found.counts[:, _bin_of_zero(found.first, found.step)], progress)
+    _hint_at_nodata(alone, found, progress)
     mean = std = None
     if lab and alone.count >= 3:
         windows = sample_tiles(alone.shape)
@@ -71,15 +72,14 @@ def check_bands(mosaic: Mosaic, style: Style) -> None:
         )
 
 
-def _bin_of_zero(first: float, step: float) -> int:
-    return max(0, round(-first / step))
-
-
-def _hint_at_nodata(mosaic: Mosaic, zeros: np.ndarray, progress: Progress) -> None:
+def _hint_at_nodata(mosaic: Mosaic, found: Histograms, progress: Progress) -> None:
     """Warn of what looks like nodata that the file does not declare."""
     source = mosaic.sources[0]
-    share = float(zeros.min()) / (mosaic.shape[0] * mosaic.shape[1])
-    if source.validity == "all" and source.dtype.kind in "ui" and share > 0.01:
+    zero = round(-found.first / found.step)
+    if source.dtype.kind not in "ui" or not 0 <= zero < found.counts.shape[1]:
+        return
+    share = float(found.counts[:, zero].min()) / found.pixels
+    if source.validity == "all" and share > 0.01:
         progress.warn(
             f"{source.path}: up to {share:.0%} of the pixels are 0 in every band and count as "
             "data; if they are not, give --nodata 0"

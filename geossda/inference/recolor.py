@@ -54,9 +54,10 @@ def recolor(
                 if footprint is not None and window.intersection(footprint)
             ]
             if len(here) == 1:
-                pixels, valid = _single(mosaic, transforms, here[0], window)
+                before, pixels, valid = _single(mosaic, transforms, here[0], window)
             else:
-                pixels, valid = _blended(mosaic, transforms, here, window, feather_px)
+                before, pixels, valid = _blended(mosaic, transforms, here, window, feather_px)
+            pixels = _avoid_nodata(pixels, before, valid, writer.nodata)
             alpha = None
             if len(mosaic.sources) == 1 and mosaic.sources[0].validity == "alpha":
                 alpha = mosaic.sources[0].read_alpha(window)
@@ -69,14 +70,16 @@ def recolor(
 
 def _single(
     mosaic: Mosaic, transforms: Sequence[Transform], index: int, window: Window
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+    """Give (pixels as read, as changed, valid); what is not valid is kept, or 0 in a mosaic."""
     pixels, valid = mosaic.read_source(index, window)
+    hidden = pixels if len(mosaic.sources) == 1 else np.zeros_like(pixels)
     if not valid.any():
-        return pixels, valid
+        return pixels, hidden, valid
     changed = transforms[index](pixels)
     if not valid.all():
-        changed = np.where(valid, changed, pixels)
-    return _avoid_nodata(changed, pixels, valid, mosaic.sources[index].nodata), valid
+        changed = np.where(valid, changed, hidden)
+    return pixels, changed, valid
 
 
 def _blended(
@@ -85,14 +88,16 @@ def _blended(
     here: list[int],
     window: Window,
     feather_px: int,
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     """Average sources by their distance to their own edge, at most `feather_px`.
 
-    The distance is looked for in a margin of that width, so it is the same in every tile.
+    The distance is looked for in a margin of that width, so it is the same in every tile. Gives
+    (pixels of the first valid source as read, the average as changed, valid).
     """
     total = np.zeros((mosaic.count, window.height, window.width), np.float64)
     weights = np.zeros((window.height, window.width), np.float64)
     first = np.zeros((mosaic.count, window.height, window.width), mosaic.dtype)
+    before = np.zeros_like(first)
     sources_at = np.zeros((window.height, window.width), np.uint16)
     wide = window.grown(feather_px, mosaic.shape)
     inner = window.within(wide)
@@ -100,19 +105,18 @@ def _blended(
         pixels, valid = mosaic.read_source(index, wide)
         if not valid[inner].any():
             continue
-        weight = _edge_weight(valid, feather_px)
-        changed, valid, weight = transforms[index](pixels[:, *inner]), valid[inner], weight[inner]
+        weight = _edge_weight(valid, feather_px)[inner]
+        pixels, valid = pixels[:, *inner], valid[inner]
+        changed = transforms[index](pixels)
         fresh = valid & (sources_at == 0)
-        first[:, fresh] = changed[:, fresh]
+        before[:, fresh], first[:, fresh] = pixels[:, fresh], changed[:, fresh]
         total[:, valid] += changed[:, valid] * weight[valid]
         weights += np.where(valid, weight, 0)
         sources_at += valid
     several = sources_at > 1
     result = first
     result[:, several] = as_dtype(total[:, several] / weights[several], mosaic.dtype)
-    valid = sources_at > 0
-    nodata = mosaic.sources[0].nodata
-    return _avoid_nodata(result, None, valid, nodata), valid
+    return before, result, sources_at > 0
 
 
 def _edge_weight(valid: NDArray[np.bool_], feather_px: int) -> NDArray[np.float32]:
@@ -124,16 +128,14 @@ def _edge_weight(valid: NDArray[np.bool_], feather_px: int) -> NDArray[np.float3
 
 def _avoid_nodata(
     changed: NDArray[Any],
-    before: NDArray[Any] | None,
+    before: NDArray[Any],
     valid: NDArray[np.bool_],
     nodata: float | None,
 ) -> NDArray[Any]:
     """Move valid pixels that were mapped onto the nodata value to the next value beside it."""
     if nodata is None or np.isnan(nodata):
         return changed
-    hit = (changed == nodata) & valid
-    if before is not None:
-        hit &= before != nodata
+    hit = (changed == nodata) & valid & (before != nodata)
     if hit.any():
         dtype = changed.dtype
         if dtype.kind == "f":

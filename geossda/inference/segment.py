@@ -32,6 +32,7 @@ def choose_bands(mosaic: Mosaic, card: SegmenterCard, progress: Progress = SILEN
     BandError
         The bands cannot be told.
     """
+    mosaic.require_colors()
     wanted = len(card.bands)
     if mosaic.count == wanted:
         return mosaic
@@ -53,6 +54,19 @@ def choose_bands(mosaic: Mosaic, card: SegmenterCard, progress: Progress = SILEN
         f"{mosaic.name} has {mosaic.count} bands, the model expects {wanted} ({names}): name them "
         "with --bidx"
     )
+
+
+def require_place(mosaic: Mosaic) -> None:
+    """Raise GeoreferenceError if a mosaic has no place on the ground."""
+    if mosaic.grid.crs is None:
+        raise GeoreferenceError(
+            f"{mosaic.name} has no CRS, so its pixel size in metres is unknown: assign one with "
+            "gdal_edit.py -a_srs"
+        )
+    if mosaic.grid.transform.is_identity:
+        raise GeoreferenceError(
+            f"{mosaic.name} has no transform, so it has no place on the ground: georeference it"
+        )
 
 
 def ready_to_predict(
@@ -78,20 +92,9 @@ def ready_to_predict(
 
     Raises
     ------
-    GeoreferenceError
-        No CRS or no transform.
     EmptyRasterError
         A source without a valid pixel.
     """
-    if mosaic.grid.crs is None:
-        raise GeoreferenceError(
-            f"{mosaic.name} has no CRS, so its pixel size in metres is unknown: assign one with "
-            "gdal_edit.py -a_srs"
-        )
-    if mosaic.grid.transform.is_identity:
-        raise GeoreferenceError(
-            f"{mosaic.name} has no transform, so it has no place on the ground: georeference it"
-        )
     own = max(ground_sample_distance(mosaic.grid))
     if own > 2 * gsd_m:
         progress.warn(

@@ -32,6 +32,8 @@ def ground_sample_distance(grid: GeoBox) -> tuple[float, float]:
     if grid.crs is None:
         raise GeoreferenceError("no CRS: the size of a pixel in metres is unknown")
     crs = pyproj.CRS(grid.crs.to_wkt())
+    if crs.geodetic_crs is None:
+        raise GeoreferenceError(f"CRS {crs.name} is local, so metres are unknown: reproject first")
     height, width = grid.shape.y, grid.shape.x
     points = [(width / 2, height / 2), (width / 2 + 1, height / 2), (width / 2, height / 2 + 1)]
     to_globe = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)

@@ -56,8 +56,9 @@ def working_range(found: Histograms, dtype: np.dtype[Any]) -> tuple[float, float
     if dtype.kind == "u":
         bits = max(8, int(np.ceil(np.log2(top + 1))))
         return 0.0, float(2**bits - 1)
-    if dtype.kind == "f" and 0 <= found.quantiles(np.array([0.001])).min() and top <= 1:
-        return 0.0, 1.0
     ends = found.quantiles(np.array([0.001, 0.999]))
     low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
+    # Bins know values to half a step.
+    if dtype.kind == "f" and low >= -found.step and top <= 1 + found.step:
+        return 0.0, 1.0
     return (low, high) if high > low else (low, low + 1.0)

@@ -26,7 +26,6 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 # GDAL keeps 5 % of the machine's memory by default; a fixed cache keeps our promise on memory.
 GDAL_SETTINGS: dict[str, Any] = {
     "GDAL_CACHEMAX": 192 * 2**20,
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_MAX_RETRY": 4,
     "GDAL_HTTP_RETRY_DELAY": 1,
     "VSI_CACHE": True,
@@ -59,6 +58,10 @@ class Source:
         What tells valid pixels from others; floats must be finite besides.
     nodata : float or None
         With ``validity="nodata"``, a pixel is invalid if every band read has this value.
+    alpha_band : int or None
+        The band that tells opacity.
+    paletted : bool
+        Whether pixels are numbers of a colour table.
     """
 
     path: str
@@ -68,6 +71,7 @@ class Source:
     validity: Validity
     nodata: float | None
     alpha_band: int | None
+    paletted: bool
     _handles: "_Handles" = field(repr=False, compare=False)
 
     def read(
@@ -177,7 +181,8 @@ class Source:
             if self.validity == "nodata":
                 valid = ~_equals(pixels, self.nodata).all(axis=0)
             else:
-                valid = vrt.read(vrt.count, window=_rio(window)) == 255
+                opaque = _opaque(self.dtype) if self.validity == "alpha" else 255
+                valid = vrt.read(self.alpha_band or vrt.count, window=_rio(window)) == opaque
         return pixels, np.asarray(valid & _finite(pixels))
 
     @contextlib.contextmanager
@@ -200,13 +205,22 @@ class _Handles(threading.local):
 
     def get(self, path: str) -> Any:
         if path not in self.datasets:
-            self.datasets[path] = rasterio.open(path)
+            # Side files (.msk, .tfw, .aux.xml) count; over a network looking for them is slow.
+            listing = "EMPTY_DIR" if is_remote(path) else "FALSE"
+            with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=listing):
+                self.datasets[path] = rasterio.open(path)
         return self.datasets[path]
 
     def warped(self, source: Source, grid: GeoBox) -> Any:
         key = (source.path, grid)
         if key not in self.datasets:
-            fill = {"nodata": source.nodata} if source.validity == "nodata" else {"add_alpha": True}
+            # The alpha GDAL adds goes to another number in each type unless told.
+            fills: dict[Validity, dict[str, Any]] = {
+                "all": {"add_alpha": True, "DST_ALPHA_MAX": "255"},
+                "mask": {"add_alpha": True, "DST_ALPHA_MAX": "255"},
+                "nodata": {"src_nodata": source.nodata, "nodata": source.nodata},
+                "alpha": {},
+            }
             self.datasets[key] = WarpedVRT(
                 self.get(source.path),
                 crs=grid.crs.to_wkt() if grid.crs else None,
@@ -214,7 +228,7 @@ class _Handles(threading.local):
                 height=grid.height,
                 width=grid.width,
                 resampling=Resampling.bilinear,
-                **({} if source.validity == "alpha" else fill),
+                **fills[source.validity],
             )
         return self.datasets[key]
 
@@ -278,6 +292,15 @@ class Mosaic:
             pixels[:, fill] = below[:, fill]
             valid |= below_valid
         return pixels, valid
+
+    def require_colors(self) -> None:
+        """Raise RasterError if pixels are numbers of a colour table, which are no colours."""
+        for source in self.sources:
+            if source.paletted:
+                raise RasterError(
+                    f"{source.path} has a colour table: expand it first with "
+                    "gdal_translate -expand rgb"
+                )
 
     def resampled(self, grid: GeoBox) -> "Mosaic":
         """Give the same sources on another grid."""
@@ -434,6 +457,7 @@ def open_source(
         validity=validity,
         nodata=declared if validity == "nodata" else None,
         alpha_band=alpha,
+        paletted=dataset.colorinterp[chosen[0] - 1] == ColorInterp.palette,
         _handles=handles,
     )
 
@@ -451,10 +475,16 @@ def open_mosaic(
     Parameters
     ----------
     paths : path or sequence of path
+        Where to look; the first one found on top where they overlap.
     bands : sequence of int, optional
         1-based; all but alpha by default.
     nodata : float, optional
         Stands in for the files' own.
+
+    Returns
+    -------
+    Mosaic
+        Read by window with ``read``, or as a Dask-backed Dataset with ``to_xarray``.
 
     Raises
     ------

@@ -174,7 +174,7 @@ def histograms(
     if source is not None:
         mosaic = Mosaic((mosaic.sources[source],), mosaic.sources[source].grid)
     windows = sample_tiles(mosaic.shape, budget_px)
-    if mosaic.dtype in (np.uint8, np.uint16, np.int16):
+    if mosaic.dtype.kind in "ui" and mosaic.dtype.itemsize <= 2:
         first, step = float(np.iinfo(mosaic.dtype).min), 1.0
         bins = 2 ** (8 * mosaic.dtype.itemsize)
         passes = 1

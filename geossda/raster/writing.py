@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
 
 from geossda._version import __version__
 from geossda.errors import OutputError
@@ -89,7 +91,7 @@ def parse_creation_options(options: tuple[str, ...]) -> dict[str, str]:
     Raises
     ------
     OutputError
-        A text without ``=``.
+        A text without ``=``, or an option or value GDAL does not know.
     """
     chosen = dict(COG_OPTIONS)
     for text in options:
@@ -100,17 +102,51 @@ def parse_creation_options(options: tuple[str, ...]) -> dict[str, str]:
     if chosen["COMPRESS"].upper() not in ("DEFLATE", "LZW", "ZSTD", "LERC_DEFLATE", "LERC_ZSTD"):
         if not any(text.upper().startswith("PREDICTOR=") for text in options):
             del chosen["PREDICTOR"]
+    if options:
+        _try_options(chosen)
     return chosen
 
 
+def _try_options(options: dict[str, str]) -> None:
+    """Write a COG of a few pixels: GDAL only logs what it does not understand, and goes on."""
+    told: list[str] = []
+    listener = logging.Handler(logging.WARNING)
+    listener.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("rasterio._env")
+    logger.addHandler(listener)
+    try:
+        with rasterio.Env(), MemoryFile() as small, MemoryFile() as copy:
+            with small.open(driver="GTiff", width=16, height=16, count=1, dtype="uint8") as probe:
+                probe.write(np.zeros((1, 16, 16), np.uint8))
+            rasterio.shutil.copy(small.name, copy.name, driver="COG", **options)
+    except RasterioError as error:
+        told.append(_reason(error))
+    finally:
+        logger.removeHandler(listener)
+    if told:
+        raise OutputError(f"creation options cannot be used: {told[0]}")
+
+
 class RasterWriter:
-    """Takes windows in any order, from any thread."""
+    """Takes windows in any order, from any thread.
+
+    Attributes
+    ----------
+    nodata : float or None
+        The value that stands for nodata, if a value does.
+    """
 
     def __init__(self, dataset: Any, validity: Validity, nodata: float | None) -> None:
         self._dataset = dataset
         self._validity = validity
-        self._nodata = nodata
+        self.nodata = nodata if validity == "nodata" else None
         self._lock = threading.Lock()
+        self._open = True
+
+    def close(self) -> None:
+        """Wait for the write under way; later ones, of threads not yet stopped, do nothing."""
+        with self._lock:
+            self._open = False
 
     def write(
         self,
@@ -132,9 +168,11 @@ class RasterWriter:
         """
         where = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         if self._validity == "nodata" and not valid.all():
-            pixels = np.where(valid, pixels, np.asarray(self._nodata, pixels.dtype))
+            pixels = np.where(valid, pixels, np.asarray(self.nodata, pixels.dtype))
         try:
             with self._lock:
+                if not self._open:
+                    return
                 if self._validity == "alpha":
                     full = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1
                     opacity = valid * full if alpha is None else alpha
@@ -197,7 +235,7 @@ def new_cog(
         The disk is full, an option is wrong, or GDAL cannot write.
     """
     height, width = int(grid.shape.y), int(grid.shape.x)
-    size = height * width * (count + 1) * np.dtype(dtype).itemsize
+    size = height * width * (count + (validity == "alpha")) * np.dtype(dtype).itemsize
     check_space(Path(path).parent, int(1.5 * size))
     with staged(path) as part, rasterio.Env(**GDAL_SETTINGS, GDAL_TIFF_INTERNAL_MASK=True):
         working = part.with_name(part.name + ".work.tif")
@@ -220,8 +258,12 @@ def new_cog(
                 interleave="pixel",
             ) as dataset:
                 _describe(dataset, description or Description(), tags or {}, count, validity)
-                yield RasterWriter(dataset, validity, nodata)
-            _check_complete(working)
+                writer = RasterWriter(dataset, validity, nodata)
+                try:
+                    yield writer
+                finally:
+                    writer.close()
+            _check_working(working, size)
             progress.stage(f"compressing {Path(path).name}")
             rasterio.shutil.copy(
                 working,
@@ -230,6 +272,7 @@ def new_cog(
                 OVERVIEW_RESAMPLING=overviews.upper(),
                 **dict(options or COG_OPTIONS),
             )
+            _check_cog(part)
         except RasterioError as error:
             raise OutputError(f"cannot write {path}: {_reason(error)}") from error
 
@@ -257,11 +300,21 @@ def _describe(
         dataset.offsets = [band["offset"] for band in description.bands] + [0.0 for _ in extra]
 
 
-def _check_complete(working: Path) -> None:
-    """Catch what GDAL does not report when the disk fills up while it closes a file."""
-    with rasterio.open(working) as dataset:
-        last = rasterio.windows.Window(dataset.width - 1, dataset.height - 1, 1, 1)
-        dataset.read(window=last)
+def _check_working(working: Path, size: int) -> None:
+    """Catch what GDAL does not report: a disk that fills up while it closes a file."""
+    if (written := working.stat().st_size) < size:
+        raise OutputError(
+            f"only {written} of {size} bytes could be written to {working.parent}: is the disk "
+            "full?"
+        )
+
+
+def _check_cog(path: Path) -> None:
+    """Read what lies last in a COG, its last block, for the same reason."""
+    with rasterio.open(path) as dataset:
+        corner = rasterio.windows.Window(dataset.width - 1, dataset.height - 1, 1, 1)
+        dataset.read(window=corner)
+        dataset.read_masks(1, window=corner)
 
 
 def _reason(error: BaseException) -> str:

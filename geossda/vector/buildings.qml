@@ -18,9 +18,9 @@
         </data_defined_properties>
         <layer class="SimpleFill" enabled="1" locked="0" pass="0">
           <Option type="Map">
-            <Option name="color" type="QString" value="255,127,39,70"/>
+            <Option name="color" type="QString" value="255,0,170,45"/>
             <Option name="joinstyle" type="QString" value="miter"/>
-            <Option name="outline_color" type="QString" value="230,60,10,255"/>
+            <Option name="outline_color" type="QString" value="255,0,170,255"/>
             <Option name="outline_style" type="QString" value="solid"/>
             <Option name="outline_width" type="QString" value="0.4"/>
             <Option name="outline_width_unit" type="QString" value="MM"/>

@@ -104,6 +104,8 @@ def write_geopackage(
                 part,
                 layer=LAYER,
                 driver="GPKG",
+                # QGIS 3.22 warns of 1.4 and newer.
+                dataset_options={"VERSION": "1.3"},
                 geometry_type="Polygon",
                 layer_options={"GEOMETRY_NAME": "geom", "DESCRIPTION": "Building footprints"},
                 layer_metadata=dict(metadata),
