@@ -12,13 +12,13 @@ from geossda._version import __version__
 from geossda.errors import Cancelled, GeossdaError
 
 COMMANDS = {
-    "demo": ".demo",
-    "evaluate": ".evaluate",
-    "harmonize": ".harmonize",
-    "info": ".info",
-    "segment": ".segment",
-    "style": ".style",
-    "train-segmenter": ".train_segmenter",
+    "demo": "geossda_cli.demo",
+    "evaluate": "geossda_cli.evaluate",
+    "harmonize": "geossda_cli.harmonize",
+    "info": "geossda_cli.info",
+    "segment": "geossda_cli.segment",
+    "style": "geossda_cli.style",
+    "train-segmenter": "geossda_cli.train_segmenter",
 }
 SUMMARIES = {
     "demo": "Render a small town and run the whole job on it.",
@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
         """Load one command."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(COMMANDS[cmd_name], __package__).command
+        command = importlib.import_module(COMMANDS[cmd_name]).command
         if not isinstance(command, click.Command):
             raise TypeError(f"{cmd_name} is not a click command")
         return command

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -187,8 +188,8 @@ def test_truncated(run, source, style, tmp_path):
 
 
 def test_corrupted(run, style, tmp_path):
-    path = write(tmp_path / "bad.tif", noise(height=600, width=600, high=5), compress="zstd", tiled=True,
-                 blockxsize=256, blockysize=256)  # fmt: skip
+    tiled = {"compress": "zstd", "tiled": True, "blockxsize": 256, "blockysize": 256}
+    path = write(tmp_path / "bad.tif", noise(height=600, width=600, high=5), **tiled)
     data = bytearray(path.read_bytes())
     data[-40_000:-30_000] = b"\x00" * 10_000
     path.write_bytes(data)
@@ -326,11 +327,14 @@ def test_interrupt(tmp_path, style, stage, number):
         stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         told = []
+        stop_if_it_hangs = threading.Timer(100, process.kill)
+        stop_if_it_hangs.start()
         for line in process.stderr:
             told.append(line)
             if stage in line and '"event": "stage"' in line:
                 process.send_signal(number)
         process.wait(timeout=120)
+        stop_if_it_hangs.cancel()
     assert process.returncode == 130, told
     assert not any("Traceback" in line for line in told), told
     assert left_in(tmp_path) == ["big.tif", "style.tif"]

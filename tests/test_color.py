@@ -135,20 +135,9 @@ PAIRS = {
     "int16": ("int16", 1.0, 0.0),
     "decibels": ("float32", 20.0, -25.0),
 }
-SQUEEZED = pytest.mark.xfail(
-    strict=True,
-    reason="a style of the same type is squeezed into the source's working range, which differs "
-    "(decision 0004 carries styles between unlike ranges, not only between unlike types)",
-)
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [
-        "uint8", "uint16", "reflectance",
-        *(pytest.param(name, marks=SQUEEZED) for name in list(PAIRS)[3:]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("pair", PAIRS)
 def test_histogram_takes_away_at_least_four_fifths_of_the_distance(write, pair):
     dtype, scale, offset = PAIRS[pair]
     image = synthesize(3, SIZE, dtype, 1)

@@ -8,8 +8,8 @@ import rasterio
 import rasterio.features
 
 from geossda import DemoConfig, demo
-from geossda.scene.town import render_town
 from geossda.models.segmenter import resolve
+from geossda.scene.town import render_town
 
 
 @pytest.fixture(scope="module")

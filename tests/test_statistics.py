@@ -77,7 +77,7 @@ def test_long_integers_of_a_short_range_are_counted_exactly(tmp_path, make_raste
 @pytest.mark.parametrize(("low", "scale"), [(0.0, 1.0), (-40.0, 25.0), (250.0, 60.0)])
 def test_floats_are_counted_within_a_bin(tmp_path, make_raster, wild, low, scale):
     """Reflectance, decibels, kelvin; single wild values and holes do not blur the rest."""
-    image = (synthesize(3, SIZE, "float32", 5) * np.float32(scale) + np.float32(low))
+    image = synthesize(3, SIZE, "float32", 5) * np.float32(scale) + np.float32(low)
     clean = np.ones(SIZE, bool)
     for index, value in enumerate(wild):
         image[index % 3, 70 + index, 80] = value

@@ -14,6 +14,7 @@ from geossda.api.evaluate import evaluate
 from geossda.api.harmonize import harmonize
 from geossda.api.segment import segment
 from geossda.config import DemoConfig, HarmonizeConfig, SegmentConfig
+from geossda.data.labels import read_footprints
 from geossda.errors import OutputError
 from geossda.evaluation.compare import Comparison
 from geossda.evaluation.seams import steps_across
@@ -205,7 +206,7 @@ def _write(path: Path, pixels: Any, valid: Any, transform: Any, crs: str) -> Non
 
 def _in_pixels(path: Path, town: Town) -> list[Any]:
     to_pixel = ~town.transform
-    shapes = gpd.read_file(path).geometry.to_numpy()
+    shapes = read_footprints(path, town.crs).to_numpy()
     return list(
         shapely.transform(shapes, lambda xy: np.column_stack(to_pixel * (xy[:, 0], xy[:, 1])))
     )

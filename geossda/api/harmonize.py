@@ -126,7 +126,9 @@ def _one(
     """Measure every source, fit its transform, apply and write."""
     transforms: list[Transform] = []
     for index in range(len(mosaic.sources)):
-        source = measure_source(mosaic, index, lab=config.method in NEED_LAB, progress=progress)
+        source = measure_source(
+            mosaic, index, lab=config.method in NEED_LAB, style=look, progress=progress
+        )
         transforms.append(fit(config.method, source, look, config.strength))
     validity, nodata = _output_validity(mosaic)
     settings = asdict(config)

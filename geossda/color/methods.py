@@ -76,7 +76,8 @@ def fit(method: HarmonizeMethod, source: Source, style: Style | None, strength: 
                 f"the style {style.name} has {style.bands} bands, the source has {bands}: choose "
                 "bands with --bidx, here or when making the style"
             )
-        style = style.carried_to(source.working_range)
+        if style.dtype != source.dtype:
+            style = style.carried_to(source.working_range)
     elif method in NEED_STYLE:
         raise StyleError(f"method {method} needs a style: give --style REF")
     return {

@@ -14,7 +14,14 @@ from geossda.raster.reading import Mosaic
 from geossda.raster.statistics import Histograms, histograms, over_tiles, sample_tiles
 
 
-def measure_source(mosaic: Mosaic, index: int, *, lab: bool, progress: Progress = SILENT) -> Source:
+def measure_source(
+    mosaic: Mosaic,
+    index: int,
+    *,
+    lab: bool,
+    style: Style | None = None,
+    progress: Progress = SILENT,
+) -> Source:
     """Measure one source of a mosaic, over its own pixels.
 
     Parameters
@@ -23,6 +30,9 @@ def measure_source(mosaic: Mosaic, index: int, *, lab: bool, progress: Progress 
     index : int
     lab : bool
         Whether to read it once more for the moments of L*a*b*, if it has three bands.
+    style : Style, optional
+        What the source is to look like. If its type is the source's, digital numbers mean the
+        same in both, and its working range is taken.
     progress : Progress
 
     Raises
@@ -34,6 +44,8 @@ def measure_source(mosaic: Mosaic, index: int, *, lab: bool, progress: Progress 
     alone = Mosaic((mosaic.sources[index],), mosaic.sources[index].grid)
     found = histograms(alone, progress=progress)
     limits = working_range(found, alone.dtype)
+    if style is not None and style.dtype == alone.dtype:
+        limits = style.working_range
     _hint_at_nodata(alone, found, progress)
     mean = std = None
     if lab and alone.count >= 3:

@@ -116,7 +116,15 @@ def _try_options(options: dict[str, str]) -> None:
     logger.addHandler(listener)
     try:
         with rasterio.Env(), MemoryFile() as small, MemoryFile() as copy:
-            with small.open(driver="GTiff", width=16, height=16, count=1, dtype="uint8") as probe:
+            with small.open(
+                driver="GTiff",
+                width=16,
+                height=16,
+                count=1,
+                dtype="uint8",
+                crs="EPSG:3857",
+                transform=rasterio.Affine.translation(1, 1),
+            ) as probe:
                 probe.write(np.zeros((1, 16, 16), np.uint8))
             rasterio.shutil.copy(small.name, copy.name, driver="COG", **options)
     except RasterioError as error:

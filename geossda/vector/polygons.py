@@ -159,4 +159,6 @@ def _finish(fragment: _Fragment) -> Footprint:
     shape = fragment.shapes[0] if len(fragment.shapes) == 1 else shapely.union_all(fragment.shapes)
     # Normal rings begin at a corner, which makes every point left out below one on a straight.
     shape = shapely.simplify(shapely.normalize(shapely.make_valid(shape)), 0)
+    # The points left out had their part in the order of the holes.
+    shape = shapely.normalize(shape)
     return Footprint(shape, fragment.pixels, fragment.probability_sum)

@@ -1,0 +1,484 @@
+"""`segment` from mosaic to GeoPackage, with a tiny model of seeded weights."""
+
+import json
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import pyproj
+import pytest
+import rasterio
+import rasterio.features
+import shapely
+import torch
+from affine import Affine
+from click.testing import CliRunner
+from conftest import ragged_border, synthesize
+
+import geossda
+from geossda import SegmentConfig, segment
+from geossda.errors import BandError, Cancelled, ModelError, OutputExistsError
+from geossda.inference.predict import WindowReader, predict
+from geossda.inference.segment import ready_to_predict
+from geossda.models.card import SegmenterCard
+from geossda.models.segmenter import load_segmenter
+from geossda.raster.radiometry import Stretch
+from geossda.raster.reading import open_mosaic
+
+SIZE = (151, 203)
+EXACT = {"simplify": 0.0, "min_area": 0.0}
+
+
+@pytest.fixture
+def settings(tiny_model):
+    """A config for the tiny model on the CPU."""
+
+    def make(**changes):
+        return SegmentConfig(**{"model": str(tiny_model), "device": "cpu", **changes})
+
+    return make
+
+
+def run(sources, folder, config, *, name="out", rasters=True, **more):
+    """Segment; gives (frame, probabilities, mask) with the rasters as arrays."""
+    paths = {kind: folder / f"{name}_{kind}.tif" for kind in ("probabilities", "mask")}
+    result = segment(
+        sources, folder / f"{name}.gpkg", config=config, **(paths if rasters else {}), **more
+    )
+    frame = gpd.read_file(result.output, layer="buildings")
+    assert len(frame) == result.buildings
+    assert frame.area_m2.sum() == pytest.approx(result.area_m2)
+    if not rasters:
+        return frame
+    arrays = []
+    for path in paths.values():
+        with rasterio.open(path) as dataset:
+            arrays.append(dataset.read(1))
+    return frame, *arrays
+
+
+def in_pixels(frame, path):
+    """Outlines in pixels of a raster, as comparable texts."""
+    with rasterio.open(path) as dataset:
+        to_pixel = ~dataset.transform
+    shapes = shapely.transform(
+        frame.geometry.to_numpy(),
+        lambda xy: np.round(np.column_stack(to_pixel * (xy[:, 0], xy[:, 1])), 3) + 0.0,
+    )
+    return sorted(shape.wkt for shape in shapely.normalize(shapes))
+
+
+@pytest.fixture(scope="module")
+def found(town, tiny_model, tmp_path_factory):
+    """What the model finds in the town, with pixel edges and everything kept."""
+    folder = tmp_path_factory.mktemp("found")
+    config = SegmentConfig(model=str(tiny_model), device="cpu", **EXACT)
+    return run(town, folder, config)
+
+
+# What comes out
+
+
+def test_the_tiny_model_finds_something(found):
+    """Otherwise the tests below say nothing."""
+    frame, probability, mask = found
+    assert 15 < len(frame) < 2000
+    assert 0.2 < (mask[mask != 255] == 1).mean() < 0.8
+    assert np.ptp(probability[probability >= 0]) > 0.5
+
+
+def test_rasters_lie_on_the_mosaics_grid(town, tiny_model, settings, tmp_path):
+    config = settings(co=("BLOCKSIZE=128",))
+    run(town, tmp_path, config)
+    with (
+        rasterio.open(town) as source,
+        rasterio.open(tmp_path / "out_probabilities.tif") as probability,
+        rasterio.open(tmp_path / "out_mask.tif") as mask,
+    ):
+        for raster, dtype, nodata in ((probability, "float32", -1.0), (mask, "uint8", 255.0)):
+            assert (raster.count, raster.dtypes[0], raster.nodata) == (1, dtype, nodata)
+            assert (raster.crs, raster.transform, raster.shape) == (
+                source.crs, source.transform, source.shape,
+            )  # fmt: skip
+            structure = raster.tags(ns="IMAGE_STRUCTURE")
+            assert structure["LAYOUT"] == "COG" and raster.block_shapes[0] == (128, 128)
+            tags = raster.tags()
+            assert tags["GEOSSDA_COMMAND"] == "segment"
+            assert tags["GEOSSDA_MODEL"].startswith("tiny 0 ")
+            assert json.loads(tags["GEOSSDA_SOURCES"]) == ["town.tif"]
+
+
+def test_rasters_and_footprints_agree(town, found):
+    frame, probability, mask = found
+    known = mask != 255
+    assert np.array_equal(known, probability != -1)
+    assert np.array_equal(mask[known] == 1, probability[known] >= 0.5)
+    assert probability[known].min() >= 0 and probability[known].max() <= 1
+    with rasterio.open(town) as dataset:
+        burnt = rasterio.features.rasterize(frame.geometry, mask.shape, transform=dataset.transform)
+    assert np.array_equal(burnt == 1, mask == 1)
+    assert known.sum() > 0.5 * known.size
+    assert not known[~ragged_border(SIZE)].any(), "nodata stays nodata"
+
+
+def test_footprints_carry_confidence_and_area(town, found):
+    frame, probability, _ = found
+    with rasterio.open(town) as dataset:
+        for row in frame.sample(12, random_state=1).itertuples():
+            inside = rasterio.features.geometry_mask(
+                [row.geometry], SIZE, dataset.transform, invert=True
+            )
+            assert row.confidence == pytest.approx(probability[inside].mean(), abs=1e-3)
+            assert row.area_m2 == pytest.approx(0.25 * inside.sum(), rel=2e-3, abs=0.01)
+    assert frame.id.tolist() == list(range(1, len(frame) + 1))
+
+
+def test_geopackage_tells_where_it_comes_from(town, settings, tmp_path):
+    run(town, tmp_path, settings(), rasters=False)
+    about = pyogrio.read_info(tmp_path / "out.gpkg", layer="buildings")["layer_metadata"]
+    assert about["GEOSSDA_VERSION"] == geossda.__version__
+    assert about["GEOSSDA_MODEL"].startswith("tiny 0 ")
+    assert json.loads(about["GEOSSDA_SETTINGS"])["simplify"] == 0.5
+
+
+def test_no_building_is_an_empty_layer(town, settings, tmp_path):
+    frame, probability, mask = run(town, tmp_path, settings(threshold=1.0))
+    assert len(frame) == 0 and frame.crs.to_epsg() == 32633
+    assert probability.max() < 1 and not (mask == 1).any()
+
+
+@pytest.mark.parametrize("simplify", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("threshold", [0.0, 0.05, 0.5])
+def test_no_building_touches_nodata(town, settings, tmp_path, simplify, threshold):
+    config = settings(simplify=simplify, threshold=threshold, min_area=0.0)
+    frame = run(town, tmp_path, config, rasters=False)
+    assert len(frame) > 0
+    if threshold < 0.5:
+        assert frame.area_m2.max() > 500, "buildings go as far as they may"
+    with rasterio.open(town) as dataset:
+        valid = (dataset.read() != 0).any(axis=0)
+        shapes = rasterio.features.shapes(
+            (~valid).astype(np.uint8), mask=~valid, transform=dataset.transform
+        )
+        nodata = shapely.union_all([shapely.geometry.shape(shape) for shape, _ in shapes])
+        extent = shapely.box(*dataset.bounds)
+    assert frame.distance(nodata).min() > 0
+    assert frame.within(extent.buffer(simplify + 1e-6)).all()
+
+
+def test_smaller_buildings_are_left_out(found, town, settings, tmp_path):
+    every = found[0]
+    frame = run(town, tmp_path, settings(simplify=0.0, min_area=8.0), rasters=False)
+    assert 0 < len(frame) < len(every)
+    assert sorted(frame.area_m2) == sorted(every.area_m2[every.area_m2 >= 8])
+
+
+# What must not matter
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4])
+def test_batch_size_changes_nothing(found, town, settings, tmp_path, batch):
+    frame, probability, mask = run(town, tmp_path, settings(batch=batch, **EXACT))
+    reference, expected, expected_mask = found
+    assert np.abs(probability - expected).max() <= 1 / 255
+    undecided = np.abs(expected - 0.5) <= 1 / 255
+    assert np.array_equal(mask[~undecided], expected_mask[~undecided])
+    if np.array_equal(mask, expected_mask):
+        assert in_pixels(frame, town) == in_pixels(reference, town)
+
+
+def test_runs_are_repeatable(found, town, settings, tmp_path):
+    frame, probability, _ = run(town, tmp_path, settings(**EXACT))
+    assert np.array_equal(probability, found[1])
+    assert in_pixels(frame, town) == in_pixels(found[0], town)
+
+
+@pytest.mark.parametrize("place", ["mercator", "degrees", "rotated", "another zone"])
+def test_the_crs_does_not_matter(found, town, make_raster, settings, tmp_path, place):
+    """The same pixels, half a metre on the ground, in CRSs of other units and other metres."""
+    with rasterio.open(town) as dataset:
+        image, transform = dataset.read(), dataset.transform
+    lon, lat = 25.0, 60.0
+    crs, transform = {
+        "mercator": ("EPSG:3857", Affine(1.0, 0, 2782987, 0, -1.0, 8399737)),
+        "degrees": ("EPSG:4326", Affine(0.5 / 55800, 0, lon, 0, -0.5 / 111412, lat)),
+        "rotated": ("EPSG:32633", transform * Affine.rotation(30)),
+        "another zone": ("EPSG:32736", Affine(0.5, 0, 400000, 0, -0.5, 9300000)),
+    }[place]
+    path = make_raster(tmp_path / "there.tif", image=image, crs=crs, transform=transform)
+    config = settings(nodata=0.0, **EXACT)
+    frame, probability, _ = run(path, tmp_path, config)
+    assert frame.crs.to_string() == crs
+    assert np.array_equal(probability, found[1])
+    assert in_pixels(frame, path) == in_pixels(found[0], town)
+    areas = np.sort(frame.area_m2), np.sort(found[0].area_m2)
+    assert areas[0].sum() == pytest.approx(areas[1].sum(), rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("crs", "lat", "step", "expected"),
+    [
+        ("EPSG:3857", 60.0, 0.5, 0.5),
+        ("EPSG:3857", 0.0, 0.5, 1.0),
+        ("EPSG:4326", 60.0, 0.25 / 111412, None),
+        ("EPSG:32635", 60.0, 0.25, 0.5),
+    ],
+)
+def test_the_model_sees_its_own_metres(make_raster, tmp_path, tiny_model, crs, lat, step, expected):
+    """Half-metre pixels of Web Mercator are a quarter of a metre at 60 degrees."""
+    x, y = pyproj.Transformer.from_crs(4326, crs, always_xy=True).transform(27.0, lat)
+    transform = Affine(step, 0, x, 0, -step, y)
+    path = make_raster(tmp_path / "a.tif", size=(200, 300), crs=crs, transform=transform)
+    card = load_segmenter(tiny_model)[1]
+    reader = ready_to_predict(open_mosaic(path), card, card.gsd_m, clearance_m=1.0)
+    height, width = reader.mosaic.shape
+    if expected is None:  # a degree of longitude is half one of latitude there
+        assert (height, width) == (100, pytest.approx(75, abs=1))
+    else:
+        assert (height, width) == (
+            pytest.approx(200 * expected, abs=1), pytest.approx(300 * expected, abs=1),
+        )  # fmt: skip
+    assert reader.clearance_px == 2
+    assert reader.patch_px == card.patch_px
+
+
+def test_another_gsd_leaves_rasters_on_the_mosaics_grid(town, settings, tmp_path):
+    frame, probability, mask = run(town, tmp_path, settings(gsd=0.8, **EXACT))
+    assert probability.shape == mask.shape == SIZE
+    assert len(frame) > 5
+    with rasterio.open(town) as dataset:
+        burnt = rasterio.features.rasterize(frame.geometry, SIZE, transform=dataset.transform)
+    known = mask != 255
+    assert 0.4 < known.mean() < 1
+    assert ((burnt == 1) == (mask == 1))[known].mean() > 0.93
+    assert not known[~ragged_border(SIZE)].any()
+
+
+def test_a_coarse_raster_is_warned_of(make_raster, settings, tmp_path, listener):
+    path = make_raster(tmp_path / "a.tif", gsd=1.5)
+    run(path, tmp_path, settings(), rasters=False, progress=listener)
+    assert len(listener.warnings) == 1 and "1.5 m" in listener.warnings[0]
+
+
+# Bands
+
+
+def test_bands_are_chosen_by_their_colours(found, town, make_raster, settings, tmp_path, listener):
+    with rasterio.open(town) as dataset:
+        red, green, blue = dataset.read()
+    infrared = np.where(red > 0, synthesize(1, SIZE, "uint8", 9)[0], 0)
+    stacked = np.stack([blue, green, red, infrared])
+    path = make_raster(
+        tmp_path / "bgrn.tif", image=stacked, nodata=0, valid=ragged_border(SIZE),
+        colorinterp=["blue", "green", "red", "undefined"],
+    )  # fmt: skip
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write(stacked)
+    frame = run(path, tmp_path, settings(**EXACT), rasters=False, progress=listener)
+    assert in_pixels(frame, path) == in_pixels(found[0], town)
+    assert any("[3, 2, 1]" in text for text in listener.notes)
+    chosen = run(path, tmp_path, settings(bidx=(3, 2, 1), **EXACT), name="bidx", rasters=False)
+    assert in_pixels(chosen, path) == in_pixels(found[0], town)
+    other = run(path, tmp_path, settings(bidx=(1, 2, 3), **EXACT), name="bgr", rasters=False)
+    assert in_pixels(other, path) != in_pixels(found[0], town)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4, 8])
+def test_bands_that_cannot_be_told_are_asked_for(make_raster, settings, tmp_path, bands):
+    path = make_raster(tmp_path / "a.tif", bands=bands, dtype="uint16")
+    with pytest.raises(BandError, match=rf"has {bands} bands, the model expects 3.*--bidx"):
+        segment(path, tmp_path / "out.gpkg", config=settings())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tif"]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+def test_the_type_does_not_matter(found, town, make_raster, settings, tmp_path, dtype):
+    """The same picture in 11 bits, signed or as reflectance is stretched to the same input."""
+    with rasterio.open(town) as dataset:
+        image = dataset.read().astype(np.float64)
+    scale = {"uint16": 8, "int16": 8, "float32": 1 / 256}[dtype]
+    path = make_raster(
+        tmp_path / "a.tif", image=(image * scale).astype(dtype), dtype=dtype,
+        valid=ragged_border(SIZE), mask=True,
+    )  # fmt: skip
+    _, probability, mask = run(path, tmp_path, settings(**EXACT))
+    # A pixel whose stretched value is near a half may round the other way.
+    assert ((mask == 1) == (found[2] == 1)).mean() > 0.99
+    known = mask != 255
+    assert np.array_equal(known, found[2] != 255)
+    assert np.abs(probability - found[1])[known].mean() < 0.01
+
+
+# Many sources
+
+
+def test_two_sources_are_one_mosaic(make_raster, settings, tmp_path):
+    """A picture and its mirror image have the same percentiles, apart and together."""
+    left = synthesize(3, (120, 110), "uint8", 6)
+    whole = np.concatenate([left, left[:, :, ::-1]], axis=2)
+    one = make_raster(tmp_path / "whole.tif", image=whole)
+    (tmp_path / "pieces").mkdir()
+    for name, col in (("a.tif", 0), ("b.tif", 110)):
+        make_raster(tmp_path / "pieces" / name, image=whole[:, :, col : col + 110],
+                    origin=(500000 + col * 0.5, 5200000))  # fmt: skip
+    frame, probability, _ = run(one, tmp_path, settings(**EXACT), name="one")
+    pieces, probability_too, _ = run(tmp_path / "pieces", tmp_path, settings(**EXACT), name="two")
+    assert np.array_equal(probability, probability_too)
+    assert in_pixels(frame, one) == in_pixels(pieces, one)
+    seam = shapely.LineString([(500055, 5199940), (500055, 5200000)])
+    assert frame.crosses(seam).any(), "the seam cuts no building in two"
+
+
+def test_each_source_has_its_own_stretch(make_raster, settings, tmp_path):
+    left = synthesize(3, (120, 110), "uint8", 6)
+    hazy = (left[:, :, ::-1] // 2 + 90).astype(np.uint8)
+    paths = [
+        make_raster(tmp_path / "a.tif", image=left),
+        make_raster(tmp_path / "b.tif", image=hazy, origin=(500055, 5200000)),
+    ]
+    one = make_raster(tmp_path / "whole.tif", image=np.concatenate([left, hazy], axis=2))
+    clear = make_raster(
+        tmp_path / "clear.tif", image=np.concatenate([left, left[:, :, ::-1]], axis=2)
+    )
+    apart, together, wanted = (
+        run(given, tmp_path, settings(), name=name)[1][:, 130:]
+        for given, name in ((paths, "apart"), (one, "together"), (clear, "clear"))
+    )
+    assert np.abs(apart - wanted).mean() < 0.3 * np.abs(together - wanted).mean()
+
+
+# Windows
+
+
+class Count(WindowReader):
+    """Counts its reads."""
+
+    reads = 0
+
+    def read(self, row, col):
+        Count.reads += 1
+        return super().read(row, col)
+
+
+class Pointwise(torch.nn.Module):
+    """Looks at one pixel at a time, so windows cannot matter to it."""
+
+    def forward(self, x):
+        return (x.mean(dim=1, keepdim=True) - 0.4) * 6
+
+
+def whole_prediction(path, patch, overlap, batch=2, reader=WindowReader):
+    mosaic = open_mosaic(path)
+    stretch = Stretch(np.zeros(3), np.full(3, 255.0))
+    ready = reader(mosaic, [stretch], patch, 0)
+    return list(predict(ready, Pointwise(), torch.device("cpu"), overlap_px=overlap, batch=batch))
+
+
+@pytest.mark.parametrize(("patch", "overlap"), [(64, 16), (64, 0), (32, 31), (96, 40), (512, 64)])
+def test_windows_cover_the_mosaic_and_blend_to_one(town, patch, overlap, monkeypatch):
+    import contextlib
+
+    monkeypatch.setattr(
+        "geossda.inference.predict.mixed_precision", lambda device: contextlib.nullcontext()
+    )
+    strips = whole_prediction(town, patch, overlap)
+    assert [strip.row for strip in strips] == [
+        sum(len(before.valid) for before in strips[:index]) for index in range(len(strips))
+    ]
+    probability = np.concatenate([strip.probability for strip in strips])
+    valid = np.concatenate([strip.valid for strip in strips])
+    assert np.array_equal(valid, ragged_border(SIZE))
+    with rasterio.open(town) as dataset:
+        mean = dataset.read().astype(np.float32).mean(axis=0) / 255
+    expected = 1 / (1 + np.exp(-(mean - 0.4) * 6))
+    assert np.abs(probability - expected)[valid].max() < 1e-5
+    assert not probability[~valid].any()
+
+
+def test_windows_are_read_once_and_not_all_at_once(make_raster, tmp_path):
+    """A tall raster, empty but for its foot: what is held does not grow with its height."""
+    valid = np.zeros((48 * 50, 64), bool)
+    valid[-20:] = True
+    path = make_raster(tmp_path / "tall.tif", size=valid.shape, nodata=0, valid=valid)
+    mosaic = open_mosaic(path)
+    reader = Count(mosaic, [Stretch(np.zeros(3), np.full(3, 255.0))], 64, 0)
+    Count.reads = 0
+    strips = predict(reader, Pointwise(), torch.device("cpu"), overlap_px=16, batch=2)
+    first = next(strips)
+    assert first.row == 0 and not first.valid.any()
+    assert Count.reads < 40, "of 2 windows a row"
+    rest = list(strips)
+    assert Count.reads == 100
+    assert len(rest) == 49 and rest[-1].valid.any()
+
+
+# What is left behind
+
+
+@pytest.mark.parametrize("stage", ["reading statistics", "segmenting", "writing mask"])
+def test_an_end_in_the_middle_leaves_no_half_file(town, settings, tmp_path, interrupter, stage):
+    stop = interrupter(stage, 1, Cancelled("stop"))
+    out = tmp_path / "out.gpkg"
+    with pytest.raises(Cancelled):
+        segment(town, out, mask=tmp_path / "mask.tif", config=settings(), progress=stop)
+    assert stop.raised
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_outputs_are_kept_unless_told(town, settings, tmp_path, listener):
+    for kind in ("out.gpkg", "probabilities.tif", "mask.tif"):
+        (tmp_path / kind).write_bytes(b"precious")
+        with pytest.raises(OutputExistsError, match=kind):
+            segment(
+                town, tmp_path / "out.gpkg", probabilities=tmp_path / "probabilities.tif",
+                mask=tmp_path / "mask.tif", config=settings(), progress=listener,
+            )  # fmt: skip
+        assert listener.stages == []
+        assert (tmp_path / kind).read_bytes() == b"precious"
+        (tmp_path / kind).unlink()
+    (tmp_path / "out.gpkg").write_bytes(b"old")
+    assert len(run(town, tmp_path, settings(overwrite=True), rasters=False)) > 0
+
+
+def test_an_unknown_model_is_said(town, tmp_path):
+    with pytest.raises(ModelError, match="unknown model"):
+        segment(town, tmp_path / "out.gpkg", config=SegmentConfig(model="nothing.safetensors"))
+
+
+def test_a_card_tells_how_to_use_the_model(tiny_model):
+    network, card = load_segmenter(tiny_model)
+    assert isinstance(card, SegmenterCard) and not network.training
+    assert (card.patch_px, card.overlap_px, card.gsd_m) == (64, 16, 0.5)
+    assert next(network.parameters()).dtype == torch.float32
+
+
+# Parity
+
+
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [
+        ({}, []),
+        (
+            {"threshold": 0.6, "min_area": 3.0, "simplify": 0.0, "gsd": 0.7, "bidx": (3, 2, 1)},
+            ["--threshold", "0.6", "--min-area", "3", "--simplify", "0", "--gsd", "0.7",
+             "--bidx", "3,2,1"],
+        ),
+    ],
+    ids=["defaults", "many"],
+)  # fmt: skip
+def test_the_command_line_finds_the_same(town, tiny_model, settings, tmp_path, changes, options):
+    from geossda_cli.main import cli
+
+    frame, probability, mask = run(town, tmp_path, settings(**changes), name="api")
+    arguments = ["segment", town, "--output", tmp_path / "cli.gpkg", "--device", "cpu",
+                 "--model", tiny_model, "--mask", tmp_path / "cli_mask.tif",
+                 "--probabilities", tmp_path / "cli_probabilities.tif", *options]  # fmt: skip
+    done = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+    assert f"{len(frame):,} buildings" in done.stdout
+    again = gpd.read_file(tmp_path / "cli.gpkg", layer="buildings")
+    assert again.to_wkb().equals(frame.to_wkb())
+    for kind, expected in (("probabilities", probability), ("mask", mask)):
+        with rasterio.open(tmp_path / f"cli_{kind}.tif") as dataset:
+            assert np.array_equal(dataset.read(1), expected)
