@@ -121,7 +121,7 @@ class SegmentConfig:
         (), "The model's bands among the raster's, 1-based.", metavar="N"
     )
     nodata: float | None = setting(None, _NODATA)
-    batch: int = setting(4, "Windows predicted at a time.", low=1, high=256, advanced=True)
+    batch: int = setting(2, "Windows predicted at a time.", low=1, high=256, advanced=True)
     device: str = setting(
         "auto", "Where to predict.", choices=("auto", "cpu", "cuda", "mps"), advanced=True
     )

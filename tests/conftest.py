@@ -195,7 +195,15 @@ def town(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory):
+def one_thread():
+    """Networks this small only wait for each other in more."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory, one_thread):
     """A segmenter of seeded weights whose logits vary as a trained one's do; 64 px, 0.5 m."""
     import torch
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import RANGES, ragged_border, synthesize
 
+from geossda.api.style import resolve_style
 from geossda.color.lab import from_lab, lab_moments, lab_sums, to_lab
 from geossda.color.methods import NEED_LAB, NEED_STYLE, Source, fit
 from geossda.color.pooling import pool
@@ -392,6 +393,24 @@ def test_pool_carries_to_the_first_range(write):
     pooled = pool([look_of(write(eight)), look_of(write(eleven))])
     assert pooled.dtype == "uint8" and pooled.working_range == (0, 255)
     assert pooled.mean == pytest.approx(eight.mean(axis=(1, 2)), abs=0.5)
+
+
+def test_pool_of_one_type_keeps_its_digital_numbers(tmp_path, make_raster):
+    """11 and 12 bits of one type: the numbers mean the same, in values and in L*a*b*."""
+    dim = synthesize(3, (157, 100), "uint16", 1)
+    bright = (synthesize(3, (157, 111), "uint16", 4) * 1.6).astype(np.uint16)
+    dim[:, 0, :9] = 2047  # so that together they fill what the first one fills
+    bright = np.minimum(bright, 2500)
+    for order in ((dim, bright), (bright, dim)):
+        paths = [make_raster(tmp_path / f"{n}.tif", image=image, dtype="uint16")
+                 for n, image in enumerate(order)]  # fmt: skip
+        image = np.concatenate(order, axis=2)
+        pooled = resolve_style(paths)
+        assert pooled.mean == pytest.approx(image.mean(axis=(1, 2)))
+        assert pooled.std == pytest.approx(image.std(axis=(1, 2)))
+        in_range = lab_by_the_book(np.clip(image / pooled.working_range[1], 0, 1))
+        assert pooled.lab_mean == pytest.approx(in_range.mean(axis=(1, 2)), abs=0.2)
+        assert pooled.lab_std == pytest.approx(in_range.std(axis=(1, 2)), abs=0.2)
 
 
 def test_band_counts_must_agree(write):

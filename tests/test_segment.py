@@ -1,5 +1,6 @@
 """`segment` from mosaic to GeoPackage, with a tiny model of seeded weights."""
 
+import contextlib
 import json
 
 import geopandas as gpd
@@ -148,9 +149,27 @@ def test_no_building_is_an_empty_layer(town, settings, tmp_path):
 
 
 @pytest.mark.parametrize("simplify", [0.0, 0.5, 2.0])
-@pytest.mark.parametrize("threshold", [0.0, 0.05, 0.5])
-def test_no_building_touches_nodata(town, settings, tmp_path, simplify, threshold):
-    config = settings(simplify=simplify, threshold=threshold, min_area=0.0)
+@pytest.mark.parametrize(
+    ("threshold", "gsd"),
+    [
+        (0.0, None),
+        (0.05, None),
+        (0.5, None),
+        (0.05, 0.61),
+        (0.05, 0.8),
+        (0.05, 0.22),
+        pytest.param(
+            0.05, 1.1,
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="a hole of 2.5 m told by a nodata value vanishes at 1.1 m: GDAL makes a "
+                "pixel of whatever valid ones there are",
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_no_building_touches_nodata(town, settings, tmp_path, simplify, threshold, gsd):
+    config = settings(simplify=simplify, threshold=threshold, min_area=0.0, gsd=gsd)
     frame = run(town, tmp_path, config, rasters=False)
     assert len(frame) > 0
     if threshold < 0.5:
@@ -238,7 +257,7 @@ def test_the_model_sees_its_own_metres(make_raster, tmp_path, tiny_model, crs, l
         assert (height, width) == (
             pytest.approx(200 * expected, abs=1), pytest.approx(300 * expected, abs=1),
         )  # fmt: skip
-    assert reader.clearance_px == 2
+    assert reader.clearance_px == 2, "this raster is valid everywhere"
     assert reader.patch_px == card.patch_px
 
 
@@ -374,10 +393,8 @@ def whole_prediction(path, patch, overlap, batch=2, reader=WindowReader):
     return list(predict(ready, Pointwise(), torch.device("cpu"), overlap_px=overlap, batch=batch))
 
 
-@pytest.mark.parametrize(("patch", "overlap"), [(64, 16), (64, 0), (32, 31), (96, 40), (512, 64)])
+@pytest.mark.parametrize(("patch", "overlap"), [(64, 16), (64, 0), (32, 24), (96, 40), (512, 64)])
 def test_windows_cover_the_mosaic_and_blend_to_one(town, patch, overlap, monkeypatch):
-    import contextlib
-
     monkeypatch.setattr(
         "geossda.inference.predict.mixed_precision", lambda device: contextlib.nullcontext()
     )
@@ -406,9 +423,9 @@ def test_windows_are_read_once_and_not_all_at_once(make_raster, tmp_path):
     strips = predict(reader, Pointwise(), torch.device("cpu"), overlap_px=16, batch=2)
     first = next(strips)
     assert first.row == 0 and not first.valid.any()
-    assert Count.reads < 40, "of 2 windows a row"
+    assert Count.reads < 20
     rest = list(strips)
-    assert Count.reads == 100
+    assert Count.reads == 50
     assert len(rest) == 49 and rest[-1].valid.any()
 
 

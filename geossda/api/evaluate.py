@@ -1,7 +1,7 @@
 """Compare buildings found with true ones."""
 
 from geossda.config import EvaluateConfig
-from geossda.evaluation.compare import Comparison, compare, open_layer
+from geossda.evaluation.compare import Comparison, compare, open_area, open_layer
 from geossda.progress import SILENT, Progress
 from geossda.staging import PathLike
 
@@ -38,6 +38,6 @@ def evaluate(
         open_layer(found, config.threshold),
         open_layer(true, config.threshold),
         iou=config.iou,
-        area=None if area is None else open_layer(area, config.threshold),
+        area=None if area is None else open_area(area),
         progress=progress,
     )

@@ -152,7 +152,9 @@ def segment(
                     height, width = strip.probability.shape
                     window = Window(strip.row, 0, height, width)
                     writer.write(window, strip.probability[None], strip.valid)
-                yield from polygonizer.add(strip.probability)
+                # Below any threshold, 0 included.
+                known = np.where(strip.valid, strip.probability, np.float32(NODATA))
+                yield from polygonizer.add(known)
             yield from polygonizer.finish()
 
         frame = to_frame(

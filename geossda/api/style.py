@@ -70,5 +70,6 @@ def resolve_style(
     with gdal_environment():
         for path in find_sources(rasters) if rasters else []:
             mosaic = open_mosaic(path, bands=bands or None, nodata=nodata)
-            looks.append(measure_style(mosaic, progress))
+            first = looks[0] if looks else None
+            looks.append(measure_style(mosaic, progress, like=first))
     return pool(looks)

@@ -15,7 +15,7 @@ def pool(styles: Sequence[Style]) -> Style:
     Parameters
     ----------
     styles : sequence of Style
-        Of one band count; ranges of digital numbers are carried to the first one's.
+        Of one band count; those of another type than the first one are carried to its range.
 
     Raises
     ------
@@ -33,7 +33,10 @@ def pool(styles: Sequence[Style]) -> Style:
                 f"reference {other.name} has {other.bands} bands, {first.name} has {first.bands}: "
                 "choose common ones with --bidx"
             )
-    styles = [style.carried_to(first.working_range) for style in styles]
+    styles = [
+        style if style.dtype == first.dtype else style.carried_to(first.working_range)
+        for style in styles
+    ]
     share = np.array([style.pixels for style in styles], float)
     share /= share.sum()
     mean, std = _moments(share, [s.mean for s in styles], [s.std for s in styles])

@@ -37,12 +37,14 @@ def read_footprints(path: str | os.PathLike[str], crs: Any) -> gpd.GeoSeries:
     if not path.exists():
         raise VectorError(f"footprints {path} do not exist")
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             frame = gpd.read_parquet(path)
         else:
             layers = [str(name) for name, _ in pyogrio.list_layers(path)]
             layer = "buildings" if "buildings" in layers else layers[0]
             frame = gpd.read_file(path, layer=layer, columns=[])
+    except ImportError as error:
+        raise VectorError(f"{path} needs a package to be read: pip install pyarrow") from error
     except (pyogrio.errors.DataSourceError, OSError, ValueError, IndexError) as error:
         raise VectorError(f"{path} is not a vector file that can be read ({error})") from error
     if frame.crs is None:

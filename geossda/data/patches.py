@@ -82,7 +82,7 @@ class LabelledRaster:
             return self.held[:, window.rows, window.cols]
         with gdal_environment():
             pixels, valid = self.mosaic.read(window)
-        image = np.rint(self.stretch.apply(pixels) * 255).astype(np.uint8)
+        image = self.stretch.to_bytes(pixels)
         label = rasterize(self.shapes, self.mosaic.grid, window)
         return np.concatenate([image, label[None], valid[None].astype(np.uint8)])
 

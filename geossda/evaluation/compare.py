@@ -91,6 +91,16 @@ def open_layer(path: str | os.PathLike[str], threshold: float) -> Layer:
     return Layer(str(path), mosaic, None, threshold)
 
 
+def open_area(path: str | os.PathLike[str]) -> Layer:
+    """Open what to stay within: a raster, whose valid pixels count, or polygons."""
+    if Path(path).suffix.lower() in VECTOR_SUFFIXES:
+        return open_layer(path, 0.5)
+    mosaic = open_mosaic(path)
+    if mosaic.grid.crs is None:
+        raise GeoreferenceError(f"{path} has no CRS, so it cannot be laid over the layers")
+    return Layer(str(path), mosaic, None, 0.5)
+
+
 def compare(
     found: Layer,
     true: Layer,
@@ -118,6 +128,7 @@ def compare(
     found, true = _in_crs(found, crs), _in_crs(true, crs)
     within = None if area is None else _in_crs(area, crs)
     counts = Confusion()
+    everywhere = True
     every = list(tiles((int(grid.shape.y), int(grid.shape.x)), _TILE))
     progress.stage("comparing", len(every))
     polygonizers = {id(layer): StripPolygonizer(0.5) for layer in (found, true)}
@@ -131,6 +142,7 @@ def compare(
             if within is not None:
                 inside, valid = within.mask(grid, window)
                 known &= valid if within.raster is not None else inside
+        everywhere &= bool(known.all())
         counts += Confusion.of(a & known, b & known)
         for layer, mask in ((found, a), (true, b)):
             rows[id(layer)].append((mask & known).astype(np.float32))
@@ -142,14 +154,15 @@ def compare(
     objects = []
     for layer in (found, true):
         shapes[id(layer)] += polygonizers[id(layer)].finish()
-        objects.append(_objects(layer, grid, shapes[id(layer)], within))
+        objects.append(_objects(layer, grid, shapes[id(layer)], everywhere))
     return Comparison(counts, match_objects(objects[0], objects[1], iou))
 
 
-def _objects(layer: Layer, grid: GeoBox, traced: list[Any], within: Layer | None) -> gpd.GeoSeries:
+def _objects(layer: Layer, grid: GeoBox, traced: list[Any], everywhere: bool) -> gpd.GeoSeries:
     """Give a layer's buildings in pixels of the grid, which are alike in ground area.
 
-    Polygons are kept as they are, but for those outside the grid or the area; masks are traced.
+    Polygons are kept as they are, but for those outside the grid or, unless all pixels are
+    compared, those of which no pixel is; masks are traced.
     """
     if layer.shapes is None:
         return gpd.GeoSeries([footprint.shape for footprint in traced])
@@ -159,7 +172,7 @@ def _objects(layer: Layer, grid: GeoBox, traced: list[Any], within: Layer | None
     )
     inside = shapely.area(shapely.intersection(placed, shapely.box(0, 0, *grid.shape.xy)))
     kept = placed[inside > 0.5 * shapely.area(placed)]
-    if within is not None and len(kept):
+    if not everywhere and len(kept):
         traced_shapes = np.array([footprint.shape for footprint in traced], object)
         tree = shapely.STRtree(traced_shapes)
         near, _ = tree.query(kept, predicate="intersects")

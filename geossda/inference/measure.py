@@ -58,9 +58,14 @@ def measure_source(
     return Source(found, alone.dtype, limits, mean, std)
 
 
-def measure_style(mosaic: Mosaic, progress: Progress = SILENT) -> Style:
-    """Measure a reference raster (the first source of `mosaic`)."""
-    source = measure_source(mosaic, 0, lab=True, progress=progress)
+def measure_style(
+    mosaic: Mosaic, progress: Progress = SILENT, *, like: Style | None = None
+) -> Style:
+    """Measure a reference raster (the first source of `mosaic`).
+
+    The working range is that of `like`, a style to be pooled with, if their types are the same.
+    """
+    source = measure_source(mosaic, 0, lab=True, style=like, progress=progress)
     found = source.histograms
     return Style(
         Path(mosaic.sources[0].path).name,

@@ -1,5 +1,6 @@
 """Predict over a mosaic: windows to batches to the model, blended and given back by strip."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from geossda.raster.radiometry import Stretch
 from geossda.raster.reading import Mosaic, gdal_environment
 from geossda.raster.windows import Window, starts
 
-READERS = 2
+READERS = os.cpu_count() or 1
 
 
 class Strip(NamedTuple):
@@ -38,7 +39,7 @@ class Strip(NamedTuple):
 
 class _Read(NamedTuple):
     window: Window
-    image: NDArray[np.float32]
+    image: NDArray[np.uint8]
     valid: NDArray[np.bool_]
 
 
@@ -68,16 +69,16 @@ class WindowReader:
         height, width = self.mosaic.shape
         window = Window(row, col, min(self.patch_px, height - row), min(self.patch_px, width - col))
         wide = window.grown(self.clearance_px, (height, width))
-        image = np.zeros((self.mosaic.count, wide.height, wide.width), np.float32)
+        image = np.zeros((self.mosaic.count, wide.height, wide.width), np.uint8)
         valid = np.zeros((wide.height, wide.width), bool)
         with gdal_environment():
             for index, stretch in enumerate(self.stretches):
                 pixels, here = self.mosaic.read_source(index, wide)
                 fresh = here & ~valid
                 if fresh.all():
-                    image = stretch.apply(pixels)
+                    image = stretch.to_bytes(pixels)
                 elif fresh.any():
-                    image[:, fresh] = stretch.apply(pixels)[:, fresh]
+                    image[:, fresh] = stretch.to_bytes(pixels)[:, fresh]
                 valid |= here
                 if valid.all():
                     break
@@ -86,9 +87,8 @@ class WindowReader:
             size = 2 * self.clearance_px + 1
             near = cv2.erode(valid.view(np.uint8), np.ones((size, size), np.uint8))
             valid = np.asarray(near, bool)
-        patch = np.zeros((self.mosaic.count, self.patch_px, self.patch_px), np.float32)
-        # The training patches went through 8 bit; so does this.
-        patch[:, : window.height, : window.width] = np.rint(image[:, *inner] * 255) / 255
+        patch = np.zeros((self.mosaic.count, self.patch_px, self.patch_px), np.uint8)
+        patch[:, : window.height, : window.width] = image[:, *inner]
         return _Read(window, patch, valid[inner])
 
 
@@ -142,7 +142,10 @@ def predict(
             buffer[patch - stride :] = 0
         return strip
 
-    for group in _groups(places, reader.read, batch):
+    # The model takes every core of a CPU and waits for the slowest of its threads at each layer:
+    # reading beside it costs more than reading before it. A GPU leaves the cores to the readers.
+    ahead_of_model = 0 if device.type == "cpu" else 2 * batch
+    for group in _groups(places, reader.read, batch, ahead_of_model):
         probabilities = _run(network, group, device, batch)
         for read, probability in zip(group, probabilities, strict=True):
             row, col = read.window.row, read.window.col
@@ -159,23 +162,27 @@ def predict(
 
 
 def _groups(
-    places: list[tuple[int, int]], read: Callable[[int, int], _Read], batch: int
+    places: list[tuple[int, int]], read: Callable[[int, int], _Read], batch: int, beyond: int
 ) -> Iterator[list[_Read]]:
-    """Read windows in threads, in order, two batches ahead of the model."""
+    """Read windows in threads, in order, at most `beyond` more than the next batch needs."""
     with ThreadPoolExecutor(READERS) as readers:
         ahead: list[Future[_Read]] = []
         group: list[_Read] = []
+        used = 0
         todo = iter(places)
         try:
             while True:
-                while len(ahead) < 2 * batch and (place := next(todo, None)) is not None:
+                while len(ahead) < batch - used + beyond:
+                    if (place := next(todo, None)) is None:
+                        break
                     ahead.append(readers.submit(read, *place))
                 if not ahead:
                     break
                 group.append(ahead.pop(0).result())
-                if sum(item.valid.any() for item in group) == batch:
+                used += bool(group[-1].valid.any())
+                if used == batch or len(group) == 4 * batch:  # wide nodata must not pile up
                     yield group
-                    group = []
+                    group, used = [], 0
             if group:
                 yield group
         finally:
@@ -192,10 +199,11 @@ def _run(
     if not used:
         return results
     first = group[0].image
-    images = np.zeros((batch, *first.shape), np.float32)
+    images = np.zeros((batch, *first.shape), np.uint8)
     for place, index in enumerate(used):
         images[place] = group[index].image
-    stacked = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
+    stacked = torch.from_numpy(images).to(device).to(memory_format=torch.channels_last)
+    stacked = stacked.float().div_(255)
     with mixed_precision(device):
         logits = network(stacked)
     probabilities = torch.sigmoid(logits.float()).cpu().numpy()

@@ -110,6 +110,10 @@ def ready_to_predict(
         )
         for index in range(len(mosaic.sources))
     ]
+    resampled = grid != mosaic.grid or len(mosaic.sources) > 1
+    if resampled and any(source.validity == "nodata" for source in mosaic.sources):
+        # There, a pixel is valid if anything it was made from is.
+        clearance_m += max(gsd_m, own / 2)
     clearance_px = int(np.ceil(clearance_m / gsd_m))
     return WindowReader(mosaic.resampled(grid), stretches, card.patch_px, clearance_px)
 

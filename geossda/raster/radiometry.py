@@ -1,15 +1,17 @@
 """From digital numbers to display and model range, and back."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from geossda.raster.statistics import Histograms
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stretch:
     """A linear map of digital numbers to 0..1, one a band.
 
@@ -30,6 +32,24 @@ class Stretch:
         with np.errstate(invalid="ignore", over="ignore"):
             scaled = (pixels.astype(np.float32) - low) * factor
         return np.asarray(np.clip(np.nan_to_num(scaled), 0, 1), np.float32)
+
+    def to_bytes(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+        """Scale (bands, height, width) pixels to 0..255, what the models are fed with.
+
+        8 and 16 bit go through a table, which is many times as fast.
+        """
+        if pixels.dtype not in (np.uint8, np.uint16):
+            return np.rint(self.apply(pixels) * 255).astype(np.uint8)
+        table = self._tables(pixels.dtype)
+        if pixels.dtype == np.uint8:
+            return np.stack([cv2.LUT(band, row) for band, row in zip(pixels, table, strict=True)])
+        return np.stack([row[band] for band, row in zip(pixels, table, strict=True)])
+
+    @functools.cache  # noqa: B019  (a stretch lives as long as its run)
+    def _tables(self, dtype: np.dtype[Any]) -> NDArray[np.uint8]:
+        every = np.arange(np.iinfo(dtype).max + 1, dtype=dtype)
+        scaled = self.apply(np.broadcast_to(every, (len(self.low), 1, len(every))))
+        return np.rint(scaled[:, 0] * 255).astype(np.uint8)
 
 
 def percentile_stretch(found: Histograms, low: float = 2, high: float = 98) -> Stretch:

@@ -12,11 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 import rasterio
+import rasterio.shutil
 import rasterio.windows
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 
 from geossda.errors import BandError, GeoreferenceError, RasterError
@@ -221,8 +223,11 @@ class _Handles(threading.local):
                 "nodata": {"src_nodata": source.nodata, "nodata": source.nodata},
                 "alpha": {},
             }
+            dataset = self.get(source.path)
+            if source.alpha_band is None and ColorInterp.alpha in dataset.colorinterp:
+                dataset = self.datasets[key, "unlabelled"] = _without_alpha_label(dataset)
             self.datasets[key] = WarpedVRT(
-                self.get(source.path),
+                dataset,
                 crs=grid.crs.to_wkt() if grid.crs else None,
                 transform=grid.transform,
                 height=grid.height,
@@ -589,6 +594,14 @@ def _finite(pixels: NDArray[Any]) -> NDArray[np.bool_] | np.bool_:
     if pixels.dtype.kind != "f":
         return np.True_
     return np.asarray(np.isfinite(pixels).all(axis=0))
+
+
+def _without_alpha_label(dataset: Any) -> Any:
+    """Open a dataset again with no band called alpha: rasterio adds no alpha beside one."""
+    with MemoryFile(ext=".vrt") as copy:
+        rasterio.shutil.copy(dataset, copy.name, driver="VRT")
+        text = copy.read().decode()
+    return rasterio.open(text.replace("<ColorInterp>Alpha</ColorInterp>", ""))
 
 
 def _alpha_band(dataset: Any) -> int | None:

@@ -16,7 +16,7 @@ import rasterio.shutil
 import rasterio.windows
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
@@ -322,7 +322,8 @@ def _check_cog(path: Path) -> None:
     with rasterio.open(path) as dataset:
         corner = rasterio.windows.Window(dataset.width - 1, dataset.height - 1, 1, 1)
         dataset.read(window=corner)
-        dataset.read_masks(1, window=corner)
+        if dataset.mask_flag_enums[0] == [MaskFlags.per_dataset]:
+            dataset.read_masks(1, window=corner)
 
 
 def _reason(error: BaseException) -> str:

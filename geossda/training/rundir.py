@@ -25,6 +25,11 @@ class RunDirectory:
     settings : dict
         What defines the run. A folder made with other settings is refused.
 
+    Attributes
+    ----------
+    settings : dict
+        As they are in ``config.json``.
+
     Raises
     ------
     TrainingError
@@ -45,17 +50,18 @@ class RunDirectory:
                     f"run {self.path} was begun with {key}={earlier.get(key)!r}, now "
                     f"{key}={settings[key]!r}: choose another --run folder or the same settings"
                 )
+        self.settings: dict[str, Any] = settings
         with staged(config) as part:
             part.write_text(json.dumps(settings, indent=2) + "\n")
 
     def load(self) -> dict[str, Any] | None:
         """Give the last checkpoint, or None at the start."""
-        checkpoint = self.path / "last.pt"
+        checkpoint, stats = self.path / "last.pt", self.path / "stats.jsonl"
         if not checkpoint.exists():
+            stats.unlink(missing_ok=True)
             return None
         loaded: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
         # A run killed after a line was logged but before its checkpoint would log it twice.
-        stats = self.path / "stats.jsonl"
         if stats.exists():
             lines = [line for line in stats.read_text().splitlines() if line.endswith("}")]
             kept = [line for line in lines if json.loads(line)["step"] <= loaded["step"]]

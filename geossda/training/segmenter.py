@@ -85,18 +85,19 @@ def train(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.lr, weight_decay=config.weight_decay
     )
-    first = 0
+    first, total = 0, 0.0
     if (checkpoint := directory.load()) is not None:
         network.load_state_dict(checkpoint["network"])
         average.load_state_dict(checkpoint["average"])
         optimizer.load_state_dict(checkpoint["optimizer"])
-        first = checkpoint["step"]
+        first, total = checkpoint["step"], checkpoint.get("total", 0.0)
         progress.note(f"going on from step {first} of {directory.path}")
 
     def keep(step: int) -> None:
         directory.save(
             {
                 "step": step,
+                "total": total,
                 "network": network.state_dict(),
                 "average": average.state_dict(),
                 "optimizer": optimizer.state_dict(),
@@ -105,7 +106,6 @@ def train(
 
     progress.stage("training", config.steps)
     progress.advance(first)
-    total = 0.0
     with contextlib.closing(_batches(draw, first, config)) as batches:
         for step, (image, label, weight) in enumerate(batches, start=first + 1):
             for group in optimizer.param_groups:
@@ -147,7 +147,7 @@ def train(
         attribution=config.attribution,
         training={
             key: value
-            for key, value in settings.items()
+            for key, value in directory.settings.items()
             if key not in ("data", "licence", "attribution", "sources", "encoder_weights")
         },
     )

@@ -70,15 +70,14 @@ class StripPolygonizer:
         mask = (probability >= self._threshold).view(np.uint8)
         count, labels = cv2.connectedComponents(mask, connectivity=4, ltype=cv2.CV_32S)
         labels = np.asarray(labels)
-        flat = labels.ravel()
-        pixels = np.bincount(flat, minlength=count)
-        sums = np.bincount(flat, probability.ravel().astype(np.float64), minlength=count)
+        inside = mask.astype(bool)
+        used = labels[inside]
+        pixels = np.bincount(used, minlength=count)
+        sums = np.bincount(used, probability[inside].astype(np.float64), minlength=count)
         shapes: list[list[Any]] = [[] for _ in range(count)]
         down = Affine.translation(0, self._row)
-        for geometry, label in rasterio.features.shapes(
-            labels, mask=mask.astype(bool), connectivity=4, transform=down
-        ):
-            shapes[int(label)].append(shapely.geometry.shape(geometry))
+        for shape, label in _outlines(labels, inside, down):
+            shapes[label].append(shape)
         fragments = {
             label: _Fragment(shapes[label], int(pixels[label]), float(sums[label]))
             for label in range(1, count)
@@ -103,13 +102,11 @@ class StripPolygonizer:
         self._open = still_open
         self._border = renamed[labels[-1]]
         self._row += len(probability)
-        for fragment in ended.values():
-            yield _finish(fragment)
+        yield from _finish(list(ended.values()))
 
     def finish(self) -> Iterator[Footprint]:
         """Give the footprints that reach the raster's last row."""
-        for fragment in self._open.values():
-            yield _finish(fragment)
+        yield from _finish(list(self._open.values()))
         self._open = {}
 
     def _join(self, labels: NDArray[np.int32], fragments: dict[int, _Fragment]) -> None:
@@ -150,15 +147,42 @@ class StripPolygonizer:
                     fragments[label] = merged
 
 
-def _finish(fragment: _Fragment) -> Footprint:
-    """Unite a footprint's parts and bring its outline to one form.
+def _outlines(
+    labels: NDArray[np.int32], mask: NDArray[np.bool_], transform: Affine
+) -> Iterator[tuple[Any, int]]:
+    """Trace regions; polygons are built many at a time, which is far quicker than one by one."""
+    found = list(rasterio.features.shapes(labels, mask=mask, connectivity=4, transform=transform))
+    rings = [ring for geometry, _ in found for ring in geometry["coordinates"]]
+    if not rings:
+        return
+    points = np.array([point for ring in rings for point in ring], np.float64)
+    ring_ends = np.cumsum([0] + [len(ring) for ring in rings])
+    shape_ends = np.cumsum([0] + [len(geometry["coordinates"]) for geometry, _ in found])
+    shapes = shapely.from_ragged_array(
+        shapely.GeometryType.POLYGON, points, (ring_ends, shape_ends)
+    )
+    yield from zip(shapes, (int(label) for _, label in found), strict=True)
+
+
+def _finish(fragments: list[_Fragment]) -> Iterator[Footprint]:
+    """Unite the parts of footprints and bring their outlines to one form.
 
     Uniting leaves points where strips met, and rings begin anywhere; both would change what a
     simplification makes of it.
     """
-    shape = fragment.shapes[0] if len(fragment.shapes) == 1 else shapely.union_all(fragment.shapes)
-    # Normal rings begin at a corner, which makes every point left out below one on a straight.
-    shape = shapely.simplify(shapely.normalize(shapely.make_valid(shape)), 0)
-    # The points left out had their part in the order of the holes.
-    shape = shapely.normalize(shape)
-    return Footprint(shape, fragment.pixels, fragment.probability_sum)
+    shapes = np.array(
+        [
+            part.shapes[0] if len(part.shapes) == 1 else shapely.union_all(part.shapes)
+            for part in fragments
+        ],
+        object,
+    )
+    bad = ~shapely.is_valid(shapes)
+    shapes[bad] = shapely.make_valid(shapes[bad])
+    # Normal rings begin at a corner, which makes every point left out below one on a straight;
+    # the points left out had their part in the order of the holes, hence once more.
+    shapes = shapely.normalize(shapes)
+    united = np.array([len(part.shapes) > 1 for part in fragments], bool)
+    shapes[united] = shapely.normalize(shapely.simplify(shapes[united], 0))
+    for shape, part in zip(shapes, fragments, strict=True):
+        yield Footprint(shape, part.pixels, part.probability_sum)
