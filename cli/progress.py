@@ -108,11 +108,11 @@ class Bars:
 
     def note(self, text: str) -> None:
         """Print above the bars."""
-        self._bars.console.print(text, highlight=False)
+        self._bars.console.print(text, highlight=False, markup=False)
 
     def warn(self, text: str) -> None:
         """Print above the bars."""
-        self._bars.console.print(f"warning: {text}", style="yellow", highlight=False)
+        self._bars.console.print(f"warning: {text}", style="yellow", highlight=False, markup=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""

@@ -17,7 +17,7 @@ import geossda_cli.main
 from geossda import config
 
 BASE = {"errors", "config", "progress", "staging", "_version", "devices"}
-ROOMS = ("raster", "color", "models", "vector", "data", "training", "inference", "scene",
+ROOMS = ("raster", "color", "models", "vector", "data", "training", "inference", "scene", "weights",
          "evaluation", "api")  # fmt: skip
 # The table of architecture.md; color takes histograms, which live in raster.
 MAY_IMPORT = {
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "data": {"raster", "vector"},
     "training": {"data", "models", "color"},
     "inference": {"raster", "models", "color"},
+    "weights": set(),
     "scene": {"raster", "vector", "color", "data"},
     "evaluation": {"raster", "color", "models", "vector", "data", "training", "inference"},
     "api": {"raster", "color", "models", "vector", "data", "training", "inference", "scene",

@@ -13,14 +13,8 @@ from geossda.errors import OutputError, StyleError
 from geossda.inference.measure import check_bands, measure_source
 from geossda.inference.recolor import recolor
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import (
-    Mosaic,
-    Validity,
-    find_sources,
-    gdal_environment,
-    is_remote,
-    open_mosaic,
-)
+from geossda.raster.reading import Mosaic, find_sources, open_mosaic
+from geossda.raster.source import Validity, gdal_environment, is_remote
 from geossda.raster.writing import Description, new_cog, parse_creation_options, provenance
 from geossda.staging import PathLike, check_output
 

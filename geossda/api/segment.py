@@ -23,7 +23,8 @@ from geossda.inference.segment import (
 )
 from geossda.models.segmenter import load_segmenter
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import find_sources, gdal_environment, open_mosaic
+from geossda.raster.reading import find_sources, open_mosaic
+from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 from geossda.raster.writing import new_cog, parse_creation_options, provenance
 from geossda.staging import PathLike, check_output

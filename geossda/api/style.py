@@ -9,7 +9,8 @@ from geossda.color.style import Style, load_style
 from geossda.config import StyleConfig
 from geossda.inference.measure import measure_style
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import find_sources, gdal_environment, open_mosaic
+from geossda.raster.reading import find_sources, open_mosaic
+from geossda.raster.source import gdal_environment
 from geossda.staging import PathLike, check_output, staged
 
 

@@ -9,7 +9,8 @@ from geossda.data.patches import LabelledRaster, PatchSampler
 from geossda.errors import BandError, GeoreferenceError, VectorError
 from geossda.models.card import SegmenterCard
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import find_sources, gdal_environment, open_mosaic
+from geossda.raster.reading import find_sources, open_mosaic
+from geossda.raster.source import gdal_environment
 from geossda.staging import PathLike, check_output
 from geossda.training.segmenter import train
 

@@ -18,7 +18,8 @@ from geossda.data.labels import rasterize
 from geossda.errors import EmptyRasterError
 from geossda.raster.gsd import grid_at_gsd
 from geossda.raster.radiometry import Stretch, percentile_stretch
-from geossda.raster.reading import Mosaic, gdal_environment
+from geossda.raster.reading import Mosaic
+from geossda.raster.source import gdal_environment
 from geossda.raster.statistics import histograms
 from geossda.raster.windows import Window
 

@@ -17,7 +17,8 @@ from geossda.errors import GeoreferenceError, InputError
 from geossda.evaluation.metrics import Confusion, match_objects
 from geossda.progress import SILENT, Progress
 from geossda.raster.gsd import ground_sample_distance
-from geossda.raster.reading import Mosaic, gdal_environment, open_mosaic
+from geossda.raster.reading import Mosaic, open_mosaic
+from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
 from geossda.vector.polygons import StripPolygonizer
 

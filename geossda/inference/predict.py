@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from geossda.devices import mixed_precision
 from geossda.progress import SILENT, Progress
 from geossda.raster.radiometry import Stretch
-from geossda.raster.reading import Mosaic, gdal_environment
+from geossda.raster.reading import Mosaic
+from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, starts
 
 READERS = os.cpu_count() or 1

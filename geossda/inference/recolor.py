@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from geossda.color.methods import Transform, as_dtype
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import Mosaic, gdal_environment
+from geossda.raster.reading import Mosaic
+from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, strips, tiles
 from geossda.raster.writing import RasterWriter
 

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from geossda.errors import EmptyRasterError
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import Mosaic, gdal_environment
+from geossda.raster.reading import Mosaic
+from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
 
 # Statistics of more pixels than this do not get better, only later.

@@ -23,7 +23,7 @@ from rasterio.io import MemoryFile
 from geossda._version import __version__
 from geossda.errors import OutputError
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import GDAL_SETTINGS, Source, Validity
+from geossda.raster.source import GDAL_SETTINGS, Source, Validity
 from geossda.raster.windows import Window
 from geossda.staging import check_space, staged
 

@@ -1,0 +1,1 @@
+"""The bundled weights, each with its card in its header and a page beside it."""
