@@ -1,5 +1,6 @@
 """Tiny georeferenced rasters, a tiny model, and progress reporters that listen or interrupt."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,17 @@ def build_raster(
         if tags:
             dataset.update_tags(**tags)
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """Let the processes that tests start be interrupted, also where the tests run unattended.
+
+    A shell starts background jobs with SIGINT ignored, and children inherit that.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

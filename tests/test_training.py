@@ -371,7 +371,7 @@ def test_the_weights_that_are_written_are_the_average_and_load_again(tmp_path, d
     out, run = tmp_path / "out.safetensors", tmp_path / "run"
     card = train(draw, 3, out, run, TINY, sources=("village.tif",))
     assert read_card(out) == card
-    network, loaded = load_segmenter(out)
+    network, loaded = load_segmenter(out, fold=False)
     assert loaded == card and not network.training
     average = torch.load(run / "last.pt", weights_only=True)["average"]
     for name, tensor in network.state_dict().items():
@@ -382,6 +382,17 @@ def test_the_weights_that_are_written_are_the_average_and_load_again(tmp_path, d
     assert card.training["steps"] == 6 and card.training["seed"] == 3
     assert json.loads((run / "config.json").read_text())["sources"] == ["village.tif"]
     assert str(tmp_path) not in json.dumps(dataclasses.asdict(card))
+
+
+def test_folding_the_norms_changes_no_probability(tmp_path, draw):
+    out = tmp_path / "out.safetensors"
+    train(draw, 3, out, tmp_path / "run", TINY)
+    trained, made = load_segmenter(out, fold=False)[0], load_segmenter(out)[0]
+    norms = [sum(isinstance(m, torch.nn.BatchNorm2d) for m in n.modules()) for n in (trained, made)]
+    assert norms[0] > 20 and norms[1] == 0
+    image = torch.rand((2, 3, 96, 96), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert torch.allclose(torch.sigmoid(trained(image)), torch.sigmoid(made(image)), atol=1e-4)
 
 
 def test_other_settings_are_refused_and_unrelated_ones_are_not(tmp_path, draw):
