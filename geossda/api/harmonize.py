@@ -71,7 +71,7 @@ def harmonize(
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """
-    paths = find_sources([sources] if isinstance(sources, str | os.PathLike) else sources)
+    paths = find_sources(sources)
     if style is None and config.method in NEED_STYLE:
         raise StyleError(f"method {config.method} needs a style: give --style REF")
     references = [] if style is None or isinstance(style, Style) else _as_list(style)

@@ -88,7 +88,7 @@ def segment(
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """
-    paths = find_sources([sources] if isinstance(sources, str | os.PathLike) else sources)
+    paths = find_sources(sources)
     output = Path(output)
     if output.suffix.lower() != ".gpkg":
         raise OutputError(f"{output}: a name ending in .gpkg was expected")

@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 from geossda.errors import BandError, GeoreferenceError, RasterError
 from geossda.raster.source import Source, is_remote, open_source
 from geossda.raster.windows import Window
+from geossda.staging import PathLike
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 
@@ -130,13 +131,13 @@ class Mosaic:
         return dataset.rio.write_transform(self.grid.transform)
 
 
-def find_sources(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Expand files, folders and globs into a sorted list of rasters, in the order given.
+def find_sources(paths: PathLike | Sequence[PathLike]) -> list[str]:
+    """Expand a file, folder or glob, or several, into a list of rasters in the order given.
 
     URLs and GDAL's ``/vsi`` paths are passed on as they are.
     """
     found: list[str] = []
-    for given in paths:
+    for given in [paths] if isinstance(paths, str | os.PathLike) else paths:
         path = os.fspath(given)
         if is_remote(path):
             found.append(path)
@@ -163,7 +164,7 @@ def find_sources(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
 
 
 def open_mosaic(
-    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    paths: PathLike | Sequence[PathLike],
     *,
     bands: Sequence[int] | None = None,
     nodata: float | None = None,
@@ -193,8 +194,7 @@ def open_mosaic(
     GeoreferenceError
         Several sources, and one of them is without CRS.
     """
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    sources = [open_source(path, bands=bands, nodata=nodata) for path in find_sources(given)]
+    sources = [open_source(path, bands=bands, nodata=nodata) for path in find_sources(paths)]
     first = sources[0]
     for other in sources[1:]:
         if len(other.bands) != len(first.bands):
