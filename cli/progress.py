@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from geossda.progress import Progress
+from geossda.progress import Progress, Silent
 
 
 def progress_for(kind: str, ctx: click.Context) -> Progress:
@@ -23,17 +23,8 @@ def progress_for(kind: str, ctx: click.Context) -> Progress:
     return bars
 
 
-class Quiet:
+class Quiet(Silent):
     """Warnings only."""
-
-    def stage(self, name: str, total: int | None = None) -> None:
-        """Say nothing."""
-
-    def advance(self, steps: int = 1) -> None:
-        """Say nothing."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
 
     def warn(self, text: str) -> None:
         """Print the warning."""

@@ -10,7 +10,7 @@ from geossda.color.methods import NEED_LAB, NEED_STYLE, Transform, fit
 from geossda.color.style import Style
 from geossda.config import HarmonizeConfig
 from geossda.errors import OutputError, StyleError
-from geossda.inference.measure import check_bands, measure_source
+from geossda.inference.measure import measure_source
 from geossda.inference.recolor import recolor
 from geossda.progress import SILENT, Progress
 from geossda.raster.reading import Mosaic, find_sources, open_mosaic
@@ -95,7 +95,7 @@ def harmonize(
             progress.warn("equalize has no use for a style: --style is passed over")
         for mosaic, _ in mosaics:
             if look is not None:
-                check_bands(mosaic, look)
+                look.require_bands(mosaic.count, mosaic.name)
             if mosaic.grid.crs is None:
                 progress.warn(f"{mosaic.name} has no CRS; the result has none either")
         same = set(map(os.path.abspath, references)) & set(map(os.path.abspath, paths))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from geossda._version import __version__
 from geossda.config import SegmentConfig
 from geossda.devices import choose
 from geossda.errors import OutputError
@@ -177,5 +176,5 @@ def segment(
                 options=options,
                 progress=progress,
             )
-    write_geopackage(frame, output, {**tags, "GEOSSDA_VERSION": __version__})
+    write_geopackage(frame, output, tags)
     return SegmentResult(output, len(frame), float(frame.area_m2.sum()))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geossda.color.lab import from_lab, to_lab
 from geossda.color.style import SHARES, Style
 from geossda.config import HarmonizeMethod
-from geossda.errors import BandError, StyleError
+from geossda.errors import StyleError
 from geossda.raster.statistics import Histograms
 
 
@@ -70,12 +70,7 @@ def fit(method: HarmonizeMethod, source: Source, style: Style | None, strength: 
         Band counts differ.
     """
     if style is not None:
-        bands = len(source.histograms.counts)
-        if style.bands != bands:
-            raise BandError(
-                f"the style {style.name} has {style.bands} bands, the source has {bands}: choose "
-                "bands with --bidx, here or when making the style"
-            )
+        style.require_bands(len(source.histograms.counts), "the source")
         if style.dtype != source.dtype:
             style = style.carried_to(source.working_range)
     elif method in NEED_STYLE:

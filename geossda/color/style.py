@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.errors import StyleError
+from geossda.errors import BandError, StyleError
 
 FORMAT = "geossda style 1"
 # Enough that 16-bit histograms come through; a style file stays under 100 kB a band.
@@ -52,6 +52,14 @@ class Style:
     def bands(self) -> int:
         """Number of bands."""
         return len(self.mean)
+
+    def require_bands(self, bands: int, name: str) -> None:
+        """Raise BandError unless the style fits a source called `name` of so many bands."""
+        if self.bands != bands:
+            raise BandError(
+                f"the style {self.name} has {self.bands} bands, {name} has {bands}: choose bands "
+                "with --bidx, here or when making the style"
+            )
 
     def carried_to(self, working_range: tuple[float, float]) -> "Style":
         """Give the style in another range of digital numbers, linearly.

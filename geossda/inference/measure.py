@@ -7,7 +7,6 @@ import numpy as np
 from geossda.color.lab import lab_moments, lab_sums
 from geossda.color.methods import Source
 from geossda.color.style import SHARES, Style
-from geossda.errors import BandError
 from geossda.progress import SILENT, Progress
 from geossda.raster.radiometry import working_range
 from geossda.raster.reading import Mosaic
@@ -41,7 +40,7 @@ def measure_source(
         Not one valid pixel.
     """
     mosaic.require_colors()
-    alone = Mosaic((mosaic.sources[index],), mosaic.sources[index].grid)
+    alone = mosaic.alone(index)
     found = histograms(alone, progress=progress)
     limits = working_range(found, alone.dtype)
     if style is not None and style.dtype == alone.dtype:
@@ -78,15 +77,6 @@ def measure_style(
         source.lab_std,
         found.pixels,
     )
-
-
-def check_bands(mosaic: Mosaic, style: Style) -> None:
-    """Raise BandError, before any pixel is read, if the style does not fit."""
-    if style.bands != mosaic.count:
-        raise BandError(
-            f"the style {style.name} has {style.bands} bands, {mosaic.name} has {mosaic.count}: "
-            "choose bands with --bidx, here or when making the style"
-        )
 
 
 def _hint_at_nodata(mosaic: Mosaic, found: Histograms, progress: Progress) -> None:

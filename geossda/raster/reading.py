@@ -57,6 +57,10 @@ class Mosaic:
         first = self.sources[0].path
         return first if len(self.sources) == 1 else f"{first} and {len(self.sources) - 1} more"
 
+    def alone(self, index: int) -> "Mosaic":
+        """Give one source as a mosaic of its own, on its own grid."""
+        return Mosaic((self.sources[index],), self.sources[index].grid)
+
     def read_source(self, index: int, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read `window` from one source alone; invalid where the source has no pixels."""
         return self.sources[index].read(window, self.grid)

@@ -106,7 +106,6 @@ def over_tiles(
     measure: Callable[[NDArray[Any], NDArray[np.bool_]], T],
     merge: Callable[[T, T], T],
     *,
-    source: int | None = None,
     progress: Progress = SILENT,
 ) -> T:
     """Measure windows in threads and merge the results, in window order.
@@ -119,8 +118,6 @@ def over_tiles(
         Gets the pixels (bands, n) float or integer array of the valid pixels' window, with
         the mask; its results are merged two by two.
     merge : callable
-    source : int, optional
-        Measure this source alone rather than the mosaic.
     progress : Progress
         Advanced by one a window.
     """
@@ -128,10 +125,7 @@ def over_tiles(
     @dask.delayed(pure=False, traverse=False)  # type: ignore[untyped-decorator]
     def one(window: Window) -> T:
         with gdal_environment():
-            if source is None:
-                pixels, valid = mosaic.read(window)
-            else:
-                pixels, valid = mosaic.read_source(source, window)
+            pixels, valid = mosaic.read(window)
         return measure(pixels, valid)
 
     result: T | None = None
@@ -173,7 +167,7 @@ def histograms(
         Not one valid pixel.
     """
     if source is not None:
-        mosaic = Mosaic((mosaic.sources[source],), mosaic.sources[source].grid)
+        mosaic = mosaic.alone(source)
     windows = sample_tiles(mosaic.shape, budget_px)
     if mosaic.dtype.kind in "ui" and mosaic.dtype.itemsize <= 2:
         first, step = float(np.iinfo(mosaic.dtype).min), 1.0
