@@ -1,5 +1,5 @@
 """``python -m geossda_cli``."""
 
-from .main import main
+from .main import entry
 
-main()
+entry()

@@ -1,6 +1,7 @@
 """The `geossda` command."""
 
 import importlib
+import os
 import signal
 import sys
 import warnings
@@ -14,20 +15,26 @@ from geossda.errors import Cancelled, GeossdaError
 COMMANDS = {
     "demo": "geossda_cli.demo",
     "evaluate": "geossda_cli.evaluate",
+    "evaluate-style": "geossda_cli.evaluate_style",
     "harmonize": "geossda_cli.harmonize",
     "info": "geossda_cli.info",
+    "matrix": "geossda_cli.matrix",
     "segment": "geossda_cli.segment",
     "style": "geossda_cli.style",
     "train-segmenter": "geossda_cli.train_segmenter",
+    "train-style": "geossda_cli.train_style",
 }
 SUMMARIES = {
     "demo": "Render a small town and run the whole job on it.",
     "evaluate": "Compare buildings found with true ones.",
+    "evaluate-style": "Measure how well methods bring images to each other's looks.",
     "harmonize": "Give rasters the colours of a reference.",
     "info": "Tell what a raster, model, style or vector file is.",
+    "matrix": "Paint images in each other's looks.",
     "segment": "Find buildings and write their footprints.",
     "style": "Measure references and save their style.",
     "train-segmenter": "Train a segmenter on rasters with footprints.",
+    "train-style": "Train a style model on rasters without labels.",
 }
 
 
@@ -86,9 +93,25 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def entry() -> None:
+    """Run as a program: :func:`main`, and leave at once if stopped.
+
+    Threads that were reading or computing when the stop came may still be at it; waiting for them
+    is what a second Ctrl-C would be needed for.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        if end.code == 130:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(130)
+        raise
+
+
 def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
-    main()
+    entry()

@@ -10,51 +10,66 @@ from geossda._version import __version__
 from geossda.config import (
     DemoConfig,
     EvaluateConfig,
+    EvaluateStyleConfig,
     HarmonizeConfig,
+    MatrixConfig,
     SegmentConfig,
     StyleConfig,
     TrainSegmenterConfig,
+    TrainStyleConfig,
 )
 from geossda.errors import GeossdaError
 
 if TYPE_CHECKING:
     from geossda.api.demo import demo
     from geossda.api.evaluate import evaluate
+    from geossda.api.evaluate_style import evaluate_style
     from geossda.api.harmonize import harmonize
     from geossda.api.info import info
+    from geossda.api.matrix import matrix
     from geossda.api.segment import segment
     from geossda.api.style import make_style
     from geossda.api.train import train_segmenter
+    from geossda.api.train_style import train_style
     from geossda.raster.reading import open_mosaic
 
 _LAZY = {
     "demo": "geossda.api.demo",
     "evaluate": "geossda.api.evaluate",
+    "evaluate_style": "geossda.api.evaluate_style",
     "harmonize": "geossda.api.harmonize",
     "info": "geossda.api.info",
     "make_style": "geossda.api.style",
+    "matrix": "geossda.api.matrix",
     "open_mosaic": "geossda.raster.reading",
     "segment": "geossda.api.segment",
     "train_segmenter": "geossda.api.train",
+    "train_style": "geossda.api.train_style",
 }
 
 __all__ = [
     "DemoConfig",
     "EvaluateConfig",
+    "EvaluateStyleConfig",
     "GeossdaError",
     "HarmonizeConfig",
+    "MatrixConfig",
     "SegmentConfig",
     "StyleConfig",
     "TrainSegmenterConfig",
+    "TrainStyleConfig",
     "__version__",
     "demo",
     "evaluate",
+    "evaluate_style",
     "harmonize",
     "info",
     "make_style",
+    "matrix",
     "open_mosaic",
     "segment",
     "train_segmenter",
+    "train_style",
 ]
 
 

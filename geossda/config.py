@@ -7,9 +7,12 @@ interface. Fields carry their help and limits in the dataclass metadata.
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args
 
-HarmonizeMethod = Literal["histogram", "reinhard", "grayworld", "equalize"]
+ColorMethod = Literal["histogram", "reinhard", "grayworld", "equalize"]
+HarmonizeMethod = Literal["auto", "ssda", "histogram", "reinhard", "grayworld", "equalize"]
+MatrixMethod = Literal["ssda", "histogram", "reinhard"]
+Structure = Literal["lock", "full"]
 C = TypeVar("C")
-METHODS: tuple[HarmonizeMethod, ...] = get_args(HarmonizeMethod)
+METHODS: tuple[ColorMethod, ...] = get_args(ColorMethod)
 
 
 def setting(
@@ -64,6 +67,8 @@ _BIDX = "Bands to use, 1-based, in order (all but alpha)."
 _NODATA = "Value of pixels without data, if the file does not declare it."
 _CO = "Creation option of GDAL's COG driver, such as COMPRESS=ZSTD; repeatable."
 _OVERWRITE = "Replace existing outputs."
+_DEVICE = "Where the model runs."
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @documented
@@ -72,7 +77,17 @@ class HarmonizeConfig:
     """Settings of `harmonize`."""
 
     method: HarmonizeMethod = setting(
-        "histogram", "How to bring the colours over.", choices=METHODS
+        "auto",
+        "How to bring the colours over: auto is ssda where the style model fits, else histogram.",
+        choices=get_args(HarmonizeMethod),
+    )
+    structure: Structure = setting(
+        "lock",
+        "With ssda: lock keeps every edge and detail, full takes what the generator draws.",
+        choices=get_args(Structure),
+    )
+    style_model: str = setting(
+        "default", 'The style model of ssda: "default" or a safetensors file.'
     )
     strength: float = setting(
         1.0, "How far to go from the source (0) to the style (1).", low=0.0, high=1.0
@@ -90,6 +105,7 @@ class HarmonizeConfig:
         advanced=True,
     )
     co: tuple[str, ...] = setting((), _CO, metavar="NAME=VALUE", advanced=True)
+    device: str = setting("auto", _DEVICE, choices=DEVICES, advanced=True)
     overwrite: bool = setting(False, _OVERWRITE)
 
 
@@ -98,8 +114,16 @@ class HarmonizeConfig:
 class StyleConfig:
     """Settings of `style`."""
 
+    weights: tuple[float, ...] = setting(
+        (), "Share of a reference, repeated for each (their numbers of pixels).", metavar="W"
+    )
+    style_model: str = setting(
+        "default",
+        'The style model to measure for: "default", a safetensors file, or "none".',
+    )
     bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
     nodata: float | None = setting(None, _NODATA)
+    device: str = setting("auto", _DEVICE, choices=DEVICES, advanced=True)
     overwrite: bool = setting(False, _OVERWRITE)
 
 
@@ -122,9 +146,7 @@ class SegmentConfig:
     )
     nodata: float | None = setting(None, _NODATA)
     batch: int = setting(2, "Windows predicted at a time.", low=1, high=256, advanced=True)
-    device: str = setting(
-        "auto", "Where to predict.", choices=("auto", "cpu", "cuda", "mps"), advanced=True
-    )
+    device: str = setting("auto", _DEVICE, choices=DEVICES, advanced=True)
     co: tuple[str, ...] = setting((), _CO, metavar="NAME=VALUE", advanced=True)
     overwrite: bool = setting(False, _OVERWRITE)
 
@@ -162,10 +184,140 @@ class TrainSegmenterConfig:
     data: str = setting("", "What it was trained on, for the card.")
     licence: str = setting("", "Licence of the weights, for the card.")
     attribution: str = setting("", "Whom to name, for the card.")
-    device: str = setting(
-        "auto", "Where to train.", choices=("auto", "cpu", "cuda", "mps"), advanced=True
-    )
+    device: str = setting("auto", _DEVICE, choices=DEVICES, advanced=True)
     overwrite: bool = setting(False, _OVERWRITE)
+
+
+@documented
+@dataclass(frozen=True)
+class TrainStyleConfig:
+    """Settings of `train-style`."""
+
+    preset: Literal["geossda", "paper"] = setting(
+        "geossda",
+        "Networks, losses and schedule: ours, or the paper's text word by word.",
+        choices=("geossda", "paper"),
+    )
+    bands: int = setting(3, "Bands the model takes at a time.", low=1, high=64)
+    steps: int = setting(20000, "Optimizer steps.", low=1)
+    batch: int = setting(8, "Patches a step and side, an even number.", low=2)
+    patch: int = setting(128, "Patch side in pixels, a multiple of 16.", low=32, high=2048)
+    lr: float | None = setting(
+        None, "First learning rate (preset: 0.001, paper 0.01).", low=0.0, advanced=True
+    )
+    optimizer: Literal["preset", "adam", "sgd"] = setting(
+        "preset",
+        "Adam, or the paper's SGD with polynomial decay.",
+        choices=("preset", "adam", "sgd"),
+        advanced=True,
+    )
+    contrast: Literal["preset", "infonce", "batch"] = setting(
+        "preset",
+        "L_con: each anchor against the batch, or the paper's one softmax (Eq. 10, 11).",
+        choices=("preset", "infonce", "batch"),
+        advanced=True,
+    )
+    temperature: float | None = setting(
+        None, "Temperature of L_con (preset: 0.1, paper 1).", low=0.001, advanced=True
+    )
+    adain: Literal["all", "deepest"] = setting(
+        "all",
+        "Levels that take the other image's style.",
+        choices=("all", "deepest"),
+        advanced=True,
+    )
+    reconstruction: float | None = setting(
+        None, "Weight of L_rec, Eq. 3 (preset: 0, being exact; paper 50).", low=0.0, advanced=True
+    )
+    adversarial: float | None = setting(
+        None, "Weight of L_adv, Eq. 5 and 6 (presets: 5).", low=0.0, advanced=True
+    )
+    cycle: float | None = setting(
+        None, "Weight of L_cyc, Eq. 8 (presets: 50).", low=0.0, advanced=True
+    )
+    perceptual: float | None = setting(
+        None, "Weight of L_per, Eq. 9 (preset: 0.01, paper 1).", low=0.0, advanced=True
+    )
+    contrastive: float | None = setting(
+        None, "Weight of L_con, Eq. 10 and 11 (presets: 1).", low=0.0, advanced=True
+    )
+    color: float | None = setting(
+        None,
+        "Weight of the distance of colour distributions (preset: 20, paper 0).",
+        low=0.0,
+        advanced=True,
+    )
+    vgg: str = setting(
+        "imagenet",
+        'Weights of L_per\'s VGG16: "imagenet" (from the hub) or a safetensors file.',
+    )
+    critic_every: int = setting(
+        1, "Generator steps to one of the discriminator.", low=1, advanced=True
+    )
+    ema: float = setting(
+        0.995, "Decay of the averaged weights that are kept.", low=0.0, high=1.0, advanced=True
+    )
+    hold_out: float = setting(
+        0.0, "Share of each raster's columns, from the right, never drawn.", low=0.0, high=0.9
+    )
+    seed: int = setting(0, "Seed of all random numbers.", low=0)
+    checkpoint: int = setting(200, "Steps between checkpoints.", low=1, advanced=True)
+    bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
+    nodata: float | None = setting(None, _NODATA)
+    name: str = setting("style", "Name written on the card.")
+    data: str = setting("", "What it was trained on, for the card.")
+    licence: str = setting("", "Licence of the weights, for the card.")
+    attribution: str = setting("", "Whom to name, for the card.")
+    device: str = setting("auto", _DEVICE, choices=DEVICES, advanced=True)
+    overwrite: bool = setting(False, _OVERWRITE)
+
+
+@documented
+@dataclass(frozen=True)
+class MatrixConfig:
+    """Settings of `matrix`."""
+
+    method: MatrixMethod = setting(
+        "ssda", "How to bring the colours over.", choices=get_args(MatrixMethod)
+    )
+    structure: Structure = setting(
+        "lock",
+        "With ssda: lock keeps every edge and detail, full takes what the generator draws.",
+        choices=get_args(Structure),
+    )
+    style_model: str = setting("default", 'The style model: "default" or a safetensors file.')
+    patches: int = setting(8, "Patches of each image its look is pooled over.", low=1)
+    patch: int = setting(256, "Patch side in pixels, a multiple of 32.", low=32, high=2048)
+    cell: int = setting(128, "Side of a picture in the matrix, in pixels.", low=16, high=1024)
+    bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
+    nodata: float | None = setting(None, _NODATA)
+    device: str = setting("auto", _DEVICE, choices=DEVICES, advanced=True)
+    overwrite: bool = setting(False, _OVERWRITE)
+
+
+@documented
+@dataclass(frozen=True)
+class EvaluateStyleConfig:
+    """Settings of `evaluate-style`."""
+
+    truth: bool = setting(
+        False, "All images show the same ground: compare results with the references themselves."
+    )
+    style_model: str = setting("default", 'The style model: "default" or a safetensors file.')
+    patches: int = setting(
+        16, "Patches of each image, spread evenly; 0 takes all there are.", low=0
+    )
+    patch: int = setting(128, "Patch side in pixels, a multiple of 32.", low=32, high=2048)
+    hold_out: float = setting(
+        0.0,
+        "Take patches only from that share of the columns, on the right, which train-style with "
+        "the same setting has not seen.",
+        low=0.0,
+        high=0.9,
+    )
+    bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
+    nodata: float | None = setting(None, _NODATA)
+    device: str = setting("auto", _DEVICE, choices=DEVICES, advanced=True)
 
 
 @documented

@@ -225,6 +225,9 @@ CONFIGS = {
     "segment": config.SegmentConfig,
     "style": config.StyleConfig,
     "train-segmenter": config.TrainSegmenterConfig,
+    "train-style": config.TrainStyleConfig,
+    "evaluate-style": config.EvaluateStyleConfig,
+    "matrix": config.MatrixConfig,
 }
 FIELDS = [(command, entry) for command, made in CONFIGS.items()
           for entry in dataclasses.fields(made)]  # fmt: skip
@@ -286,4 +289,5 @@ def test_summaries_are_the_commands_own_first_lines():
 
 
 def test_method_choices_come_from_the_literal():
-    assert typing.get_args(config.HarmonizeMethod) == config.METHODS
+    assert typing.get_args(config.ColorMethod) == config.METHODS
+    assert typing.get_args(config.HarmonizeMethod) == ("auto", "ssda", *config.METHODS)

@@ -159,9 +159,9 @@ def test_eleven_bits_take_an_eight_bit_style(run, style, tmp_path):
     assert run("harmonize", "eleven.tif", "--style", style, "-o", "out.tif")[0] == 0
     with rasterio.open(tmp_path / "out.tif") as dataset:
         result = dataset.read()
-    # The style fills half of 8 bit, so the result fills half of 11 bit.
+    # The style fills half of 8 bit, so the result fills about half of 11 bit.
     assert result.dtype == np.uint16
-    assert 950 < result.max() < 1100
+    assert 900 < result.max() < 1300
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (60, 1), (1, 100_000), (1, 1)])

@@ -328,7 +328,7 @@ def test_style_round_trip(tmp_path, write):
         for name in ("quantiles", "mean", "std", "lab_mean", "lab_std"):
             assert np.abs(getattr(loaded, name) - getattr(style, name)).max() <= 5e-7
         assert path.stat().st_size < 100_000 * style.bands
-        assert json.loads(path.read_text())["format"] == "geossda style 1"
+        assert json.loads(path.read_text())["format"] == "geossda style 2"
     two = look_of(write(another_look("uint8", bands=2)))
     two.save(tmp_path / "two.json")
     assert two.lab_mean is None and load_style(tmp_path / "two.json").lab_mean is None

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 
 import geossda
 from geossda import HarmonizeConfig, harmonize
-from geossda.config import METHODS
+from geossda.config import METHODS, Structure
 from geossda.errors import Cancelled, OutputError, OutputExistsError, StyleError
 
 SIZE = (157, 211)
@@ -75,7 +76,7 @@ def test_everything_but_the_colours_is_kept(tmp_path, make_raster, style, by, dt
         dataset.update_tags(2, wavelength="560", STATISTICS_MEAN="1")
     out = tmp_path / "out.tif"
     result = harmonize(path, out, style=style(dtype, 4))
-    assert result.outputs == (out,) and result.method == "histogram"
+    assert result.outputs == (out,) and result.method == "ssda"
     with rasterio.open(path) as before, rasterio.open(out) as after:
         for kept in ("crs", "transform", "shape", "dtypes", "count", "nodata", "descriptions",
                      "colorinterp", "scales", "offsets", "mask_flag_enums"):  # fmt: skip
@@ -100,7 +101,7 @@ def test_everything_but_the_colours_is_kept(tmp_path, make_raster, style, by, dt
         )
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, "ssda"])
 @pytest.mark.parametrize(("dtype", "nodata"), [("uint8", 0), ("uint8", 255), ("uint16", 300),
                                                ("int16", 0), ("float32", 0.0)])  # fmt: skip
 def test_valid_pixels_never_become_nodata(tmp_path, make_raster, method, dtype, nodata):
@@ -122,7 +123,7 @@ def test_valid_pixels_never_become_nodata(tmp_path, make_raster, method, dtype, 
 
 @pytest.mark.parametrize("by", VALIDITIES)
 @pytest.mark.parametrize("dtype", [*DTYPES, "int32"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, "ssda"])
 def test_strength_0_is_the_input_bit_for_bit(tmp_path, make_raster, style, method, dtype, by):
     if dtype == "int32" and by == "nodata":
         how = {"nodata": -1}
@@ -135,7 +136,7 @@ def test_strength_0_is_the_input_bit_for_bit(tmp_path, make_raster, style, metho
             pixels[1, 60:63, 60] = np.nan, np.inf, -np.inf
             dataset.write(pixels)
     out = tmp_path / "out.tif"
-    reference = style(dtype) if method in ("histogram", "reinhard") else None
+    reference = style(dtype) if method in ("histogram", "reinhard", "ssda") else None
     config = HarmonizeConfig(method=method, strength=0.0, tile=64)
     harmonize(path, out, style=reference, config=config)
     pixels, mask = everything(path)
@@ -209,6 +210,30 @@ def test_tile_size_changes_no_pixel(tmp_path, make_raster, style, by, method, dt
     assert not np.array_equal(everything(outs[0])[0], everything(path)[0])
 
 
+@pytest.mark.parametrize("structure", get_args(Structure))
+@pytest.mark.parametrize("by", VALIDITIES)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_tile_size_changes_learned_pixels_by_rounding_only(
+    tmp_path, make_raster, style, by, dtype, structure
+):
+    """Networks add up in another order for another shape: at most 1 of 255."""
+    path = make_raster(
+        tmp_path / "in.tif", bands=4, size=(211, 330), dtype=dtype, seed=4,
+        colorinterp=["red", "green", "blue", "undefined"], **told(by, dtype),
+    )  # fmt: skip
+    made = []
+    for tile in (64, 100, 1024):
+        out = tmp_path / f"{tile}.tif"
+        config = HarmonizeConfig(method="ssda", structure=structure, tile=tile, device="cpu")
+        harmonize(path, out, style=style(dtype, 4), config=config)
+        made.append(everything(out))
+    step = 1 if dtype == "uint8" else 2047 / 255
+    for pixels, mask in made[1:]:
+        assert np.array_equal(mask, made[0][1])
+        assert np.abs(pixels.astype(float) - made[0][0]).max() <= step
+    assert not np.array_equal(made[0][0], everything(path)[0])
+
+
 @pytest.mark.parametrize("method", ["histogram", "reinhard", "grayworld"])
 @pytest.mark.parametrize("by", ["nodata", "alpha", "unlike"])
 def test_tile_size_changes_no_pixel_of_two_feathered_sources(
@@ -262,8 +287,10 @@ def test_each_source_of_a_mosaic_has_its_own_transform(tmp_path, make_raster, st
     hazy = folder / "b.tif"
     with rasterio.open(hazy, "r+") as dataset:
         dataset.write((dataset.read() // 2 + 90).astype(np.uint8))
-    both = harmonize(folder, tmp_path / "both.tif", style=style()).outputs[0]
-    alone = harmonize([folder / "a.tif", hazy], f"{tmp_path}/alone/", style=style()).outputs
+    config = HarmonizeConfig(method="histogram")
+    both = harmonize(folder, tmp_path / "both.tif", style=style(), config=config).outputs[0]
+    sources = [folder / "a.tif", hazy]
+    alone = harmonize(sources, f"{tmp_path}/alone/", style=style(), config=config).outputs
     assert [path.name for path in alone] == ["a.tif", "b.tif"]
     mosaic, (a, b) = everything(both)[0], (everything(path)[0] for path in alone)
     assert np.array_equal(mosaic[:, :, :70], a[:, :, :70])

@@ -36,7 +36,8 @@ def cut(source, target, window):
                                                ("kampala/mosaic_1", "nepal/mosaic_1")])  # fmt: skip
 def test_histogram_takes_away_four_fifths_of_the_distance(places, tmp_path, source, style):
     source, style = places / f"{source}.tif", places / f"{style}.tif"
-    out = harmonize(source, tmp_path / "out.tif", style=style).outputs[0]
+    config = HarmonizeConfig(method="histogram")
+    out = harmonize(source, tmp_path / "out.tif", style=style, config=config).outputs[0]
     one, other, after = (histograms(open_mosaic(path)) for path in (source, style, out))
     before = wasserstein(one, other).mean()
     assert before > 5

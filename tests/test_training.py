@@ -485,7 +485,7 @@ def test_card_round_trip(tmp_path):
     path = tmp_path / "m.safetensors"
     written = save(path, tensors, card)
     assert written == dataclasses.replace(card, sha256=written.sha256)
-    loaded, again = load(path)
+    loaded, again = load(path, SegmenterCard)
     assert again == written == read_card(path)
     assert loaded["a"].dtype == torch.float16 and loaded["n"].dtype == torch.int64
     assert torch.equal(loaded["a"].float(), tensors["a"])

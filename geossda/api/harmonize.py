@@ -1,22 +1,27 @@
 """Make rasters look like a reference."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from geossda.api.style import resolve_style
-from geossda.color.methods import NEED_LAB, NEED_STYLE, Transform, fit
+from geossda.color.methods import NEED_LAB, NEED_STYLE, fit
 from geossda.color.style import Style
-from geossda.config import HarmonizeConfig
-from geossda.errors import OutputError, StyleError
+from geossda.config import ColorMethod, HarmonizeConfig
+from geossda.errors import BandError, OutputError, StyleError
 from geossda.inference.measure import measure_source
-from geossda.inference.recolor import recolor
+from geossda.inference.recolor import PixelTransform, WindowTransform, recolor
 from geossda.progress import SILENT, Progress
 from geossda.raster.reading import Mosaic, find_sources, open_mosaic
 from geossda.raster.source import Validity, gdal_environment, is_remote
 from geossda.raster.writing import Description, new_cog, parse_creation_options, provenance
 from geossda.staging import PathLike, check_output
+
+if TYPE_CHECKING:
+    from geossda.models.style_model import StyleModel
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,8 @@ def harmonize(
         See :mod:`geossda.errors`; nothing is left half-written.
     """
     paths = find_sources(sources)
-    if style is None and config.method in NEED_STYLE:
-        raise StyleError(f"method {config.method} needs a style: give --style REF")
+    if style is None and config.method in {*NEED_STYLE, "auto", "ssda"}:
+        raise StyleError("harmonizing needs a style to go to: give --style REF")
     references = [] if style is None or isinstance(style, Style) else _as_list(style)
     jobs = _plan(paths, output)
     folder = jobs[0][1].parent
@@ -88,9 +93,10 @@ def harmonize(
             (open_mosaic(some, bands=config.bidx or None, nodata=config.nodata), target)
             for some, target in jobs
         ]
+        model = _style_model(config, [mosaic for mosaic, _ in mosaics], progress)
         look = style if isinstance(style, Style) else None
         if references and config.method != "equalize":
-            look = resolve_style(references, nodata=config.nodata, progress=progress)
+            look = resolve_style(references, nodata=config.nodata, model=model, progress=progress)
         if config.method == "equalize" and style is not None:
             progress.warn("equalize has no use for a style: --style is passed over")
         for mosaic, _ in mosaics:
@@ -101,11 +107,74 @@ def harmonize(
         same = set(map(os.path.abspath, references)) & set(map(os.path.abspath, paths))
         if same:
             progress.warn(f"{min(same)} is both source and style: it will change little")
+        config = _settled(config, model, look, progress)
         folder.mkdir(exist_ok=True)
         for mosaic, target in mosaics:
-            _one(mosaic, target, look, config, options, progress)
+            _one(mosaic, target, look, model, config, options, progress)
     return HarmonizeResult(
         tuple(target for _, target in mosaics), config.method, look.name if look else None
+    )
+
+
+def _style_model(
+    config: HarmonizeConfig, mosaics: list[Mosaic], progress: Progress
+) -> "StyleModel | None":
+    """Load the style model if one is wanted and takes the mosaics' bands."""
+    if config.method not in ("auto", "ssda"):
+        return None
+    # Imported here, since it loads torch, which the classical methods do without.
+    from geossda.models.style_model import load_style_model
+
+    model = load_style_model(config.style_model, config.device)
+    try:
+        model.require_bands(min(mosaic.count for mosaic in mosaics))
+    except BandError as error:
+        if config.method == "ssda":
+            raise
+        progress.note(f"{error}; histogram is used")
+        return None
+    return model
+
+
+def _settled(
+    config: HarmonizeConfig, model: "StyleModel | None", look: Style | None, progress: Progress
+) -> HarmonizeConfig:
+    """Decide what ``auto`` is."""
+    if config.method != "auto":
+        return config
+    if model is not None and look is not None and model.key not in look.features:
+        progress.note(
+            f"the style {look.name} was made without the style model, or from too small an image: "
+            "histogram is used"
+        )
+        model = None
+    return dataclasses.replace(config, method="histogram" if model is None else "ssda")
+
+
+def _transform(
+    mosaic: Mosaic,
+    index: int,
+    look: Style | None,
+    model: "StyleModel | None",
+    config: HarmonizeConfig,
+    progress: Progress,
+) -> WindowTransform:
+    """Measure one source and fit the method to it."""
+    lab = config.method in NEED_LAB
+    source = measure_source(mosaic, index, lab=lab, style=look, progress=progress)
+    if model is None or look is None or config.method != "ssda":
+        method = cast(ColorMethod, config.method)
+        return PixelTransform(fit(method, source, look, config.strength))
+    from geossda.inference.learned import fit_learned
+
+    return fit_learned(
+        mosaic.alone(index),
+        look,
+        model,
+        config.structure,
+        source.working_range,
+        config.strength,
+        progress=progress,
     )
 
 
@@ -113,20 +182,20 @@ def _one(
     mosaic: Mosaic,
     target: Path,
     look: Style | None,
+    model: "StyleModel | None",
     config: HarmonizeConfig,
     options: dict[str, str],
     progress: Progress,
 ) -> None:
-    """Measure every source, fit its transform, apply and write."""
-    transforms: list[Transform] = []
-    for index in range(len(mosaic.sources)):
-        source = measure_source(
-            mosaic, index, lab=config.method in NEED_LAB, style=look, progress=progress
-        )
-        transforms.append(fit(config.method, source, look, config.strength))
+    """Fit a transform to every source, apply and write."""
+    transforms = [
+        _transform(mosaic, index, look, model, config, progress)
+        for index in range(len(mosaic.sources))
+    ]
     validity, nodata = _output_validity(mosaic)
     settings = asdict(config)
-    del settings["overwrite"]
+    for unrelated in ("overwrite", "device"):
+        del settings[unrelated]
     with new_cog(
         target,
         mosaic.grid,

@@ -20,7 +20,7 @@ def info(path: PathLike) -> dict[str, Any]:
     Parameters
     ----------
     path : path
-        ``"default"`` is the bundled model.
+        ``"default"`` is the bundled segmenter, ``"default-style"`` the bundled style model.
 
     Returns
     -------
@@ -28,6 +28,10 @@ def info(path: PathLike) -> dict[str, Any]:
         JSON-ready; key ``kind`` says what the file is.
     """
     suffix = Path(path).suffix.lower()
+    if str(path) == "default-style":
+        from geossda.models.style_model import resolve_style_model
+
+        path = resolve_style_model("default")
     if str(path) == "default" or suffix in (".safetensors", ".pt", ".pth", ".ckpt"):
         from geossda.models.card import read_card
         from geossda.models.segmenter import resolve
@@ -44,6 +48,7 @@ def info(path: PathLike) -> dict[str, Any]:
             "mean": style.mean.round(2).tolist(),
             "std": style.std.round(2).tolist(),
             "pixels": style.pixels,
+            "style_models": sorted(style.features),
         }
     if suffix in VECTOR_SUFFIXES:
         return _vector(path)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geossda.color.pooling import pool
 from geossda.color.style import Style, load_style
@@ -12,6 +13,9 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.reading import find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.staging import PathLike, check_output, staged
+
+if TYPE_CHECKING:
+    from geossda.models.style_model import StyleModel
 
 
 def make_style(
@@ -41,7 +45,19 @@ def make_style(
     """
     given = [references] if isinstance(references, str | os.PathLike) else list(references)
     check_output(output, overwrite=config.overwrite, inputs=given)
-    look = resolve_style(given, bands=config.bidx, nodata=config.nodata, progress=progress)
+    model = None
+    if config.style_model != "none":
+        from geossda.models.style_model import load_style_model
+
+        model = load_style_model(config.style_model, config.device)
+    look = resolve_style(
+        given,
+        bands=config.bidx,
+        nodata=config.nodata,
+        weights=config.weights,
+        model=model,
+        progress=progress,
+    )
     with staged(output) as part:
         look.save(part)
     return look
@@ -52,6 +68,8 @@ def resolve_style(
     *,
     bands: tuple[int, ...] = (),
     nodata: float | None = None,
+    weights: tuple[float, ...] = (),
+    model: "StyleModel | None" = None,
     progress: Progress = SILENT,
 ) -> Style:
     """Load or measure references and pool them.
@@ -64,13 +82,20 @@ def resolve_style(
         1-based; all but alpha by default.
     nodata : float, optional
         For rasters that do not declare it.
+    weights : tuple of float
+        Shares, one a reference; by their numbers of pixels if empty.
+    model : StyleModel, optional
+        To measure for, as far as it takes the rasters' bands.
     progress : Progress
     """
-    looks = [load_style(ref) for ref in references if Path(ref).suffix.lower() == ".json"]
-    rasters = [ref for ref in references if Path(ref).suffix.lower() != ".json"]
+    looks: list[Style] = []
     with gdal_environment():
-        for path in find_sources(rasters) if rasters else []:
-            mosaic = open_mosaic(path, bands=bands or None, nodata=nodata)
+        for reference in references:
             first = looks[0] if looks else None
-            looks.append(measure_style(mosaic, progress, like=first))
-    return pool(looks)
+            if Path(reference).suffix.lower() == ".json":
+                looks.append(load_style(reference))
+                continue
+            for path in find_sources(reference):
+                mosaic = open_mosaic(path, bands=bands or None, nodata=nodata)
+                looks.append(measure_style(mosaic, progress, like=first, model=model))
+    return pool(looks, weights)

@@ -1,7 +1,7 @@
 """Four classical colour transforms, each fitted once and then applied pixel by pixel.
 
 A transform depends on statistics of the whole image only, so how the image is cut into tiles
-cannot show. A learned method fits the same two calls: :func:`fit` and :class:`Transform`.
+cannot show.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geossda.color.lab import from_lab, to_lab
 from geossda.color.style import SHARES, Style
-from geossda.config import HarmonizeMethod
+from geossda.config import ColorMethod
 from geossda.errors import StyleError
 from geossda.raster.statistics import Histograms
 
@@ -49,7 +49,7 @@ NEED_STYLE: frozenset[str] = frozenset({"histogram", "reinhard"})
 NEED_LAB: frozenset[str] = frozenset({"reinhard"})
 
 
-def fit(method: HarmonizeMethod, source: Source, style: Style | None, strength: float) -> Transform:
+def fit(method: ColorMethod, source: Source, style: Style | None, strength: float) -> Transform:
     """Fit a method to an image and a style.
 
     Parameters

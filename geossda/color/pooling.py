@@ -1,6 +1,7 @@
 """Many references to one style."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,19 +10,26 @@ from geossda.color.style import SHARES, Style
 from geossda.errors import StyleError
 
 
-def pool(styles: Sequence[Style]) -> Style:
+def pool(styles: Sequence[Style], weights: Sequence[float] = ()) -> Style:
     """Pool styles as if their pixels were one image's.
 
     Parameters
     ----------
     styles : sequence of Style
         Of one band count; those of another type than the first one are carried to its range.
+    weights : sequence of float, optional
+        Shares, one a style; by their numbers of pixels if not given.
 
     Raises
     ------
     StyleError
-        None given, or band counts differ.
+        None given, band counts differ, or weights do not fit.
     """
+    if weights and (len(weights) != len(styles) or min(weights) < 0 or sum(weights) <= 0):
+        raise StyleError(
+            f"{len(weights)} weights for {len(styles)} references: give one each, none below 0 "
+            "and not all 0"
+        )
     if not styles:
         raise StyleError("no style to pool")
     if len(styles) == 1:
@@ -37,7 +45,7 @@ def pool(styles: Sequence[Style]) -> Style:
         style if style.dtype == first.dtype else style.carried_to(first.working_range)
         for style in styles
     ]
-    share = np.array([style.pixels for style in styles], float)
+    share = np.array(weights or [style.pixels for style in styles], float)
     share /= share.sum()
     mean, std = _moments(share, [s.mean for s in styles], [s.std for s in styles])
     lab_mean = lab_std = None
@@ -46,13 +54,13 @@ def pool(styles: Sequence[Style]) -> Style:
         lab_mean, lab_std = _moments(
             share, [m for m, _ in lab if m is not None], [s for _, s in lab if s is not None]
         )
-    weights = np.repeat(share, len(SHARES))
+    each = np.repeat(share, len(SHARES))
     quantiles = np.empty_like(first.quantiles)
     for band in range(first.bands):
         values = np.concatenate([style.quantiles[band] for style in styles])
         order = np.argsort(values, kind="stable")
-        ranks = np.cumsum(weights[order]) - weights[order] / 2
-        quantiles[band] = np.interp(SHARES, ranks / weights.sum(), values[order])
+        ranks = np.cumsum(each[order]) - each[order] / 2
+        quantiles[band] = np.interp(SHARES, ranks / each.sum(), values[order])
     return Style(
         f"{first.name} and {len(styles) - 1} more",
         first.dtype,
@@ -63,6 +71,8 @@ def pool(styles: Sequence[Style]) -> Style:
         lab_mean,
         lab_std,
         sum(style.pixels for style in styles),
+        _covariance(share, styles, mean),
+        _features(share, styles),
     )
 
 
@@ -73,3 +83,37 @@ def _moments(
     mean = share @ np.stack(means)
     square = share @ (np.stack(stds) ** 2 + np.stack(means) ** 2)
     return mean, np.sqrt(np.maximum(square - mean**2, 0))
+
+
+def _covariance(
+    share: NDArray[np.float64], styles: Sequence[Style], mean: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Pool covariances: those within the styles, and that of their means."""
+    total = np.zeros((len(mean), len(mean)))
+    for part, style in zip(share, styles, strict=True):
+        if style.covariance is None:
+            return None
+        total += part * (style.covariance + np.outer(style.mean - mean, style.mean - mean))
+    return total
+
+
+def _features(share: NDArray[np.float64], styles: Sequence[Style]) -> dict[str, dict[str, Any]]:
+    """Pool what models measured, for those that measured all the styles."""
+    pooled: dict[str, dict[str, Any]] = {}
+    for model, structures in styles[0].features.items():
+        if not all(model in style.features for style in styles):
+            continue
+        pooled[model] = {
+            structure: [
+                [_level(share, [style.features[model][structure][g][k] for style in styles])
+                 for k in range(len(levels))]
+                for g, levels in enumerate(groups)
+            ]
+            for structure, groups in structures.items()
+        }  # fmt: skip
+    return pooled
+
+
+def _level(share: NDArray[np.float64], levels: list[Any]) -> list[list[float]]:
+    means, stds = ([np.array(level[part]) for level in levels] for part in (0, 1))
+    return [moments.tolist() for moments in _moments(share, means, stds)]

@@ -1,8 +1,8 @@
-"""A style: what the classical methods need to know of a reference, small enough to keep."""
+"""A style: what the methods need to know of a reference, small enough to keep."""
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from geossda.errors import BandError, StyleError
 
-FORMAT = "geossda style 1"
+FORMAT = "geossda style 2"
+# Without what the learned method needs.
+OLDER = "geossda style 1"
 # Enough that 16-bit histograms come through; a style file stays under 100 kB a band.
 SHARES = np.linspace(0, 1, 1025)
 
@@ -36,6 +38,11 @@ class Style:
         CIE L*a*b* moments of bands 1 to 3 taken as red, green, blue; None with fewer bands.
     pixels : int
         Valid pixels it was made from.
+    covariance : (bands, bands) array or None
+        Of the bands with each other; None in files of an older version.
+    features : dict
+        What a style model measured: by the hash of its weights, then by the structure it is for,
+        one list of levels a group of bands, each level its means and its standard deviations.
     """
 
     name: str
@@ -47,6 +54,8 @@ class Style:
     lab_mean: NDArray[np.float64] | None
     lab_std: NDArray[np.float64] | None
     pixels: int
+    covariance: NDArray[np.float64] | None = None
+    features: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def bands(self) -> int:
@@ -64,23 +73,20 @@ class Style:
     def carried_to(self, working_range: tuple[float, float]) -> "Style":
         """Give the style in another range of digital numbers, linearly.
 
-        An 8-bit look on an 11-bit image: 0..255 becomes 0..2047. Lab moments stay: they are
-        taken after scaling to 0..1.
+        An 8-bit look on an 11-bit image: 0..255 becomes 0..2047. Lab moments and features stay:
+        they are taken after scaling to 0..1.
         """
         if working_range == self.working_range:
             return self
         (low, high), (new_low, new_high) = self.working_range, working_range
         factor = (new_high - new_low) / (high - low)
-        return Style(
-            self.name,
-            self.dtype,
-            working_range,
-            (self.quantiles - low) * factor + new_low,
-            (self.mean - low) * factor + new_low,
-            self.std * factor,
-            self.lab_mean,
-            self.lab_std,
-            self.pixels,
+        return replace(
+            self,
+            working_range=working_range,
+            quantiles=(self.quantiles - low) * factor + new_low,
+            mean=(self.mean - low) * factor + new_low,
+            std=self.std * factor,
+            covariance=None if self.covariance is None else self.covariance * factor**2,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -107,11 +113,14 @@ def load_style(path: str | os.PathLike[str]) -> Style:
         raise StyleError(f"style {path} does not exist") from error
     except (OSError, ValueError) as error:
         raise StyleError(f"{path} is not a style file (JSON was expected)") from error
-    if not isinstance(entries, dict) or entries.pop("format", None) != FORMAT:
+    if not isinstance(entries, dict) or entries.pop("format", None) not in (
+        FORMAT,
+        OLDER,
+    ):
         raise StyleError(f'{path} is not a style file ("format": "{FORMAT}" was expected)')
     try:
-        for key in ("quantiles", "mean", "std", "lab_mean", "lab_std"):
-            if entries[key] is not None:
+        for key in ("quantiles", "mean", "std", "lab_mean", "lab_std", "covariance"):
+            if entries.get(key) is not None:
                 entries[key] = np.array(entries[key], np.float64)
         entries["working_range"] = tuple(entries["working_range"])
         style = Style(**entries)

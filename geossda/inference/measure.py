@@ -1,16 +1,21 @@
 """From rasters to what the colour methods need to know of them."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from geossda.color.lab import lab_moments, lab_sums
 from geossda.color.methods import Source
 from geossda.color.style import SHARES, Style
+from geossda.config import Structure
 from geossda.progress import SILENT, Progress
 from geossda.raster.radiometry import working_range
 from geossda.raster.reading import Mosaic
 from geossda.raster.statistics import Histograms, histograms, over_tiles, sample_tiles
+
+if TYPE_CHECKING:
+    from geossda.models.style_model import StyleModel
 
 
 def measure_source(
@@ -58,14 +63,48 @@ def measure_source(
 
 
 def measure_style(
-    mosaic: Mosaic, progress: Progress = SILENT, *, like: Style | None = None
+    mosaic: Mosaic,
+    progress: Progress = SILENT,
+    *,
+    like: Style | None = None,
+    model: "StyleModel | None" = None,
 ) -> Style:
     """Measure a reference raster (the first source of `mosaic`).
 
-    The working range is that of `like`, a style to be pooled with, if their types are the same.
+    Parameters
+    ----------
+    mosaic : Mosaic
+    progress : Progress
+    like : Style, optional
+        A style to be pooled with, whose working range is taken if their types are the same.
+    model : StyleModel, optional
+        Measures what the learned method needs, if it takes no more bands than there are.
     """
     source = measure_source(mosaic, 0, lab=True, style=like, progress=progress)
     found = source.histograms
+    low, high = source.working_range
+    alone = mosaic.alone(0)
+    features: dict[str, dict[str, Any]] = {}
+    spread = None
+    if model is not None and model.card.bands <= mosaic.count:
+        # Imported here, since it loads torch, which the classical methods do without.
+        from geossda.inference.learned import features_of, measure_features, read_patches
+
+        structures = {
+            structure: measure_features(
+                alone,
+                read_patches(alone, structure, source.working_range, progress=progress),
+                model,
+                structure,
+                source.working_range,
+                progress=progress,
+            )
+            for structure in get_args(Structure)
+        }
+        if all(look.groups for look in structures.values()):
+            features[model.key] = {name: features_of(look) for name, look in structures.items()}
+        pixels = structures["lock"].pixels
+        spread = pixels.covariance[0].double().numpy() * (high - low) ** 2
     return Style(
         Path(mosaic.sources[0].path).name,
         str(mosaic.dtype),
@@ -76,6 +115,8 @@ def measure_style(
         source.lab_mean,
         source.lab_std,
         found.pixels,
+        spread,
+        features,
     )
 
 

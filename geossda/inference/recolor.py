@@ -1,7 +1,8 @@
 """Apply one colour transform a source to a mosaic, tile by tile."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import cv2
 import dask
@@ -19,9 +20,43 @@ from geossda.raster.writing import RasterWriter
 TILES_A_STRIP = 32
 
 
+class WindowTransform(Protocol):
+    """What is applied to every window.
+
+    Attributes
+    ----------
+    halo : int
+        Pixels around a window that its own pixels depend on.
+    align : int
+        Windows start and end at multiples of so many pixels from the raster's origin.
+    """
+
+    @property
+    def halo(self) -> int: ...  # noqa: D102
+
+    @property
+    def align(self) -> int: ...  # noqa: D102
+
+    def __call__(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
+        """Map (bands, height, width) pixels; the result has the same dtype and shape."""
+
+
+@dataclass(frozen=True)
+class PixelTransform:
+    """A transform that needs to know nothing but the pixel."""
+
+    transform: Transform
+    halo: int = 0
+    align: int = 1
+
+    def __call__(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
+        """Map (bands, height, width) pixels."""
+        return self.transform(pixels)
+
+
 def recolor(
     mosaic: Mosaic,
-    transforms: Sequence[Transform],
+    transforms: Sequence[WindowTransform],
     writer: RasterWriter,
     *,
     tile_px: int,
@@ -33,7 +68,7 @@ def recolor(
     Parameters
     ----------
     mosaic : Mosaic
-    transforms : sequence of Transform
+    transforms : sequence of WindowTransform
         One a source.
     writer : RasterWriter
     tile_px : int
@@ -70,22 +105,42 @@ def recolor(
 
 
 def _single(
-    mosaic: Mosaic, transforms: Sequence[Transform], index: int, window: Window
+    mosaic: Mosaic, transforms: Sequence[WindowTransform], index: int, window: Window
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     """Give (pixels as read, as changed, valid); what is not valid is kept, or 0 in a mosaic."""
-    pixels, valid = mosaic.read_source(index, window)
+    pixels, valid, changed = _changed(mosaic, transforms[index], index, window)
     hidden = pixels if len(mosaic.sources) == 1 else np.zeros_like(pixels)
-    if not valid.any():
-        return pixels, hidden, valid
-    changed = transforms[index](pixels)
     if not valid.all():
         changed = np.where(valid, changed, hidden)
     return pixels, changed, valid
 
 
+def _changed(
+    mosaic: Mosaic, transform: WindowTransform, index: int, window: Window
+) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[Any]]:
+    """Give (pixels as read, valid, as changed) of one source, read with the transform's halo.
+
+    What lies outside the raster is as if it were nodata, whatever window it is looked at from.
+    """
+    wanted = window.surrounded(transform.halo, transform.align)
+    there = wanted.intersection(Window(0, 0, *mosaic.shape)) or window
+    pixels, valid = mosaic.read_source(index, there)
+    inner = window.within(there)
+    if not valid[inner].any():
+        return pixels[:, *inner], valid[inner], pixels[:, *inner]
+    if there != wanted:
+        rows, cols = there.within(wanted)
+        whole = np.zeros((len(pixels), wanted.height, wanted.width), pixels.dtype)
+        known = np.zeros((wanted.height, wanted.width), np.bool_)
+        whole[:, rows, cols], known[rows, cols] = pixels, valid
+        pixels, valid, inner = whole, known, window.within(wanted)
+    changed = transform(pixels, valid)
+    return pixels[:, *inner], valid[inner], changed[:, *inner]
+
+
 def _blended(
     mosaic: Mosaic,
-    transforms: Sequence[Transform],
+    transforms: Sequence[WindowTransform],
     here: list[int],
     window: Window,
     feather_px: int,
@@ -103,12 +158,11 @@ def _blended(
     wide = window.grown(feather_px, mosaic.shape)
     inner = window.within(wide)
     for index in here:
-        pixels, valid = mosaic.read_source(index, wide)
-        if not valid[inner].any():
+        _, around = mosaic.read_source(index, wide)
+        if not around[inner].any():
             continue
-        weight = _edge_weight(valid, feather_px)[inner]
-        pixels, valid = pixels[:, *inner], valid[inner]
-        changed = transforms[index](pixels)
+        weight = _edge_weight(around, feather_px)[inner]
+        pixels, valid, changed = _changed(mosaic, transforms[index], index, window)
         fresh = valid & (sources_at == 0)
         before[:, fresh], first[:, fresh] = pixels[:, fresh], changed[:, fresh]
         total[:, valid] += changed[:, valid] * weight[valid]

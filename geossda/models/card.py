@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -71,6 +71,45 @@ class SegmenterCard:
     kind: str = "segmenter"
 
 
+@dataclass(frozen=True)
+class StyleCard:
+    """How to use a style model, and where it comes from.
+
+    Attributes
+    ----------
+    name, version : str
+    preset : {"geossda", "paper"}
+    bands : int
+        Bands the model takes at a time; images of more are taken a few bands at a time.
+    adain : {"all", "deepest"}
+    data, licence, attribution : str
+        What it was trained on, under which terms it may be used, whom to name.
+    metrics : dict
+        Published figures.
+    training : dict
+        The settings that made it.
+    sha256 : str
+        Of all tensors, in order of name. Styles are kept with the hash of the model they are for.
+    """
+
+    name: str
+    version: str
+    preset: str = "geossda"
+    bands: int = 3
+    adain: str = "all"
+    data: str = ""
+    licence: str = ""
+    attribution: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    kind: str = "style"
+
+
+Card = SegmenterCard | StyleCard
+C = TypeVar("C", SegmenterCard, StyleCard)
+
+
 def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     """Hash tensors in order of name: names, types, shapes and bytes."""
     found = hashlib.sha256()
@@ -81,14 +120,12 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     return found.hexdigest()
 
 
-def save(
-    path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], card: SegmenterCard
-) -> SegmenterCard:
+def save(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], card: C) -> C:
     """Write weights (floats as 16 bit) and card to one safetensors file.
 
     Returns
     -------
-    SegmenterCard
+    SegmenterCard or StyleCard
         The card with the hash filled in.
     """
     halves = {
@@ -100,8 +137,8 @@ def save(
     return card
 
 
-def read_card(path: str | os.PathLike[str]) -> SegmenterCard:
-    """Read the card alone.
+def read_card(path: str | os.PathLike[str]) -> Card:
+    """Read the card alone, of whichever kind it is.
 
     Raises
     ------
@@ -115,6 +152,8 @@ def read_card(path: str | os.PathLike[str]) -> SegmenterCard:
         raise ModelError(f"{path} holds weights without a geossda card: not made by geossda")
     try:
         entries = json.loads(header)
+        if entries.get("kind") == "style":
+            return StyleCard(**entries)
         entries["bands"] = tuple(entries["bands"])
         return SegmenterCard(**entries)
     except (ValueError, TypeError, KeyError) as error:
@@ -123,9 +162,11 @@ def read_card(path: str | os.PathLike[str]) -> SegmenterCard:
         ) from error
 
 
-def load(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], SegmenterCard]:
-    """Read weights and card, and check the one against the hash in the other."""
+def load(path: str | os.PathLike[str], kind: type[C]) -> tuple[dict[str, torch.Tensor], C]:
+    """Read weights and card of a kind, and check the one against the hash in the other."""
     card = read_card(path)
+    if not isinstance(card, kind):
+        raise ModelError(f"{path} is a {card.kind} model, a {kind.kind} model was expected")
     with _opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     if card.sha256 != digest(tensors):

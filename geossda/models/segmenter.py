@@ -102,7 +102,7 @@ def load_segmenter(
         Whether to fold the batch norms, which changes nothing but the time.
     """
     path = resolve(model)
-    tensors, card = load(path)
+    tensors, card = load(path, SegmenterCard)
     network = build(card.architecture, card.encoder, len(card.bands))
     try:
         network.load_state_dict(

@@ -84,14 +84,16 @@ class Histograms:
         return float(self.values[used[0]]), float(self.values[used[-1]])
 
 
-def sample_tiles(shape: tuple[int, int], budget_px: int = SAMPLE_PX) -> list[Window]:
-    """Choose tiles spread evenly over the raster, all of them if `budget_px` allows.
+def sample_tiles(
+    shape: tuple[int, int], budget_px: int = SAMPLE_PX, tile: int = _TILE
+) -> list[Window]:
+    """Choose tiles of side `tile` spread evenly, all of them if `budget_px` allows.
 
     Every n-th tile along a path that shifts from row to row, so that no column is missed. The
     choice depends on the raster's shape alone.
     """
-    every = list(tiles(shape, _TILE))
-    keep = max(1, budget_px // _TILE**2)
+    every = list(tiles(shape, tile))
+    keep = max(1, budget_px // tile**2)
     if len(every) <= keep:
         return every
     # The golden ratio spreads tiles evenly whatever their number in a row.
@@ -188,6 +190,38 @@ def histograms(
             f"{mosaic.name} has no valid pixel: check its nodata value, mask or alpha band"
         )
     return Histograms(first, step, counts)
+
+
+def covariance(
+    mosaic: Mosaic, limits: tuple[float, float], *, progress: Progress = SILENT
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Measure how the bands of the valid pixels vary together.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    limits : (float, float)
+        Digital numbers taken as 0 and 1; values far outside, which only lost pixels have, are cut.
+    progress : Progress
+
+    Returns
+    -------
+    mean : (bands,) array
+    covariance : (bands, bands) array
+        Both in units of `limits`.
+    """
+    windows = sample_tiles(mosaic.shape)
+    progress.stage("reading colours", len(windows))
+    low, high = limits
+
+    def sums(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+        values = np.clip((pixels[:, valid].astype(np.float64) - low) / (high - low), -1, 2)
+        values = np.concatenate([values, np.ones((1, values.shape[1]))])
+        return np.asarray(values @ values.T)
+
+    total = over_tiles(mosaic, windows, sums, np.add, progress=progress)
+    mean = total[:-1, -1] / total[-1, -1]
+    return mean, total[:-1, :-1] / total[-1, -1] - np.outer(mean, mean)
 
 
 def _count(

@@ -34,6 +34,13 @@ class Window(NamedTuple):
         right = min(shape[1], self.col + self.width + margin)
         return Window(top, left, bottom - top, right - left)
 
+    def surrounded(self, halo: int, align: int) -> "Window":
+        """Give the window with its halo, between multiples of `align`; it may leave the raster."""
+        top, left = (start // align * align for start in (self.row - halo, self.col - halo))
+        bottom = -(-(self.row + self.height + halo) // align) * align
+        right = -(-(self.col + self.width + halo) // align) * align
+        return Window(top, left, bottom - top, right - left)
+
     def within(self, outer: "Window") -> tuple[slice, slice]:
         """Give the slices that cut this window out of an array that covers `outer`."""
         top, left = self.row - outer.row, self.col - outer.col

@@ -5,10 +5,8 @@ import copy
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,9 +21,10 @@ from geossda.models.losses import masked_bce_dice
 from geossda.models.segmenter import build
 from geossda.progress import SILENT, Progress
 from geossda.staging import staged
+from geossda.training.batches import ahead
 from geossda.training.rundir import RunDirectory
+from geossda.training.weights import follow
 
-READERS = 2
 LOG_EVERY = 20
 
 
@@ -106,10 +105,13 @@ def train(
 
     progress.stage("training", config.steps)
     progress.advance(first)
-    with contextlib.closing(_batches(draw, first, config)) as batches:
-        for step, (image, label, weight) in enumerate(batches, start=first + 1):
+    with contextlib.closing(ahead(draw, first, config.steps, config.batch)) as batches:
+        for step, samples in enumerate(batches, start=first + 1):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
+            image, label, weight = (
+                torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True)
+            )
             batch = image.to(device, memory_format=torch.channels_last)
             with mixed_precision(device):
                 logits = network(batch)
@@ -123,7 +125,7 @@ def train(
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
-            _follow(average, network, min(config.ema, step / (step + 10)))
+            follow(average, network, min(config.ema, step / (step + 10)))
             total += loss.item()
             if step % LOG_EVERY == 0:
                 directory.log(step=step, loss=total / LOG_EVERY, lr=learning_rate(step, config))
@@ -162,38 +164,3 @@ def learning_rate(step: int, config: TrainSegmenterConfig) -> float:
         return config.lr * step / warm_up
     share = (step - warm_up) / max(1, config.steps - warm_up)
     return config.lr * (1 + math.cos(math.pi * share)) / 2
-
-
-@torch.no_grad()
-def _follow(average: torch.nn.Module, network: torch.nn.Module, decay: float) -> None:
-    """Move the averaged weights, batch-norm statistics included, towards the network's."""
-    own = network.state_dict()
-    for name, kept in average.state_dict().items():
-        if kept.is_floating_point():
-            kept.lerp_(own[name], 1 - decay)
-        else:
-            kept.copy_(own[name])
-
-
-def _batches(
-    draw: Callable[[int, int], Patch], first: int, config: TrainSegmenterConfig
-) -> Generator[tuple[torch.Tensor, torch.Tensor, torch.Tensor], None, None]:
-    """Draw batches in threads, a few ahead of the optimizer."""
-    with ThreadPoolExecutor(READERS) as readers:
-
-        def ask(step: int) -> list[Any]:
-            return [readers.submit(draw, step, place) for place in range(config.batch)]
-
-        ahead = [ask(step) for step in range(first, min(first + 3, config.steps))]
-        try:
-            for step in range(first, config.steps):
-                samples = [future.result() for future in ahead.pop(0)]
-                if step + 3 < config.steps:
-                    ahead.append(ask(step + 3))
-                yield (
-                    torch.from_numpy(np.stack([sample.image for sample in samples])),
-                    torch.from_numpy(np.stack([sample.label for sample in samples])),
-                    torch.from_numpy(np.stack([sample.weight for sample in samples])),
-                )
-        finally:
-            readers.shutdown(cancel_futures=True)

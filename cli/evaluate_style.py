@@ -1,0 +1,52 @@
+"""`geossda evaluate-style`."""
+
+import json
+from typing import Any
+
+import click
+
+from geossda.config import EvaluateStyleConfig
+from geossda.progress import Progress
+
+from .options import config_from, config_options, progress_option
+
+COLUMNS = {
+    "distance": ("W1", "{:.2f}"),
+    "fall": ("fall", "{:.1%}"),
+    "structure": ("structure", "{:.4f}"),
+    "worst_structure": ("worst", "{:.3f}"),
+    "cycle": ("cycle", "{:.2f}"),
+    "reconstruction": ("own dB", "{:.1f}"),
+    "psnr": ("PSNR", "{:.2f}"),
+    "ssim": ("SSIM", "{:.4f}"),
+}
+
+
+@click.command("evaluate-style")
+@click.argument("images", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@config_options(EvaluateStyleConfig)
+@progress_option
+def command(images: tuple[str, ...], as_json: bool, progress: Progress, **settings: Any) -> None:
+    r"""Measure how well methods bring images to each other's looks.
+
+    Means over all ordered pairs of images, in 8-bit numbers: W1, the distance in colour to the
+    look wanted, and its fall against doing nothing; structure, the correlation of edges with the
+    source's; cycle, what differs after going there and back; own dB, an image in its own look.
+
+    \b
+    geossda evaluate-style looks/*.tif
+    geossda evaluate-style same_place_2019.tif same_place_2021.tif --truth --json
+    """
+    from geossda import evaluate_style
+
+    config = config_from(EvaluateStyleConfig, settings)
+    scores = [entry.to_dict() for entry in evaluate_style(images, config=config, progress=progress)]
+    if as_json:
+        click.echo(json.dumps(scores, indent=2))
+        return
+    shown = {key: about for key, about in COLUMNS.items() if scores[0][key] is not None}
+    click.echo(f"{'method':12}" + "".join(f"{title:>11}" for title, _ in shown.values()))
+    for row in scores:
+        cells = (form.format(row[key]) for key, (_, form) in shown.items())
+        click.echo(f"{row['method']:12}" + "".join(f"{cell:>11}" for cell in cells))

@@ -1,0 +1,70 @@
+"""Measure how well methods bring images to each other's looks."""
+
+from collections.abc import Sequence
+
+from geossda.config import EvaluateStyleConfig
+from geossda.evaluation.looks import sample_looks
+from geossda.evaluation.style import (
+    Method,
+    StyleScores,
+    classical,
+    identity,
+    learned,
+    mean_std,
+    score,
+)
+from geossda.models.style_model import load_style_model
+from geossda.progress import SILENT, Progress
+from geossda.raster.reading import find_sources
+from geossda.staging import PathLike
+
+
+def evaluate_style(
+    images: PathLike | Sequence[PathLike],
+    *,
+    config: EvaluateStyleConfig = EvaluateStyleConfig(),  # noqa: B008  (frozen)
+    progress: Progress = SILENT,
+) -> list[StyleScores]:
+    """Bring every image to every other's look by every method, and measure what comes out.
+
+    Parameters
+    ----------
+    images : path or sequence of path
+        Two or more rasters, or folders of them, of one band count; one look each.
+    config : EvaluateStyleConfig
+        Settings.
+    progress : Progress
+        Is told of stages, steps and warnings.
+
+    Returns
+    -------
+    list of StyleScores
+        One a method: doing nothing, mean and standard deviation, the colour methods that take a
+        style, and SS(DA)² in both structures.
+
+    Raises
+    ------
+    GeossdaError
+        See :mod:`geossda.errors`.
+    """
+    samples = sample_looks(
+        find_sources(images),
+        bands=config.bidx,
+        nodata=config.nodata,
+        patches=config.patches,
+        side=config.patch,
+        hold_out=config.hold_out,
+        aligned=config.truth,
+        progress=progress,
+    )
+    model = load_style_model(config.style_model, config.device)
+    model.require_bands(samples[0].pixels.shape[1])
+    methods: dict[str, Method] = {
+        "identity": identity,
+        "mean-std": mean_std,
+        "histogram": classical("histogram"),
+        "reinhard": classical("reinhard"),
+        "ssda lock": learned(model, "lock"),
+        "ssda full": learned(model, "full"),
+    }
+    return score(samples, methods, truth=config.truth, progress=progress)

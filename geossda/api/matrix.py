@@ -1,0 +1,68 @@
+"""Paint images in each other's looks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from geossda.config import MatrixConfig
+from geossda.errors import InputError
+from geossda.evaluation.looks import sample_looks
+from geossda.evaluation.matrix import picture
+from geossda.evaluation.style import Method, classical, learned
+from geossda.models.style_model import load_style_model
+from geossda.progress import SILENT, Progress
+from geossda.raster.reading import find_sources
+from geossda.staging import PathLike, check_output, staged
+
+
+def matrix(
+    images: PathLike | Sequence[PathLike],
+    output: PathLike,
+    *,
+    config: MatrixConfig = MatrixConfig(),  # noqa: B008  (frozen)
+    progress: Progress = SILENT,
+) -> Path:
+    """Paint the first patch of every image in every image's look: the paper's Fig. 3.
+
+    Parameters
+    ----------
+    images : path or sequence of path
+        Two or more rasters, or folders of them, of one band count.
+    output : path
+        A ``.png`` or ``.jpg`` file. Rows keep their content, columns their look; the originals
+        are on the diagonal, framed.
+    config : MatrixConfig
+        Settings.
+    progress : Progress
+        Is told of stages, steps and warnings.
+
+    Returns
+    -------
+    Path
+        The picture.
+
+    Raises
+    ------
+    GeossdaError
+        See :mod:`geossda.errors`.
+    """
+    target = check_output(output, overwrite=config.overwrite)
+    if target.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise InputError(f"{target}: a picture is written as .png or .jpg")
+    samples = sample_looks(
+        find_sources(images),
+        bands=config.bidx,
+        nodata=config.nodata,
+        patches=config.patches,
+        side=config.patch,
+        progress=progress,
+    )
+    if config.method == "ssda":
+        model = load_style_model(config.style_model, config.device)
+        model.require_bands(samples[0].pixels.shape[1])
+        method: Method = learned(model, config.structure)
+    else:
+        method = classical(config.method)
+    made = picture(samples, method, side=config.cell, progress=progress)
+    with staged(target) as part:
+        made.save(part)
+    return target

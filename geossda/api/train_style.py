@@ -1,0 +1,126 @@
+"""Train a style model on rasters without labels."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from geossda.config import TrainStyleConfig
+from geossda.data.views import UnlabelledRaster, ViewSampler
+from geossda.devices import choose
+from geossda.errors import BandError, EmptyRasterError
+from geossda.evaluation.looks import Sample, sample_look
+from geossda.evaluation.matrix import picture
+from geossda.evaluation.style import learned, score
+from geossda.models.card import StyleCard
+from geossda.models.generator import Generator
+from geossda.models.style_model import StyleModel
+from geossda.progress import SILENT, Progress
+from geossda.raster.reading import find_sources, open_mosaic
+from geossda.raster.source import gdal_environment
+from geossda.staging import PathLike, check_output, staged
+from geossda.training.style import train
+
+# Of the fixed sample that a run is watched by.
+WATCHED, WATCHED_PATCHES = 6, 2
+
+
+def train_style(
+    sources: PathLike | Sequence[PathLike],
+    output: PathLike,
+    *,
+    run: PathLike | None = None,
+    config: TrainStyleConfig = TrainStyleConfig(),  # noqa: B008  (frozen)
+    progress: Progress = SILENT,
+) -> StyleCard:
+    """Train SS(DA)² on rasters without labels, and write the style model with its card.
+
+    Parameters
+    ----------
+    sources : path or sequence of path
+        Rasters, folders or globs, of any type; those of more bands than the model takes give a
+        random choice of theirs.
+    output : path
+        The ``.safetensors`` file.
+    run : path, optional
+        Run directory, ``<output stem>_run`` beside the output by default; training goes on from
+        its last checkpoint. It holds ``config.json``, ``stats.jsonl``, ``sample.png`` (a matrix
+        of fixed patches as the model now sees them), ``last.pt`` and ``best.safetensors``.
+    config : TrainStyleConfig
+        Settings.
+    progress : Progress
+        Is told of stages, steps and warnings.
+
+    Returns
+    -------
+    StyleCard
+        The card of the new model.
+
+    Raises
+    ------
+    GeossdaError
+        See :mod:`geossda.errors`.
+    """
+    output = check_output(output, overwrite=config.overwrite)
+    paths = find_sources(sources)
+    rasters = []
+    progress.stage("reading images", len(paths))
+    with gdal_environment():
+        for path in paths:
+            mosaic = open_mosaic(path, bands=config.bidx or None, nodata=config.nodata)
+            if mosaic.count < config.bands:
+                raise BandError(
+                    f"{path} has {mosaic.count} bands, the model is to take {config.bands}: leave "
+                    "it out, or give a smaller --bands"
+                )
+            rasters.append(UnlabelledRaster.prepare(mosaic, config.hold_out))
+            progress.advance()
+    sampler = ViewSampler(rasters, config.bands, config.patch, config.seed)
+    return train(
+        sampler.draw,
+        output,
+        run if run is not None else output.with_name(f"{output.stem}_run"),
+        config,
+        sources=tuple(Path(path).name for path in paths),
+        watch=_Watch(paths, config, progress),
+        progress=progress,
+    )
+
+
+class _Watch:
+    """Try a model on the same few patches again and again, and paint what it makes of them."""
+
+    def __init__(self, paths: list[str], config: TrainStyleConfig, progress: Progress) -> None:
+        self.config, self.samples = config, list[Sample]()
+        bands = config.bidx[: config.bands] or tuple(range(1, config.bands + 1))
+        chosen = [paths[index * len(paths) // WATCHED] for index in range(WATCHED)]
+        for path in dict.fromkeys(chosen):
+            with gdal_environment():
+                mosaic = open_mosaic(path, bands=bands, nodata=config.nodata)
+                raster = UnlabelledRaster.prepare(mosaic)
+            with contextlib.suppress(EmptyRasterError):
+                self.samples.append(
+                    sample_look(raster, WATCHED_PATCHES, config.patch, config.hold_out)
+                )
+        if len(self.samples) < 2:
+            progress.warn(
+                "no sample.png and no best checkpoint: there are not two rasters with a patch "
+                "free of nodata to watch the model by"
+            )
+
+    def __call__(self, generator: Generator, folder: Path, step: int) -> dict[str, float]:
+        if len(self.samples) < 2:
+            return {"score": np.inf}
+        card = StyleCard("", "", self.config.preset, self.config.bands, self.config.adain)
+        model = StyleModel(generator, card, choose(self.config.device))
+        method = learned(model, "full")
+        found = score(self.samples, {"ssda": method})[0]
+        with staged(folder / "sample.png") as part:
+            picture(self.samples, method, side=96).save(part)
+        # What is to be far and what is to be kept, in one number: distance left and edges lost.
+        return {
+            "fall": found.fall,
+            "structure": found.structure,
+            "score": (1 - found.fall) + (1 - found.structure),
+        }

@@ -1,0 +1,58 @@
+"""The picture of the paper's Fig. 3: every image in every other's look."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from geossda.evaluation.looks import Sample
+from geossda.evaluation.style import Method
+from geossda.progress import SILENT, Progress
+
+GAP, MARGIN = 4, 18
+
+
+def picture(
+    samples: Sequence[Sample], method: Method, *, side: int, progress: Progress = SILENT
+) -> Image.Image:
+    """Paint the first patch of each sample in the look of each other.
+
+    Rows keep their content, columns their look; the originals are on the diagonal, framed.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    method : Method
+    side : int
+        Of a cell, in pixels.
+    progress : Progress
+        Advanced by one a cell.
+    """
+    count = len(samples)
+    whole = MARGIN + count * (side + GAP)
+    sheet = Image.new("RGB", (whole, whole), "white")
+    draw = ImageDraw.Draw(sheet)
+    progress.stage("painting", count**2)
+    for row, source in enumerate(samples):
+        top = MARGIN + row * (side + GAP)
+        for column, reference in enumerate(samples):
+            left = MARGIN + column * (side + GAP)
+            own = row == column
+            # The whole sample, whose look is pooled; only its first patch is shown.
+            made = source.pixels if own else method(source, reference)
+            sheet.paste(_show(made[0], side), (left, top))
+            progress.advance()
+            if own:
+                draw.rectangle((left - 2, top - 2, left + side + 1, top + side + 1), None, "red", 2)
+        draw.text((3, top + side // 2), str(row + 1), "black")
+        draw.text((top + side // 2, 3), str(row + 1), "black")
+    return sheet
+
+
+def _show(image: NDArray[np.uint8], side: int) -> Image.Image:
+    """Show bands 1 to 3 as red, green and blue, or the first as grey."""
+    rgb = image[:3] if len(image) >= 3 else np.repeat(image[:1], 3, axis=0)
+    return Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0))).resize(
+        (side, side), Image.Resampling.LANCZOS
+    )

@@ -1,0 +1,267 @@
+"""SS(DA)² on rasters: looks measured over a whole image, applied to its digital numbers."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geossda.color.methods import as_dtype
+from geossda.color.style import Style
+from geossda.config import Structure
+from geossda.errors import EmptyRasterError, StyleError
+from geossda.inference.transfer import Headroom, Transfer, measure_look, scale
+from geossda.models.moments import Gaussian, Look, Moments
+from geossda.models.style_model import StyleModel
+from geossda.progress import SILENT, Progress
+from geossda.raster.reading import Mosaic
+from geossda.raster.source import gdal_environment
+from geossda.raster.statistics import covariance, sample_tiles
+
+# Features are measured on so many windows spread over the image; those of `lock`, which sees
+# cells of several pixels, are larger.
+WINDOWS = 32
+SIDE: dict[Structure, int] = {"full": 256, "lock": 512}
+# Deviations of fewer of the deepest level's cells than this mean nothing.
+CELLS = 16
+# Patches on which it is tried how many pixels would be cut.
+TRIED = 8
+
+
+class Patches(NamedTuple):
+    """Windows spread over an image, those with the most valid pixels.
+
+    Attributes
+    ----------
+    image : (patches, bands, side, side) float32 array
+        In units of the limits.
+    valid : (patches, side, side) bool array
+    """
+
+    image: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+def read_patches(
+    mosaic: Mosaic,
+    structure: Structure,
+    limits: tuple[float, float],
+    *,
+    progress: Progress = SILENT,
+) -> Patches:
+    """Read the windows that looks are measured on.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        Of one source.
+    structure : {"lock", "full"}
+    limits : (float, float)
+        Digital numbers taken as 0 and 1.
+    progress : Progress
+
+    Raises
+    ------
+    EmptyRasterError
+        Not one valid pixel.
+    """
+    side = SIDE[structure]
+    patches, masks = [], []
+    # Twice as many windows as needed: many mosaics are half nodata.
+    windows = sample_tiles(mosaic.shape, 2 * WINDOWS * side**2, side)
+    progress.stage("measuring the look", len(windows))
+    for window in windows:
+        with gdal_environment():
+            pixels, valid = mosaic.read(window)
+        progress.advance()
+        if not valid.any():
+            continue
+        scaled = _scaled(pixels, valid, limits)
+        pad = ((0, side - window.height), (0, side - window.width))
+        patches.append(np.pad(scaled, ((0, 0), *pad)))
+        masks.append(np.pad(valid, pad))
+    if not patches:
+        raise EmptyRasterError(f"{mosaic.name} has no valid pixel where its look is measured")
+    fullest = np.argsort([-mask.mean() for mask in masks], kind="stable")[:WINDOWS]
+    return Patches(
+        np.stack([patches[index] for index in fullest]),
+        np.stack([masks[index] for index in fullest]),
+    )
+
+
+def measure_features(
+    mosaic: Mosaic,
+    patches: Patches,
+    model: StyleModel,
+    structure: Structure,
+    limits: tuple[float, float],
+    *,
+    progress: Progress = SILENT,
+) -> Look:
+    """Measure the look of one source's image, nodata left out.
+
+    An image too small to have features measured has none (``groups`` is empty).
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        Of one source.
+    patches : Patches
+        Of the mosaic, for the same structure and limits.
+    model : StyleModel
+    structure : {"lock", "full"}
+    limits : (float, float)
+        Digital numbers taken as 0 and 1.
+    progress : Progress
+    """
+    mean, spread = covariance(mosaic, limits, progress=progress)
+    spread = spread + 1e-6 * np.eye(len(mean))
+    image, valid = patches
+    side = valid.shape[1]
+    cell = model.stride * scale(structure)
+    cells = valid.reshape(len(valid), side // cell, cell, side // cell, cell).all((2, 4)).sum()
+    look = measure_look(model, image, valid, (mean, spread), structure)
+    return look if cells >= CELLS else Look(look.pixels, ())
+
+
+def features_of(look: Look) -> list[Any]:
+    """Write a look's features as lists, as a style file keeps them."""
+    return [[[m.mean[0].tolist(), m.std[0].tolist()] for m in levels] for levels in look.groups]
+
+
+def look_of(style: Style, model: StyleModel, structure: Structure) -> Look:
+    """Make the look for a model out of a style.
+
+    Raises
+    ------
+    StyleError
+        The style was not measured with this model, or was too small for it.
+    """
+    kept = style.features.get(model.key)
+    if kept is None or style.covariance is None:
+        raise StyleError(
+            f"the style {style.name} knows nothing of the style model {model.card.name}: it was "
+            "made without it, or from too small an image; make it again with geossda style"
+        )
+    low, high = style.working_range
+    pixels = Gaussian(
+        torch.tensor((style.mean - low) / (high - low))[None].float(),
+        torch.tensor(style.covariance / (high - low) ** 2)[None].float(),
+    )
+    groups = tuple(
+        tuple(Moments(torch.tensor([mean]), torch.tensor([std])) for mean, std in levels)
+        for levels in kept[structure]
+    )
+    return Look(pixels, groups)
+
+
+def fit_learned(
+    mosaic: Mosaic,
+    style: Style,
+    model: StyleModel,
+    structure: Structure,
+    limits: tuple[float, float],
+    strength: float,
+    *,
+    progress: Progress = SILENT,
+) -> "LearnedTransform":
+    """Measure one source's image and make the transform that gives it a style.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        Of one source.
+    style : Style
+    model : StyleModel
+    structure : {"lock", "full"}
+    limits : (float, float)
+        Digital numbers taken as 0 and 1.
+    strength : float
+        0 leaves the image as it is, 1 goes all the way; linear in between.
+    progress : Progress
+
+    Raises
+    ------
+    StyleError
+        The style was not measured with this model, or was too small for it.
+    EmptyRasterError
+        Not one valid pixel.
+    """
+    other = look_of(style, model, structure)
+    patches = read_patches(mosaic, structure, limits, progress=progress)
+    own = measure_features(mosaic, patches, model, structure, limits, progress=progress)
+    transfer = Transfer(model, own, other, structure)
+    headroom = None
+    if mosaic.dtype.kind in "ui":
+        held = np.iinfo(mosaic.dtype)
+        step = len(patches.valid) // TRIED + 1
+        tried = [
+            transfer(image, valid)[:, valid]
+            for image, valid in zip(patches.image[::step], patches.valid[::step], strict=True)
+        ]
+        low, high = limits
+        ends = ((end - low) / (high - low) for end in (held.min, held.max))
+        headroom = Headroom.of(np.concatenate(tried, axis=1), *ends)
+    return LearnedTransform(transfer, headroom, limits, strength)
+
+
+@dataclass(frozen=True)
+class LearnedTransform:
+    """Apply a transfer to windows of digital numbers.
+
+    Attributes
+    ----------
+    transfer : Transfer
+    headroom : Headroom or None
+        None where the type has no ends to be cut at.
+    limits : (float, float)
+        Digital numbers taken as 0 and 1.
+    strength : float
+        How far to go from the source (0) to the style (1).
+    """
+
+    transfer: Transfer
+    headroom: Headroom | None
+    limits: tuple[float, float]
+    strength: float
+    # One window at a time goes through the network, which takes all cores for it.
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def halo(self) -> int:
+        """Pixels around a window that its own pixels depend on."""
+        return 0 if self.strength == 0 else self.transfer.halo
+
+    @property
+    def align(self) -> int:
+        """Windows start and end at multiples of so many pixels from the raster's origin."""
+        return 1 if self.strength == 0 else self.transfer.align
+
+    def __call__(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
+        """Map (bands, height, width) pixels; the result has the same dtype and shape."""
+        if self.strength == 0 or not valid.any():
+            return pixels
+        low, high = self.limits
+        with self.turn:
+            made = self.transfer(_scaled(pixels, valid, self.limits), valid)
+        if self.headroom is not None:
+            made = self.headroom(made)
+        made *= high - low
+        made += low
+        if self.strength < 1:
+            known = np.where(valid, pixels, 0).astype(np.float32)
+            made = known + np.float32(self.strength) * (made - known)
+        return as_dtype(made, pixels.dtype)
+
+
+def _scaled(
+    pixels: NDArray[Any], valid: NDArray[np.bool_], limits: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Scale digital numbers to 0..1; what is not valid, NaN perhaps, becomes 0."""
+    low, high = limits
+    scaled = np.where(valid, pixels, low).astype(np.float32)
+    scaled -= np.float32(low)
+    scaled /= np.float32(high - low)
+    return scaled

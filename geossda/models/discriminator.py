@@ -1,0 +1,80 @@
+"""The discriminator of SS(DA)²: is it real, and how alike are two styles."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+
+class SpectralDiscriminator(nn.Module):
+    """Preset ``geossda``: strided convolutions with spectral norm, no norm that would hide colour.
+
+    The features' means and standard deviations over the image, which are its style, give the
+    embedding and the score.
+
+    Parameters
+    ----------
+    bands : int
+    widths : sequence of int
+        Channels of the blocks, each of half the resolution of the one before.
+    size : int
+        Length of the embedding.
+    """
+
+    def __init__(
+        self, bands: int, widths: Sequence[int] = (32, 64, 96, 128), size: int = 64
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            spectral_norm(nn.Conv2d(before, after, 4, stride=2, padding=1))
+            for before, after in zip((bands, *widths[:-1]), widths, strict=True)
+        )
+        self.embed = nn.Linear(2 * widths[-1], size)
+        self.score = nn.Linear(2 * widths[-1], 1)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Judge images.
+
+        Parameters
+        ----------
+        image : (N, bands, H, W) float tensor
+
+        Returns
+        -------
+        score : (N,) float32 tensor
+            0 for real, 1 for generated (Eq. 5).
+        embedding : (N, size) float32 tensor
+            Of unit length, so that products are cosines: S in Eq. 10 and 11.
+        """
+        x = image * 2 - 1
+        for block in self.blocks:
+            x = functional.leaky_relu(block(x), 0.2)
+        variance, mean = torch.var_mean(x.float(), (2, 3), correction=0)
+        pooled = torch.cat([mean, torch.sqrt(variance + 1e-6)], 1)
+        return self.score(pooled).float()[:, 0], functional.normalize(self.embed(pooled).float())
+
+
+class PaperDiscriminator(nn.Module):
+    """Preset ``paper``: four blocks of convolution, instance norm, max pooling and ReLU."""
+
+    def __init__(self, bands: int, widths: Sequence[int] = (256, 128, 64, 32)) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Conv2d(before, after, 3, padding=1)
+            for before, after in zip((bands, *widths[:-1]), widths, strict=True)
+        )
+        self.score = nn.Linear(widths[-1], 1)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Judge images; see :class:`SpectralDiscriminator`."""
+        x = image
+        for block in self.blocks:
+            x = functional.relu(functional.max_pool2d(functional.instance_norm(block(x)), 2))
+        pooled = x.float().mean((2, 3))
+        return self.score(pooled).float()[:, 0], functional.normalize(pooled)
+
+
+DISCRIMINATORS: dict[str, Any] = {"geossda": SpectralDiscriminator, "paper": PaperDiscriminator}

@@ -1,0 +1,206 @@
+"""Training a style model: what is drawn, what a run leaves behind, how it goes on."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from geossda.api.train_style import train_style
+from geossda.config import TrainStyleConfig
+from geossda.data.views import UnlabelledRaster, ViewSampler
+from geossda.errors import BandError, Cancelled, EmptyRasterError, InputError, TrainingError
+from geossda.models.card import StyleCard, read_card
+from geossda.models.style_model import load_style_model
+from geossda.raster.reading import open_mosaic
+from geossda.training import style as loop
+
+TINY = TrainStyleConfig(
+    steps=6, batch=4, patch=32, perceptual=0.0, checkpoint=3, device="cpu", licence="CC0"
+)
+
+
+@pytest.fixture(autouse=True)
+def small(one_thread, monkeypatch):
+    monkeypatch.setattr(loop, "LOG_EVERY", 2)
+
+
+@pytest.fixture(scope="module")
+def looks(tmp_path_factory):
+    """Three rasters of unlike looks, types and band counts."""
+    from conftest import build_raster
+
+    folder = tmp_path_factory.mktemp("looks")
+    return [
+        build_raster(folder / "a.tif", size=(96, 150), seed=1, nodata=0),
+        build_raster(folder / "b.tif", size=(120, 90), seed=2, dtype="uint16"),
+        build_raster(folder / "c.tif", size=(100, 100), seed=3, bands=5),
+    ]
+
+
+def prepared(paths, hold_out=0.0):
+    return [UnlabelledRaster.prepare(open_mosaic(path), hold_out) for path in paths]
+
+
+def lines(run):
+    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+
+
+def test_views_are_the_same_for_the_same_place(looks):
+    one, other = (ViewSampler(prepared(looks), 3, 32, seed=4) for _ in range(2))
+    first = one.draw(5, 2)
+    assert first.shape == (2, 3, 32, 32) and first.dtype == np.uint8
+    one.draw(9, 9)
+    assert np.array_equal(one.draw(5, 2), other.draw(5, 2))
+    assert not np.array_equal(first, one.draw(5, 3))
+    assert not np.array_equal(first[0], first[1])
+
+
+def test_nodata_is_never_drawn(tmp_path, make_raster):
+    """Pixels without data are 0 in a raster that has none below 60."""
+    image = np.random.default_rng(0).integers(60, 200, (3, 120, 120)).astype(np.uint8)
+    raster = make_raster(tmp_path / "a.tif", image=image, nodata=0, valid=np.tri(120, dtype=bool))
+    sampler = ViewSampler(prepared([raster]), 3, 32, seed=0)
+    drawn = np.stack([sampler.draw(step, 0) for step in range(60)])
+    assert drawn.min() >= 60
+
+
+def test_what_is_held_out_is_never_drawn(tmp_path, make_raster):
+    """The right quarter is bright."""
+    image = np.random.default_rng(0).integers(10, 60, (3, 90, 160)).astype(np.uint8)
+    image[:, :, 120:] += 150
+    raster = make_raster(tmp_path / "a.tif", image=image)
+    held = ViewSampler(prepared([raster], hold_out=0.25), 3, 32, seed=0)
+    drawn = np.stack([held.draw(step, 0) for step in range(60)])
+    assert drawn.max() < 60
+    every = ViewSampler(prepared([raster]), 3, 32, seed=0)
+    assert max(every.draw(step, 0).max() for step in range(60)) > 160
+
+
+def test_views_are_changed_in_space_only(tmp_path, make_raster):
+    """A raster of two values, each of its own in every band: no third colour but between them."""
+    pattern = np.random.default_rng(0).random((100, 100)) < 0.5
+    image = np.where(pattern, [[[50]], [[90]], [[130]]], [[[200]], [[10]], [[100]]])
+    raster = make_raster(tmp_path / "a.tif", image=image.astype(np.uint8))
+    sampler = ViewSampler(prepared([raster]), 3, 32, seed=0)
+    for step in range(20):
+        view = sampler.draw(step, 0).astype(float).transpose(0, 2, 3, 1).reshape(-1, 3)
+        share = (view[:, 0] - 50) / 150
+        expected = np.array([50, 90, 130]) + share[:, None] * np.array([150, -80, -30])
+        assert np.abs(view - expected).max() <= 2
+
+
+def test_flat_bands_and_rasters_without_room_are_said(tmp_path, make_raster):
+    flat = make_raster(tmp_path / "flat.tif", image=np.full((3, 80, 80), 7, np.uint8))
+    with pytest.raises(EmptyRasterError, match="nodata in them"):
+        ViewSampler(prepared([flat]), 3, 32, seed=0).draw(0, 0)
+    with pytest.raises(EmptyRasterError, match="no raster"):
+        ViewSampler([], 3, 32, seed=0)
+
+
+def test_a_run_and_what_it_leaves(tmp_path, looks, listener):
+    out = tmp_path / "style.safetensors"
+    card = train_style(looks, out, config=TINY, progress=listener)
+    run = tmp_path / "style_run"
+    assert read_card(out) == card and isinstance(card, StyleCard)
+    assert sorted(path.name for path in run.iterdir()) == [
+        "best.safetensors", "config.json", "last.pt", "sample.png", "stats.jsonl",
+    ]  # fmt: skip
+    assert listener.steps >= 6 and "training" in listener.stages
+    entries = lines(run)
+    assert [entry["step"] for entry in entries if "cycle" in entry] == [2, 4, 6]
+    watched = [entry for entry in entries if "score" in entry]
+    assert [entry["step"] for entry in watched] == [3, 6]
+    for entry in entries:
+        assert all(np.isfinite(value) for value in entry.values())
+    with Image.open(run / "sample.png") as sample:
+        assert sample.size[0] == sample.size[1] > 3 * 96
+    best = load_style_model(run / "best.safetensors", "cpu")
+    lowest = min(watched, key=lambda entry: entry["score"])
+    assert best.card.training["steps_done"] == lowest["step"]
+    average = torch.load(run / "last.pt", weights_only=True)["average"]
+    for name, tensor in load_file(out).items():
+        assert torch.equal(tensor, average[name].half()), name
+    assert str(tmp_path) not in json.dumps(dataclasses.asdict(card))
+
+
+@pytest.mark.parametrize("preset", ["geossda", "paper"])
+@pytest.mark.parametrize("killed_after", [1, 4])
+def test_a_resumed_run_is_the_uninterrupted_one(
+    tmp_path, looks, interrupter, listener, killed_after, preset
+):
+    settings = {} if preset == "geossda" else {"steps": 5, "batch": 2}
+    config = dataclasses.replace(TINY, preset=preset, **settings)
+    whole = train_style(looks, tmp_path / "whole.safetensors", config=config)
+    out, run = tmp_path / "out.safetensors", tmp_path / "run"
+    stop = interrupter("training", killed_after + 1, Cancelled("stop"))
+    with pytest.raises(Cancelled):
+        train_style(looks, out, run=run, config=config, progress=stop)
+    assert not out.exists()
+    resumed = train_style(looks, out, run=run, config=config, progress=listener)
+    assert any("from step 3" in note for note in listener.notes) == (killed_after > 3)
+    assert resumed.sha256 == whole.sha256
+    assert lines(run) == lines(tmp_path / "whole_run")
+
+
+def test_training_brings_looks_nearer_than_matching_gaussians(tmp_path, looks):
+    """The first thing learned is what the loss of colour asks for."""
+    config = dataclasses.replace(TINY, steps=40, checkpoint=40, adversarial=0.0, contrastive=0.0)
+    train_style(looks[:2], tmp_path / "style.safetensors", config=config)
+    found = [entry["color"] for entry in lines(tmp_path / "style_run") if "color" in entry]
+    assert np.mean(found[-5:]) < 0.9 * np.mean(found[:5])
+
+
+def test_every_loss_can_be_left_out(tmp_path, looks):
+    for index, name in enumerate(("adversarial", "contrastive", "cycle", "color")):
+        config = dataclasses.replace(TINY, steps=2, checkpoint=2, **{name: 0.0})
+        train_style(looks, tmp_path / f"{index}.safetensors", config=config)
+    alone = {"adversarial": 0.0, "contrastive": 0.0, "color": 0.0}
+    config = dataclasses.replace(TINY, steps=2, checkpoint=2, **alone)
+    train_style(looks, tmp_path / "alone.safetensors", config=config)
+    assert {"cycle", "step", "lr"} == set(lines(tmp_path / "alone_run")[0])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_step(tmp_path, looks):
+    config = dataclasses.replace(TINY, lr=1e30)
+    with pytest.raises(TrainingError, match=r"loss \w+ is (nan|inf) at step \d.*lower --lr"):
+        train_style(looks, tmp_path / "style.safetensors", config=config)
+    assert not (tmp_path / "style.safetensors").exists()
+
+
+def test_bad_settings_are_said_before_any_work(tmp_path, looks, make_raster):
+    out = tmp_path / "style.safetensors"
+    with pytest.raises(InputError, match="multiple of 16"):
+        train_style(looks, out, config=dataclasses.replace(TINY, patch=40))
+    with pytest.raises(InputError, match="even number"):
+        train_style(looks, out, config=dataclasses.replace(TINY, batch=5))
+    gray = make_raster(tmp_path / "gray.tif", bands=1)
+    with pytest.raises(BandError, match=r"gray.tif has 1 bands, the model is to take 3"):
+        train_style([*looks, gray], out, config=TINY)
+    train_style(looks, out, config=dataclasses.replace(TINY, steps=1))
+    with pytest.raises(TrainingError, match="begun with steps=1"):
+        train_style(looks, out, config=dataclasses.replace(TINY, overwrite=True))
+
+
+def test_presets_and_what_overrides_them():
+    paper = loop.Recipe.of(TrainStyleConfig(preset="paper"))
+    assert (paper.reconstruction, paper.adversarial, paper.cycle) == (50, 5, 50)
+    assert (paper.perceptual, paper.contrastive, paper.color) == (1, 1, 0)
+    assert (paper.optimizer, paper.lr, paper.contrast, paper.temperature) == (
+        "sgd", 0.01, "batch", 1.0,
+    )  # fmt: skip
+    mine = loop.Recipe.of(TrainStyleConfig(preset="paper", cycle=0.0, contrast="infonce"))
+    assert (mine.cycle, mine.contrast, mine.adversarial) == (0.0, "infonce", 5)
+    config = TrainStyleConfig(preset="paper", steps=100)
+    rates = [loop.learning_rate(step, config, paper) for step in (1, 51, 100)]
+    assert rates == pytest.approx([0.01, 0.01 * 0.5**0.95, 0.01 * 0.01**0.95])
+
+
+def test_one_band_models(tmp_path, make_raster):
+    rasters = [make_raster(tmp_path / f"{k}.tif", bands=1, seed=k) for k in range(2)]
+    out = tmp_path / "gray.safetensors"
+    card = train_style(rasters, out, config=dataclasses.replace(TINY, bands=1, steps=2))
+    assert card.bands == 1
