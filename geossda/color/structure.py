@@ -77,17 +77,19 @@ def fit_affine(
     g, t = len(guide), len(target)
     guide_mean = np.stack([mean(band) for band in guide])
     target_mean = np.stack([mean(band) for band in target])
-    spread = np.empty((*valid.shape, g, g), np.float32)
+    spread = np.empty((*valid.shape, g, g), np.float64)
     for i in range(g):
         for j in range(i, g):
             spread[..., i, j] = mean(guide[i] * guide[j]) - guide_mean[i] * guide_mean[j]
             spread[..., j, i] = spread[..., i, j]
-    spread[..., range(g), range(g)] += np.float32(ridge)
-    shared = np.empty((*valid.shape, g, t), np.float32)
+    # Also against the image's own scale, so that units do not matter.
+    ridge = ridge + 1e-6 * float(np.trace(spread, axis1=2, axis2=3).mean())
+    spread[..., range(g), range(g)] += ridge
+    shared = np.empty((*valid.shape, g, t), np.float64)
     for i in range(g):
         for j in range(t):
             shared[..., i, j] = mean(guide[i] * target[j]) - guide_mean[i] * target_mean[j]
-    slopes = np.linalg.solve(spread, shared).transpose(3, 2, 0, 1)
+    slopes = np.linalg.solve(spread, shared).astype(np.float32).transpose(3, 2, 0, 1)
     offset = target_mean - np.einsum("tghw,ghw->thw", slopes, guide_mean)
     fitted = np.concatenate([slopes, offset[:, None]], 1)
     return np.stack([np.stack([mean(c) for c in row]) for row in fitted])
