@@ -247,6 +247,9 @@ class TrainStyleConfig:
         low=0.0,
         advanced=True,
     )
+    structure: float | None = setting(
+        None, "Weight of the loss of edges (preset: 5, paper 0).", low=0.0, advanced=True
+    )
     vgg: str = setting(
         "imagenet",
         'Weights of L_per\'s VGG16: "imagenet" (from the hub) or a safetensors file.',

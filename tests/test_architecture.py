@@ -159,6 +159,14 @@ def loaded_after(code):
     return set(done.stdout.split("\n")[-2].split())
 
 
+@pytest.mark.parametrize("loop", ["style", "segmenter"])
+def test_training_needs_no_gdal(loop):
+    """So that it runs on machines that have torch and nothing else."""
+    loaded = loaded_after(f"import geossda.training.{loop}")
+    assert "torch" in loaded
+    assert not loaded & {"rasterio", "odc", "pyproj", "geopandas", "pyogrio"}
+
+
 def test_import_is_light():
     loaded = loaded_after("import geossda")
     assert "geossda" in loaded

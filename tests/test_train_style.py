@@ -42,7 +42,7 @@ def looks(tmp_path_factory):
 
 
 def prepared(paths, hold_out=0.0):
-    return [UnlabelledRaster.prepare(open_mosaic(path), hold_out) for path in paths]
+    return [UnlabelledRaster.prepare(open_mosaic(path), hold_out, 10**6) for path in paths]
 
 
 def lines(run):
@@ -57,6 +57,13 @@ def test_views_are_the_same_for_the_same_place(looks):
     assert np.array_equal(one.draw(5, 2), other.draw(5, 2))
     assert not np.array_equal(first, one.draw(5, 3))
     assert not np.array_equal(first[0], first[1])
+
+
+def test_what_is_drawn_does_not_depend_on_what_fits_in_memory(looks):
+    held = ViewSampler(prepared(looks), 3, 32, seed=4)
+    rasters = [UnlabelledRaster.prepare(open_mosaic(path)) for path in looks]
+    assert all(raster.held is None for raster in rasters)
+    assert np.array_equal(ViewSampler(rasters, 3, 32, seed=4).draw(0, 0), held.draw(0, 0))
 
 
 def test_nodata_is_never_drawn(tmp_path, make_raster):
@@ -155,10 +162,10 @@ def test_training_brings_looks_nearer_than_matching_gaussians(tmp_path, looks):
 
 
 def test_every_loss_can_be_left_out(tmp_path, looks):
-    for index, name in enumerate(("adversarial", "contrastive", "cycle", "color")):
+    for index, name in enumerate(("adversarial", "contrastive", "cycle", "color", "structure")):
         config = dataclasses.replace(TINY, steps=2, checkpoint=2, **{name: 0.0})
         train_style(looks, tmp_path / f"{index}.safetensors", config=config)
-    alone = {"adversarial": 0.0, "contrastive": 0.0, "color": 0.0}
+    alone = {"adversarial": 0.0, "contrastive": 0.0, "color": 0.0, "structure": 0.0}
     config = dataclasses.replace(TINY, steps=2, checkpoint=2, **alone)
     train_style(looks, tmp_path / "alone.safetensors", config=config)
     assert {"cycle", "step", "lr"} == set(lines(tmp_path / "alone_run")[0])
@@ -188,7 +195,8 @@ def test_bad_settings_are_said_before_any_work(tmp_path, looks, make_raster):
 def test_presets_and_what_overrides_them():
     paper = loop.Recipe.of(TrainStyleConfig(preset="paper"))
     assert (paper.reconstruction, paper.adversarial, paper.cycle) == (50, 5, 50)
-    assert (paper.perceptual, paper.contrastive, paper.color) == (1, 1, 0)
+    assert (paper.perceptual, paper.contrastive) == (1, 1)
+    assert (paper.color, paper.structure) == (0, 0)
     assert (paper.optimizer, paper.lr, paper.contrast, paper.temperature) == (
         "sgd", 0.01, "batch", 1.0,
     )  # fmt: skip

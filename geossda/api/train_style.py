@@ -24,6 +24,9 @@ from geossda.training.style import train
 
 # Of the fixed sample that a run is watched by.
 WATCHED, WATCHED_PATCHES = 6, 2
+# So many pixels of all rasters together are kept in memory (of three bands: 512 MB); what does not
+# fit is read as it is drawn.
+HELD_PX = 2**27
 
 
 def train_style(
@@ -64,7 +67,8 @@ def train_style(
     """
     output = check_output(output, overwrite=config.overwrite)
     paths = find_sources(sources)
-    rasters = []
+    rasters: list[UnlabelledRaster] = []
+    room = HELD_PX
     progress.stage("reading images", len(paths))
     with gdal_environment():
         for path in paths:
@@ -74,7 +78,9 @@ def train_style(
                     f"{path} has {mosaic.count} bands, the model is to take {config.bands}: leave "
                     "it out, or give a smaller --bands"
                 )
-            rasters.append(UnlabelledRaster.prepare(mosaic, config.hold_out))
+            rasters.append(UnlabelledRaster.prepare(mosaic, config.hold_out, room))
+            if rasters[-1].held is not None:
+                room -= rasters[-1].held[0].size
             progress.advance()
     sampler = ViewSampler(rasters, config.bands, config.patch, config.seed)
     return train(

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.data.augment import turn
-from geossda.data.patches import HELD_PX
 from geossda.errors import EmptyRasterError
 from geossda.raster.radiometry import Stretch, percentile_stretch
 from geossda.raster.reading import Mosaic
@@ -46,8 +45,8 @@ class UnlabelledRaster:
     held: NDArray[np.uint8] | None = None
 
     @classmethod
-    def prepare(cls, mosaic: Mosaic, hold_out: float = 0.0) -> "UnlabelledRaster":
-        """Measure the stretch, and read small rasters into memory."""
+    def prepare(cls, mosaic: Mosaic, hold_out: float = 0.0, room_px: int = 0) -> "UnlabelledRaster":
+        """Measure the stretch, and read the raster into memory if it has no more than `room_px`."""
         mosaic.require_colors()
         if mosaic.dtype == np.uint8:
             stretch = Stretch(np.zeros(mosaic.count), np.full(mosaic.count, 255.0))
@@ -55,7 +54,7 @@ class UnlabelledRaster:
             stretch = percentile_stretch(histograms(mosaic), 2, 98)
         height, width = mosaic.shape
         made = cls(mosaic, stretch, round(width * (1 - hold_out)))
-        if height * width <= HELD_PX:
+        if height * width <= room_px:
             made.held = made.read(Window(0, 0, height, width))
         return made
 

@@ -7,13 +7,13 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from geossda._version import __version__
 from geossda.config import TrainSegmenterConfig
-from geossda.data.patches import Patch
 from geossda.devices import choose, depthwise_in_float32, mixed_precision
 from geossda.errors import InputError, TrainingError
 from geossda.models.card import SegmenterCard, save
@@ -25,11 +25,14 @@ from geossda.training.batches import ahead
 from geossda.training.rundir import RunDirectory
 from geossda.training.weights import follow
 
+if TYPE_CHECKING:
+    from geossda.data.patches import Patch
+
 LOG_EVERY = 20
 
 
 def train(
-    draw: Callable[[int, int], Patch],
+    draw: "Callable[[int, int], Patch]",
     bands: int,
     output: str | os.PathLike[str],
     run: str | os.PathLike[str],

@@ -48,7 +48,7 @@ class Recipe:
     lr : float
     contrast : {"infonce", "batch"}
     temperature : float
-    reconstruction, adversarial, cycle, perceptual, contrastive, color : float
+    reconstruction, adversarial, cycle, perceptual, contrastive, color, structure : float
         Weights of the losses.
     """
 
@@ -63,6 +63,7 @@ class Recipe:
     perceptual: float
     contrastive: float
     color: float
+    structure: float
 
     @classmethod
     def of(cls, config: TrainStyleConfig) -> "Recipe":
@@ -82,8 +83,8 @@ class Recipe:
 PRESETS = {
     # Reconstructing is exact by construction, so L_rec is left out; L_per at the paper's weight
     # outweighs every other gradient (docs/decisions/0006).
-    "geossda": Recipe(2, "adam", 1e-3, "infonce", 0.1, 0, 5, 50, 0.01, 1, 20),
-    "paper": Recipe(1, "sgd", 1e-2, "batch", 1.0, 50, 5, 50, 1, 1, 0),
+    "geossda": Recipe(2, "adam", 1e-3, "infonce", 0.1, 0, 5, 50, 0.01, 1, 20, 5),
+    "paper": Recipe(1, "sgd", 1e-2, "batch", 1.0, 50, 5, 50, 1, 1, 0, 0),
 }
 
 
@@ -257,6 +258,8 @@ class Trainer:
             terms["perceptual"] = 2 * torch.stack(each).sum()
         if recipe.color > 0:
             terms["color"] = self._color_distance(fake, real, images, number)
+        if recipe.structure > 0:
+            terms["structure"] = losses.structure(fake, real)
         if recipe.adversarial > 0 or recipe.contrastive > 0:
             self.judge.requires_grad_(False)
             score, embedding = self.judge(fake)
