@@ -139,7 +139,11 @@ def _style_model(
 def _settled(
     config: HarmonizeConfig, model: "StyleModel | None", look: Style | None, progress: Progress
 ) -> HarmonizeConfig:
-    """Decide what ``auto`` is."""
+    """Decide what ``auto`` is, and check that ``ssda`` can be done before anything is written."""
+    if config.method == "ssda" and model is not None and look is not None:
+        from geossda.inference.learned import look_of
+
+        look_of(look, model, config.structure)
     if config.method != "auto":
         return config
     if model is not None and look is not None and model.key not in look.features:

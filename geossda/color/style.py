@@ -94,7 +94,8 @@ class Style:
         entries: dict[str, Any] = {"format": FORMAT, **asdict(self)}
         for key, value in entries.items():
             if isinstance(value, np.ndarray):
-                entries[key] = np.round(value, 6).tolist()
+                # Variances of reflectances are small numbers: all their digits are kept.
+                entries[key] = (value if key == "covariance" else np.round(value, 6)).tolist()
         Path(path).write_text(json.dumps(entries) + "\n")
 
 

@@ -100,14 +100,10 @@ def structure(found: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     lost = []
     found, image = found.float(), image.float()
     for _ in range(3):
-        across, down = (
-            functional.cosine_similarity(
-                *(x.diff(dim=dim).flatten(2) for x in (found, image)), dim=2, eps=1e-6
-            )
-            for dim in (3, 2)
-        )
-        lost.append(1 - (across + down).mean() / 2)
-        found, image = (functional.avg_pool2d(x, 2) for x in (found, image))
+        for dim in (2, 3):
+            steps, wanted = found.diff(dim=dim).flatten(2), image.diff(dim=dim).flatten(2)
+            lost.append(1 - functional.cosine_similarity(steps, wanted, dim=2, eps=1e-6).mean())
+        found, image = functional.avg_pool2d(found, 2), functional.avg_pool2d(image, 2)
     return torch.stack(lost).mean()
 
 
