@@ -23,7 +23,7 @@ from .options import config_from, config_options, progress_option
 def command(
     found: str, true: str, area: str | None, as_json: bool, progress: Progress, **settings: Any
 ) -> None:
-    r"""Compare buildings FOUND with TRUE ones, each a raster or a vector file.
+    """Compare buildings FOUND with TRUE ones, each a raster or a vector file.
 
     \b
     geossda evaluate buildings.gpkg surveyed.gpkg --area mosaic.tif

@@ -28,7 +28,7 @@ COLUMNS = {
 @config_options(EvaluateStyleConfig)
 @progress_option
 def command(images: tuple[str, ...], as_json: bool, progress: Progress, **settings: Any) -> None:
-    r"""Measure how well methods bring images to each other's looks.
+    """Measure how well methods bring images to each other's looks.
 
     Means over all ordered pairs of images, in 8-bit numbers: W1, the distance in colour to the
     look wanted, and its fall against doing nothing; structure, the correlation of edges with the

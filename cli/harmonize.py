@@ -35,7 +35,7 @@ def command(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    r"""Give rasters the colours of a reference.
+    """Give rasters the colours of a reference.
 
     SOURCES are files, folders, globs or URLs. CRS, size, type, nodata and band names are kept.
 

@@ -16,7 +16,7 @@ from .options import config_from, config_options, progress_option
 @config_options(MatrixConfig)
 @progress_option
 def command(images: tuple[str, ...], output: str, progress: Progress, **settings: Any) -> None:
-    r"""Paint images in each other's looks.
+    """Paint images in each other's looks.
 
     Rows keep their content, columns their look; the originals are on the diagonal.
 

@@ -25,7 +25,7 @@ def command(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    r"""Find buildings and write their footprints to a GeoPackage.
+    """Find buildings and write their footprints to a GeoPackage.
 
     SOURCES are files, folders, globs or URLs, taken as one mosaic.
 

@@ -16,7 +16,7 @@ from .options import config_from, config_options, progress_option
 @config_options(StyleConfig)
 @progress_option
 def command(references: tuple[str, ...], output: str, progress: Progress, **settings: Any) -> None:
-    r"""Measure references and save their pooled style, to be used again.
+    """Measure references and save their pooled style, to be used again.
 
     \b
     geossda style summer/*.tif -o summer.json

@@ -36,7 +36,7 @@ def command(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    r"""Train a building segmenter on rasters with footprints.
+    """Train a building segmenter on rasters with footprints.
 
     The footprints must cover each raster wholly: what is not in them counts as no building.
 

@@ -27,7 +27,7 @@ def command(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    r"""Train a style model on rasters without labels.
+    """Train a style model on rasters without labels.
 
     No domains are asked for: patches are drawn from all SOURCES alike.
 

@@ -296,6 +296,13 @@ def test_summaries_are_the_commands_own_first_lines():
         assert text and text[0].isupper() and "." in text, name
 
 
+@pytest.mark.parametrize("name", geossda_cli.main.COMMANDS)
+def test_help_shows_examples_line_by_line(name):
+    verb = importlib.import_module(geossda_cli.main.COMMANDS[name]).command
+    told = verb.get_help(click.Context(verb, info_name=name))
+    assert "\\b" not in told and "\b" not in told
+
+
 def test_method_choices_come_from_the_literal():
     assert typing.get_args(config.ColorMethod) == config.METHODS
     assert typing.get_args(config.HarmonizeMethod) == ("auto", "ssda", *config.METHODS)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from geossda.errors import ModelError
 
@@ -133,7 +133,8 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], card
         for name, tensor in tensors.items()
     }
     card = dataclasses.replace(card, sha256=digest(halves))
-    save_file(halves, path, {HEADER_KEY: json.dumps(dataclasses.asdict(card))})
+    # Not save_file, which makes files that none but their owner can read.
+    Path(path).write_bytes(to_bytes(halves, {HEADER_KEY: json.dumps(dataclasses.asdict(card))}))
     return card
 
 

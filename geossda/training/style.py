@@ -135,9 +135,8 @@ def train(
     settings = {**dataclasses.asdict(config), "sources": list(sources)}
     for key in UNRELATED:
         settings.pop(key)
+    trainer = Trainer(config, recipe, choose(config.device))
     directory = RunDirectory(run, settings)
-    device = choose(config.device)
-    trainer = Trainer(config, recipe, device)
     first, sums, best = 0, {}, math.inf
     if (checkpoint := directory.load()) is not None:
         trainer.load(checkpoint)
