@@ -23,7 +23,8 @@ def measure(preset: str, patch: int, batch: int, steps: int, vgg: str) -> dict[s
 
     from geossda.config import TrainStyleConfig
     from geossda.devices import choose
-    from geossda.training.style import Recipe, Trainer
+    from geossda.training.recipe import Recipe
+    from geossda.training.trainer import Trainer
 
     weight = None if vgg else 0.0
     config = TrainStyleConfig(

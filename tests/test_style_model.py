@@ -6,9 +6,9 @@ import torch
 
 from geossda.errors import BandError, ModelError
 from geossda.models.card import StyleCard, load, save
-from geossda.models.discriminator import DISCRIMINATORS
-from geossda.models.generator import build, groups
+from geossda.models.generator import groups
 from geossda.models.moments import Gaussian, measure, measure_gaussian, transport
+from geossda.models.presets import build_discriminator, build_generator
 from geossda.models.style_model import StyleModel, load_style_model
 
 CPU = torch.device("cpu")
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 def random_generator(preset="geossda", bands=3, adain="all", seed=0):
     """A generator whose every weight matters: a new one's head is zero."""
     torch.manual_seed(seed)
-    network = build(preset, bands, adain)
+    network = build_generator(preset, bands, adain)
     for parameter in network.parameters():
         if parameter.ndim > 1:
             torch.nn.init.kaiming_normal_(parameter)
@@ -55,7 +55,7 @@ def test_putting_back_what_was_taken_off_gives_the_image_back(bands, adain):
 
 
 def test_before_training_translating_is_matching_gaussians():
-    network = build("geossda", 3)
+    network = build_generator("geossda", 3)
     content, look = network.encode(
         images() ** torch.tensor([1.0, 2.0, 0.5, 3.0])[:, None, None, None]
     )
@@ -67,7 +67,7 @@ def test_before_training_translating_is_matching_gaussians():
 
 
 def test_deepest_only_keeps_the_image_s_own_colours():
-    network = build("geossda", 3, "deepest")  # the residual is still nothing
+    network = build_generator("geossda", 3, "deepest")  # the residual is still nothing
     image = images()
     content, look = network.encode(image)
     assert torch.allclose(network.decode(content, look, swapped(look)), image, atol=1e-5)
@@ -138,7 +138,7 @@ def test_a_pixel_depends_on_no_more_than_the_halo(preset):
 @pytest.mark.parametrize("preset", ["geossda", "paper"])
 def test_discriminators_have_two_heads(preset):
     torch.manual_seed(0)
-    judge = DISCRIMINATORS[preset](3).eval()
+    judge = build_discriminator(preset, 3).eval()
     score, embedding = judge(images(5))
     assert score.shape == (5,) and embedding.shape[0] == 5
     assert torch.allclose(embedding.norm(dim=1), torch.ones(5), atol=1e-5)
@@ -185,7 +185,7 @@ def test_a_segmenter_is_no_style_model_and_the_reverse(tmp_path):
     with pytest.raises(ModelError, match="a segmenter model, a style model was expected"):
         load_style_model(resolve("default"))
     path = tmp_path / "style.safetensors"
-    save(path, build("geossda", 3).state_dict(), StyleCard("mine", "0"))
+    save(path, build_generator("geossda", 3).state_dict(), StyleCard("mine", "0"))
     with pytest.raises(ModelError, match="a style model, a segmenter model was expected"):
         load_segmenter(path)
 

@@ -17,6 +17,7 @@ from geossda.models.card import StyleCard, read_card
 from geossda.models.style_model import load_style_model
 from geossda.raster.reading import open_mosaic
 from geossda.training import style as loop
+from geossda.training.recipe import Recipe, learning_rate
 
 TINY = TrainStyleConfig(
     steps=6, batch=4, patch=32, perceptual=0.0, checkpoint=3, device="cpu", licence="CC0"
@@ -193,17 +194,17 @@ def test_bad_settings_are_said_before_any_work(tmp_path, looks, make_raster):
 
 
 def test_presets_and_what_overrides_them():
-    paper = loop.Recipe.of(TrainStyleConfig(preset="paper"))
+    paper = Recipe.of(TrainStyleConfig(preset="paper"))
     assert (paper.reconstruction, paper.adversarial, paper.cycle) == (50, 5, 50)
     assert (paper.perceptual, paper.contrastive) == (1, 1)
     assert (paper.color, paper.structure) == (0, 0)
     assert (paper.optimizer, paper.lr, paper.contrast, paper.temperature) == (
         "sgd", 0.01, "batch", 1.0,
     )  # fmt: skip
-    mine = loop.Recipe.of(TrainStyleConfig(preset="paper", cycle=0.0, contrast="infonce"))
+    mine = Recipe.of(TrainStyleConfig(preset="paper", cycle=0.0, contrast="infonce"))
     assert (mine.cycle, mine.contrast, mine.adversarial) == (0.0, "infonce", 5)
     config = TrainStyleConfig(preset="paper", steps=100)
-    rates = [loop.learning_rate(step, config, paper) for step in (1, 51, 100)]
+    rates = [learning_rate(step, config, paper) for step in (1, 51, 100)]
     assert rates == pytest.approx([0.01, 0.01 * 0.5**0.95, 0.01 * 0.01**0.95])
 
 

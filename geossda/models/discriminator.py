@@ -1,7 +1,6 @@
 """The discriminator of SS(DA)²: is it real, and how alike are two styles."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
@@ -55,26 +54,3 @@ class SpectralDiscriminator(nn.Module):
         variance, mean = torch.var_mean(x.float(), (2, 3), correction=0)
         pooled = torch.cat([mean, torch.sqrt(variance + 1e-6)], 1)
         return self.score(pooled).float()[:, 0], functional.normalize(self.embed(pooled).float())
-
-
-class PaperDiscriminator(nn.Module):
-    """Preset ``paper``: four blocks of convolution, instance norm, max pooling and ReLU."""
-
-    def __init__(self, bands: int, widths: Sequence[int] = (256, 128, 64, 32)) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            nn.Conv2d(before, after, 3, padding=1)
-            for before, after in zip((bands, *widths[:-1]), widths, strict=True)
-        )
-        self.score = nn.Linear(widths[-1], 1)
-
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Judge images; see :class:`SpectralDiscriminator`."""
-        x = image
-        for block in self.blocks:
-            x = functional.relu(functional.max_pool2d(functional.instance_norm(block(x)), 2))
-        pooled = x.float().mean((2, 3))
-        return self.score(pooled).float()[:, 0], functional.normalize(pooled)
-
-
-DISCRIMINATORS: dict[str, Any] = {"geossda": SpectralDiscriminator, "paper": PaperDiscriminator}

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from geossda.devices import choose, mixed_precision
 from geossda.errors import BandError, ModelError
 from geossda.models.card import StyleCard, load
-from geossda.models.generator import Generator, Group, build, groups
+from geossda.models.generator import Generator, Group, groups
 from geossda.models.moments import Gaussian, Look
+from geossda.models.presets import build_generator
 
 DEFAULT = "default"
 
@@ -141,7 +142,7 @@ def load_style_model(model: str | os.PathLike[str] = DEFAULT, device: str = "aut
     """
     path = resolve_style_model(model)
     tensors, card = load(path, StyleCard)
-    network = build(card.preset, card.bands, card.adain)
+    network = build_generator(card.preset, card.bands, card.adain)
     try:
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as error:

@@ -1,0 +1,97 @@
+"""Preset ``paper``: the networks of the paper's text, to be compared with."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from geossda.models.generator import Content, Features, Generator, groups
+from geossda.models.moments import Levels, Look, at_stride, measure, normalize, restyle
+
+
+class PaperGenerator(Generator):
+    """Preset ``paper``: the text of the paper, word by word (Section IV-B).
+
+    Four blocks of convolution, instance normalization, max pooling and ReLU; AdaIN on the deepest
+    features; a U-Net decoder whose skips carry the content's own features. What the text leaves
+    open was chosen as plainly as possible: 3x3 kernels, nearest upsampling, no norm in the decoder,
+    whose channels are half of the skip's.
+
+    Instance normalization removes absolute colour in the first block and nothing puts it back:
+    this preset cannot even reconstruct its input. It is here to be compared with. Its look has
+    five levels: the moments each block's norm removed, which only a window of a large raster
+    needs, and those of the deepest features, which are the style.
+    """
+
+    def __init__(self, bands: int, widths: Sequence[int] = (256, 128, 64, 32)) -> None:
+        super().__init__()
+        self.bands = bands
+        self.stride = 2 ** len(widths)
+        self.halo = 5 * self.stride
+        self.down = nn.ModuleList(
+            nn.Conv2d(before, after, 3, padding=1)
+            for before, after in zip((bands, *widths[:-1]), widths, strict=True)
+        )
+        self.up = nn.ModuleList()
+        below = widths[-1]
+        for skip in reversed(widths[:-1]):
+            self.up.append(nn.Conv2d(below + skip, skip // 2, 3, padding=1))
+            below = skip // 2
+        self.head = nn.Conv2d(below, bands, 3, padding=1)
+
+    def features(
+        self,
+        normal: torch.Tensor,
+        image: torch.Tensor,
+        images: int,
+        valid: torch.Tensor | None,
+        levels: Levels | None,
+    ) -> tuple[Features, Levels]:
+        """Give the features of a group of bands, the deepest normalised, and the moments."""
+        features, found = [], []
+        x = image
+        for level, convolve in enumerate(self.down):
+            x = convolve(x)
+            if levels is None:
+                found.append(measure(x, images, at_stride(valid, 2**level)))
+            x = normalize(x, found[level] if levels is None else levels[level])
+            x = functional.relu(functional.max_pool2d(x, 2))
+            features.append(x)
+        if levels is None:
+            found.append(measure(x, images, at_stride(valid, self.stride)))
+        features[-1] = normalize(x, found[-1] if levels is None else levels[-1])
+        return tuple(features), tuple(found) if levels is None else levels
+
+    def decode(self, content: Content, own: Look, other: Look) -> torch.Tensor:
+        """Put images together; see :meth:`Generator.decode`."""
+        result = torch.empty_like(content.pixels)
+        for index, group in enumerate(groups(content.pixels.shape[1], self.bands)):
+            *skips, deepest = content.groups[index]
+            x = restyle(deepest, other.groups[index][-1])
+            for skip, convolve in zip(reversed(skips), self.up, strict=True):
+                x = functional.interpolate(x, scale_factor=2)
+                x = functional.relu(convolve(torch.cat([x, skip], 1)))
+            x = self.head(functional.interpolate(x, scale_factor=2))
+            result[:, group.fresh] = x[:, group.places].float()
+        return result
+
+
+class PaperDiscriminator(nn.Module):
+    """Preset ``paper``: four blocks of convolution, instance norm, max pooling and ReLU."""
+
+    def __init__(self, bands: int, widths: Sequence[int] = (256, 128, 64, 32)) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Conv2d(before, after, 3, padding=1)
+            for before, after in zip((bands, *widths[:-1]), widths, strict=True)
+        )
+        self.score = nn.Linear(widths[-1], 1)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Judge images; see :class:`SpectralDiscriminator`."""
+        x = image
+        for block in self.blocks:
+            x = functional.relu(functional.max_pool2d(functional.instance_norm(block(x)), 2))
+        pooled = x.float().mean((2, 3))
+        return self.score(pooled).float()[:, 0], functional.normalize(pooled)

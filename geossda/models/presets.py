@@ -1,0 +1,28 @@
+"""The networks of each preset."""
+
+from torch import nn
+
+from geossda.models.discriminator import SpectralDiscriminator
+from geossda.models.generator import Generator
+from geossda.models.paper import PaperDiscriminator, PaperGenerator
+from geossda.models.spectral import SpectralGenerator
+
+
+def build_generator(preset: str, bands: int, adain: str = "all") -> Generator:
+    """Build the generator of a preset.
+
+    Parameters
+    ----------
+    preset : {"geossda", "paper"}
+    bands : int
+    adain : {"all", "deepest"}
+        See :class:`~geossda.models.spectral.SpectralGenerator`; ``paper`` knows the deepest only.
+    """
+    if preset == "paper":
+        return PaperGenerator(bands)
+    return SpectralGenerator(bands, adain=adain)
+
+
+def build_discriminator(preset: str, bands: int) -> nn.Module:
+    """Build the discriminator of a preset, "geossda" or "paper"."""
+    return PaperDiscriminator(bands) if preset == "paper" else SpectralDiscriminator(bands)

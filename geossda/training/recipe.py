@@ -1,0 +1,84 @@
+"""What a style run is made of: each preset's choices, and what the settings say instead."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from geossda.config import TrainStyleConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A preset's choices, with what the settings say instead.
+
+    Attributes
+    ----------
+    views : int
+        Patches of one image that share their look, so that pooled statistics are learned.
+    optimizer : {"adam", "sgd"}
+    lr : float
+    contrast : {"infonce", "batch"}
+    temperature : float
+    reconstruction, adversarial, cycle, perceptual, contrastive, color, structure : float
+        Weights of the losses.
+    """
+
+    views: int
+    optimizer: str
+    lr: float
+    contrast: str
+    temperature: float
+    reconstruction: float
+    adversarial: float
+    cycle: float
+    perceptual: float
+    contrastive: float
+    color: float
+    structure: float
+
+    @classmethod
+    def of(cls, config: TrainStyleConfig) -> "Recipe":
+        """Resolve a run's settings."""
+        given = {
+            entry.name: getattr(config, entry.name)
+            for entry in dataclasses.fields(cls)
+            if getattr(config, entry.name, None) not in (None, "preset")
+        }
+        return dataclasses.replace(PRESETS[config.preset], **given)
+
+    def total(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Add up loss terms, each by its weight (Eq. 1 and 2)."""
+        return torch.stack([getattr(self, name) * term for name, term in terms.items()]).sum()
+
+
+PRESETS = {
+    # Reconstructing is exact by construction, so L_rec is left out; L_per at the paper's weight
+    # outweighs every other gradient (docs/decisions/0006).
+    "geossda": Recipe(2, "adam", 1e-3, "infonce", 0.1, 0, 5, 50, 0.01, 1, 20, 5),
+    "paper": Recipe(1, "sgd", 1e-2, "batch", 1.0, 50, 5, 50, 1, 1, 0, 0),
+}
+
+
+def learning_rate(step: int, config: TrainStyleConfig, recipe: Recipe) -> float:
+    """Give the learning rate of a step, counted from 1.
+
+    SGD: polynomial decay of power 0.95 (the paper, Section IV-B, reads "polynomial decay of
+    0.95"). Adam: constant, then linear to zero over the last half.
+    """
+    share = (step - 1) / config.steps
+    if recipe.optimizer == "sgd":
+        return recipe.lr * float((1 - share) ** 0.95)
+    return recipe.lr * min(1.0, 2 * (1 - share))
+
+
+def make_optimizer(
+    parameters: Iterator[torch.nn.Parameter], recipe: Recipe
+) -> torch.optim.Optimizer:
+    """Make the optimizer of one network."""
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=recipe.lr, momentum=0.9, weight_decay=5e-4, nesterov=True
+        )
+    return torch.optim.Adam(parameters, lr=recipe.lr, betas=(0.5, 0.99))
