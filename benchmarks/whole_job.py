@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("mosaic")
     parser.add_argument("style")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--harmonize-only", action="store_true")
     given = parser.parse_args()
     # Asked of a child, so that this process stays small: a child's peak memory includes what its
     # parent held when it was started.
@@ -87,18 +88,26 @@ def main() -> None:
         translate = ["gdal_translate", "-q", "-of", "COG", *profile, given.mosaic, out]
         geossda = [sys.executable, "-m", "geossda_cli"]
         harmonize = [*geossda, "harmonize", given.mosaic, "--style", given.style, "-o", out]
+        methods = {
+            "histogram": [*harmonize, "--method", "histogram"],
+            "ssda lock": [*harmonize, "--method", "ssda", "--structure", "lock"],
+            "ssda full": [*harmonize, "--method", "ssda", "--structure", "full"],
+        }
         segment = [*geossda, "segment", given.mosaic, "-o", f"{folder}/out.gpkg",
                    "--progress", "json"]  # fmt: skip
         print(f"{'':22}{'seconds':>9}{'peak MB':>9}")
-        ratios: dict[str, list[float]] = {"harmonize": [], "plain": [], "folded": []}
+        ratios: dict[str, list[float]] = {name: [] for name in (*methods, "plain", "folded")}
         for _ in range(given.repeats):
             times = {}
-            for name, command in (("gdal_translate", translate), ("harmonize", harmonize)):
+            for name, command in (("gdal_translate", translate), *methods.items()):
                 seconds, peak, _text = child(command)
                 times[name] = seconds
                 Path(out).unlink()
                 print(f"{name:22}{seconds:9.2f}{peak:9.0f}")
-            ratios["harmonize"].append(times["harmonize"] / times["gdal_translate"])
+            for name in methods:
+                ratios[name].append(times[name] / times["gdal_translate"])
+            if given.harmonize_only:
+                continue
             startup = child([sys.executable, "-c", BARE, "0", "2", "folded"])[0]
             plain = float(child([sys.executable, "-c", BARE, count, "4", "plain"])[2])
             folded = float(child([sys.executable, "-c", BARE, count, "2", "folded"])[2])
@@ -109,7 +118,11 @@ def main() -> None:
             print(f"{'segment':22}{seconds:9.2f}{peak:9.0f}   of which start-up {startup:.1f}")
             ratios["plain"].append(plain / (seconds - startup))
             ratios["folded"].append(folded / (seconds - startup))
-    print("harmonize / gdal_translate:", *(f"{ratio:.2f}" for ratio in ratios["harmonize"]))
+    for name in methods:
+        told = " ".join(f"{ratio:.2f}" for ratio in ratios[name])
+        print(f"harmonize, {name} / gdal_translate: {told}")
+    if given.harmonize_only:
+        return
     for kind, about in (
         ("plain", "as trained, batches of 4"),
         ("folded", "norms folded, batches of 2, as segment runs it"),
