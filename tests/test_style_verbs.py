@@ -68,7 +68,7 @@ def test_too_few_bands_fall_back_with_a_word(tmp_path, make_raster, listener, ba
     look = make_raster(tmp_path / "b.tif", bands=bands, seed=2)
     result = geossda.harmonize(source, tmp_path / "o.tif", style=look, progress=listener)
     assert result.method == "histogram"
-    assert any(f"the image has {bands}" in note for note in listener.notes)
+    assert any("more bands than there are: histogram" in w for w in listener.warnings)
     plain = HarmonizeConfig(method="histogram")
     same = geossda.harmonize(source, tmp_path / "p.tif", style=look, config=plain)
     assert np.array_equal(pixels(result.outputs[0]), pixels(same.outputs[0]))
@@ -84,7 +84,7 @@ def test_a_style_without_features_falls_back_with_a_word(tmp_path, looks, listen
     geossda.make_style(looks[1], without, config=StyleConfig(style_model="none"))
     result = geossda.harmonize(looks[0], tmp_path / "o.tif", style=without, progress=listener)
     assert result.method == "histogram"
-    assert any("without the style model" in note for note in listener.notes)
+    assert any("without the style model" in text for text in listener.warnings)
     config = HarmonizeConfig(method="ssda")
     with pytest.raises(StyleError, match="make it again"):
         geossda.harmonize(looks[0], tmp_path / "p.tif", style=without, config=config)

@@ -93,7 +93,7 @@ def harmonize(
             (open_mosaic(some, bands=config.bidx or None, nodata=config.nodata), target)
             for some, target in jobs
         ]
-        model = _style_model(config, [mosaic for mosaic, _ in mosaics], progress)
+        model = _style_model(config, [mosaic for mosaic, _ in mosaics])
         look = style if isinstance(style, Style) else None
         if references and config.method != "equalize":
             look = resolve_style(references, nodata=config.nodata, model=model, progress=progress)
@@ -116,9 +116,7 @@ def harmonize(
     )
 
 
-def _style_model(
-    config: HarmonizeConfig, mosaics: list[Mosaic], progress: Progress
-) -> "StyleModel | None":
+def _style_model(config: HarmonizeConfig, mosaics: list[Mosaic]) -> "StyleModel | None":
     """Load the style model if one is wanted and takes the mosaics' bands."""
     if config.method not in ("auto", "ssda"):
         return None
@@ -128,10 +126,9 @@ def _style_model(
     model = load_style_model(config.style_model, config.device)
     try:
         model.require_bands(min(mosaic.count for mosaic in mosaics))
-    except BandError as error:
+    except BandError:
         if config.method == "ssda":
             raise
-        progress.note(f"{error}; histogram is used")
         return None
     return model
 
@@ -146,8 +143,10 @@ def _settled(
         look_of(look, model, config.structure)
     if config.method != "auto":
         return config
-    if model is not None and look is not None and model.key not in look.features:
-        progress.note(
+    if model is None:
+        progress.warn("the style model takes more bands than there are: histogram is used")
+    elif look is not None and model.key not in look.features:
+        progress.warn(
             f"the style {look.name} was made without the style model, or from too small an image: "
             "histogram is used"
         )
