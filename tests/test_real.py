@@ -118,3 +118,27 @@ def test_the_bundled_model_finds_the_buildings_of_kampala(places, tmp_path):
     assert found.pixels.iou > 0.5
     about = info("default")
     assert about["bands"] == ("red", "green", "blue") and about["licence"] and about["attribution"]
+
+
+def test_the_bundled_style_model_on_what_it_has_not_seen(places):
+    """Held-back patches of three looks: nearer in colour, edges kept, itself in its own look."""
+    paths = [places / name / "mosaic_0.tif" for name in ("banepa", "kampala", "zanzibar")]
+    config = geossda.EvaluateStyleConfig(patches=6, hold_out=0.2, device="cpu")
+    rows = {row.method: row for row in geossda.evaluate_style(paths, config=config)}
+    for structure, kept in (("lock", 0.97), ("full", 0.95)):
+        row = rows[f"ssda {structure}"]
+        assert row.fall > 0.7 and row.structure > kept
+        assert row.reconstruction > 30
+    assert rows["ssda full"].fall > rows["mean-std"].fall
+
+
+def test_dates_brought_to_each_other_come_nearer_to_the_truth_than_by_classical_methods():
+    days = ("20090818", "20140720", "20190904")
+    dates = [DATA / "dates" / f"naip_{day}.tif" for day in days]
+    if not dates[0].exists():
+        pytest.skip(f"real imagery is not here: {dates[0]}")
+    config = geossda.EvaluateStyleConfig(truth=True, patches=6, hold_out=0.2, device="cpu")
+    rows = {row.method: row for row in geossda.evaluate_style(dates, config=config)}
+    for name in ("identity", "mean-std", "histogram"):
+        assert rows["ssda lock"].psnr > rows[name].psnr
+        assert rows["ssda lock"].ssim > rows[name].ssim

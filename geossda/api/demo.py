@@ -111,9 +111,7 @@ def demo(
         strips,
         folder / "harmonized.tif",
         style=folder / "reference.tif",
-        # Both strips show one ground, so their distributions are to agree exactly: no method
-        # leaves less of a step.
-        config=HarmonizeConfig(method="histogram", overwrite=True, feather=OVERLAP_PX),
+        config=HarmonizeConfig(overwrite=True, feather=OVERLAP_PX),
         progress=progress,
     )
     found = []

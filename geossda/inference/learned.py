@@ -1,7 +1,6 @@
 """SS(DA)² on rasters: looks measured over a whole image, applied to its digital numbers."""
 
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -226,8 +225,6 @@ class LearnedTransform:
     headroom: Headroom | None
     limits: tuple[float, float]
     strength: float
-    # One window at a time goes through the network, which takes all cores for it.
-    turn: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def halo(self) -> int:
@@ -244,8 +241,7 @@ class LearnedTransform:
         if self.strength == 0 or not valid.any():
             return pixels
         low, high = self.limits
-        with self.turn:
-            made = self.transfer(_scaled(pixels, valid, self.limits), valid)
+        made = self.transfer(_scaled(pixels, valid, self.limits), valid)
         if self.headroom is not None:
             made = self.headroom(made)
         made *= high - low

@@ -1,6 +1,7 @@
 """A trained generator with its card, taken to images of any number of bands."""
 
 import os
+import threading
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ class StyleModel:
     def __init__(self, network: Generator, card: StyleCard, device: torch.device) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self.card, self.device = card, device
+        # One caller at a time: the network takes all cores, and several at once would wait for
+        # each other at every layer.
+        self._turn = threading.Lock()
 
     @property
     def key(self) -> str:
@@ -108,7 +112,7 @@ class StyleModel:
         """
         mask = None if valid is None else self._tensor(valid[:, None])
         mine, theirs = (look.each(lambda t: t.to(self.device)) for look in (own, other))
-        with mixed_precision(self.device):
+        with self._turn, mixed_precision(self.device):
             content, mine = self.network.encode(self._tensor(image), valid=mask, look=mine)
             made = self.network.decode(content, mine, mine if other is own else theirs)
         result: NDArray[np.float32] = made.float().cpu().numpy()
