@@ -165,7 +165,7 @@ def score(
             StyleScores(
                 name,
                 float(distance),
-                float(1 - distance / before),
+                float((before - distance) / before),
                 float(structure),
                 float(min(row[1] for row in rows)),
                 float(cycle),
