@@ -8,7 +8,7 @@ import rasterio
 import rasterio.features
 
 from geossda import DemoConfig, demo
-from geossda.models.segmenter import resolve
+from geossda.models.card import SegmenterCard, resolve
 from geossda.scene.town import render_town
 
 
@@ -44,7 +44,7 @@ def test_footprints_are_roofs_in_valid_ground(town):
     assert greenness[burnt].mean() < greenness[town.valid & ~burnt].mean() - 5
 
 
-@pytest.mark.skipif(not resolve("default").exists(), reason="no bundled model")
+@pytest.mark.skipif(not resolve("default", SegmenterCard).exists(), reason="no bundled model")
 def test_whole_job(tmp_path):
     result = demo(tmp_path / "out", config=DemoConfig(size=768))
     assert sorted(path.name for path in result.folder.iterdir()) == sorted(

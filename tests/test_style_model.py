@@ -180,10 +180,11 @@ def test_style_models_are_saved_and_loaded_without_running_code(tmp_path):
 
 
 def test_a_segmenter_is_no_style_model_and_the_reverse(tmp_path):
-    from geossda.models.segmenter import load_segmenter, resolve
+    from geossda.models.card import SegmenterCard, resolve
+    from geossda.models.segmenter import load_segmenter
 
     with pytest.raises(ModelError, match="a segmenter model, a style model was expected"):
-        load_style_model(resolve("default"))
+        load_style_model(resolve("default", SegmenterCard))
     path = tmp_path / "style.safetensors"
     save(path, build_generator("geossda", 3).state_dict(), StyleCard("mine", "0"))
     with pytest.raises(ModelError, match="a style model, a segmenter model was expected"):
@@ -193,6 +194,6 @@ def test_a_segmenter_is_no_style_model_and_the_reverse(tmp_path):
 def test_the_bundled_style_model():
     model = load_style_model("default", "cpu")
     assert model.card.bands == 3 and model.card.licence and model.card.attribution
-    from geossda.models.style_model import resolve_style_model
+    from geossda.models.card import resolve
 
-    assert resolve_style_model("default").stat().st_size < 10e6
+    assert resolve("default", StyleCard).stat().st_size < 10e6

@@ -27,16 +27,18 @@ def info(path: PathLike) -> dict[str, Any]:
     dict
         JSON-ready; key ``kind`` says what the file is.
     """
-    if str(path) == "default-style":
-        from geossda.models.style_model import resolve_style_model
-
-        path = resolve_style_model("default")
     suffix = Path(path).suffix.lower()
-    if str(path) == "default" or suffix in (".safetensors", ".pt", ".pth", ".ckpt"):
-        from geossda.models.card import read_card
-        from geossda.models.segmenter import resolve
+    if str(path) in ("default", "default-style") or suffix in (
+        ".safetensors",
+        ".pt",
+        ".pth",
+        ".ckpt",
+    ):
+        from geossda.models.card import DEFAULT, SegmenterCard, StyleCard, read_card, resolve
 
-        about = asdict(read_card(resolve(path)))
+        if str(path) == "default-style":
+            path = resolve(DEFAULT, StyleCard)
+        about = asdict(read_card(resolve(path, SegmenterCard)))
         # What `style` writes is a style; this makes them.
         return {**about, "kind": "style model"} if about["kind"] == "style" else about
     if suffix == ".json":

@@ -29,6 +29,9 @@ CELLS = 16
 TRIED = 8
 
 
+PixelLook = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
 class Patches(NamedTuple):
     """Windows spread over an image, those with the most valid pixels.
 
@@ -90,14 +93,16 @@ def read_patches(
     )
 
 
+def measure_pixels(
+    mosaic: Mosaic, limits: tuple[float, float], *, progress: Progress = SILENT
+) -> PixelLook:
+    """Measure mean and covariance of all the pixels of one source's image."""
+    mean, spread = covariance(mosaic, limits, progress=progress)
+    return mean, spread + 1e-6 * np.eye(len(mean))
+
+
 def measure_features(
-    mosaic: Mosaic,
-    patches: Patches,
-    model: StyleModel,
-    structure: Structure,
-    limits: tuple[float, float],
-    *,
-    progress: Progress = SILENT,
+    pixels: PixelLook, patches: Patches, model: StyleModel, structure: Structure
 ) -> Look:
     """Measure the look of one source's image, nodata left out.
 
@@ -105,23 +110,18 @@ def measure_features(
 
     Parameters
     ----------
-    mosaic : Mosaic
-        Of one source.
+    pixels : pair of (bands,) and (bands, bands) arrays
+        As :func:`measure_pixels` gives them.
     patches : Patches
-        Of the mosaic, for the same structure and limits.
+        Of the same image, for the same structure and limits.
     model : StyleModel
     structure : {"lock", "full"}
-    limits : (float, float)
-        Digital numbers taken as 0 and 1.
-    progress : Progress
     """
-    mean, spread = covariance(mosaic, limits, progress=progress)
-    spread = spread + 1e-6 * np.eye(len(mean))
     image, valid = patches
     side = valid.shape[1]
     cell = model.stride * scale(structure)
     cells = valid.reshape(len(valid), side // cell, cell, side // cell, cell).all((2, 4)).sum()
-    look = measure_look(model, image, valid, (mean, spread), structure)
+    look = measure_look(model, image, valid, pixels, structure)
     return look if cells >= CELLS else Look(look.pixels, ())
 
 
@@ -190,7 +190,8 @@ def fit_learned(
     """
     other = look_of(style, model, structure)
     patches = read_patches(mosaic, structure, limits, progress=progress)
-    own = measure_features(mosaic, patches, model, structure, limits, progress=progress)
+    pixels = measure_pixels(mosaic, limits, progress=progress)
+    own = measure_features(pixels, patches, model, structure)
     transfer = Transfer(model, own, other, structure)
     headroom = None
     if mosaic.dtype.kind in "ui":

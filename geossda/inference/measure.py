@@ -88,23 +88,24 @@ def measure_style(
     spread = None
     if model is not None and model.card.bands <= mosaic.count:
         # Imported here, since it loads torch, which the classical methods do without.
-        from geossda.inference.learned import features_of, measure_features, read_patches
+        from geossda.inference.learned import (
+            features_of,
+            measure_features,
+            measure_pixels,
+            read_patches,
+        )
 
-        structures = {
+        limits = source.working_range
+        pixels = measure_pixels(alone, limits, progress=progress)
+        looks = {
             structure: measure_features(
-                alone,
-                read_patches(alone, structure, source.working_range, progress=progress),
-                model,
-                structure,
-                source.working_range,
-                progress=progress,
+                pixels, read_patches(alone, structure, limits, progress=progress), model, structure
             )
             for structure in get_args(Structure)
         }
-        if all(look.groups for look in structures.values()):
-            features[model.key] = {name: features_of(look) for name, look in structures.items()}
-        pixels = structures["lock"].pixels
-        spread = pixels.covariance[0].double().numpy() * (high - low) ** 2
+        if all(look.groups for look in looks.values()):
+            features[model.key] = {name: features_of(look) for name, look in looks.items()}
+        spread = pixels[1] * (high - low) ** 2
     return Style(
         Path(mosaic.sources[0].path).name,
         str(mosaic.dtype),

@@ -108,7 +108,7 @@ def _single(
     mosaic: Mosaic, transforms: Sequence[WindowTransform], index: int, window: Window
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     """Give (pixels as read, as changed, valid); what is not valid is kept, or 0 in a mosaic."""
-    pixels, valid, changed = _changed(mosaic, transforms[index], index, window)
+    pixels, valid, changed, _ = _changed(mosaic, transforms[index], index, window)
     hidden = pixels if len(mosaic.sources) == 1 else np.zeros_like(pixels)
     if not valid.all():
         changed = np.where(valid, changed, hidden)
@@ -116,18 +116,23 @@ def _single(
 
 
 def _changed(
-    mosaic: Mosaic, transform: WindowTransform, index: int, window: Window
-) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[Any]]:
-    """Give (pixels as read, valid, as changed) of one source, read with the transform's halo.
+    mosaic: Mosaic, transform: WindowTransform, index: int, window: Window, margin: int = 0
+) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[Any], NDArray[np.bool_]]:
+    """Give (pixels as read, valid, as changed, validity with `margin`) of one source.
 
-    What lies outside the raster is as if it were nodata, whatever window it is looked at from.
+    It is read once, with the transform's halo. What lies outside the raster is as if it were
+    nodata, whatever window it is looked at from.
     """
     wanted = window.surrounded(transform.halo, transform.align)
-    there = wanted.intersection(Window(0, 0, *mosaic.shape)) or window
-    pixels, valid = mosaic.read_source(index, there)
-    inner = window.within(there)
+    wide = window.grown(margin, mosaic.shape)
+    read = wanted.joined(wide, mosaic.shape)
+    pixels, valid = mosaic.read_source(index, read)
+    around, inner = valid[wide.within(read)], window.within(read)
     if not valid[inner].any():
-        return pixels[:, *inner], valid[inner], pixels[:, *inner]
+        return pixels[:, *inner], valid[inner], pixels[:, *inner], around
+    there = wanted.grown(0, mosaic.shape)
+    rows, cols = there.within(read)
+    pixels, valid, inner = pixels[:, rows, cols], valid[rows, cols], window.within(there)
     if there != wanted:
         rows, cols = there.within(wanted)
         whole = np.zeros((len(pixels), wanted.height, wanted.width), pixels.dtype)
@@ -135,7 +140,7 @@ def _changed(
         whole[:, rows, cols], known[rows, cols] = pixels, valid
         pixels, valid, inner = whole, known, window.within(wanted)
     changed = transform(pixels, valid)
-    return pixels[:, *inner], valid[inner], changed[:, *inner]
+    return pixels[:, *inner], valid[inner], changed[:, *inner], around
 
 
 def _blended(
@@ -158,11 +163,12 @@ def _blended(
     wide = window.grown(feather_px, mosaic.shape)
     inner = window.within(wide)
     for index in here:
-        _, around = mosaic.read_source(index, wide)
-        if not around[inner].any():
+        pixels, valid, changed, around = _changed(
+            mosaic, transforms[index], index, window, feather_px
+        )
+        if not valid.any():
             continue
         weight = _edge_weight(around, feather_px)[inner]
-        pixels, valid, changed = _changed(mosaic, transforms[index], index, window)
         fresh = valid & (sources_at == 0)
         before[:, fresh], first[:, fresh] = pixels[:, fresh], changed[:, fresh]
         total[:, valid] += changed[:, valid] * weight[valid]

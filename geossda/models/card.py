@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -108,6 +109,19 @@ class StyleCard:
 
 Card = SegmenterCard | StyleCard
 C = TypeVar("C", SegmenterCard, StyleCard)
+
+
+DEFAULT = "default"
+
+
+def resolve(model: str | os.PathLike[str], kind: type[C]) -> Path:
+    """Give the file of a model: ``"default"`` is the bundled one of its kind, all else a path."""
+    if os.fspath(model) == DEFAULT:
+        return Path(str(resources.files("geossda") / "weights" / f"{kind.kind}.safetensors"))
+    path = Path(model)
+    if not path.exists():
+        raise ModelError(f'unknown model {model}: give "{DEFAULT}" or a safetensors file')
+    return path
 
 
 def digest(tensors: Mapping[str, torch.Tensor]) -> str:

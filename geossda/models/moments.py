@@ -54,10 +54,6 @@ class Gaussian(NamedTuple):
         """Mean and standard deviation of each band."""
         return Moments(self.mean, self.covariance.diagonal(dim1=1, dim2=2).sqrt())
 
-    def of(self, bands: list[int]) -> "Gaussian":
-        """Give the style of some of the bands."""
-        return Gaussian(self.mean[:, bands], self.covariance[:, bands][:, :, bands])
-
 
 class Look(NamedTuple):
     """All that makes up the style of images: of their pixels, and of each level's features.

@@ -1,7 +1,6 @@
 """The building segmenter: any encoder-decoder of segmentation-models-pytorch, one class."""
 
 import os
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from geossda.errors import ModelError
-from geossda.models.card import SegmenterCard, load
+from geossda.models.card import SegmenterCard, load, resolve
 from geossda.models.folding import folded
-
-DEFAULT = "default"
 
 
 def build(
@@ -79,16 +76,6 @@ def _load_encoder(network: Any, path: str) -> None:
         )
 
 
-def resolve(model: str | os.PathLike[str]) -> Path:
-    """Give the file of a model: ``"default"`` is the bundled one, all else is a path."""
-    if os.fspath(model) == DEFAULT:
-        return Path(str(resources.files("geossda") / "weights" / "segmenter.safetensors"))
-    path = Path(model)
-    if not path.exists():
-        raise ModelError(f'unknown model {model}: give "{DEFAULT}" or a safetensors file')
-    return path
-
-
 def load_segmenter(
     model: str | os.PathLike[str], *, fold: bool = True
 ) -> tuple[torch.nn.Module, SegmenterCard]:
@@ -101,7 +88,7 @@ def load_segmenter(
     fold : bool
         Whether to fold the batch norms, which changes nothing but the time.
     """
-    path = resolve(model)
+    path = resolve(model, SegmenterCard)
     tensors, card = load(path, SegmenterCard)
     network = build(card.architecture, card.encoder, len(card.bands))
     try:

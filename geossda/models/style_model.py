@@ -2,8 +2,6 @@
 
 import os
 import threading
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +10,10 @@ from numpy.typing import NDArray
 
 from geossda.devices import choose, mixed_precision
 from geossda.errors import BandError, ModelError
-from geossda.models.card import StyleCard, load
+from geossda.models.card import DEFAULT, StyleCard, load, resolve
 from geossda.models.generator import Generator, Group, groups
 from geossda.models.moments import Gaussian, Look
 from geossda.models.presets import build_generator
-
-DEFAULT = "default"
 
 
 class StyleModel:
@@ -125,16 +121,6 @@ class StyleModel:
         return tensor
 
 
-def resolve_style_model(model: str | os.PathLike[str]) -> Path:
-    """Give the file of a style model: ``"default"`` is the bundled one, all else is a path."""
-    if os.fspath(model) == DEFAULT:
-        return Path(str(resources.files("geossda") / "weights" / "style.safetensors"))
-    path = Path(model)
-    if not path.exists():
-        raise ModelError(f'unknown style model {model}: give "{DEFAULT}" or a safetensors file')
-    return path
-
-
 def load_style_model(model: str | os.PathLike[str] = DEFAULT, device: str = "auto") -> StyleModel:
     """Load a style model, ready to use.
 
@@ -144,7 +130,7 @@ def load_style_model(model: str | os.PathLike[str] = DEFAULT, device: str = "aut
         ``"default"`` or a safetensors file written by ``geossda train-style``.
     device : {"auto", "cpu", "cuda", "mps"}
     """
-    path = resolve_style_model(model)
+    path = resolve(model, StyleCard)
     tensors, card = load(path, StyleCard)
     network = build_generator(card.preset, card.bands, card.adain)
     try:

@@ -41,6 +41,13 @@ class Window(NamedTuple):
         right = -(-(self.col + self.width + halo) // align) * align
         return Window(top, left, bottom - top, right - left)
 
+    def joined(self, other: "Window", shape: tuple[int, int]) -> "Window":
+        """Give the smallest window that holds both, clipped to `shape`."""
+        top, left = max(0, min(self.row, other.row)), max(0, min(self.col, other.col))
+        bottom = min(shape[0], max(self.row + self.height, other.row + other.height))
+        right = min(shape[1], max(self.col + self.width, other.col + other.width))
+        return Window(top, left, bottom - top, right - left)
+
     def within(self, outer: "Window") -> tuple[slice, slice]:
         """Give the slices that cut this window out of an array that covers `outer`."""
         top, left = self.row - outer.row, self.col - outer.col
