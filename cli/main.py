@@ -13,6 +13,7 @@ from geossda._version import __version__
 from geossda.errors import Cancelled, GeossdaError
 
 COMMANDS = {
+    "benchmark": "geossda_cli.benchmark",
     "demo": "geossda_cli.demo",
     "evaluate": "geossda_cli.evaluate",
     "evaluate-style": "geossda_cli.evaluate_style",
@@ -25,6 +26,7 @@ COMMANDS = {
     "train-style": "geossda_cli.train_style",
 }
 SUMMARIES = {
+    "benchmark": "Compare adaptation methods: the paper's Table I.",
     "demo": "Render a small town and run the whole job on it.",
     "evaluate": "Compare buildings found with true ones.",
     "evaluate-style": "Measure how well methods bring images to each other's looks.",

@@ -36,8 +36,15 @@ def _option(entry: Any, hint: Any) -> Callable[[F], F]:
     about = entry.metadata
     name = "--" + entry.name.replace("_", "-")
     if hint is bool:
+        # What is on by default needs a way to be turned off.
+        both = f"{name}/--no-{name[2:]}" if entry.default else name
         return click.option(
-            name, entry.name, is_flag=True, default=entry.default, help=about["help"]
+            both,
+            entry.name,
+            is_flag=True,
+            default=entry.default,
+            show_default=entry.default,
+            help=about["help"],
         )
     many = typing.get_origin(hint) is tuple
     kind = typing.get_args(hint)[0] if many or isinstance(hint, types.UnionType) else hint
@@ -54,7 +61,7 @@ def _option(entry: Any, hint: Any) -> Callable[[F], F]:
         name,
         entry.name,
         type=shape,
-        default=entry.default if not many else None,
+        default=entry.default,
         multiple=many,
         callback=_flatten if many else None,
         metavar=about["metavar"],

@@ -22,6 +22,14 @@ from .options import config_from, config_options, progress_option
     "Default: the one vector file in each raster's folder.",
 )
 @click.option(
+    "--target",
+    "-t",
+    "targets",
+    multiple=True,
+    metavar="RASTER|DIR",
+    help="Imagery without labels that the model is for; repeatable.",
+)
+@click.option(
     "--run",
     metavar="DIR",
     help="Run directory; training goes on from its last checkpoint. Default: <output stem>_run.",
@@ -32,16 +40,19 @@ def command(
     sources: tuple[str, ...],
     output: str,
     footprints: tuple[str, ...],
+    targets: tuple[str, ...],
     run: str | None,
     progress: Progress,
     **settings: Any,
 ) -> None:
-    """Train a building segmenter on rasters with footprints.
+    """Train a segmenter on rasters with footprints.
 
-    The footprints must cover each raster wholly: what is not in them counts as no building.
+    The footprints must cover each raster wholly: what is not in them counts as no building. With
+    --target the model is made for imagery that has no labels.
 
     \b
     geossda train-segmenter town/*.tif -f town/buildings.gpkg -o town.safetensors
+    geossda train-segmenter towns/*/ --target my_mosaic.tif -o mine.safetensors
     """
     from geossda import train_segmenter
 
@@ -49,6 +60,7 @@ def command(
         sources,
         output,
         footprints=footprints,
+        targets=targets,
         run=run,
         config=config_from(TrainSegmenterConfig, settings),
         progress=progress,

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from geossda._version import __version__
 from geossda.config import (
+    BenchmarkConfig,
     DemoConfig,
     EvaluateConfig,
     EvaluateStyleConfig,
     HarmonizeConfig,
     MatrixConfig,
+    PaperBenchmarkConfig,
     SegmentConfig,
     StyleConfig,
     TrainSegmenterConfig,
@@ -21,6 +23,7 @@ from geossda.config import (
 from geossda.errors import GeossdaError
 
 if TYPE_CHECKING:
+    from geossda.api.benchmark import benchmark_paper, benchmark_places
     from geossda.api.demo import demo
     from geossda.api.evaluate import evaluate
     from geossda.api.evaluate_style import evaluate_style
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from geossda.raster.reading import open_mosaic
 
 _LAZY = {
+    "benchmark_paper": "geossda.api.benchmark",
+    "benchmark_places": "geossda.api.benchmark",
     "demo": "geossda.api.demo",
     "evaluate": "geossda.api.evaluate",
     "evaluate_style": "geossda.api.evaluate_style",
@@ -48,17 +53,21 @@ _LAZY = {
 }
 
 __all__ = [
+    "BenchmarkConfig",
     "DemoConfig",
     "EvaluateConfig",
     "EvaluateStyleConfig",
     "GeossdaError",
     "HarmonizeConfig",
     "MatrixConfig",
+    "PaperBenchmarkConfig",
     "SegmentConfig",
     "StyleConfig",
     "TrainSegmenterConfig",
     "TrainStyleConfig",
     "__version__",
+    "benchmark_paper",
+    "benchmark_places",
     "demo",
     "evaluate",
     "evaluate_style",

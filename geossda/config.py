@@ -11,6 +11,8 @@ ColorMethod = Literal["histogram", "reinhard", "grayworld", "equalize"]
 HarmonizeMethod = Literal["auto", "ssda", "histogram", "reinhard", "grayworld", "equalize"]
 MatrixMethod = Literal["ssda", "histogram", "reinhard"]
 Structure = Literal["lock", "full"]
+ScalingKind = Literal["percentile", "bits", "equalize"]
+AdaptMethod = Literal["auto", "none", "equalize", "hsv", "gamma", "rhm", "daug", "ssda"]
 C = TypeVar("C")
 METHODS: tuple[ColorMethod, ...] = get_args(ColorMethod)
 
@@ -59,7 +61,7 @@ def documented(config: type[C]) -> type[C]:
     lines = ["", "", "Parameters", "----------"]
     for entry in fields(config):  # type: ignore[arg-type]
         lines += [f"{entry.name} : {entry.type}", f"    {entry.metadata['help']}"]
-    config.__doc__ = (config.__doc__ or "") + "\n".join(lines) + "\n"
+    config.__doc__ = (config.__doc__ or "").rstrip() + "\n".join(lines) + "\n"
     return config
 
 
@@ -156,6 +158,33 @@ class SegmentConfig:
 class TrainSegmenterConfig:
     """Settings of `train-segmenter`."""
 
+    adapt: AdaptMethod = setting(
+        "auto",
+        "What prepares for the target's colours: auto is ssda with --target, else none.",
+        choices=get_args(AdaptMethod),
+    )
+    share: float = setting(
+        0.5, "Share of the patches that are made to look like the target.", low=0.0, high=1.0
+    )
+    style_model: str = setting(
+        "default", 'The style model of ssda and daug: "default" or a safetensors file.'
+    )
+    structure: Structure = setting(
+        "lock",
+        "With ssda: lock keeps every edge and detail, full takes what the generator draws.",
+        choices=get_args(Structure),
+        advanced=True,
+    )
+    teach: bool = setting(
+        True, "With --target, learn from its imagery too: say the same of a patch in any look."
+    )
+    jitter: bool = setting(True, "Jitter colours at random as well.")
+    scaling: ScalingKind = setting(
+        "percentile",
+        "Digital numbers to model range: between percentiles, 8 bit as it is, or equalized.",
+        choices=get_args(ScalingKind),
+        advanced=True,
+    )
     architecture: str = setting("unet", "Architecture of segmentation-models-pytorch.")
     encoder: str = setting("tu-tf_efficientnet_lite0", "Encoder of segmentation-models-pytorch.")
     encoder_weights: str = setting(
@@ -164,8 +193,17 @@ class TrainSegmenterConfig:
     gsd: float = setting(0.3, "Ground sample distance in metres to train at.", low=0.01)
     steps: int = setting(4000, "Optimizer steps.", low=1)
     batch: int = setting(8, "Patches a step.", low=1)
+    unlabelled: int = setting(
+        4, "Patches of the target a step, where they teach.", low=1, advanced=True
+    )
     patch: int = setting(256, "Patch side in pixels, a multiple of 32.", low=32, high=2048)
     lr: float = setting(1e-3, "Highest learning rate.", low=0.0)
+    schedule: Literal["cosine", "polynomial"] = setting(
+        "cosine",
+        "How the learning rate falls: along a cosine, or by the paper's power of 0.9.",
+        choices=("cosine", "polynomial"),
+        advanced=True,
+    )
     weight_decay: float = setting(0.01, "Weight decay of AdamW.", low=0.0, advanced=True)
     ema: float = setting(
         0.99, "Decay of the averaged weights that are kept.", low=0.0, high=1.0, advanced=True
@@ -175,6 +213,13 @@ class TrainSegmenterConfig:
     )
     high_percent: float = setting(
         98.0, "Percentile of each band scaled to 1.", low=50.0, high=100.0, advanced=True
+    )
+    hold_out: float = setting(
+        0.0,
+        "Share of each raster's columns, from the right, kept from training to calibrate "
+        "probabilities on.",
+        low=0.0,
+        high=0.9,
     )
     seed: int = setting(0, "Seed of all random numbers.", low=0)
     checkpoint: int = setting(200, "Steps between checkpoints.", low=1, advanced=True)
@@ -188,15 +233,87 @@ class TrainSegmenterConfig:
     overwrite: bool = setting(False, _OVERWRITE)
 
 
+Row = Literal[
+    "none", "equalize", "hsv", "gamma", "rhm", "daug", "ssda",
+    "none+teach", "rhm+teach", "ssda+teach",
+]  # fmt: skip
+ROWS: tuple[Row, ...] = get_args(Row)
+
+
+@documented
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Settings of `benchmark places`: rows differ in how they adapt and in nothing else.
+
+    Labelled patches are jittered in none, and 8 bit is taken as it is, as in the paper.
+    """
+
+    rows: tuple[Row, ...] = setting(
+        ROWS, "Methods to compare; with +teach the target's imagery teaches too.", choices=ROWS
+    )
+    seeds: int = setting(3, "Trainings of each method and source.", low=1)
+    steps: int = setting(200, "Optimizer steps of each training.", low=1)
+    batch: int = setting(8, "Labelled patches a step.", low=1)
+    patch: int = setting(128, "Patch side in pixels, a multiple of 32.", low=32, high=2048)
+    gsd: float = setting(0.3, "Ground sample distance in metres to train at.", low=0.01)
+    architecture: str = setting("unet", "Architecture of segmentation-models-pytorch.")
+    encoder: str = setting("tu-tf_efficientnet_lite0", "Encoder of segmentation-models-pytorch.")
+    encoder_weights: str = setting(
+        "imagenet", 'First weights of the encoder: "imagenet", "none" or a safetensors file.'
+    )
+    style_model: str = setting(
+        "default", 'The style model of ssda: "default" or a safetensors file.'
+    )
+    domain_model: str = setting(
+        "", "The style model of daug, trained with --preset daug on the same places."
+    )
+    share: float = setting(
+        0.5, "Share of the patches that are made to look like the target.", low=0.0, high=1.0
+    )
+    schedule: Literal["cosine", "polynomial"] = setting(
+        "cosine",
+        "How the learning rate falls: along a cosine, or by the paper's power of 0.9.",
+        choices=("cosine", "polynomial"),
+        advanced=True,
+    )
+    part: int = setting(1, "Which part of the trainings this process does.", low=1, advanced=True)
+    parts: int = setting(1, "Processes that share the trainings.", low=1, advanced=True)
+    device: str = setting("auto", _DEVICE, choices=DEVICES, advanced=True)
+
+
+@documented
+@dataclass(frozen=True)
+class PaperBenchmarkConfig(BenchmarkConfig):
+    """Settings of `benchmark paper`: those of the places, with the paper's numbers."""
+
+    rows: tuple[Row, ...] = setting(ROWS[:7], "Methods to compare.", choices=ROWS)
+    steps: int = setting(100_000, "Optimizer steps of each training.", low=1)
+    patch: int = setting(256, "Patch side in pixels, a multiple of 32.", low=32, high=2048)
+    gsd: float = setting(0.6, "Ground sample distance in metres to train at.", low=0.01)
+    encoder: str = setting("resnet50", "Encoder of segmentation-models-pytorch.")
+    schedule: Literal["cosine", "polynomial"] = setting(
+        "polynomial",
+        "How the learning rate falls: along a cosine, or by the paper's power of 0.9.",
+        choices=("cosine", "polynomial"),
+        advanced=True,
+    )
+    tests: int = setting(200, "Patches of each city to measure on, chosen by --choice.", low=1)
+    references: int = setting(
+        200, "Other patches of each city that looks are taken from, without labels.", low=1
+    )
+    choice: int = setting(0, "Seed of the choice of patches.", low=0)
+
+
 @documented
 @dataclass(frozen=True)
 class TrainStyleConfig:
     """Settings of `train-style`."""
 
-    preset: Literal["geossda", "paper"] = setting(
+    preset: Literal["geossda", "paper", "daug"] = setting(
         "geossda",
-        "Networks, losses and schedule: ours, or the paper's text word by word.",
-        choices=("geossda", "paper"),
+        "Networks, losses and schedule: ours, the paper's text word by word, or ours with one "
+        "learned style a folder of rasters instead of measured ones.",
+        choices=("geossda", "paper", "daug"),
     )
     bands: int = setting(3, "Bands the model takes at a time.", low=1, high=64)
     steps: int = setting(20000, "Optimizer steps.", low=1)

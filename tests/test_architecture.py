@@ -17,8 +17,8 @@ import geossda_cli.main
 from geossda import config
 
 BASE = {"errors", "config", "progress", "staging", "_version", "devices"}
-ROOMS = ("raster", "color", "models", "vector", "data", "training", "inference", "scene", "weights",
-         "evaluation", "api")  # fmt: skip
+ROOMS = ("raster", "color", "models", "vector", "data", "training", "inference", "adapt", "scene",
+         "weights", "evaluation", "api")  # fmt: skip
 # The table of architecture.md; color takes histograms, which live in raster.
 MAY_IMPORT = {
     "raster": set(),
@@ -28,11 +28,13 @@ MAY_IMPORT = {
     "data": {"raster", "vector"},
     "training": {"data", "models", "color"},
     "inference": {"raster", "models", "color"},
+    "adapt": {"color", "models", "data", "inference"},
     "weights": set(),
     "scene": {"raster", "vector", "color", "data"},
-    "evaluation": {"raster", "color", "models", "vector", "data", "training", "inference"},
-    "api": {"raster", "color", "models", "vector", "data", "training", "inference", "scene",
-            "evaluation"},
+    "evaluation": {"raster", "color", "models", "vector", "data", "training", "inference",
+                   "adapt"},
+    "api": {"raster", "color", "models", "vector", "data", "training", "inference", "adapt",
+            "scene", "evaluation"},
 }  # fmt: skip
 BASE_MAY_IMPORT = {
     "errors": set(),
@@ -236,9 +238,20 @@ CONFIGS = {
     "train-style": config.TrainStyleConfig,
     "evaluate-style": config.EvaluateStyleConfig,
     "matrix": config.MatrixConfig,
+    "benchmark places": config.BenchmarkConfig,
+    "benchmark paper": config.PaperBenchmarkConfig,
 }
 FIELDS = [(command, entry) for command, made in CONFIGS.items()
           for entry in dataclasses.fields(made)]  # fmt: skip
+
+
+def command_of(name):
+    """Load a command, or one of a group's: "benchmark places"."""
+    first, *rest = name.split()
+    found = importlib.import_module(geossda_cli.main.COMMANDS[first]).command
+    for part in rest:
+        found = found.commands[part]
+    return found
 
 
 def field_name(value):
@@ -248,7 +261,7 @@ def field_name(value):
 def test_every_config_has_a_command():
     configs = {value for value in vars(config).values() if dataclasses.is_dataclass(value)}
     assert configs == set(CONFIGS.values())
-    assert set(geossda_cli.main.COMMANDS) == {*CONFIGS, "info"}
+    assert set(geossda_cli.main.COMMANDS) == {*(name.split()[0] for name in CONFIGS), "info"}
     assert set(geossda_cli.main.SUMMARIES) == set(geossda_cli.main.COMMANDS)
 
 
@@ -257,18 +270,21 @@ def test_setting_has_help_and_an_option_with_the_same_default(command, entry):
     about = entry.metadata
     assert about["help"].endswith(".")
     assert entry.default is not dataclasses.MISSING
-    verb = importlib.import_module(geossda_cli.main.COMMANDS[command]).command
+    verb = command_of(command)
     options = {option.name: option for option in verb.params if isinstance(option, click.Option)}
     option = options[entry.name]
-    assert option.opts == ["--" + entry.name.replace("_", "-")]
+    name = entry.name.replace("_", "-")
+    assert option.opts == [f"--{name}"]
+    # What is on by default can be turned off.
+    assert option.secondary_opts == ([f"--no-{name}"] if entry.default is True else [])
     assert option.help == about["help"]
     if isinstance(entry.default, tuple):
         assert option.multiple
-    else:
-        assert option.default == entry.default
+    assert option.default == entry.default
     if about["choices"]:
         assert tuple(option.type.choices) == tuple(about["choices"])
-        assert entry.default in about["choices"]
+        chosen = entry.default if isinstance(entry.default, tuple) else (entry.default,)
+        assert set(chosen) <= set(about["choices"])
     elif about["low"] is not None or about["high"] is not None:
         assert (option.type.min, option.type.max) == (about["low"], about["high"])
         if entry.default is not None:
@@ -281,10 +297,11 @@ def test_no_options_given_is_the_default_config(command):
     """What click parses from nothing, put back together, is the config itself."""
     from geossda_cli.options import config_from
 
-    verb = importlib.import_module(geossda_cli.main.COMMANDS[command]).command
+    verb = command_of(command)
     needed = ["x" for param in verb.params if isinstance(param, click.Argument)]
-    if any(param.name == "output" for param in verb.params):
-        needed += ["--output", "x"]
+    for param in verb.params:
+        if isinstance(param, click.Option) and param.required:
+            needed += [param.opts[0], "x"]
     values = dict(verb.make_context(command, needed).params)
     assert config_from(CONFIGS[command], values) == CONFIGS[command]()
     assert not set(values) & {entry.name for entry in dataclasses.fields(CONFIGS[command])}

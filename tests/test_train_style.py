@@ -52,11 +52,11 @@ def lines(run):
 
 def test_views_are_the_same_for_the_same_place(looks):
     one, other = (ViewSampler(prepared(looks), 3, 32, seed=4) for _ in range(2))
-    first = one.draw(5, 2)
+    first = one.draw(5, 2).images
     assert first.shape == (2, 3, 32, 32) and first.dtype == np.uint8
     one.draw(9, 9)
-    assert np.array_equal(one.draw(5, 2), other.draw(5, 2))
-    assert not np.array_equal(first, one.draw(5, 3))
+    assert np.array_equal(one.draw(5, 2).images, other.draw(5, 2).images)
+    assert not np.array_equal(first, one.draw(5, 3).images)
     assert not np.array_equal(first[0], first[1])
 
 
@@ -64,7 +64,9 @@ def test_what_is_drawn_does_not_depend_on_what_fits_in_memory(looks):
     held = ViewSampler(prepared(looks), 3, 32, seed=4)
     rasters = [UnlabelledRaster.prepare(open_mosaic(path)) for path in looks]
     assert all(raster.held is None for raster in rasters)
-    assert np.array_equal(ViewSampler(rasters, 3, 32, seed=4).draw(0, 0), held.draw(0, 0))
+    assert np.array_equal(
+        ViewSampler(rasters, 3, 32, seed=4).draw(0, 0).images, held.draw(0, 0).images
+    )
 
 
 def test_nodata_is_never_drawn(tmp_path, make_raster):
@@ -72,7 +74,7 @@ def test_nodata_is_never_drawn(tmp_path, make_raster):
     image = np.random.default_rng(0).integers(60, 200, (3, 120, 120)).astype(np.uint8)
     raster = make_raster(tmp_path / "a.tif", image=image, nodata=0, valid=np.tri(120, dtype=bool))
     sampler = ViewSampler(prepared([raster]), 3, 32, seed=0)
-    drawn = np.stack([sampler.draw(step, 0) for step in range(60)])
+    drawn = np.stack([sampler.draw(step, 0).images for step in range(60)])
     assert drawn.min() >= 60
 
 
@@ -82,10 +84,10 @@ def test_what_is_held_out_is_never_drawn(tmp_path, make_raster):
     image[:, :, 120:] += 150
     raster = make_raster(tmp_path / "a.tif", image=image)
     held = ViewSampler(prepared([raster], hold_out=0.25), 3, 32, seed=0)
-    drawn = np.stack([held.draw(step, 0) for step in range(60)])
+    drawn = np.stack([held.draw(step, 0).images for step in range(60)])
     assert drawn.max() < 60
     every = ViewSampler(prepared([raster]), 3, 32, seed=0)
-    assert max(every.draw(step, 0).max() for step in range(60)) > 160
+    assert max(every.draw(step, 0).images.max() for step in range(60)) > 160
 
 
 def test_views_are_changed_in_space_only(tmp_path, make_raster):
@@ -95,7 +97,7 @@ def test_views_are_changed_in_space_only(tmp_path, make_raster):
     raster = make_raster(tmp_path / "a.tif", image=image.astype(np.uint8))
     sampler = ViewSampler(prepared([raster]), 3, 32, seed=0)
     for step in range(20):
-        view = sampler.draw(step, 0).astype(float).transpose(0, 2, 3, 1).reshape(-1, 3)
+        view = sampler.draw(step, 0).images.astype(float).transpose(0, 2, 3, 1).reshape(-1, 3)
         share = (view[:, 0] - 50) / 150
         expected = np.array([50, 90, 130]) + share[:, None] * np.array([150, -80, -30])
         assert np.abs(view - expected).max() <= 2

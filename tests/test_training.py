@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from geossda import SegmentConfig, TrainSegmenterConfig, segment, train_segmenter
 from geossda.data.augment import jitter_color, turn
 from geossda.data.labels import find_footprints, rasterize, read_footprints
-from geossda.data.patches import LabelledRaster, Patch, PatchSampler
+from geossda.data.patches import Patch, PatchSampler, WorkingRaster
 from geossda.errors import (
     BandError,
     Cancelled,
@@ -32,6 +32,7 @@ from geossda.errors import (
 from geossda.models.card import SegmenterCard, digest, load, read_card, save
 from geossda.models.losses import masked_bce_dice
 from geossda.models.segmenter import build, load_segmenter
+from geossda.raster.radiometry import scaling
 from geossda.raster.reading import open_mosaic
 from geossda.raster.windows import Window, tiles
 from geossda.training import segmenter as loop
@@ -72,7 +73,7 @@ def labelled(village, gsd=0.5, percent=(0.0, 100.0)):
     raster, footprints = village
     mosaic = open_mosaic(raster)
     shapes = read_footprints(footprints, mosaic.grid.crs.to_wkt())
-    return LabelledRaster.prepare(mosaic, shapes, gsd, percent)
+    return WorkingRaster.prepare(mosaic, gsd, scaling("percentile", mosaic, percent), shapes=shapes)
 
 
 # Losses

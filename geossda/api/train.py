@@ -1,25 +1,38 @@
-"""Train a segmenter on rasters with footprints."""
+"""Train a segmenter on rasters with footprints, for imagery that has none."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import geopandas as gpd
+
+from geossda.adapt.samplers import samplers
+from geossda.adapt.strategies import resolved
 from geossda.config import TrainSegmenterConfig
 from geossda.data.labels import find_footprints, read_footprints
-from geossda.data.patches import LabelledRaster, PatchSampler
+from geossda.data.patches import WorkingRaster
+from geossda.devices import choose
 from geossda.errors import BandError, GeoreferenceError, VectorError
+from geossda.evaluation.calibration import calibration
 from geossda.models.card import SegmenterCard
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import find_sources, open_mosaic
+from geossda.raster.radiometry import scaling
+from geossda.raster.reading import Mosaic, find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.staging import PathLike, check_output
 from geossda.training.segmenter import train
 
+# So many pixels of all rasters together are kept in memory (of three bands: 640 MB); what does not
+# fit is read as it is drawn.
+HELD_PX = 2**27
+
 
 def train_segmenter(
-    sources: Sequence[PathLike],
+    sources: PathLike | Sequence[PathLike],
     output: PathLike,
     *,
     footprints: Sequence[PathLike] = (),
+    targets: PathLike | Sequence[PathLike] = (),
     run: PathLike | None = None,
     config: TrainSegmenterConfig = TrainSegmenterConfig(),  # noqa: B008  (frozen)
     progress: Progress = SILENT,
@@ -28,13 +41,15 @@ def train_segmenter(
 
     Parameters
     ----------
-    sources : sequence of path
+    sources : path or sequence of path
         Rasters, folders or globs; the footprints must cover each of them wholly.
     output : path
         The ``.safetensors`` file.
     footprints : sequence of path, optional
-        One vector file for all rasters, or one a raster in the same order. By default the one
-        vector file in each raster's folder.
+        One vector file or mask for all rasters, or one a raster in the same order. By default the
+        one vector file in each raster's folder.
+    targets : path or sequence of path, optional
+        Imagery without labels that the model is for.
     run : path, optional
         Run directory, ``<output stem>_run`` beside the output by default; training goes on from
         its last checkpoint.
@@ -47,44 +62,81 @@ def train_segmenter(
     -------
     SegmenterCard
         The card of the new model.
+
+    Raises
+    ------
+    GeossdaError
+        See :mod:`geossda.errors`; nothing is left half-written.
     """
     output = check_output(output, overwrite=config.overwrite)
     paths = find_sources(sources)
+    wanted = find_sources(targets) if targets else []
+    method = resolved(config.adapt, bool(wanted))
+    config = dataclasses.replace(
+        config, adapt=method, scaling="equalize" if method == "equalize" else config.scaling
+    )
     if len(footprints) not in (0, 1, len(paths)):
         raise VectorError(
             f"{len(footprints)} footprint files for {len(paths)} rasters: give none, one, "
             "or one each"
         )
-    rasters = []
-    bands = 0
+    rasters: list[WorkingRaster] = []
+    unlabelled: list[WorkingRaster] = []
+    room = HELD_PX
     with gdal_environment():
+        progress.stage("reading rasters", len(paths) + len(wanted))
         for index, path in enumerate(paths):
-            mosaic = open_mosaic(path, bands=config.bidx or None, nodata=config.nodata)
-            if mosaic.grid.crs is None:
-                raise GeoreferenceError(f"{path} has no CRS, so footprints cannot be laid over it")
-            if bands and mosaic.count != bands:
-                raise BandError(
-                    f"{path} has {mosaic.count} bands, {paths[0]} has {bands}: choose common ones "
-                    "with --bidx"
-                )
-            bands = mosaic.count
             chosen = footprints[index % len(footprints)] if footprints else find_footprints(path)
+            mosaic = _open(path, config, rasters)
             shapes = read_footprints(chosen, mosaic.grid.crs.to_wkt())
-            if not shapes.intersects(mosaic.grid.extent.geom).any():
+            if shapes.intersects(mosaic.grid.extent.geom).any():
+                rasters.append(_prepare(mosaic, config, room, shapes))
+                room -= rasters[-1].held_px
+            else:
                 progress.warn(f"{path} holds no footprint of {chosen}: left out as unlabelled")
-                continue
-            rasters.append(
-                LabelledRaster.prepare(
-                    mosaic, shapes, config.gsd, (config.low_percent, config.high_percent)
-                )
-            )
-    sampler = PatchSampler(rasters, config.patch, config.seed)
+            progress.advance()
+        for path in wanted:
+            unlabelled.append(_prepare(_open(path, config, rasters), config, room))
+            room -= unlabelled[-1].held_px
+            progress.advance()
+    draws = samplers(config, rasters, unlabelled, progress=progress)
     return train(
-        sampler.draw,
-        bands,
+        draws.labelled,
+        rasters[0].mosaic.count,
         output,
         run if run is not None else output.with_name(f"{output.stem}_run"),
         config,
-        sources=tuple(Path(path).name for path in paths),
+        draw_target=draws.unlabelled,
+        sources=tuple(Path(path).name for path in (*paths, *wanted)),
+        calibrate=calibration(rasters, choose(config.device), progress=progress),
         progress=progress,
+    )
+
+
+def _open(path: str, config: TrainSegmenterConfig, others: list[WorkingRaster]) -> Mosaic:
+    mosaic = open_mosaic(path, bands=config.bidx or None, nodata=config.nodata)
+    if mosaic.grid.crs is None:
+        raise GeoreferenceError(f"{path} has no CRS, so its pixel size in metres is unknown")
+    if others and mosaic.count != others[0].mosaic.count:
+        raise BandError(
+            f"{path} has {mosaic.count} bands, {others[0].mosaic.name} has "
+            f"{others[0].mosaic.count}: choose common ones with --bidx"
+        )
+    return mosaic
+
+
+def _prepare(
+    mosaic: Mosaic,
+    config: TrainSegmenterConfig,
+    room_px: int,
+    shapes: gpd.GeoSeries | None = None,
+) -> WorkingRaster:
+    return WorkingRaster.prepare(
+        mosaic,
+        config.gsd,
+        scaling(config.scaling, mosaic, (config.low_percent, config.high_percent)),
+        shapes=shapes,
+        # What is not labelled needs no part of it kept to be compared with.
+        hold_out=0.0 if shapes is None else config.hold_out,
+        room_px=room_px,
     )

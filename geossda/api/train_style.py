@@ -83,13 +83,17 @@ def train_style(
                 room -= rasters[-1].held[0].size
             progress.advance()
     sampler = ViewSampler(rasters, config.bands, config.patch, config.seed)
+    daug = config.preset == "daug"
     return train(
         sampler.draw,
         output,
         run if run is not None else output.with_name(f"{output.stem}_run"),
         config,
         sources=tuple(Path(path).name for path in paths),
-        watch=_Watch(paths, config, progress),
+        # A domain is what lies in one folder.
+        domains=[Path(path).resolve().parent.name for path in paths] if daug else (),
+        # What it is watched by has no domain.
+        watch=None if daug else _Watch(paths, config, progress),
         progress=progress,
     )
 

@@ -7,13 +7,18 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pyogrio
+import rasterio
 import rasterio.features
+import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geossda.errors import VectorError
+from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 
+# Read as masks.
+MASK_SUFFIXES = (".tif", ".tiff")
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".parquet", ".shp")
 
 
@@ -24,7 +29,7 @@ def read_footprints(path: str | os.PathLike[str], crs: Any) -> gpd.GeoSeries:
     ----------
     path : path
         GeoPackage, GeoJSON, FlatGeobuf, GeoParquet or Shapefile; a layer called ``buildings`` if
-        there is one, else the first.
+        there is one, else the first. Or a GeoTIFF mask, whose every value but 0 is a building.
     crs : CRS or WKT
         Of the rasters; None keeps the file's own.
 
@@ -36,6 +41,8 @@ def read_footprints(path: str | os.PathLike[str], crs: Any) -> gpd.GeoSeries:
     path = Path(path)
     if not path.exists():
         raise VectorError(f"footprints {path} do not exist")
+    if path.suffix.lower() in MASK_SUFFIXES:
+        return trace(path, crs)
     try:
         if path.suffix.lower() == ".parquet":
             frame = gpd.read_parquet(path)
@@ -55,6 +62,21 @@ def read_footprints(path: str | os.PathLike[str], crs: Any) -> gpd.GeoSeries:
         kinds = ", ".join(sorted(set(frame.geom_type.dropna())))
         raise VectorError(f"{path} holds {kinds or 'no geometry'}, polygons were expected")
     return (shapes if crs is None else shapes.to_crs(crs)).reset_index(drop=True)
+
+
+def trace(path: Path, crs: Any) -> gpd.GeoSeries:
+    """Trace the buildings of a mask raster, whose every value but 0 is one, pixel by pixel."""
+    # Masks often declare one of their classes as nodata, so what is declared is passed over.
+    with gdal_environment(), rasterio.open(path) as source:
+        if source.crs is None:
+            raise VectorError(f"mask {path} has no CRS: assign one first")
+        mask = (source.read(1) != 0).astype(np.uint8)
+        outlines = [
+            shapely.geometry.shape(outline)
+            for outline, _ in rasterio.features.shapes(mask, mask == 1, transform=source.transform)
+        ]
+        shapes = gpd.GeoSeries(outlines, crs=source.crs.to_wkt())
+    return shapes if crs is None else shapes.to_crs(crs)
 
 
 def find_footprints(raster: str) -> Path:

@@ -7,7 +7,7 @@ and place, so a resumed run draws what the uninterrupted one would have drawn.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from geossda.data.augment import turn
 from geossda.errors import EmptyRasterError
-from geossda.raster.radiometry import Stretch, percentile_stretch
+from geossda.raster.radiometry import Scaling, scaling
 from geossda.raster.reading import Mosaic
 from geossda.raster.source import gdal_environment
-from geossda.raster.statistics import histograms
 from geossda.raster.windows import Window
 
 TRIES = 200
@@ -31,7 +30,7 @@ class UnlabelledRaster:
     Attributes
     ----------
     mosaic : Mosaic
-    stretch : Stretch
+    stretch : Scaling
         8 bit is taken as it is; all else by the paper's cut of 2 % at either end.
     width : int
         Columns to draw from; those to the right are held back.
@@ -40,7 +39,7 @@ class UnlabelledRaster:
     """
 
     mosaic: Mosaic
-    stretch: Stretch
+    stretch: Scaling
     width: int
     held: NDArray[np.uint8] | None = None
 
@@ -48,10 +47,7 @@ class UnlabelledRaster:
     def prepare(cls, mosaic: Mosaic, hold_out: float = 0.0, room_px: int = 0) -> "UnlabelledRaster":
         """Measure the stretch, and read the raster into memory if it has no more than `room_px`."""
         mosaic.require_colors()
-        if mosaic.dtype == np.uint8:
-            stretch = Stretch(np.zeros(mosaic.count), np.full(mosaic.count, 255.0))
-        else:
-            stretch = percentile_stretch(histograms(mosaic), 2, 98)
+        stretch = scaling("bits", mosaic)
         height, width = mosaic.shape
         made = cls(mosaic, stretch, round(width * (1 - hold_out)))
         if height * width <= room_px:
@@ -65,6 +61,20 @@ class UnlabelledRaster:
         with gdal_environment():
             pixels, valid = self.mosaic.read(window)
         return np.concatenate([self.stretch.to_bytes(pixels), valid[None].astype(np.uint8)])
+
+
+class Views(NamedTuple):
+    """Two views of one image.
+
+    Attributes
+    ----------
+    images : (2, bands, side, side) uint8 array
+    raster : int
+        Which of the sampler's rasters they are from.
+    """
+
+    images: NDArray[np.uint8]
+    raster: int
 
 
 @dataclass
@@ -106,14 +116,14 @@ class ViewSampler:
         areas = np.array([r.mosaic.shape[0] * r.width for r in self.rasters], float)
         self._chance = areas**0.25 / (areas**0.25).sum()
 
-    def draw(self, step: int, place: int) -> NDArray[np.uint8]:
-        """Give the (2, bands, side, side) views of sample `place` of batch `step`."""
+    def draw(self, step: int, place: int) -> Views:
+        """Give the views of sample `place` of batch `step`."""
         rng = np.random.default_rng([self.seed, step, place])
         for _ in range(TRIES):
-            raster = self.rasters[rng.choice(len(self.rasters), p=self._chance)]
-            views = self._views(raster, rng)
-            if views is not None:
-                return views
+            raster = int(rng.choice(len(self.rasters), p=self._chance))
+            images = self._views(self.rasters[raster], rng)
+            if images is not None:
+                return Views(images, raster)
         raise EmptyRasterError(
             f"{TRIES} places in a row had nodata in them: check the rasters' masks, or give a "
             "smaller --patch"

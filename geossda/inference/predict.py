@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geossda.devices import mixed_precision
 from geossda.progress import SILENT, Progress
-from geossda.raster.radiometry import Stretch
+from geossda.raster.radiometry import Scaling
 from geossda.raster.reading import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, starts
@@ -51,7 +51,7 @@ class WindowReader:
     Attributes
     ----------
     mosaic : Mosaic
-    stretches : sequence of Stretch
+    scalings : sequence of Scaling
         One a source, so that each keeps its own radiometry.
     patch_px : int
         Side of the windows given back; past the raster's edge they are filled with 0, as nodata
@@ -61,7 +61,7 @@ class WindowReader:
     """
 
     mosaic: Mosaic
-    stretches: Sequence[Stretch]
+    scalings: Sequence[Scaling]
     patch_px: int
     clearance_px: int
 
@@ -73,13 +73,13 @@ class WindowReader:
         image = np.zeros((self.mosaic.count, wide.height, wide.width), np.uint8)
         valid = np.zeros((wide.height, wide.width), bool)
         with gdal_environment():
-            for index, stretch in enumerate(self.stretches):
+            for index, scaling in enumerate(self.scalings):
                 pixels, here = self.mosaic.read_source(index, wide)
                 fresh = here & ~valid
                 if fresh.all():
-                    image = stretch.to_bytes(pixels)
+                    image = scaling.to_bytes(pixels)
                 elif fresh.any():
-                    image[:, fresh] = stretch.to_bytes(pixels)[:, fresh]
+                    image[:, fresh] = scaling.to_bytes(pixels)[:, fresh]
                 valid |= here
                 if valid.all():
                     break

@@ -13,9 +13,8 @@ from geossda.inference.predict import WindowReader
 from geossda.models.card import SegmenterCard
 from geossda.progress import SILENT, Progress
 from geossda.raster.gsd import grid_at_gsd, ground_sample_distance
-from geossda.raster.radiometry import percentile_stretch
+from geossda.raster.radiometry import scaling
 from geossda.raster.reading import Mosaic, open_mosaic
-from geossda.raster.statistics import histograms
 from geossda.raster.windows import tiles
 from geossda.raster.writing import Description, new_cog
 
@@ -102,11 +101,14 @@ def ready_to_predict(
             "small buildings to be missed"
         )
     grid = grid_at_gsd(mosaic.grid, gsd_m)
-    stretches = [
-        percentile_stretch(
-            histograms(mosaic, source=index, budget_px=STRETCH_PX, progress=progress),
-            card.low_percent,
-            card.high_percent,
+    scalings = [
+        scaling(
+            card.scaling,
+            mosaic,
+            (card.low_percent, card.high_percent),
+            source=index,
+            budget_px=STRETCH_PX,
+            progress=progress,
         )
         for index in range(len(mosaic.sources))
     ]
@@ -115,7 +117,7 @@ def ready_to_predict(
         # There, a pixel is valid if anything it was made from is.
         clearance_m += max(gsd_m, own / 2)
     clearance_px = int(np.ceil(clearance_m / gsd_m))
-    return WindowReader(mosaic.resampled(grid), stretches, card.patch_px, clearance_px)
+    return WindowReader(mosaic.resampled(grid), scalings, card.patch_px, clearance_px)
 
 
 def write_on_grid(

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
+from geossda.config import ScalingKind
 from geossda.errors import ModelError
 
 HEADER_KEY = "geossda"
@@ -38,10 +39,14 @@ class SegmenterCard:
         Ground sample distance it was trained at, in metres.
     patch_px, overlap_px : int
         Windows to predict on, in pixels at `gsd_m`.
+    scaling : {"percentile", "bits", "equalize"}
+        How digital numbers become 0..1: see :func:`geossda.raster.radiometry.scaling`.
     low_percent, high_percent : float
         Percentiles of each band of the whole raster that are scaled to 0 and 1.
     threshold : float
         Probability from which a pixel is a building.
+    temperature : float
+        Logits are divided by it, so that probabilities say how often they are right.
     data, licence, attribution : str
         What it was trained on, under which terms it may be used, whom to name.
     metrics : dict
@@ -60,9 +65,11 @@ class SegmenterCard:
     gsd_m: float = 0.3
     patch_px: int = 512
     overlap_px: int = 64
+    scaling: ScalingKind = "percentile"
     low_percent: float = 2.0
     high_percent: float = 98.0
     threshold: float = 0.5
+    temperature: float = 1.0
     data: str = ""
     licence: str = ""
     attribution: str = ""
@@ -79,10 +86,12 @@ class StyleCard:
     Attributes
     ----------
     name, version : str
-    preset : {"geossda", "paper"}
+    preset : {"geossda", "paper", "daug"}
     bands : int
         Bands the model takes at a time; images of more are taken a few bands at a time.
     adain : {"all", "deepest"}
+    domains : tuple of str
+        Of ``daug``, whose styles are declared and not measured.
     data, licence, attribution : str
         What it was trained on, under which terms it may be used, whom to name.
     metrics : dict
@@ -98,6 +107,7 @@ class StyleCard:
     preset: str = "geossda"
     bands: int = 3
     adain: str = "all"
+    domains: tuple[str, ...] = ()
     data: str = ""
     licence: str = ""
     attribution: str = ""
@@ -168,6 +178,7 @@ def read_card(path: str | os.PathLike[str]) -> Card:
     try:
         entries = json.loads(header)
         if entries.get("kind") == "style":
+            entries["domains"] = tuple(entries.get("domains", ()))
             return StyleCard(**entries)
         entries["bands"] = tuple(entries["bands"])
         return SegmenterCard(**entries)

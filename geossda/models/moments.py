@@ -6,7 +6,7 @@ weighed by validity, or given from outside, so that a large raster is normalised
 numbers whatever the tiles it is cut into.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -74,6 +74,37 @@ class Look(NamedTuple):
             Gaussian(*map(change, self.pixels)),
             tuple(tuple(Moments(*map(change, m)) for m in levels) for levels in self.groups),
         )
+
+
+def merged(looks: Sequence[Look]) -> Look:
+    """Pool looks of single images as if their pixels had been measured together, all alike."""
+    first = looks[0]
+    pixels = [look.pixels for look in looks]
+    mean, offset = _centred([gaussian.mean for gaussian in pixels])
+    spread = torch.stack([gaussian.covariance for gaussian in pixels])
+    covariance = (spread + offset[..., :, None] * offset[..., None, :]).mean(0)
+    return Look(
+        Gaussian(mean, covariance),
+        tuple(
+            tuple(
+                _merged_moments([look.groups[group][level] for look in looks])
+                for level in range(len(levels))
+            )
+            for group, levels in enumerate(first.groups)
+        ),
+    )
+
+
+def _merged_moments(parts: Sequence[Moments]) -> Moments:
+    mean, offset = _centred([moments.mean for moments in parts])
+    variance = torch.stack([moments.std**2 for moments in parts]) + offset**2
+    return Moments(mean, variance.mean(0).sqrt())
+
+
+def _centred(means: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    stacked = torch.stack(list(means))
+    mean = stacked.mean(0)
+    return mean, stacked - mean
 
 
 def measure(

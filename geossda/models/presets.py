@@ -3,26 +3,31 @@
 from torch import nn
 
 from geossda.models.discriminator import SpectralDiscriminator
+from geossda.models.domains import DomainGenerator
 from geossda.models.generator import Generator
 from geossda.models.paper import PaperDiscriminator, PaperGenerator
 from geossda.models.spectral import SpectralGenerator
 
 
-def build_generator(preset: str, bands: int, adain: str = "all") -> Generator:
+def build_generator(preset: str, bands: int, adain: str = "all", domains: int = 0) -> Generator:
     """Build the generator of a preset.
 
     Parameters
     ----------
-    preset : {"geossda", "paper"}
+    preset : {"geossda", "paper", "daug"}
     bands : int
     adain : {"all", "deepest"}
         See :class:`~geossda.models.spectral.SpectralGenerator`; ``paper`` knows the deepest only.
+    domains : int
+        Of ``daug``.
     """
+    if preset == "daug":
+        return DomainGenerator(bands, domains)
     if preset == "paper":
         return PaperGenerator(bands)
     return SpectralGenerator(bands, adain=adain)
 
 
 def build_discriminator(preset: str, bands: int) -> nn.Module:
-    """Build the discriminator of a preset, "geossda" or "paper"."""
+    """Build the discriminator of a preset, "geossda", "paper" or "daug"."""
     return PaperDiscriminator(bands) if preset == "paper" else SpectralDiscriminator(bands)

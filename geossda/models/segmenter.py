@@ -103,4 +103,7 @@ def load_segmenter(
             f"{path} does not hold the {card.architecture} with {card.encoder} its card names"
         ) from error
     network.eval()
+    with torch.no_grad():  # the card's temperature, put into the last layer
+        for parameter in network.get_submodule("segmentation_head").parameters():
+            parameter.div_(card.temperature)
     return (folded(network, len(card.bands)) if fold else network), card

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from geossda.devices import choose, mixed_precision
-from geossda.errors import BandError, ModelError
+from geossda.errors import BandError, ModelError, StyleError
 from geossda.models.card import DEFAULT, StyleCard, load, resolve
+from geossda.models.domains import DomainGenerator
 from geossda.models.generator import Generator, Group, groups
 from geossda.models.moments import Gaussian, Look
 from geossda.models.presets import build_generator
@@ -77,11 +78,31 @@ class StyleModel:
         pixels : pair of (bands,) and (bands, bands) arrays, optional
             Mean and covariance of all the image's pixels, better known than from the patches.
         """
+        if self.card.domains:
+            raise StyleError(
+                "a style model of declared domains measures no looks: it is for train-segmenter "
+                "--adapt daug; give another --style-model"
+            )
         mask = None if valid is None else self._tensor(valid[:, None])
         known = None if pixels is None else Gaussian(*(self._tensor(p[None]) for p in pixels))
         with mixed_precision(self.device):
             _, look = self.network.encode(self._tensor(patches), images=1, valid=mask, pixels=known)
         return look.each(torch.Tensor.cpu)
+
+    @torch.inference_mode()
+    def domain_look(self, name: str) -> Look:
+        """Give the learned look of a declared domain.
+
+        Raises
+        ------
+        StyleError
+            The model knows no such domain.
+        """
+        if not isinstance(self.network, DomainGenerator) or name not in self.card.domains:
+            known = ", ".join(self.card.domains) or "none: train one with --preset daug"
+            raise StyleError(f"the style model has no domain {name}; its domains are {known}")
+        number = torch.tensor([self.card.domains.index(name)], device=self.device)
+        return self.network.domain_look(number).each(lambda t: t.detach().cpu())
 
     @torch.inference_mode()
     def translate(
@@ -132,7 +153,7 @@ def load_style_model(model: str | os.PathLike[str] = DEFAULT, device: str = "aut
     """
     path = resolve(model, StyleCard)
     tensors, card = load(path, StyleCard)
-    network = build_generator(card.preset, card.bands, card.adain)
+    network = build_generator(card.preset, card.bands, card.adain, len(card.domains))
     try:
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as error:

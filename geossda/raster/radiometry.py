@@ -1,6 +1,7 @@
 """From digital numbers to display and model range, and back."""
 
 import functools
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +9,41 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.raster.statistics import Histograms
+from geossda.config import ScalingKind
+from geossda.progress import SILENT, Progress
+from geossda.raster.reading import Mosaic
+from geossda.raster.statistics import SAMPLE_PX, Histograms, histograms
+
+
+class Scaling(ABC):
+    """A map of digital numbers to 0..1, one a band: what models are fed with."""
+
+    @abstractmethod
+    def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Scale (bands, height, width) pixels to 0..1; what lies outside is cut."""
+
+    def to_bytes(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+        """Scale (bands, height, width) pixels to 0..255.
+
+        8 and 16 bit go through a table, which is many times as fast.
+        """
+        if pixels.dtype not in (np.uint8, np.uint16):
+            return np.rint(self.apply(pixels) * 255).astype(np.uint8)
+        table = self._tables(pixels.dtype, len(pixels))
+        if pixels.dtype == np.uint8:
+            return np.stack([cv2.LUT(band, row) for band, row in zip(pixels, table, strict=True)])
+        return np.stack([row[band] for band, row in zip(pixels, table, strict=True)])
+
+    @functools.cache  # noqa: B019  (a scaling lives as long as its run)
+    def _tables(self, dtype: np.dtype[Any], bands: int) -> NDArray[np.uint8]:
+        every = np.arange(np.iinfo(dtype).max + 1, dtype=dtype)
+        scaled = self.apply(np.broadcast_to(every, (bands, 1, len(every))))
+        return np.rint(scaled[:, 0] * 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
-class Stretch:
-    """A linear map of digital numbers to 0..1, one a band.
+class Stretch(Scaling):
+    """A linear scaling.
 
     Attributes
     ----------
@@ -33,23 +63,62 @@ class Stretch:
             scaled = (pixels.astype(np.float32) - low) * factor
         return np.asarray(np.clip(np.nan_to_num(scaled), 0, 1), np.float32)
 
-    def to_bytes(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
-        """Scale (bands, height, width) pixels to 0..255, what the models are fed with.
 
-        8 and 16 bit go through a table, which is many times as fast.
-        """
-        if pixels.dtype not in (np.uint8, np.uint16):
-            return np.rint(self.apply(pixels) * 255).astype(np.uint8)
-        table = self._tables(pixels.dtype)
-        if pixels.dtype == np.uint8:
-            return np.stack([cv2.LUT(band, row) for band, row in zip(pixels, table, strict=True)])
-        return np.stack([row[band] for band, row in zip(pixels, table, strict=True)])
+@dataclass(frozen=True, eq=False)
+class Ranks(Scaling):
+    """Histogram equalization: each value becomes the share of pixels below it.
 
-    @functools.cache  # noqa: B019  (a stretch lives as long as its run)
-    def _tables(self, dtype: np.dtype[Any]) -> NDArray[np.uint8]:
-        every = np.arange(np.iinfo(dtype).max + 1, dtype=dtype)
-        scaled = self.apply(np.broadcast_to(every, (len(self.low), 1, len(every))))
-        return np.rint(scaled[:, 0] * 255).astype(np.uint8)
+    Attributes
+    ----------
+    found : Histograms
+    """
+
+    found: Histograms
+
+    def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Scale (bands, height, width) pixels to 0..1."""
+        values = self.found.values
+        known = np.nan_to_num(pixels.astype(np.float64), nan=values[0])
+        ranks = self.found.ranks()
+        return np.stack(
+            [np.interp(band, values, rank) for band, rank in zip(known, ranks, strict=True)]
+        ).astype(np.float32)
+
+
+def scaling(
+    kind: ScalingKind,
+    mosaic: Mosaic,
+    percent: tuple[float, float] = (2, 98),
+    *,
+    source: int | None = None,
+    budget_px: int = SAMPLE_PX,
+    progress: Progress = SILENT,
+) -> Scaling:
+    """Make the scaling of a mosaic, or of one of its sources.
+
+    Parameters
+    ----------
+    kind : {"percentile", "bits", "equalize"}
+        Between two percentiles of each band; 8 bit as it is and all else between percentiles; or
+        histogram equalization (Castleman 1996).
+    mosaic : Mosaic
+    percent : (float, float)
+        Percentiles that become 0 and 1.
+    source : int, optional
+        All of them together by default.
+    budget_px : int
+        At most so many pixels are looked at.
+    progress : Progress
+
+    Raises
+    ------
+    EmptyRasterError
+        Not one valid pixel.
+    """
+    if kind == "bits" and mosaic.dtype == np.uint8:
+        return Stretch(np.zeros(mosaic.count), np.full(mosaic.count, 255.0))
+    found = histograms(mosaic, source=source, budget_px=budget_px, progress=progress)
+    return Ranks(found) if kind == "equalize" else percentile_stretch(found, *percent)
 
 
 def percentile_stretch(found: Histograms, low: float = 2, high: float = 98) -> Stretch:

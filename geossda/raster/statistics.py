@@ -40,6 +40,12 @@ class Histograms:
     step: float
     counts: NDArray[np.int64]
 
+    def __add__(self, other: "Histograms") -> "Histograms":
+        """Count two rasters together; of integers, whose bins are the same."""
+        if (self.first, self.step) != (other.first, other.step):
+            raise ValueError("histograms on unlike bins")
+        return Histograms(self.first, self.step, self.counts + other.counts)
+
     @property
     def pixels(self) -> int:
         """Number of valid pixels counted."""

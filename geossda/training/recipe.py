@@ -57,6 +57,7 @@ PRESETS = {
     # Reconstructing is exact by construction, so L_rec is left out; L_per at the paper's weight
     # outweighs every other gradient (docs/decisions/0006).
     "geossda": Recipe(2, "adam", 1e-3, "infonce", 0.1, 0, 5, 50, 0.01, 1, 20, 5),
+    "daug": Recipe(2, "adam", 1e-3, "infonce", 0.1, 0, 5, 50, 0.01, 1, 20, 5),
     "paper": Recipe(1, "sgd", 1e-2, "batch", 1.0, 50, 5, 50, 1, 1, 0, 0),
 }
 

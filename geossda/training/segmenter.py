@@ -3,14 +3,17 @@
 import contextlib
 import copy
 import dataclasses
+import itertools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from geossda._version import __version__
 from geossda.config import TrainSegmenterConfig
@@ -23,12 +26,27 @@ from geossda.progress import SILENT, Progress
 from geossda.staging import staged
 from geossda.training.batches import ahead
 from geossda.training.rundir import RunDirectory
+from geossda.training.teacher import Teacher
 from geossda.training.weights import follow
 
 if TYPE_CHECKING:
-    from geossda.data.patches import Patch
+    from geossda.data.patches import Patch, TargetPatch
 
 LOG_EVERY = 20
+S = TypeVar("S")
+
+
+class Calibration(NamedTuple):
+    """What is measured of a finished network, for its card.
+
+    Attributes
+    ----------
+    temperature : float
+    metrics : dict
+    """
+
+    temperature: float = 1.0
+    metrics: Mapping[str, float] = MappingProxyType({})
 
 
 def train(
@@ -38,14 +56,16 @@ def train(
     run: str | os.PathLike[str],
     config: TrainSegmenterConfig,
     *,
+    draw_target: "Callable[[int, int], TargetPatch] | None" = None,
     sources: tuple[str, ...] = (),
+    calibrate: Callable[[torch.nn.Module], Calibration] | None = None,
     progress: Progress = SILENT,
 ) -> SegmenterCard:
     """Train a segmenter and write it with its card; go on from the run's last checkpoint.
 
     Binary cross-entropy and Dice, AdamW, learning rate up over the first twentieth of the steps
-    and down to zero along a cosine, gradients clipped at norm 1, an exponential average of the
-    weights kept as the result.
+    and down to zero, gradients clipped at norm 1, an exponential average of the weights kept as
+    the result.
 
     Parameters
     ----------
@@ -58,8 +78,13 @@ def train(
     run : path
         The run directory.
     config : TrainSegmenterConfig
+    draw_target : callable, optional
+        Likewise gives patches of target imagery, which the averaged network teaches the one in
+        training about.
     sources : tuple of str
         Names of what is drawn from, for the record.
+    calibrate : callable, optional
+        Measures the finished network on what it was not trained on.
     progress : Progress
 
     Returns
@@ -88,11 +113,13 @@ def train(
         network.parameters(), lr=config.lr, weight_decay=config.weight_decay
     )
     first, total = 0, 0.0
+    teacher = Teacher(average, config.steps)
     if (checkpoint := directory.load()) is not None:
         network.load_state_dict(checkpoint["network"])
         average.load_state_dict(checkpoint["average"])
         optimizer.load_state_dict(checkpoint["optimizer"])
-        first, total = checkpoint["step"], checkpoint.get("total", 0.0)
+        teacher.counts = checkpoint["counts"]
+        first, total = checkpoint["step"], checkpoint["total"]
         progress.note(f"going on from step {first} of {directory.path}")
 
     def keep(step: int) -> None:
@@ -100,6 +127,7 @@ def train(
             {
                 "step": step,
                 "total": total,
+                "counts": teacher.counts,
                 "network": network.state_dict(),
                 "average": average.state_dict(),
                 "optimizer": optimizer.state_dict(),
@@ -108,17 +136,26 @@ def train(
 
     progress.stage("training", config.steps)
     progress.advance(first)
-    with contextlib.closing(ahead(draw, first, config.steps, config.batch)) as batches:
-        for step, samples in enumerate(batches, start=first + 1):
+    with contextlib.ExitStack() as stack:
+
+        def stream(draw: "Callable[[int, int], S] | None", size: int) -> "Iterator[list[S]]":
+            if draw is None:
+                return itertools.repeat([])
+            return stack.enter_context(contextlib.closing(ahead(draw, first, config.steps, size)))
+
+        batches = stream(draw, config.batch)
+        unlabelled = stream(draw_target, config.unlabelled)
+        for step, (samples, views) in enumerate(
+            zip(batches, unlabelled, strict=False), start=first + 1
+        ):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
-            image, label, weight = (
-                torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True)
-            )
-            batch = image.to(device, memory_format=torch.channels_last)
+            image, label, weight = _tensors(samples, device)
             with mixed_precision(device):
-                logits = network(batch)
-            loss = masked_bce_dice(logits, label.to(device), weight.to(device))
+                logits = network(image)
+            loss = masked_bce_dice(logits, label, weight)
+            if views and teacher.weight(step) > 0:
+                loss = loss + teacher.weight(step) * teacher.loss(network, *_tensors(views, device))
             if not math.isfinite(loss.item()):
                 raise TrainingError(
                     f"the loss is {loss.item()} at step {step}: lower --lr; the last checkpoint "
@@ -136,6 +173,7 @@ def train(
             if step % config.checkpoint == 0 or step == config.steps:
                 keep(step)
             progress.advance()
+    found = Calibration() if calibrate is None else calibrate(average)
     card = SegmenterCard(
         name=config.name,
         version=__version__,
@@ -145,8 +183,11 @@ def train(
         if bands == 3
         else tuple(f"band {b + 1}" for b in range(bands)),
         gsd_m=config.gsd,
+        scaling=config.scaling,
         low_percent=config.low_percent,
         high_percent=config.high_percent,
+        temperature=found.temperature,
+        metrics=dict(found.metrics),
         data=config.data,
         licence=config.licence,
         attribution=config.attribution,
@@ -160,10 +201,21 @@ def train(
         return save(part, average.state_dict(), card)
 
 
+def _tensors(
+    samples: Sequence[tuple[NDArray[np.float32], ...]], device: torch.device
+) -> list[torch.Tensor]:
+    return [
+        torch.from_numpy(np.stack(part)).to(device, memory_format=torch.channels_last)
+        for part in zip(*samples, strict=True)
+    ]
+
+
 def learning_rate(step: int, config: TrainSegmenterConfig) -> float:
     """Give the learning rate of a step, counted from 1."""
     warm_up = max(1, config.steps // 20)
     if step <= warm_up:
         return config.lr * step / warm_up
     share = (step - warm_up) / max(1, config.steps - warm_up)
+    if config.schedule == "polynomial":
+        return config.lr * float((1 - share) ** 0.9)
     return config.lr * (1 + math.cos(math.pi * share)) / 2

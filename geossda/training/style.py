@@ -4,12 +4,11 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geossda._version import __version__
 from geossda.config import TrainStyleConfig
@@ -24,17 +23,21 @@ from geossda.training.recipe import Recipe, learning_rate
 from geossda.training.rundir import RunDirectory
 from geossda.training.trainer import Trainer
 
+if TYPE_CHECKING:
+    from geossda.data.views import Views
+
 LOG_EVERY = 20
 UNRELATED = ("overwrite", "device", "checkpoint", "vgg")
 
 
 def train(
-    draw: Callable[[int, int], NDArray[np.uint8]],
+    draw: "Callable[[int, int], Views]",
     output: str | os.PathLike[str],
     run: str | os.PathLike[str],
     config: TrainStyleConfig,
     *,
     sources: tuple[str, ...] = (),
+    domains: Sequence[str] = (),
     watch: Callable[[Generator, Path, int], dict[str, float]] | None = None,
     progress: Progress = SILENT,
 ) -> StyleCard:
@@ -43,8 +46,8 @@ def train(
     Parameters
     ----------
     draw : callable
-        ``draw(step, place)`` gives the (2, bands, side, side) views of sample `place` of batch
-        `step`, always the same ones.
+        ``draw(step, place)`` gives the views of sample `place` of batch `step`, always the same
+        ones.
     output : path
         The safetensors file to write: the averaged generator.
     run : path
@@ -52,6 +55,8 @@ def train(
     config : TrainStyleConfig
     sources : tuple of str
         Names of what is drawn from, for the record.
+    domains : sequence of str
+        For ``daug``, which domain each raster belongs to.
     watch : callable, optional
         ``watch(generator, folder, step)``, called at every checkpoint with the averaged generator,
         may write pictures into the folder and gives figures, ``score`` among them: the weights
@@ -75,7 +80,8 @@ def train(
     settings = {**dataclasses.asdict(config), "sources": list(sources)}
     for key in UNRELATED:
         settings.pop(key)
-    trainer = Trainer(config, recipe, choose(config.device))
+    names = tuple(sorted(set(domains)))
+    trainer = Trainer(config, recipe, choose(config.device), len(names))
     directory = RunDirectory(run, settings)
     first, sums, best = 0, {}, math.inf
     if (checkpoint := directory.load()) is not None:
@@ -89,7 +95,8 @@ def train(
     batches = ahead(draw, first, config.steps, 2 * config.batch // recipe.views)
     with contextlib.closing(batches), board:
         for step, samples in enumerate(batches, start=first + 1):
-            figures = trainer.step(step, np.stack(samples))
+            declared = [names.index(domains[views.raster]) for views in samples] if names else []
+            figures = trainer.step(step, np.stack([v.images for v in samples]), declared)
             lost = [name for name, value in figures.items() if not math.isfinite(value)]
             if lost:
                 raise TrainingError(
@@ -110,15 +117,23 @@ def train(
                     if seen["score"] < best:
                         best = seen["score"]
                         with staged(directory.path / "best.safetensors") as part:
-                            save(part, trainer.average.state_dict(), _card(config, directory, step))
+                            save(
+                                part,
+                                trainer.average.state_dict(),
+                                _card(config, directory, step, names),
+                            )
                 state = {"step": step, "sums": sums, "best": best}
                 directory.save({**state, **trainer.state()})
             progress.advance()
     with staged(Path(output)) as part:
-        return save(part, trainer.average.state_dict(), _card(config, directory, config.steps))
+        return save(
+            part, trainer.average.state_dict(), _card(config, directory, config.steps, names)
+        )
 
 
-def _card(config: TrainStyleConfig, directory: RunDirectory, step: int) -> StyleCard:
+def _card(
+    config: TrainStyleConfig, directory: RunDirectory, step: int, domains: tuple[str, ...]
+) -> StyleCard:
     left_out = ("data", "licence", "attribution", "sources", "name")
     training = {key: value for key, value in directory.settings.items() if key not in left_out}
     return StyleCard(
@@ -127,6 +142,7 @@ def _card(config: TrainStyleConfig, directory: RunDirectory, step: int) -> Style
         preset=config.preset,
         bands=config.bands,
         adain=config.adain,
+        domains=domains,
         data=config.data,
         licence=config.licence,
         attribution=config.attribution,

@@ -1,6 +1,7 @@
 """One step of SS(DA)²: the generator's, then the discriminator's."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from geossda.config import TrainStyleConfig
 from geossda.devices import mixed_precision
 from geossda.models import style_losses as losses
-from geossda.models.moments import Look, pooled
+from geossda.models.domains import DomainGenerator
+from geossda.models.moments import Look, measure_gaussian, pooled
 from geossda.models.perceptual import Perceptual
 from geossda.models.presets import build_discriminator, build_generator
 from geossda.training.recipe import Recipe, learning_rate, make_optimizer
@@ -29,10 +31,13 @@ class Trainer:
         The generator's running average, which is the result.
     """
 
-    def __init__(self, config: TrainStyleConfig, recipe: Recipe, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainStyleConfig, recipe: Recipe, device: torch.device, domains: int = 0
+    ) -> None:
         self.config, self.recipe, self.device = config, recipe, device
         torch.manual_seed(config.seed)
-        self.generator = build_generator(config.preset, config.bands, config.adain).to(device)
+        self.generator = build_generator(config.preset, config.bands, config.adain, domains)
+        self.generator.to(device)
         self.judge = build_discriminator(config.preset, config.bands).to(device)
         for network in (self.generator, self.judge):
             network.to(memory_format=torch.channels_last)
@@ -59,8 +64,13 @@ class Trainer:
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
 
-    def step(self, number: int, samples: NDArray[np.uint8]) -> dict[str, float]:
-        """Take one step with (2 n, 2, bands, side, side) samples: n images of A, then n of B."""
+    def step(
+        self, number: int, samples: NDArray[np.uint8], domains: Sequence[int] = ()
+    ) -> dict[str, float]:
+        """Take one step with (2 n, 2, bands, side, side) samples: n images of A, then n of B.
+
+        For ``daug``, `domains` has the number of each image's.
+        """
         config, views = self.config, self.recipe.views
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -70,21 +80,32 @@ class Trainer:
         # The other view of each patch, for "same style": with two views the patches' neighbours.
         other = None if views == 2 else _flat(images[:, 1:])
         with mixed_precision(self.device):
-            figures, fake = self._generator_step(patches, other, number)
+            declared = torch.tensor(domains, dtype=torch.long, device=self.device)
+            figures, fake = self._generator_step(patches, other, number, declared)
             if (number - 1) % config.critic_every == 0:
                 figures |= self._judge_step(patches, other, fake)
         follow(self.average, self.generator, min(config.ema, number / (number + 10)))
         return figures
 
     def _generator_step(
-        self, real: torch.Tensor, other: torch.Tensor | None, number: int
+        self,
+        real: torch.Tensor,
+        other: torch.Tensor | None,
+        number: int,
+        domains: torch.Tensor,
     ) -> tuple[dict[str, float], torch.Tensor]:
         """Eq. 1. A and B are the halves of one batch, so both directions are one pass."""
         recipe, generator = self.recipe, self.generator
         images = len(real) // self.recipe.views
-        content, look = generator.encode(real, images=images)
+        declared = None
+        if isinstance(generator, DomainGenerator):
+            generator.observe(measure_gaussian(real, images), domains)
+            declared = generator.domain_look(domains)
+        content, look = generator.encode(real, images=images, look=declared)
         fake = generator.decode(content, look, _swapped(look))
-        fake_content, fake_look = generator.encode(fake, images=images)
+        fake_content, fake_look = generator.encode(
+            fake, images=images, look=None if declared is None else _swapped(look)
+        )
         back = generator.decode(fake_content, fake_look, _swapped(fake_look))
         # Every loss is a mean over A's and B's patches together; the paper adds one mean a side.
         terms = {"cycle": 2 * losses.reconstruction(back, real)}

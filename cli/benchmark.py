@@ -1,0 +1,80 @@
+"""`geossda benchmark`."""
+
+from typing import Any, Literal
+
+import click
+
+from geossda.config import BenchmarkConfig, PaperBenchmarkConfig
+from geossda.progress import Progress
+
+from .options import config_from, config_options, progress_option
+
+RUN = click.option(
+    "--run",
+    required=True,
+    metavar="DIR",
+    help="Figures of every training, the table and the plot; what is there is not made again.",
+)
+
+
+@click.group("benchmark")
+def command() -> None:
+    """Compare adaptation methods: the paper's Table I."""
+
+
+@command.command("places")
+@click.argument("folder", metavar="DIR")
+@RUN
+@click.option(
+    "--form",
+    type=click.Choice(["both", "one-to-others", "leave-one-out"]),
+    default="both",
+    show_default=True,
+    help="Labels of one place, measured on the others; or of all but one, measured on that one.",
+)
+@config_options(BenchmarkConfig)
+@progress_option
+def places(
+    folder: str,
+    run: str,
+    form: Literal["both", "one-to-others", "leave-one-out"],
+    progress: Progress,
+    **settings: Any,
+) -> None:
+    """Compare methods on places with footprints.
+
+    DIR holds one folder a place, with mosaic_*.tif and one vector file of footprints. Stop it and
+    start it again as you like.
+
+    \b
+    geossda benchmark places my_places --run runs/places
+    geossda benchmark places my_places --run runs/places --rows none --rows ssda+teach --seeds 1
+    """
+    from geossda import benchmark_places
+
+    config = config_from(BenchmarkConfig, settings)
+    found = benchmark_places(folder, run, form=form, config=config, progress=progress)
+    click.echo(found.table)
+    click.echo(f"{found.folder}: {found.done} of {found.planned} trainings")
+
+
+@command.command("paper")
+@click.option("--inria", required=True, metavar="DIR", help="The unpacked AerialImageDataset.")
+@click.option(
+    "--deepglobe", required=True, metavar="DIR", help="The four cities of SpaceNet 2, unpacked."
+)
+@RUN
+@config_options(PaperBenchmarkConfig)
+@progress_option
+def paper(inria: str, deepglobe: str, run: str, progress: Progress, **settings: Any) -> None:
+    """Make Table I: labels of Inria, measured on DeepGlobe.
+
+    \b
+    geossda benchmark paper --inria AerialImageDataset --deepglobe spacenet2 --run runs/paper
+    """
+    from geossda import benchmark_paper
+
+    config = config_from(PaperBenchmarkConfig, settings)
+    found = benchmark_paper(inria, deepglobe, run, config=config, progress=progress)
+    click.echo(found.table)
+    click.echo(f"{found.folder}: {found.done} of {found.planned} trainings")

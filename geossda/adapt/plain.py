@@ -1,0 +1,95 @@
+"""Adaptation by plain means: random colours, and histograms of random target patches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from geossda.data.patches import WorkingRaster, chances, cut
+from geossda.errors import BandError, EmptyRasterError
+
+Bytes = NDArray[np.uint8]
+# Of Albumentations (Buslaev et al. 2020), which the paper's HSV and Gamma come from: hue in steps
+# of 2 degrees, saturation and value in 8 bit; the exponent.
+HUE, SATURATION, VALUE = 20, 30, 20
+GAMMA = (0.8, 1.2)
+TRIES = 100
+
+
+def hsv(image: Bytes, valid: NDArray[np.bool_], raster: int, rng: Generator) -> Bytes:
+    """Shift hue, saturation and value of an (3, side, side) image at random.
+
+    Raises
+    ------
+    BandError
+        Not red, green and blue.
+    """
+    if len(image) != 3:
+        raise BandError(f"hsv shifts red, green and blue, the images have {len(image)} bands")
+    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
+    shifted = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV).astype(np.int16)
+    shifted += rng.integers(
+        (-HUE, -SATURATION, -VALUE), (HUE, SATURATION, VALUE), endpoint=True
+    ).astype(np.int16)
+    shifted[..., 0] %= 180
+    shifted = np.clip(shifted, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(shifted, cv2.COLOR_HSV2RGB).transpose(2, 0, 1))
+
+
+def gamma(image: Bytes, valid: NDArray[np.bool_], raster: int, rng: Generator) -> Bytes:
+    """Raise an image to a random power."""
+    table = np.rint(255 * (np.arange(256) / 255) ** rng.uniform(*GAMMA)).astype(np.uint8)
+    return np.asarray(table[image])
+
+
+@dataclass
+class HistogramMatching:
+    """RHM: histograms matched band by band to those of a random target patch (Yaras et al. 2021).
+
+    Attributes
+    ----------
+    targets : sequence of WorkingRaster
+    side : int
+        Of the reference patches, in pixels.
+    """
+
+    targets: Sequence[WorkingRaster]
+    side: int
+
+    def __post_init__(self) -> None:
+        """Weigh the rasters."""
+        self._chance = chances(self.targets)
+
+    def __call__(
+        self, image: Bytes, valid: NDArray[np.bool_], raster: int, rng: Generator
+    ) -> Bytes:
+        """Give an image the histograms of a random target patch."""
+        for _ in range(TRIES):
+            chosen = self.targets[int(rng.choice(len(self.targets), p=self._chance))]
+            reference = cut(chosen, self.side, rng)
+            known = reference[-1] > 0
+            if known.any():
+                return np.stack(
+                    [
+                        _matched(band, valid, target[known])
+                        for band, target in zip(image, reference[:-2], strict=True)
+                    ]
+                )
+        raise EmptyRasterError(f"{TRIES} target patches in a row were nodata: check --target")
+
+
+def _matched(band: Bytes, valid: NDArray[np.bool_], target: NDArray[Any]) -> Bytes:
+    ranks = _ranks(band[valid])
+    found = _ranks(target)
+    used = np.flatnonzero(np.bincount(target, minlength=256))
+    table = np.interp(ranks, found[used], used)
+    return np.asarray(np.rint(table).astype(np.uint8)[band])
+
+
+def _ranks(pixels: NDArray[Any]) -> NDArray[np.float64]:
+    counts = np.bincount(pixels, minlength=256)
+    return np.asarray((np.cumsum(counts) - counts / 2) / max(1, counts.sum()))

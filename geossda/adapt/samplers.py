@@ -1,0 +1,55 @@
+"""What a segmenter's training draws from, once a method is chosen."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from geossda.adapt.strategies import strategy
+from geossda.config import TrainSegmenterConfig
+from geossda.data.patches import Patch, PatchSampler, TargetPatch, TargetSampler, WorkingRaster
+from geossda.progress import SILENT, Progress
+
+
+class Draws(NamedTuple):
+    """Samples by step and place in the batch.
+
+    Attributes
+    ----------
+    labelled : callable
+    unlabelled : callable or None
+        Patches of the target, where it teaches.
+    """
+
+    labelled: Callable[[int, int], Patch]
+    unlabelled: Callable[[int, int], TargetPatch] | None
+
+
+def samplers(
+    config: TrainSegmenterConfig,
+    sources: Sequence[WorkingRaster],
+    targets: Sequence[WorkingRaster],
+    *,
+    progress: Progress = SILENT,
+) -> Draws:
+    """Put a training's samplers together.
+
+    Parameters
+    ----------
+    config : TrainSegmenterConfig
+        With ``adapt`` resolved.
+    sources : sequence of WorkingRaster
+        With labels.
+    targets : sequence of WorkingRaster
+        Without.
+    progress : Progress
+    """
+    made = strategy(config, sources, targets, progress=progress)
+    labelled = PatchSampler(
+        sources, config.patch, config.seed, made.labelled, config.share, config.jitter
+    )
+    if not (config.teach and targets):
+        return Draws(labelled.draw, None)
+    # The second view is jittered in any case: without noise, teaching teaches nothing.
+    unlabelled = TargetSampler(
+        targets, config.patch, config.seed, made.unlabelled, config.share, jitter=True
+    )
+    return Draws(labelled.draw, unlabelled.draw)

@@ -1,0 +1,168 @@
+"""Published data sets by their layout: which image goes with which labels."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from geossda.data.labels import find_footprints
+from geossda.errors import InputError
+
+# The first five cities of Inria's training part, all that is published with labels.
+INRIA = ("austin", "chicago", "kitsap", "tyrol-w", "vienna")
+SPACENET = ("AOI_2_Vegas", "AOI_3_Paris", "AOI_4_Shanghai", "AOI_5_Khartoum")
+IMAGES = "RGB-PanSharpen"
+
+
+class Pair(NamedTuple):
+    """An image and its labels.
+
+    Attributes
+    ----------
+    image : path
+    labels : path
+        A vector file, or a mask raster whose every value but 0 is a building.
+    """
+
+    image: Path
+    labels: Path
+
+
+def inria(folder: Path) -> dict[str, list[Pair]]:
+    """Read the layout of the Inria Aerial Image Labeling data set (Maggiori et al. 2017).
+
+    ``train/images/austin1.tif`` with ``train/gt/austin1.tif`` (0 and 255), 36 images a city.
+
+    Parameters
+    ----------
+    folder : path
+        ``AerialImageDataset``, or the folder that holds it.
+
+    Returns
+    -------
+    dict
+        Pairs by city.
+
+    Raises
+    ------
+    InputError
+        Another layout, or an image without its mask.
+    """
+    root = next(
+        (f for f in (folder, folder / "AerialImageDataset") if (f / "train").is_dir()), None
+    )
+    if root is None:
+        raise InputError(
+            f"{folder} is not Inria's: it has no train/images; give the unpacked AerialImageDataset"
+        )
+    found: dict[str, list[Pair]] = {}
+    for city in INRIA:
+        numbered = re.compile(rf"{re.escape(city)}(\d+)\.tif")
+        images = [
+            f for f in (root / "train" / "images").glob("*.tif") if numbered.fullmatch(f.name)
+        ]
+        images.sort(key=lambda f: _number(f.stem))
+        found[city] = [Pair(f, root / "train" / "gt" / f.name) for f in images]
+        if not images:
+            raise InputError(
+                f"{root}/train/images has no {city}1.tif: Inria's has {len(INRIA)} cities"
+            )
+    _require_labels([pair for pairs in found.values() for pair in pairs])
+    return found
+
+
+def spacenet(folder: Path) -> dict[str, list[Pair]]:
+    """Read the layout of SpaceNet 2, the buildings of DeepGlobe 2018 (Van Etten et al. 2018).
+
+    ``AOI_2_Vegas_Train/RGB-PanSharpen/RGB-PanSharpen_AOI_2_Vegas_img1.tif`` with
+    ``AOI_2_Vegas_Train/geojson/buildings/buildings_AOI_2_Vegas_img1.geojson``, and so for Paris,
+    Shanghai and Khartoum.
+
+    Parameters
+    ----------
+    folder : path
+        That holds the four cities' folders.
+
+    Returns
+    -------
+    dict
+        Pairs by city: ``"vegas"``, ``"paris"``, ``"shanghai"`` and ``"khartoum"``.
+
+    Raises
+    ------
+    InputError
+        Another layout, or an image without its buildings.
+    """
+    found: dict[str, list[Pair]] = {}
+    for area in SPACENET:
+        place = folder / f"{area}_Train"
+        images = sorted(
+            (place / IMAGES).glob(f"{IMAGES}_{area}_img*.tif"), key=lambda f: _number(f.stem)
+        )
+        if not images:
+            raise InputError(
+                f"{folder} is not SpaceNet 2's: it has no {area}_Train/{IMAGES}/"
+                f"{IMAGES}_{area}_img1.tif"
+            )
+        found[area.split("_")[2].lower()] = [
+            Pair(
+                image,
+                place
+                / "geojson"
+                / "buildings"
+                / f"buildings_{area}_img{_number(image.stem)}.geojson",
+            )
+            for image in images
+        ]
+    _require_labels([pair for pairs in found.values() for pair in pairs])
+    return found
+
+
+def places(folder: Path) -> dict[str, list[Pair]]:
+    """Read a folder of places: one folder each, with ``mosaic_*.tif`` and one vector file.
+
+    Raises
+    ------
+    InputError
+        Less than two such folders.
+    """
+    found = {}
+    for place in sorted(f for f in folder.glob("*") if f.is_dir()):
+        images = sorted(place.glob("mosaic_*.tif"))
+        if images:
+            labels = find_footprints(str(place))
+            found[place.name] = [Pair(image, labels) for image in images]
+    if len(found) < 2:
+        raise InputError(
+            f"{folder} holds {len(found)} places: folders with mosaic_*.tif and their footprints "
+            "were expected, two at least"
+        )
+    return found
+
+
+def chosen(pairs: Sequence[Pair], count: int, seed: int) -> list[Pair]:
+    """Choose `count` pairs at random, the same ones whatever else lies in the folder.
+
+    The choice goes by a hash of seed and file name, so it can be made again from the names alone.
+    """
+
+    def place(pair: Pair) -> str:
+        return hashlib.sha256(f"{seed} {pair.image.name}".encode()).hexdigest()
+
+    kept = set(sorted(pairs, key=place)[:count])
+    return [pair for pair in pairs if pair in kept]
+
+
+def _number(stem: str) -> int:
+    found = re.search(r"(\d+)$", stem)
+    return int(found[1]) if found else 0
+
+
+def _require_labels(pairs: Sequence[Pair]) -> None:
+    missing = [pair for pair in pairs if not pair.labels.is_file()]
+    if missing:
+        raise InputError(
+            f"{missing[0].image.name} has no labels {missing[0].labels}"
+            + (f" ({len(missing)} such images)" if len(missing) > 1 else "")
+        )

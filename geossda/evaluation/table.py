@@ -1,0 +1,86 @@
+"""Figures of trials as a table and as a plot with error bars."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geossda.evaluation.trials import Rows
+
+NONE = (float("nan"), 0.0)
+NAMES = {
+    "none": "Baseline",
+    "equalize": "Hist. Equ.",
+    "hsv": "HSV",
+    "gamma": "Gamma",
+    "rhm": "RHM",
+    "daug": "DAug",
+    "ssda": "SS(DA)²",
+    "none+teach": "Baseline + teacher",
+    "rhm+teach": "RHM + teacher",
+    "ssda+teach": "SS(DA)² + teacher",
+}
+
+
+def summary(rows: Rows) -> dict[str, dict[str, tuple[float, float]]]:
+    """Give mean and spread (standard deviation over seeds) by row and place, and of the mean."""
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for row, places in rows.items():
+        cells = {place: _mean_and_spread(values) for place, values in sorted(places.items())}
+        seeds = min(len(values) for values in places.values())
+        means = [float(np.mean([v[seed] for v in places.values()])) for seed in range(seeds)]
+        found[row] = {**cells, "mean": _mean_and_spread(means)}
+    return {row: found[row] for row in NAMES if row in found}
+
+
+def markdown(rows: Rows, title: str) -> str:
+    """Write rows as a table in Markdown, in percent."""
+    cells = summary(rows)
+    if not cells:
+        return ""
+    places = _places(cells)
+    lines = [
+        f"### {title}",
+        "",
+        "| method | " + " | ".join(places) + " |",
+        "|---|" + "---|" * len(places),
+    ]
+    for row, found in cells.items():
+        shown = (
+            f"{100 * found[place][0]:.1f} ± {100 * found[place][1]:.1f}" if place in found else "–"
+            for place in places
+        )
+        lines.append(f"| {NAMES[row]} | " + " | ".join(shown) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(forms: dict[str, Rows], path: Path) -> None:
+    """Draw a panel a form: bars of every row in every place, with the spread over seeds."""
+    # A figure of its own, so that no display and no global state is touched.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.6 * len(forms)), layout="constrained")
+    panels: Any = figure.subplots(len(forms), squeeze=False)[:, 0]
+    for panel, (form, rows) in zip(panels, forms.items(), strict=True):
+        cells = summary(rows)
+        places = _places(cells)
+        wide = 0.85 / len(cells)
+        for index, (row, found) in enumerate(cells.items()):
+            at = np.arange(len(places)) + (index - (len(cells) - 1) / 2) * wide
+            means = [100 * found.get(place, NONE)[0] for place in places]
+            spreads = [100 * found.get(place, NONE)[1] for place in places]
+            panel.bar(at, means, wide, yerr=spreads, label=NAMES[row], error_kw={"lw": 0.8})
+        panel.set_xticks(range(len(places)), places)
+        panel.set_ylabel("IoU, %")
+        panel.set_title(form)
+        panel.legend(fontsize="x-small", ncols=2)
+    figure.savefig(path, dpi=120, format="png")
+
+
+def _places(cells: dict[str, dict[str, tuple[float, float]]]) -> list[str]:
+    every = {place for found in cells.values() for place in found}
+    return [*sorted(every - {"mean"}), "mean"]
+
+
+def _mean_and_spread(values: list[float]) -> tuple[float, float]:
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0

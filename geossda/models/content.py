@@ -1,0 +1,33 @@
+"""What stands in a patch, whatever its colours: features of an encoder trained on photographs."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geossda.models.segmenter import build
+
+
+class ContentEncoder:
+    """Describe patches by the mean of a segmenter's deepest features before it is trained.
+
+    Parameters
+    ----------
+    encoder : str
+        Name known to segmentation-models-pytorch.
+    bands : int
+    weights : str or None
+        As :func:`geossda.models.segmenter.build` takes them.
+    device : torch.device
+    """
+
+    def __init__(self, encoder: str, bands: int, weights: str | None, device: torch.device) -> None:
+        network = build("unet", encoder, bands, weights)
+        self.encoder = network.get_submodule("encoder").to(device).eval()
+        self.device = device
+
+    @torch.inference_mode()
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give the (features,) description of a (bands, side, side) patch."""
+        scaled = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)[None].float() / 255
+        described: NDArray[np.float32] = self.encoder(scaled)[-1].mean((2, 3))[0].cpu().numpy()
+        return described
