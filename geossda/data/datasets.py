@@ -12,7 +12,6 @@ from geossda.errors import InputError
 # The first five cities of Inria's training part, all that is published with labels.
 INRIA = ("austin", "chicago", "kitsap", "tyrol-w", "vienna")
 SPACENET = ("AOI_2_Vegas", "AOI_3_Paris", "AOI_4_Shanghai", "AOI_5_Khartoum")
-IMAGES = "RGB-PanSharpen"
 
 
 class Pair(NamedTuple):
@@ -73,11 +72,13 @@ def inria(folder: Path) -> dict[str, list[Pair]]:
 
 
 def spacenet(folder: Path) -> dict[str, list[Pair]]:
-    """Read the layout of SpaceNet 2, the buildings of DeepGlobe 2018 (Van Etten et al. 2018).
+    """Read the layouts of SpaceNet 2, the buildings of DeepGlobe 2018 (Van Etten et al. 2018).
 
-    ``AOI_2_Vegas_Train/RGB-PanSharpen/RGB-PanSharpen_AOI_2_Vegas_img1.tif`` with
-    ``AOI_2_Vegas_Train/geojson/buildings/buildings_AOI_2_Vegas_img1.geojson``, and so for Paris,
-    Shanghai and Khartoum.
+    As the archives unpack, ``AOI_2_Vegas_Train/RGB-PanSharpen/RGB-PanSharpen_AOI_2_Vegas_img1.tif``
+    with ``AOI_2_Vegas_Train/geojson/buildings/buildings_AOI_2_Vegas_img1.geojson``; or as the bucket
+    holds them, ``AOI_2_Vegas/PS-RGB/SN2_buildings_train_AOI_2_Vegas_PS-RGB_img1.tif`` with
+    ``AOI_2_Vegas/geojson_buildings/SN2_buildings_train_AOI_2_Vegas_geojson_buildings_img1.geojson``.
+    So for Paris, Shanghai and Khartoum.
 
     Parameters
     ----------
@@ -96,27 +97,34 @@ def spacenet(folder: Path) -> dict[str, list[Pair]]:
     """
     found: dict[str, list[Pair]] = {}
     for area in SPACENET:
-        place = folder / f"{area}_Train"
-        images = sorted(
-            (place / IMAGES).glob(f"{IMAGES}_{area}_img*.tif"), key=lambda f: _number(f.stem)
-        )
-        if not images:
+        city = area.split("_")[2].lower()
+        for images, labels in _spacenet_layouts(area):
+            pattern = images.format("*")
+            some = sorted(folder.glob(pattern), key=lambda f: _number(f.stem))
+            if some:
+                found[city] = [Pair(f, folder / labels.format(_number(f.stem))) for f in some]
+                break
+        else:
             raise InputError(
-                f"{folder} is not SpaceNet 2's: it has no {area}_Train/{IMAGES}/"
-                f"{IMAGES}_{area}_img1.tif"
+                f"{folder} is not SpaceNet 2's: it has no {_spacenet_layouts(area)[0][0].format(1)}"
             )
-        found[area.split("_")[2].lower()] = [
-            Pair(
-                image,
-                place
-                / "geojson"
-                / "buildings"
-                / f"buildings_{area}_img{_number(image.stem)}.geojson",
-            )
-            for image in images
-        ]
     _require_labels([pair for pairs in found.values() for pair in pairs])
     return found
+
+
+def _spacenet_layouts(area: str) -> list[tuple[str, str]]:
+    """Give where images and buildings are, a number to be put in."""
+    title = f"SN2_buildings_train_{area}"
+    return [
+        (
+            f"{area}_Train/RGB-PanSharpen/RGB-PanSharpen_{area}_img{{}}.tif",
+            f"{area}_Train/geojson/buildings/buildings_{area}_img{{}}.geojson",
+        ),
+        (
+            f"{area}/PS-RGB/{title}_PS-RGB_img{{}}.tif",
+            f"{area}/geojson_buildings/{title}_geojson_buildings_img{{}}.geojson",
+        ),
+    ]
 
 
 def places(folder: Path) -> dict[str, list[Pair]]:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from geossda.data.patches import Patch, TargetPatch
 
 LOG_EVERY = 20
+# Not repeated in the card's settings: it has its own place there, or is a path.
+UNTOLD = ("data", "licence", "attribution", "sources", "encoder_weights", "style_model")
 S = TypeVar("S")
 
 
@@ -191,11 +193,7 @@ def train(
         data=config.data,
         licence=config.licence,
         attribution=config.attribution,
-        training={
-            key: value
-            for key, value in directory.settings.items()
-            if key not in ("data", "licence", "attribution", "sources", "encoder_weights")
-        },
+        training={key: value for key, value in directory.settings.items() if key not in UNTOLD},
     )
     with staged(Path(output)) as part:
         return save(part, average.state_dict(), card)
