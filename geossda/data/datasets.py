@@ -74,11 +74,12 @@ def inria(folder: Path) -> dict[str, list[Pair]]:
 def spacenet(folder: Path) -> dict[str, list[Pair]]:
     """Read the layouts of SpaceNet 2, the buildings of DeepGlobe 2018 (Van Etten et al. 2018).
 
-    As the archives unpack, ``AOI_2_Vegas_Train/RGB-PanSharpen/RGB-PanSharpen_AOI_2_Vegas_img1.tif``
-    with ``AOI_2_Vegas_Train/geojson/buildings/buildings_AOI_2_Vegas_img1.geojson``; or as the bucket
-    holds them, ``AOI_2_Vegas/PS-RGB/SN2_buildings_train_AOI_2_Vegas_PS-RGB_img1.tif`` with
-    ``AOI_2_Vegas/geojson_buildings/SN2_buildings_train_AOI_2_Vegas_geojson_buildings_img1.geojson``.
-    So for Paris, Shanghai and Khartoum.
+    As the archives unpack, in ``AOI_2_Vegas_Train``,
+    ``RGB-PanSharpen/RGB-PanSharpen_AOI_2_Vegas_img1.tif`` with
+    ``geojson/buildings/buildings_AOI_2_Vegas_img1.geojson``; or as the bucket holds them, in
+    ``AOI_2_Vegas``, ``PS-RGB/SN2_buildings_train_AOI_2_Vegas_PS-RGB_img1.tif`` with
+    ``geojson_buildings/SN2_buildings_train_AOI_2_Vegas_geojson_buildings_img1.geojson``. So for
+    Paris, Shanghai and Khartoum.
 
     Parameters
     ----------
