@@ -243,10 +243,7 @@ ROWS: tuple[Row, ...] = get_args(Row)
 @documented
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """Settings of `benchmark places`: rows differ in how they adapt and in nothing else.
-
-    Labelled patches are jittered in none, and 8 bit is taken as it is, as in the paper.
-    """
+    """Settings of `benchmark places`: rows differ in how they adapt and in nothing else."""
 
     rows: tuple[Row, ...] = setting(
         ROWS, "Methods to compare; with +teach the target's imagery teaches too.", choices=ROWS
@@ -274,6 +271,15 @@ class BenchmarkConfig:
         "cosine",
         "How the learning rate falls: along a cosine, or by the paper's power of 0.9.",
         choices=("cosine", "polynomial"),
+        advanced=True,
+    )
+    jitter: bool = setting(
+        False, "Jitter colours of labelled patches in every row, which the paper does in none."
+    )
+    scaling: ScalingKind = setting(
+        "bits",
+        "Digital numbers to model range, in all rows but equalize: the paper's is 8 bit as it is.",
+        choices=get_args(ScalingKind),
         advanced=True,
     )
     part: int = setting(1, "Which part of the trainings this process does.", low=1, advanced=True)

@@ -153,11 +153,18 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
             image, label, weight = _tensors(samples, device)
+            taught = teacher.weight(step) if views else 0.0
+            if taught > 0:
+                plain, other, known = _tensors(views, device)
+                lesson = teacher.lesson(plain, known)
+                # One batch, so that norms see labelled and target patches together, as they
+                # will be when predicting.
+                image = torch.cat([image, other]).contiguous(memory_format=torch.channels_last)
             with mixed_precision(device):
                 logits = network(image)
-            loss = masked_bce_dice(logits, label, weight)
-            if views and teacher.weight(step) > 0:
-                loss = loss + teacher.weight(step) * teacher.loss(network, *_tensors(views, device))
+            loss = masked_bce_dice(logits[: len(label)], label, weight)
+            if taught > 0:
+                loss = loss + taught * masked_bce_dice(logits[len(label) :], *lesson)
             if not math.isfinite(loss.item()):
                 raise TrainingError(
                     f"the loss is {loss.item()} at step {step}: lower --lr; the last checkpoint "

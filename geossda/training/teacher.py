@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from geossda.devices import mixed_precision
-from geossda.models.losses import masked_bce_dice
 
 # Probabilities are counted in so many bins, and forgotten by this factor a step.
 BINS, MEMORY = 256, 0.975
@@ -18,7 +17,7 @@ BEGIN, RAMP = 0.3, 0.25
 class Teacher:
     """Consistency across styles: a mean teacher (Tarvainen and Valpola 2017), styles for noise.
 
-    The network is to say of a patch in another look what the teacher says of it as it is.
+    What the teacher says of a patch as it is, the network is to say of it in another look.
 
     Where a model has not been trained it is doubtful, and a limit of 0.5 would teach it that next
     to nothing is a building. The limit is where it finds as many buildings as it expects: the
@@ -42,21 +41,15 @@ class Teacher:
         """Say how much teaching counts at a step, counted from 1."""
         return float(np.clip((step / self.steps - BEGIN) / RAMP, 0, 1))
 
-    def loss(
-        self,
-        network: torch.nn.Module,
-        image: torch.Tensor,
-        restyled: torch.Tensor,
-        weight: torch.Tensor,
-    ) -> torch.Tensor:
-        """Compare network and teacher on (N, bands, side, side) patches."""
+    def lesson(
+        self, image: torch.Tensor, weight: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Say what is to be learned of (N, bands, side, side) patches: labels and their weights."""
         with torch.no_grad(), mixed_precision(image.device):
             probability = torch.sigmoid(self.average(image).float())
         limit = self._limit(probability[weight > 0])
         sure = (probability < BELOW * limit) | (probability > limit + ABOVE * (1 - limit))
-        with mixed_precision(image.device):
-            logits = network(restyled)
-        return masked_bce_dice(logits, (probability >= limit).float(), weight * sure)
+        return (probability >= limit).float(), weight * sure
 
     def _limit(self, probability: torch.Tensor) -> float:
         found = torch.histc(probability.cpu(), BINS, 0, 1).double()
