@@ -1,7 +1,9 @@
 """Adapting to imagery without labels: what methods do to patches, and what they leave alone."""
 
 import dataclasses
+import json
 
+import cv2
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -14,16 +16,20 @@ from conftest import UTM, build_raster, synthesize
 import geossda
 from geossda import SegmentConfig, TrainSegmenterConfig, TrainStyleConfig, train_segmenter
 from geossda.adapt.learned import HIGHEST_GAIN, Bank, Banks, StyleTransfer, _restrained
-from geossda.adapt.plain import HistogramMatching, gamma, hsv
+from geossda.adapt.plain import HUE, SATURATION, VALUE, HistogramMatching, gamma, hsv
+from geossda.adapt.samplers import samplers
 from geossda.adapt.strategies import resolved
-from geossda.data.patches import PatchSampler, TargetSampler, WorkingRaster
+from geossda.data.labels import read_footprints
+from geossda.data.patches import PatchSampler, TargetPatch, TargetSampler, WorkingRaster
 from geossda.errors import BandError, Cancelled, EmptyRasterError, InputError, StyleError
 from geossda.models.card import read_card
+from geossda.models.losses import masked_bce_dice
 from geossda.models.moments import Gaussian, Look, measure, measure_gaussian, merged
 from geossda.models.segmenter import load_segmenter
 from geossda.models.style_model import load_style_model
 from geossda.raster.radiometry import scaling
 from geossda.raster.reading import open_mosaic
+from geossda.training import segmenter, teacher
 from geossda.training.segmenter import train
 from geossda.training.teacher import BEGIN, BINS, RAMP, Teacher
 
@@ -92,6 +98,21 @@ def test_random_colours_are_a_function_of_the_generator(method):
     assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
 
 
+def test_hsv_shifts_each_by_so_much_and_no_more():
+    image = np.broadcast_to(np.array([150, 110, 80], np.uint8)[:, None, None], (3, 8, 8))
+
+    def measure(image):
+        return cv2.cvtColor(image.transpose(1, 2, 0).copy(), cv2.COLOR_RGB2HSV)[0, 0].astype(int)
+
+    drawn = [measure(hsv(image, image[0] > 0, 0, rng(seed))) for seed in range(60)]
+    shifts = np.array(drawn) - measure(image)
+    shifts[:, 0] = (shifts[:, 0] + 90) % 180 - 90
+    limits = np.array([HUE, SATURATION, VALUE])
+    # Colours of 8 bit say hue and saturation to one or two only.
+    assert (np.abs(shifts) <= limits + 2).all()
+    assert (shifts.min(0) < -limits / 2).all() and (shifts.max(0) > limits / 2).all()
+
+
 def test_gamma_keeps_order_and_greys_and_hsv_needs_three_bands():
     image, valid = patch_of()
     grey = np.repeat(image[:1], 3, axis=0)
@@ -103,19 +124,26 @@ def test_gamma_keeps_order_and_greys_and_hsv_needs_three_bands():
         hsv(image[:2], valid, 0, rng())
 
 
-def test_matched_histograms_are_the_targets(villages):
-    target = prepared(villages[1])
+def test_matched_histograms_are_the_targets(tmp_path):
+    """A target no larger than a patch is the reference, whatever is drawn."""
     image, valid = patch_of()
+    wanted = 120 + patch_of(9)[0] // 3
+    target = prepared(build_raster(tmp_path / "target.tif", image=wanted))
     made = HistogramMatching([target], 64)(image, valid, 0, rng(4))
-    shares = np.linspace(0.1, 0.9, 9)
-    assert np.abs(made.mean((1, 2)) - image.mean((1, 2))).max() > 5
-    # The reference is one patch of the target: its darkest and brightest values hold.
-    pixels = target.held[:3]
-    assert (made.min((1, 2)) >= pixels.min((1, 2))).all()
-    assert (made.max((1, 2)) <= pixels.max((1, 2))).all()
-    again = HistogramMatching([target], 64)(made, valid, 0, rng(4))
-    first, second = (np.quantile(x, shares, axis=(1, 2)) for x in (made, again))
-    assert np.abs(first - second).max() <= 3
+    shares = np.linspace(0.05, 0.95, 19)
+    quantiles = [np.quantile(x, shares, axis=(1, 2)) for x in (made, wanted, image)]
+    assert np.abs(quantiles[0] - quantiles[1]).max() <= 2
+    assert np.abs(quantiles[2] - quantiles[1]).max() > 20
+
+
+def test_nodata_of_the_target_is_in_no_histogram(tmp_path):
+    wanted, known = 100 + patch_of(9)[0] // 4, np.tri(64, dtype=bool)
+    wanted[:, ~known] = 255
+    path = build_raster(tmp_path / "target.tif", image=wanted, mask=True, valid=known)
+    target = prepared(path)
+    target.held[:3, ~known] = 255
+    made = HistogramMatching([target], 64)(*patch_of(), 0, rng(4))
+    assert made.max() <= wanted[:, known].max() < 255
 
 
 def test_nodata_is_in_no_histogram(villages, tmp_path):
@@ -147,6 +175,7 @@ def test_merged_looks_are_those_of_all_patches_together():
     pooled, together = merged([look(x[None]) for x in patches]), look(patches)
     assert torch.allclose(pooled.pixels.mean, together.pixels.mean, atol=1e-6)
     assert torch.allclose(pooled.pixels.covariance, together.pixels.covariance, atol=1e-5)
+    assert torch.allclose(pooled.groups[0][0].mean, together.groups[0][0].mean, atol=1e-6)
     assert torch.allclose(pooled.groups[0][0].std, together.groups[0][0].std, atol=1e-4)
 
 
@@ -156,17 +185,19 @@ def test_a_bank_gives_looks_of_like_content_first():
     assert Bank(looks, contents).nearest(np.array([1, 0], np.float32), 2) == [looks[0], looks[2]]
 
 
+def roughness(image):
+    """Describe a patch; all descriptions share much that says nothing, as an encoder's do."""
+    return np.array([100 + np.abs(np.diff(image.astype(int), axis=2)).mean(), 100], np.float32)
+
+
+def measured(rasters, side=32):
+    return Banks.measure(load_style_model("default", "cpu"), roughness, rasters, side, "lock", 0)
+
+
 @pytest.fixture(scope="module")
 def banks(villages):
-    model = load_style_model("default", "cpu")
     rasters = [prepared(path) for path in villages]
-
-    def describe(image):
-        return np.array(
-            [image.std(), np.abs(np.diff(image.astype(int), axis=2)).mean()], np.float32
-        )
-
-    return Banks.measure(model, describe, rasters, 64, "lock", 0), rasters
+    return measured(rasters, 64), rasters
 
 
 def test_style_transfer_goes_towards_the_target(banks):
@@ -180,6 +211,42 @@ def test_style_transfer_goes_towards_the_target(banks):
     assert after < 0.6 * before
     back = StyleTransfer(measured, [0], [0], np.ones(1))(image, valid, 0, rng(1))
     assert np.abs(back.mean((1, 2)) - wanted).mean() > after
+
+
+def test_like_is_given_the_look_of_like(tmp_path):
+    """Both rasters are smooth and dark on the left, rough and bright on the right."""
+
+    def halves(name, dark, bright):
+        grain = rng(1).normal(0, 2, (3, 96, 200))
+        image = np.array(dark)[:, None, None] + grain
+        image[:, :, 100:] = np.array(bright)[:, None, None] + 10 * grain[:, :, 100:]
+        path = tmp_path / f"{name}.tif"
+        return prepared(build_raster(path, image=np.clip(image, 1, 255).astype(np.uint8)))
+
+    colors = (20, 40, 110), (220, 180, 120)
+    rasters = [halves("own", (30, 50, 30), (150, 140, 120)), halves("other", *colors)]
+    method = StyleTransfer(measured(rasters), [0], [1], np.ones(1))
+    for left, wanted in zip((10, 150), colors, strict=True):
+        image = rasters[0].held[:3, 20:52, left : left + 32]
+        for seed in range(3):
+            made = method(image, np.ones((32, 32), bool), 0, rng(seed))
+            assert np.abs(made.mean((1, 2)) - wanted).max() < 25
+
+
+def test_flat_ground_is_not_blown_up(tmp_path):
+    calm = 100 + rng().normal(0, 5, (3, 96, 96))
+    images = calm.astype(np.uint8), synthesize(3, (96, 96), "uint8", 2)
+    rasters = [
+        prepared(build_raster(tmp_path / f"{k}.tif", image=image)) for k, image in enumerate(images)
+    ]
+    method = StyleTransfer(measured(rasters), [0], [1], np.ones(1))
+    image = rasters[0].held[:3, :32, :32]
+    contrasts = [
+        np.sqrt(x.var((1, 2)).mean())
+        for x in (image, rasters[1].held[:3], method(image, np.ones((32, 32), bool), 0, rng()))
+    ]
+    assert contrasts[1] > 5 * contrasts[0]
+    assert contrasts[2] < 1.1 * HIGHEST_GAIN * contrasts[0]
 
 
 def test_contrast_is_raised_so_far_and_no_further():
@@ -213,15 +280,80 @@ def test_all_methods_are_given_the_same_labelled_patches(villages):
         assert np.array_equal(one.label, other.label) and np.array_equal(one.weight, other.weight)
         differ += not np.array_equal(one.image, other.image)
     assert 2 <= differ <= 10
-    never = PatchSampler([raster], 64, 7, lambda image, *_: 255 - image, 0.0, jitter=False)
-    assert all(np.array_equal(never.draw(s, 0).image, plain.draw(s, 0).image) for s in range(5))
 
 
-def test_without_jitter_and_resizing_a_patch_is_the_rasters_bytes(villages):
-    raster = prepared(villages[0])
-    image = PatchSampler([raster], 64, 1, jitter=False, scale=(1, 1)).draw(0, 0).image
-    values = {tuple(pixel) for pixel in np.rint(image * 255).astype(int).reshape(3, -1).T}
-    assert values <= {tuple(pixel) for pixel in raster.held[:3].reshape(3, -1).T.tolist()}
+@pytest.mark.parametrize("sampler", [PatchSampler, TargetSampler])
+def test_methods_are_told_which_raster_a_patch_is_of(villages, sampler):
+    rasters = [prepared(path) for path in villages]
+    told = []
+
+    def recolor(image, valid, raster, rng):
+        told.append((raster, image.mean((1, 2))))
+        return image
+
+    draws = sampler(rasters, 64, 7, recolor, 1.0)
+    for step in range(12):
+        draws.draw(step, 0)
+    assert {raster for raster, _ in told} == {0, 1}
+    # The ground of the first is dark.
+    assert all((green < 90) == (raster == 0) for raster, (_, green, _) in told)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_none_or_all_patches_are_recoloured(villages, share):
+    rasters = [prepared(villages[0])]
+    plain = PatchSampler(rasters, 64, 7, jitter=False)
+    changed = PatchSampler(rasters, 64, 7, lambda image, *_: 255 - image, share, jitter=False)
+    for step in range(30):
+        given = plain.draw(step, 0).image
+        wanted = 1 - given if share else given
+        assert np.allclose(changed.draw(step, 0).image, wanted, atol=1e-6)
+
+
+def test_without_jitter_and_resizing_a_patch_is_the_rasters_bytes(tmp_path):
+    pixels = patch_of()[0]
+    raster = prepared(build_raster(tmp_path / "a.tif", image=pixels))
+    sampler = PatchSampler([raster], 64, 1, jitter=False, scale=(1, 1))
+    turned = [np.rot90(pixels, times, (1, 2)) for times in range(4)]
+    turned += [image[:, :, ::-1] for image in turned]
+    for step in range(5):
+        image = sampler.draw(step, 0).image
+        assert any(np.array_equal(image, way / np.float32(255)) for way in turned)
+
+
+@pytest.mark.parametrize("method", ["hsv", "gamma", "rhm", "ssda", "daug"])
+def test_a_method_recolours_labelled_patches_and_those_that_teach(villages, domains, method):
+    sources, targets = ([prepared(path)] for path in villages)
+    plain, made = (
+        samplers(
+            dataclasses.replace(
+                TINY, adapt=adapt, share=1.0, jitter=False,
+                style_model="default" if adapt != "daug" else str(domains),
+            ),
+            sources,
+            targets,
+        )
+        for adapt in ("none", method)
+    )  # fmt: skip
+    one, other = plain.labelled(1, 0), made.labelled(1, 0)
+    assert np.array_equal(one.label, other.label) and np.array_equal(one.weight, other.weight)
+    assert np.abs(one.image - other.image).mean() > 0.01
+    unchanged = PatchSampler(sources, TINY.patch, TINY.seed, jitter=False).draw(1, 0)
+    assert np.array_equal(one.image, unchanged.image)
+    views = plain.unlabelled(1, 0), made.unlabelled(1, 0)
+    assert np.array_equal(views[0].image, views[1].image)
+    assert not np.array_equal(views[0].restyled, views[1].restyled)
+    if method in ("rhm", "ssda", "daug"):
+        own, wanted = (raster.held[:3].mean((1, 2)) / 255 for raster in (*sources, *targets))
+
+        def nearer(image):
+            color = image.mean((1, 2))
+            return np.abs(color - wanted).sum() < np.abs(color - own).sum()
+
+        assert nearer(other.image) and not nearer(one.image)
+        # Patches that teach are given the looks of all rasters, labelled ones too.
+        looks = {bool(nearer(made.unlabelled(step, 0).restyled)) for step in range(12)}
+        assert looks == {True, False}
 
 
 def test_columns_held_back_are_never_drawn(villages):
@@ -241,6 +373,8 @@ def test_scalings(villages, tmp_path):
     assert counts.max() < 1.1 * counts.min()
     stretched = prepared(villages[0], "percentile").held[:3]
     assert stretched.min() == 0 and stretched.max() == 255
+    longer = build_raster(tmp_path / "b.tif", size=SIZE, dtype="uint16", seed=1)
+    assert np.array_equal(prepared(longer, "bits").held, prepared(longer, "percentile").held)
 
 
 def test_target_patches_in_two_views(villages):
@@ -253,6 +387,20 @@ def test_target_patches_in_two_views(villages):
     noisy = TargetSampler([raster], 64, 2, jitter=True).draw(3, 1)
     assert np.array_equal(noisy.image, same.image)
     assert not np.array_equal(noisy.restyled, same.image)
+
+
+def test_target_patches_are_a_function_of_the_place_and_nodata_has_no_weight(tmp_path):
+    path = build_raster(tmp_path / "holes.tif", image=town((90, 120, 220), (99, 99, 99)), mask=True)
+    one, other = (TargetSampler([prepared(path)], 64, 2, gamma, 1.0, jitter=True) for _ in range(2))
+    drawn = {step: one.draw(step, 0) for step in range(8)}
+    assert any((view.weight == 0).any() for view in drawn.values())
+    for step in reversed(drawn):
+        view, again = drawn[step], other.draw(step, 0)
+        assert all(np.array_equal(a, b) for a, b in zip(view, again, strict=True))
+        nothing = view.weight[0] == 0
+        assert not view.image[:, nothing].any() and not view.restyled[:, nothing].any()
+        assert view.image[:, ~nothing].all()
+    assert not np.array_equal(drawn[0].image, drawn[1].image)
 
 
 # The teacher
@@ -285,6 +433,27 @@ def test_as_many_buildings_are_taught_as_expected():
     assert not labels[probability < doubtful.min()].any()
 
 
+def test_agreeing_with_the_teacher_costs_little_and_disagreeing_much():
+    image = torch.rand((2, 3, 32, 32), generator=torch.Generator().manual_seed(0)).round()
+    taught = Teacher(Always(), 10).lesson(image, torch.ones(2, 1, 32, 32))
+    logits = Always()(image)
+    assert masked_bce_dice(logits, *taught).item() < 0.01
+    assert masked_bce_dice(-logits, *taught).item() > 4
+
+
+def test_the_limit_is_of_recent_steps_too():
+    def taught(*shown):
+        teacher = Teacher(Always(), 10)
+        for image in shown:
+            labels, _ = teacher.lesson(image.expand(1, 3, 64, 64), torch.ones(1, 1, 64, 64))
+        return float(labels.mean())
+
+    dark = torch.linspace(0, 0.2, 4096).reshape(1, 1, 64, 64)
+    assert taught(dark) == pytest.approx(0.1, abs=0.02)
+    assert taught(2 * dark, dark) == 0
+    assert taught(2 * dark, *[dark] * 200) == pytest.approx(0.1, abs=0.02)
+
+
 def test_nodata_teaches_nothing():
     image = torch.rand((2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
     weight = torch.ones(2, 1, 32, 32)
@@ -309,8 +478,52 @@ def test_a_resumed_run_with_a_teacher_is_the_uninterrupted_one(villages, tmp_pat
     with pytest.raises(Cancelled):
         go("run", progress=interrupter("training", 5, Cancelled("stop")))
     assert go("run").sha256 == whole.sha256
+    counts = [
+        torch.load(tmp_path / name / "last.pt", weights_only=True)["counts"]
+        for name in ("whole", "run")
+    ]
+    # More than one step's pixels: what was counted before the run was cut off is not lost.
+    assert torch.equal(*counts) and counts[0].sum() > 3 * 2 * 32 * 32
     alone = train(draw, 3, tmp_path / "alone.safetensors", tmp_path / "alone", config)
     assert alone.sha256 != whole.sha256
+
+
+def test_the_teacher_sees_a_patch_as_it_is_and_the_network_in_another_look(villages, tmp_path):
+    """In a single step, before which the two runs do not differ."""
+    config = dataclasses.replace(TINY, patch=32, steps=1)
+    draw = PatchSampler([prepared(villages[0])], 32, 3).draw
+
+    def go(name, change):
+        def views(step, place):
+            patch = draw(step, place)
+            return TargetPatch(patch.image, change(patch.image), patch.weight)
+
+        run = tmp_path / name
+        card = train(draw, 3, tmp_path / f"{name}.safetensors", run, config, draw_target=views)
+        return card.sha256, torch.load(run / "last.pt", weights_only=True)["counts"]
+
+    plain, inverted = go("plain", lambda image: image), go("inverted", lambda image: 1 - image)
+    assert plain[0] != inverted[0]
+    assert torch.equal(plain[1], inverted[1]) and plain[1].any()
+
+
+def test_a_network_comes_to_say_what_it_is_taught(villages, tmp_path, monkeypatch):
+    """Labels have no weight here, so that all there is to learn is the teacher's."""
+    monkeypatch.setattr(segmenter, "LOG_EVERY", 1)
+    monkeypatch.setattr(teacher, "BELOW", 1.0)
+    monkeypatch.setattr(teacher, "ABOVE", 0.0)
+    draw = PatchSampler([prepared(villages[0])], 32, 3).draw
+
+    def unlabelled(step, place):
+        return draw(step, place)._replace(weight=np.zeros((1, 32, 32), np.float32))
+
+    config = dataclasses.replace(TINY, steps=24, checkpoint=24, patch=32, lr=3e-3)
+    target = TargetSampler([prepared(villages[1])], 32, 3).draw
+    train(unlabelled, 3, tmp_path / "out.safetensors", tmp_path / "run", config, draw_target=target)
+    lines = (tmp_path / "run" / "stats.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in lines]
+    full = round(24 * (BEGIN + RAMP))
+    assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[full : full + 3])
 
 
 # The verb
@@ -338,6 +551,17 @@ def test_targets_must_have_the_sources_bands(villages, tmp_path):
     assert not list(tmp_path.glob("o.*"))
 
 
+def test_nothing_of_the_target_is_kept_back(villages, tmp_path):
+    """Its left half, which would be all there is, has no data."""
+    valid = np.zeros(SIZE, bool)
+    valid[:, SIZE[1] // 2 :] = True
+    image = town((90, 120, 220), (120, 110, 90))
+    target = build_raster(tmp_path / "half.tif", image=image, mask=True, valid=valid)
+    config = dataclasses.replace(TINY, adapt="none", hold_out=0.5)
+    card = train_segmenter([villages[0]], tmp_path / "o.safetensors", targets=target, config=config)
+    assert card.metrics
+
+
 def test_the_command_line(villages, tmp_path):
     from geossda_cli.main import cli
 
@@ -354,17 +578,23 @@ def test_the_command_line(villages, tmp_path):
 
 def test_labels_may_be_a_mask(villages, tmp_path):
     with rasterio.open(villages[0]) as source:
-        profile = {**source.profile, "count": 1, "photometric": None}
+        profile = {**source.profile, "count": 1, "nodata": 255}
+    profile.pop("photometric", None)
     mask = np.zeros(SIZE, np.uint8)
     for left, top, right, bottom in boxes():
         mask[top:bottom, left:right] = 255
-    profile.pop("photometric")
-    with rasterio.open(tmp_path / "mask.tif", "w", **{**profile, "nodata": 255}) as made:
+    with rasterio.open(tmp_path / "mask.tif", "w", **profile) as made:
         made.write(mask, 1)
-    from geossda.data.labels import read_footprints
-
     shapes = read_footprints(tmp_path / "mask.tif", UTM)
     assert np.array_equal(prepared(villages[0], shapes=shapes).held[3] == 1, mask == 255)
+    config = dataclasses.replace(TINY, adapt="none", steps=2)
+    drawn, masked = (
+        train_segmenter(
+            villages[0], tmp_path / f"{k}.safetensors", footprints=given, config=config
+        ).sha256
+        for k, given in enumerate(([], [tmp_path / "mask.tif"]))
+    )
+    assert drawn == masked
 
 
 # DAug
@@ -385,8 +615,10 @@ def test_domains_are_folders_with_a_style_each(domains, villages, tmp_path):
     assert model.card.domains == ("blue", "red")
     for name, path in (("red", villages[0]), ("blue", villages[1])):
         look = model.domain_look(name)
-        seen = prepared(path).held[:3].mean((1, 2)) / 255
-        assert np.abs(look.pixels.mean[0].numpy() - seen).max() < 0.15
+        pixels = prepared(path).held[:3].reshape(3, -1) / 255
+        assert np.abs(look.pixels.mean[0].numpy() - pixels.mean(1)).max() < 0.15
+        deviation = look.pixels.moments.std[0].numpy() / pixels.std(1)
+        assert deviation.min() > 0.5 and deviation.max() < 2
     config = dataclasses.replace(TINY, adapt="daug", style_model=str(domains))
     card = train_segmenter(
         [villages[0]], tmp_path / "m.safetensors", targets=villages[1], config=config
@@ -411,6 +643,10 @@ def test_a_model_of_domains_measures_no_looks(domains, villages, tmp_path):
     config = geossda.StyleConfig(style_model=str(domains))
     with pytest.raises(StyleError, match="declared domains"):
         geossda.make_style(villages[0], tmp_path / "s.json", config=config)
+    config = geossda.HarmonizeConfig(method="ssda", style_model=str(domains))
+    with pytest.raises(StyleError, match="declared domains"):
+        geossda.harmonize(villages[0], tmp_path / "h.tif", style=villages[1], config=config)
+    assert not list(tmp_path.iterdir())
     with pytest.raises(StyleError, match="train one with --preset daug"):
         load_style_model("default", "cpu").domain_look("red")
 

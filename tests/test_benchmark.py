@@ -2,33 +2,41 @@
 
 import dataclasses
 import json
+import shutil
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import rasterio.features
 import shapely
 from click.testing import CliRunner
 from conftest import UTM, build_raster, synthesize
 from PIL import Image
+from safetensors.torch import save_file
 
 from geossda import (
     BenchmarkConfig,
+    benchmark_paper,
     benchmark_places,
     segment,
 )
+from geossda.api import benchmark
 from geossda.api.benchmark import _city_cut
-from geossda.config import SegmentConfig
+from geossda.config import PaperBenchmarkConfig, SegmentConfig
 from geossda.data import datasets
 from geossda.data.datasets import Pair
-from geossda.data.labels import read_footprints
+from geossda.data.labels import rasterize, read_footprints
 from geossda.data.patches import WorkingRaster
-from geossda.errors import InputError
+from geossda.errors import Cancelled, InputError, VectorError
 from geossda.evaluation import trials
+from geossda.evaluation.calibration import WIDTH, Reliability
 from geossda.evaluation.table import markdown, plot, summary
+from geossda.models.segmenter import build
 from geossda.progress import SILENT
 from geossda.raster.radiometry import scaling
 from geossda.raster.reading import open_mosaic
+from geossda.raster.windows import Window
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -49,7 +57,7 @@ def write_town(folder, name, seed):
     image = (synthesize(3, SIZE, "uint8", seed) // 3 + 20 * seed).astype(np.uint8)
     shapes = []
     for x in (10, 80):
-        for y in (12, 60):
+        for y in (12, 66):
             image[:, y : y + 20, x : x + 26] = 220 - 15 * seed
             shapes.append(shapely.box(500000 + x / 2, 5200000 - y / 2 - 10,
                                       500000 + x / 2 + 13, 5200000 - y / 2))  # fmt: skip
@@ -63,6 +71,14 @@ def towns(tmp_path_factory):
     for seed, name in enumerate(("alba", "brac", "como"), start=1):
         write_town(root, name, seed)
     return root
+
+
+@pytest.fixture
+def two(tmp_path, towns):
+    """Two places, to which a third may be added."""
+    for name in ("alba", "brac"):
+        shutil.copytree(towns / name, tmp_path / "two" / name)
+    return tmp_path / "two"
 
 
 # Layouts
@@ -142,6 +158,65 @@ def test_spacenet_is_read_in_both_layouts(deepglobe):
         assert counts == [1, 0, 1, 1]
 
 
+def test_cities_are_in_natural_order_whatever_else_lies_there(tmp_path):
+    for area in datasets.SPACENET:
+        folder = tmp_path / f"{area}_Train"
+        (folder / "RGB-PanSharpen").mkdir(parents=True)
+        (folder / "geojson" / "buildings").mkdir(parents=True)
+        for number in (10, 9, 2, 100):
+            (folder / "RGB-PanSharpen" / f"RGB-PanSharpen_{area}_img{number}.tif").touch()
+            (folder / "geojson" / "buildings" / f"buildings_{area}_img{number}.geojson").touch()
+        (folder / "RGB-PanSharpen" / f"RGB-PanSharpen_{area}_img2.tif.aux.xml").touch()
+        (folder / "RGB-PanSharpen" / f"MUL-PanSharpen_{area}_img3.tif").touch()
+    for area, pairs in zip(datasets.SPACENET, datasets.spacenet(tmp_path).values(), strict=True):
+        numbers = (2, 9, 10, 100)
+        assert [pair.image.name for pair in pairs] == [
+            f"RGB-PanSharpen_{area}_img{n}.tif" for n in numbers
+        ]
+        assert [pair.labels.name for pair in pairs] == [
+            f"buildings_{area}_img{n}.geojson" for n in numbers
+        ]
+
+
+def test_an_inria_image_without_its_mask_is_named(inria, tmp_path):
+    shutil.copytree(inria, tmp_path / "copy")
+    (tmp_path / "copy" / "AerialImageDataset" / "train" / "gt" / "kitsap1.tif").unlink()
+    with pytest.raises(InputError, match=r"^kitsap1.tif has no labels .*gt.kitsap1.tif$"):
+        datasets.inria(tmp_path / "copy")
+
+
+def test_places_are_folders_with_mosaics_and_one_vector_file(two, make_raster):
+    make_raster(two / "brac" / "mosaic_1.tif", size=SIZE)
+    make_raster(two / "brac" / "other.tif", size=SIZE)
+    (two / "notes").mkdir()
+    found = datasets.places(two)
+    assert list(found) == ["alba", "brac"]
+    assert [pair.image.name for pair in found["brac"]] == ["mosaic_0.tif", "mosaic_1.tif"]
+    assert {pair.labels for pair in found["brac"]} == {two / "brac" / "footprints.gpkg"}
+    (two / "brac" / "footprints.gpkg").unlink()
+    with pytest.raises(VectorError, match="no vector file"):
+        datasets.places(two)
+    shutil.rmtree(two / "brac")
+    with pytest.raises(InputError, match=r"holds 1 places: .* two at least"):
+        datasets.places(two)
+
+
+@pytest.mark.parametrize("declared", [None, 0, 255])
+def test_a_mask_is_its_labels_pixel_by_pixel(tmp_path, make_raster, declared):
+    """Holes, corners that touch and single pixels too, whatever the mask calls nodata."""
+    rng = np.random.default_rng(0)
+    mask = (rng.random((1, *SIZE)) > 0.6).astype(np.uint8) * 255
+    mask[0, 20:60, 30:90] = 255
+    mask[0, 30:40, 50:60] = 0
+    path = make_raster(tmp_path / "gt.tif", image=mask, gsd=0.3)
+    if declared is not None:
+        with rasterio.open(path, "r+") as target:
+            target.nodata = declared
+    shapes = read_footprints(path, UTM)
+    burnt = rasterize(shapes, open_mosaic(path).grid, Window(0, 0, *SIZE))
+    assert np.array_equal(burnt, mask[0] // 255)
+
+
 def test_wrong_folders_are_named(inria, deepglobe, tmp_path, towns):
     with pytest.raises(InputError, match=r"not Inria's.*train/images"):
         datasets.inria(tmp_path)
@@ -167,7 +242,7 @@ def test_the_choice_of_patches_depends_on_names_and_seed_alone(tmp_path):
     kept = datasets.chosen(pairs, 10, 0)
     assert len(kept) == 10 and kept == [pair for pair in pairs if pair in kept]
     assert set(datasets.chosen(pairs[::-1], 10, 0)) == set(kept)
-    assert set(datasets.chosen(pairs[:40], 40, 0)) == set(pairs[:40])
+    assert datasets.chosen(pairs, 50, 0) == datasets.chosen(pairs, 99, 0) == pairs
     assert set(datasets.chosen(pairs, 10, 1)) != set(kept)
     without = [pair for pair in pairs if pair != kept[0]]
     assert set(kept[1:]) < set(datasets.chosen(without, 10, 0))
@@ -181,6 +256,9 @@ def test_a_citys_cut_is_of_its_brightest_two_percent(tmp_path):
     cut = _city_cut([Pair(tmp_path / f"{n}.tif", tmp_path) for n in range(2)], SILENT)
     assert cut.low.tolist() == [0, 0, 0]
     assert cut.high == pytest.approx([0.98 * 1999] * 3, abs=2)
+    shown = cut.to_bytes(np.tile(np.arange(2000, dtype=np.uint16), (3, 1, 1)))[0, 0]
+    assert (shown == 255).mean() == pytest.approx(0.02, abs=0.003)
+    assert (shown == 0).sum() <= 5, "no more than rounding makes black"
 
 
 # Trials and tables
@@ -214,7 +292,7 @@ def test_tables_by_hand(tmp_path):
         result("ssda", 0, b=0.9),
     ]  # fmt: skip
     rows = trials.gather(results, lambda figures: figures["iou"])
-    assert rows["none"]["a"] == pytest.approx([0.6, 0.8])
+    assert rows["none"]["a"] == pytest.approx({0: 0.6, 1: 0.8})
     found = summary(rows)
     assert list(found) == ["none", "ssda"]
     assert found["none"]["a"] == pytest.approx((0.7, 0.2 / np.sqrt(2)))
@@ -222,10 +300,25 @@ def test_tables_by_hand(tmp_path):
     lines = markdown(rows, "title").splitlines()
     assert lines[2] == "| method | a | b | mean |"
     assert lines[4] == "| Baseline | 70.0 ± 14.1 | 30.0 ± 14.1 | 50.0 ± 14.1 |"
-    assert lines[5] == "| SS(DA)² | – | 90.0 ± 0.0 | 90.0 ± 0.0 |"
-    plot({"one": rows, "two": rows}, tmp_path / "plot.png")
-    with Image.open(tmp_path / "plot.png") as picture:
-        assert picture.format == "PNG"
+    assert lines[5] == "| SS(DA)² | – | 90.0 ± 0.0 | – |"
+
+
+def test_the_plot_is_a_picture_and_leaves_pyplot_alone(tmp_path):
+    import matplotlib
+    from matplotlib import pyplot
+
+    before = pyplot.get_fignums(), dict(matplotlib.rcParams), matplotlib.get_backend()
+    some = {"none": {"a": {0: 0.6, 1: 0.8}, "b": {0: 0.3}}, "ssda": {"b": {0: 0.9}}}
+    seen = []
+    for rows in (some, {"none": some["none"]}):
+        plot({"one": rows, "two": some}, tmp_path / "plot.png")
+        with Image.open(tmp_path / "plot.png") as picture:
+            assert picture.format == "PNG" and picture.size == (11 * 120, 2 * 432)
+            seen.append(np.asarray(picture.convert("RGB")).astype(int))
+    changed = np.abs(seen[0] - seen[1]).sum(axis=(1, 2)) > 0
+    assert changed[:432].any() and not changed[450:].any(), "a panel a form"
+    after = pyplot.get_fignums(), dict(matplotlib.rcParams), matplotlib.get_backend()
+    assert after == before
 
 
 def test_places_end_to_end_and_nothing_twice(towns, tmp_path, listener):
@@ -233,8 +326,12 @@ def test_places_end_to_end_and_nothing_twice(towns, tmp_path, listener):
     parts = [dataclasses.replace(FAST, part=part, parts=2) for part in (1, 2)]
     first = benchmark_places(towns, run, form="one-to-others", config=parts[0])
     assert (first.done, first.planned) == (5, 9)
+    planned = [trial.key for trial in trials.plan("one-to-others", ("alba", "brac", "como"), FAST)]
+    assert {path.stem for path in run.glob("one*.json")} == set(planned[::2])
+    own = {path: path.stat().st_mtime_ns for path in run.glob("one*.json")}
     second = benchmark_places(towns, run, form="one-to-others", config=parts[1])
     assert (second.done, second.planned) == (9, 9)
+    assert own == {path: path.stat().st_mtime_ns for path in own}
     made = {path: path.stat().st_mtime_ns for path in run.glob("one*.json")}
     again = benchmark_places(towns, run, form="one-to-others", config=FAST, progress=listener)
     assert again.table == second.table and not listener.notes
@@ -248,6 +345,90 @@ def test_places_end_to_end_and_nothing_twice(towns, tmp_path, listener):
     assert benchmark_places(towns, run, form="leave-one-out", config=other).done == 3
     told = json.loads((run / "one-to-others_alba_none_0.json").read_text())
     assert set(told["figures"]) == {"brac", "como"} and told["settings"]["steps"] == 2
+
+
+ONE = dataclasses.replace(FAST, rows=("none",))
+
+
+def figures(run):
+    return {path.stem: json.loads(path.read_text())["figures"] for path in run.glob("*_*.json")}
+
+
+def test_a_changed_setting_is_trained_again(two, tmp_path, listener):
+    run = tmp_path / "run"
+    benchmark_places(two, run, form="one-to-others", config=ONE)
+    before = figures(run)
+    more = dataclasses.replace(ONE, steps=3)
+    found = benchmark_places(two, run, form="one-to-others", config=more, progress=listener)
+    assert (found.done, found.planned) == (2, 2)
+    assert [note.split()[0] for note in listener.notes] == sorted(before)
+    after = figures(run)
+    assert before.keys() == after.keys() and not any(before[key] == after[key] for key in before)
+
+
+def test_where_and_in_what_order_a_training_is_made_changes_nothing(two, tmp_path):
+    both = dataclasses.replace(ONE, rows=("none", "rhm"))
+    benchmark_places(two, tmp_path / "one", form="one-to-others", config=both)
+    last = dataclasses.replace(both, part=4, parts=4)
+    benchmark_places(two, tmp_path / "other", form="one-to-others", config=last)
+    alone = figures(tmp_path / "other")
+    assert list(alone) == ["one-to-others_brac_rhm_0"]
+    assert alone.items() <= figures(tmp_path / "one").items()
+
+
+# Told of the steps behind it, then of each of two.
+@pytest.mark.parametrize("after", [2, 3])
+def test_a_stopped_table_goes_on_as_if_it_had_not_been(two, tmp_path, interrupter, after):
+    """Stopped in a training, and between a training and its figures."""
+    whole = benchmark_places(two, tmp_path / "whole", form="one-to-others", config=ONE)
+    stop = interrupter("training", after, Cancelled("stop"))
+    run = tmp_path / "run"
+    with pytest.raises(Cancelled):
+        benchmark_places(two, run, form="one-to-others", config=ONE, progress=stop)
+    assert not list(run.glob("*.json")) and list(run.glob("*_run"))
+    again = benchmark_places(two, run, form="one-to-others", config=ONE)
+    assert again.table == whole.table
+    assert figures(run) == figures(tmp_path / "whole")
+    assert not list(run.glob("*_run")) and not list(run.glob("*.safetensors"))
+
+
+def test_settings_may_be_changed_after_a_stop(two, tmp_path, interrupter):
+    stop = interrupter("training", 3, Cancelled("stop"))
+    with pytest.raises(Cancelled):
+        benchmark_places(two, tmp_path / "run", form="one-to-others", config=ONE, progress=stop)
+    more = dataclasses.replace(ONE, steps=3)
+    assert benchmark_places(two, tmp_path / "run", form="one-to-others", config=more).done == 2
+
+
+def test_a_place_more_is_measured_on_by_all(two, towns, tmp_path):
+    run = tmp_path / "run"
+    benchmark_places(two, run, form="one-to-others", config=ONE)
+    shutil.copytree(towns / "como", two / "como")
+    benchmark_places(two, run, form="one-to-others", config=ONE)
+    assert {key: sorted(found) for key, found in figures(run).items()} == {
+        "one-to-others_alba_none_0": ["brac", "como"],
+        "one-to-others_brac_none_0": ["alba", "como"],
+        "one-to-others_como_none_0": ["alba", "brac"],
+    }
+
+
+def test_other_first_weights_are_trained_again(two, tmp_path, listener):
+    weights = tmp_path / "encoder.safetensors"
+    save_file(build("unet", ENCODER, 3).encoder.model.state_dict(), weights)
+    benchmark_places(two, tmp_path / "run", form="one-to-others", config=ONE)
+    other = dataclasses.replace(ONE, encoder_weights=str(weights))
+    benchmark_places(two, tmp_path / "run", form="one-to-others", config=other, progress=listener)
+    assert len(listener.notes) == 2
+
+
+def test_daug_is_left_out_alone(two, tmp_path, listener):
+    config = dataclasses.replace(ONE, rows=("daug", "none"))
+    found = benchmark_places(
+        two, tmp_path / "run", form="leave-one-out", config=config, progress=listener
+    )
+    assert (found.done, found.planned) == (2, 2)
+    assert len(listener.warnings) == 1 and "--domain-model" in listener.warnings[0]
+    assert "| Baseline |" in found.table and "| DAug |" not in found.table
 
 
 def test_parts_and_rows_that_cannot_be(towns, tmp_path, listener):
@@ -265,14 +446,79 @@ def test_what_is_measured_is_what_segment_finds(towns, tmp_path, tiny_model):
     raster = WorkingRaster.prepare(mosaic, 0.5, scaling("percentile", mosaic), shapes=shapes)
     counts = trials.measure(tiny_model, [raster], "cpu").confusion()
     config = SegmentConfig(model=str(tiny_model), device="cpu", threshold=0.5)
-    segment(place / "mosaic_0.tif", tmp_path / "o.gpkg", mask=tmp_path / "mask.tif", config=config)
-    with rasterio.open(tmp_path / "mask.tif") as source:
+    files = {"mask": tmp_path / "mask.tif", "probabilities": tmp_path / "p.tif"}
+    segment(place / "mosaic_0.tif", tmp_path / "o.gpkg", config=config, **files)
+    with rasterio.open(files["mask"]) as source:
         found = source.read(1) == 1
-    true = raster.held[3] == 1
-    # The mask is on the raster's own grid, whose pixels are not quite 0.5 m.
+    with rasterio.open(files["probabilities"]) as source:
+        probability = np.clip(source.read(1).astype(float), 1e-9, 1 - 1e-9)
+    logit = np.log(probability / (1 - probability))
+    with rasterio.open(place / "mosaic_0.tif") as source:
+        true = rasterio.features.rasterize(shapes, source.shape, transform=source.transform) == 1
+    assert 0 < (found & true).sum() < found.sum() < found.size
     assert counts.hit + counts.miss == true.sum()
-    assert counts.hit == pytest.approx((found & true).sum(), rel=0.03)
-    assert counts.false_alarm == pytest.approx((found & ~true).sum(), rel=0.03)
+    # Logits are counted in bins, and batches of one and of two round differently.
+    near = np.abs(logit) < WIDTH / 2 + 1e-3
+    assert near.mean() < 0.02
+    for measured, here in ((counts.hit, true), (counts.false_alarm, ~true)):
+        assert abs(measured - (found & here).sum()) <= (near & here).sum()
+
+
+def test_half_a_bin_below_one_half_is_no_building():
+    logits = np.array([-0.02, 0.02], np.float32)
+    counts = Reliability.of(logits, np.array([False, True])).confusion()
+    assert (counts.hit, counts.false_alarm, counts.miss) == (1, 0, 0)
+
+
+# The paper's table
+
+PAPER = PaperBenchmarkConfig(
+    rows=("none",), seeds=1, steps=2, batch=2, patch=64, gsd=0.3, tests=2, references=2,
+    encoder=ENCODER, encoder_weights="none", device="cpu",
+)  # fmt: skip
+
+
+def test_looks_come_from_other_patches_than_those_measured(inria, deepglobe, tmp_path, monkeypatch):
+    """And both go through the one cut of their city."""
+    asked = []
+
+    def prepare(pairs, config, scalings, progress):
+        asked.append((pairs, scalings))
+        return real(pairs, config, scalings, progress)
+
+    real = benchmark._prepare
+    monkeypatch.setattr(benchmark, "_prepare", prepare)
+    found = benchmark_paper(inria, deepglobe, tmp_path, config=PAPER)
+    assert (found.done, found.planned) == (1, 1)
+    (labelled, _), (references, of_looks), (tests, of_tests) = asked
+    assert [len(pairs) for pairs in labelled.values()] == [3, 1, 1, 1, 1]
+    cities = datasets.spacenet(deepglobe)
+    for city, pairs in tests.items():
+        listed = (tmp_path / f"test_patches_{city}.txt").read_text().splitlines()
+        assert listed == [pair.image.name for pair in pairs] and len(pairs) == 2
+        assert not set(pairs) & set(references[city])
+        assert set(pairs) | set(references[city]) == set(cities[city])
+        wanted = _city_cut(cities[city], SILENT)
+        for cut in (of_looks[city], of_tests[city]):
+            assert cut.low.tolist() == wanted.low.tolist()
+            assert cut.high.tolist() == wanted.high.tolist()
+    figures = json.loads((tmp_path / "paper_inria_none_0.json").read_text())["figures"]
+    assert set(figures) == {"vegas", "paris", "shanghai", "khartoum"}
+
+
+def test_a_city_that_is_all_measured_on_gives_the_looks_too(inria, deepglobe, tmp_path):
+    config = dataclasses.replace(PAPER, tests=9, references=1, rows=("rhm",))
+    assert benchmark_paper(inria, deepglobe, tmp_path, config=config).done == 1
+    assert len((tmp_path / "test_patches_paris.txt").read_text().splitlines()) == 4
+
+
+def test_other_patches_are_measured_again(inria, deepglobe, tmp_path, listener):
+    benchmark_paper(inria, deepglobe, tmp_path, config=PAPER)
+    before = (tmp_path / "test_patches_vegas.txt").read_text()
+    other = dataclasses.replace(PAPER, tests=3)
+    benchmark_paper(inria, deepglobe, tmp_path, config=other, progress=listener)
+    assert (tmp_path / "test_patches_vegas.txt").read_text() != before
+    assert len(listener.notes) == 1
 
 
 # The command line
@@ -310,12 +556,18 @@ def test_the_papers_table_from_the_command_line(inria, deepglobe, tmp_path):
     assert again.output.splitlines()[-1].endswith("6 of 6 trainings")
 
 
-def test_a_wrong_folder_is_one_line(tmp_path, capsys, deepglobe):
+@pytest.mark.parametrize("wrong", ["places", "inria", "deepglobe"])
+def test_a_wrong_folder_is_one_line(tmp_path, capsys, inria, deepglobe, wrong):
     from geossda_cli.main import main
 
+    run = tmp_path / "run"
+    folders = {"inria": inria, "deepglobe": deepglobe, wrong: tmp_path}
+    arguments = ["paper", "--inria", folders["inria"], "--deepglobe", folders["deepglobe"]]
+    if wrong == "places":
+        arguments = ["places", tmp_path]
     with pytest.raises(SystemExit) as stop:
-        main(["benchmark", "paper", "--inria", str(tmp_path), "--deepglobe", str(deepglobe),
-              "--run", str(tmp_path / "run")])  # fmt: skip
+        main([str(argument) for argument in ("benchmark", *arguments, "--run", run)])
     assert stop.value.code == 1
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
-    assert not (tmp_path / "run").exists()
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1 and told[0].startswith("geossda: ") and str(tmp_path) in told[0]
+    assert not run.exists()

@@ -2,16 +2,23 @@
 
 import dataclasses
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import torch
-from conftest import build_raster
+from conftest import UTM, build_raster
+from scipy.special import expit, logit
 
-from geossda import SegmentConfig, segment
-from geossda.evaluation.calibration import CENTRES, WIDTH, Reliability, calibration
-from geossda.models.card import load, save
+from geossda import SegmentConfig, TrainSegmenterConfig, segment, train_segmenter
+from geossda.data.patches import WorkingRaster
+from geossda.evaluation import calibration as module
+from geossda.evaluation.calibration import CENTRES, WIDTH, Reliability, calibration, held_out
+from geossda.models.card import load, read_card, save
 from geossda.models.segmenter import load_segmenter
+from geossda.raster.radiometry import scaling
+from geossda.raster.reading import open_mosaic
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -64,8 +71,56 @@ def test_counts_add_up_and_are_written_down():
     assert again.temperature() == both.temperature() and again.error() == both.error()
 
 
-def test_nothing_kept_back_is_nothing_to_calibrate_on():
-    assert calibration([], torch.device("cpu")) is None
+CPU = torch.device("cpu")
+
+
+class Brightness(torch.nn.Module):
+    """A network whose logits follow the first band, from -8 to 8."""
+
+    def forward(self, image):
+        return 16 * image[:, :1] - 8
+
+
+def half_kept(tmp_path, hold_out=0.4):
+    """A raster with holes, whose pixels are buildings as often as half the logit says."""
+    raster = build_raster(tmp_path / "kept.tif", size=(200, 330), mask=True)
+    mosaic = open_mosaic(raster)
+    kept = WorkingRaster.prepare(mosaic, 0.5, scaling("bits", mosaic), hold_out=hold_out)
+    logits = kept.held[0] / 255 * 16 - 8
+    kept.held[-2] = np.random.default_rng(0).random(logits.shape) < 1 / (1 + np.exp(-logits / 2))
+    return kept, logits
+
+
+def test_nothing_kept_back_is_nothing_to_calibrate_on(tmp_path):
+    assert calibration([], CPU) is None
+    assert calibration([half_kept(tmp_path, 0.0)[0]], CPU) is None
+
+
+def test_valid_pixels_of_the_columns_kept_back_are_counted(tmp_path, monkeypatch):
+    raster, logits = half_kept(tmp_path)
+    kept = np.zeros(logits.shape, bool)
+    kept[:, raster.width :] = raster.held[-1, :, raster.width :] > 0
+    assert raster.width == 198 and 0.9 < kept[:, 198:].mean() < 1
+    wanted = Reliability.of(logits[kept], raster.held[-2][kept] > 0)
+    for side in (64, 512):
+        monkeypatch.setattr(module, "SIDE", side)
+        found = held_out(Brightness(), [raster], CPU)
+        assert found.every.sum() == kept.sum() and found.true.sum() == wanted.true.sum()
+        # Float32 puts some logits into the next bin.
+        assert np.abs(np.cumsum(found.every - wanted.every)).max() < 0.03 * kept.sum()
+    both = held_out(Brightness(), [raster, raster], CPU)
+    assert np.array_equal(both.every, 2 * found.every)
+
+
+def test_a_network_too_sure_of_itself_is_calibrated(tmp_path):
+    raster, _ = half_kept(tmp_path)
+    found = calibration([raster], CPU)(Brightness())
+    assert found.temperature == pytest.approx(2, rel=0.05)
+    told = found.metrics
+    assert told["held_out_calibration_error"] > 0.05
+    assert told["held_out_calibration_error_calibrated"] < 0.02
+    counts = held_out(Brightness(), [raster], CPU).confusion()
+    assert told["held_out_iou"] == round(counts.iou, 4) and 0.5 < counts.iou < 1
 
 
 def test_a_cards_temperature_divides_the_logits_and_moves_no_building(tiny_model, tmp_path):
@@ -76,7 +131,9 @@ def test_a_cards_temperature_divides_the_logits_and_moves_no_building(tiny_model
     with torch.inference_mode():
         plain, cooled = (load_segmenter(m, fold=False)[0](image) for m in (tiny_model, warm))
     assert torch.allclose(plain / 2, cooled, atol=1e-4)
-    raster = build_raster(tmp_path / "r.tif")
+    # No larger than a window: where windows blend, probabilities are means of several, which
+    # dividing logits does not commute with.
+    raster = build_raster(tmp_path / "r.tif", size=(64, 64))
     read = []
     for model in (tiny_model, warm):
         names = [tmp_path / f"{model.stem}_{kind}.tif" for kind in ("p", "m")]
@@ -86,26 +143,20 @@ def test_a_cards_temperature_divides_the_logits_and_moves_no_building(tiny_model
             with rasterio.open(name) as source:
                 read.append(source.read(1))
     before, mask, after, same = read
-    # Blended windows are means of probabilities, which a temperature does not commute with.
-    assert (mask != same).mean() < 0.01
-    assert np.abs(after - 0.5).mean() < 0.9 * np.abs(before - 0.5).mean()
+    assert np.array_equal(mask, same) and 0.01 < mask.mean() < 0.99
+    assert np.allclose(after, expit(logit(before) / 2), atol=0.002)
 
 
 def test_training_with_a_part_kept_back_writes_the_temperature(tmp_path):
-    import geopandas as gpd
-    import shapely
-    from conftest import UTM
-
-    from geossda import TrainSegmenterConfig, train_segmenter
-
     raster = build_raster(tmp_path / "a.tif", size=(128, 200))
     box = shapely.box(500010, 5199950, 500090, 5199990)
     gpd.GeoDataFrame(geometry=[box], crs=UTM).to_file(tmp_path / "f.gpkg")
     config = TrainSegmenterConfig(
         encoder="tu-mobilenetv3_small_050", encoder_weights="none", gsd=0.5, steps=3, batch=2,
-        patch=64, device="cpu", hold_out=0.4,
+        patch=64, device="cpu", hold_out=0.3,
     )  # fmt: skip
     card = train_segmenter(raster, tmp_path / "m.safetensors", config=config)
+    assert read_card(tmp_path / "m.safetensors") == card
     assert card.temperature != 1 and 0 <= card.metrics["held_out_iou"] <= 1
     errors = [card.metrics[f"held_out_calibration_error{end}"] for end in ("", "_calibrated")]
     assert all(0 <= error <= 1 for error in errors)

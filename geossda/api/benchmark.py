@@ -1,5 +1,6 @@
 """Table I of the paper, on places of one's own and on the data sets it was made on."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,8 +159,10 @@ def benchmark_paper(
     for name, pairs in tests.items():
         with staged(folder / f"test_patches_{name}.txt") as part:
             part.write_text("".join(f"{pair.image.name}\n" for pair in pairs))
+    names = [pair.image.name for some in (tests, references) for ps in some.values() for pair in ps]
+    patches = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
     planned = [
-        Trial("paper", "inria", tuple(sources), tuple(cities), tuple(cities), row, seed)
+        Trial("paper", "inria", tuple(sources), tuple(cities), tuple(cities), row, seed, patches)
         for seed in range(config.seeds)
         for row in config.rows
     ]

@@ -44,6 +44,8 @@ class Reliability:
         """Count pixels, given as arrays of one shape."""
         places = np.rint((np.clip(logits, -HIGHEST, HIGHEST) + HIGHEST) / WIDTH).astype(np.int64)
         bins = len(CENTRES)
+        # The middle bin is of logits from 0 on, where a building begins.
+        places -= (places == bins // 2) & (logits < 0)
         return cls(
             np.bincount(places.ravel(), minlength=bins),
             np.bincount(places[labels].ravel(), minlength=bins),

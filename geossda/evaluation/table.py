@@ -23,13 +23,21 @@ NAMES = {
 
 
 def summary(rows: Rows) -> dict[str, dict[str, tuple[float, float]]]:
-    """Give mean and spread (standard deviation over seeds) by row and place, and of the mean."""
+    """Give mean and spread (standard deviation over seeds) by row and place, and of the mean.
+
+    The mean over places is that of the seeds that have them all; there is none while there is no
+    such seed.
+    """
+    every = {place for places in rows.values() for place in places}
     found: dict[str, dict[str, tuple[float, float]]] = {}
     for row, places in rows.items():
-        cells = {place: _mean_and_spread(values) for place, values in sorted(places.items())}
-        seeds = min(len(values) for values in places.values())
-        means = [float(np.mean([v[seed] for v in places.values()])) for seed in range(seeds)]
-        found[row] = {**cells, "mean": _mean_and_spread(means)}
+        found[row] = {
+            place: _mean_and_spread(list(seeds.values())) for place, seeds in places.items()
+        }
+        whole = set.intersection(*(set(places.get(place, {})) for place in every))
+        if whole:
+            means = [float(np.mean([places[p][seed] for p in every])) for seed in sorted(whole)]
+            found[row]["mean"] = _mean_and_spread(means)
     return {row: found[row] for row in NAMES if row in found}
 
 

@@ -6,6 +6,7 @@ that a table of many hours can be stopped, gone on with, and shared out over pro
 
 import dataclasses
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class Trial:
     row : Row
         The method, and whether the target teaches.
     seed : int
+    patches : str
+        Hash of the patches chosen, where places are not taken whole.
     """
 
     form: str
@@ -51,6 +54,7 @@ class Trial:
     tests: tuple[str, ...]
     row: Row
     seed: int
+    patches: str = ""
 
     @property
     def key(self) -> str:
@@ -76,7 +80,7 @@ class Trial:
             patch=config.patch,
             schedule=config.schedule,
             seed=self.seed,
-            checkpoint=config.steps,
+            checkpoint=min(config.steps, 1000),
             device=config.device,
         )
 
@@ -133,6 +137,12 @@ def run(
     """
     draws = samplers(config, sources, targets, progress=progress)
     model, work = folder / f"{trial.key}.safetensors", folder / f"{trial.key}_run"
+    made_of = {"trial": _plain(dataclasses.asdict(trial)), "settings": _defining(config)}
+    begun = work / "trial.json"
+    if not begun.exists() or json.loads(begun.read_text()) != made_of:
+        shutil.rmtree(work, ignore_errors=True)  # what a stop left of another training
+        work.mkdir(parents=True)
+        begun.write_text(json.dumps(made_of) + "\n")
     train(
         draws.labelled,
         sources[0].mosaic.count,
@@ -145,16 +155,14 @@ def run(
     figures = {}
     for name, rasters in tests.items():
         reliability = measure(model, rasters, config.device)
+        counts = reliability.confusion().to_dict()
         figures[name] = {
-            **reliability.confusion().to_dict(),
+            # A ratio of nothing is not a number, which JSON has no word for.
+            **{key: None if math.isnan(value) else value for key, value in counts.items()},
             "every": reliability.every.tolist(),
             "true": reliability.true.tolist(),
         }
-    found = {
-        "trial": dataclasses.asdict(trial),
-        "settings": _defining(config),
-        "figures": figures,
-    }
+    found = {**made_of, "figures": figures}
     with staged(folder / f"{trial.key}.json") as part:
         part.write_text(json.dumps(found) + "\n")
     shutil.rmtree(work, ignore_errors=True)
@@ -163,24 +171,30 @@ def run(
 
 
 def recall(trial: Trial, config: TrainSegmenterConfig, folder: Path) -> dict[str, Any] | None:
-    """Give what a trial gave before, if its settings were the same."""
+    """Give what a trial gave before, if places and settings were the same."""
     kept = folder / f"{trial.key}.json"
     if not kept.exists():
         return None
     found: dict[str, Any] = json.loads(kept.read_text())
-    settings = _defining(config)
-    # Settings that came later stand at what was done before them.
-    same = all(settings.get(name) == value for name, value in found["settings"].items())
+    now = {"trial": _plain(dataclasses.asdict(trial)), "settings": _defining(config)}
+    # What came later stands at what was done before it.
+    same = all(now[part].get(name) == value for part in now for name, value in found[part].items())
     return found if same else None
 
 
 def _defining(config: TrainSegmenterConfig) -> dict[str, Any]:
     """Give the settings that figures depend on, as JSON gives them back."""
-    unrelated = ("overwrite", "device", "checkpoint", "encoder_weights", "style_model")
     settings = dataclasses.asdict(config)
-    for name in unrelated:
+    for name in ("overwrite", "device", "checkpoint"):
         settings.pop(name)
-    return cast(dict[str, Any], json.loads(json.dumps(settings)))
+    for name in ("encoder_weights", "style_model"):  # wherever the file lies
+        settings[name] = Path(settings[name]).name
+    return _plain(settings)
+
+
+def _plain(entries: dict[str, Any]) -> dict[str, Any]:
+    """Give entries as JSON gives them back."""
+    return cast(dict[str, Any], json.loads(json.dumps(entries)))
 
 
 def measure(model: Path, rasters: Sequence[WorkingRaster], device: str) -> Reliability:
@@ -199,11 +213,14 @@ def measure(model: Path, rasters: Sequence[WorkingRaster], device: str) -> Relia
     return total
 
 
-Rows = dict[str, dict[str, list[float]]]
+# By row, place and seed.
+Rows = dict[str, dict[str, dict[int, float]]]
 
 
-def gather(results: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float]) -> Rows:
-    """Arrange a figure of all trials by method and by place, one number a seed.
+def gather(
+    results: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float | None]
+) -> Rows:
+    """Arrange a figure of all trials by row, place and seed; what has none is left out.
 
     Where a place was measured under several trainings of one method and seed, their mean stands.
     """
@@ -211,8 +228,9 @@ def gather(results: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], 
     for result in results:
         trial = result["trial"]
         for place, figures in result["figures"].items():
-            cells.setdefault((trial["row"], place, trial["seed"]), []).append(value(figures))
+            if (number := value(figures)) is not None:
+                cells.setdefault((trial["row"], place, trial["seed"]), []).append(number)
     rows: Rows = {}
-    for (method, place, _), found in sorted(cells.items(), key=lambda item: item[0][2]):
-        rows.setdefault(method, {}).setdefault(place, []).append(float(np.mean(found)))
+    for (row, place, seed), found in sorted(cells.items(), key=lambda item: item[0][2]):
+        rows.setdefault(row, {}).setdefault(place, {})[seed] = float(np.mean(found))
     return rows
