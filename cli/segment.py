@@ -12,7 +12,7 @@ from .options import config_from, config_options, progress_option
 
 @click.command("segment")
 @click.argument("sources", nargs=-1, required=True)
-@click.option("--output", "-o", required=True, metavar="FILE.gpkg", help="The footprints.")
+@click.option("--output", "-o", required=True, metavar="FILE", help="The footprints.")
 @click.option("--probabilities", metavar="FILE.tif", help="Write probabilities as well.")
 @click.option("--mask", metavar="FILE.tif", help="Write the mask of buildings as well.")
 @config_options(SegmentConfig)
@@ -25,9 +25,10 @@ def command(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    """Find buildings and write their footprints to a GeoPackage.
+    """Find buildings and write their footprints.
 
-    SOURCES are files, folders, globs or URLs, taken as one mosaic.
+    SOURCES are files, folders, globs or URLs, taken as one mosaic. FILE ends in .gpkg, .fgb,
+    .parquet or .geojson.
 
     \b
     geossda segment mosaic.tif -o buildings.gpkg

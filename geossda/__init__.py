@@ -15,6 +15,7 @@ from geossda.config import (
     HarmonizeConfig,
     MatrixConfig,
     PaperBenchmarkConfig,
+    PolygonizeConfig,
     SegmentConfig,
     StyleConfig,
     TrainSegmenterConfig,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from geossda.api.harmonize import harmonize
     from geossda.api.info import info
     from geossda.api.matrix import matrix
+    from geossda.api.polygonize import polygonize
     from geossda.api.segment import segment
     from geossda.api.style import make_style
     from geossda.api.train import train_segmenter
@@ -47,6 +49,7 @@ _LAZY = {
     "make_style": "geossda.api.style",
     "matrix": "geossda.api.matrix",
     "open_mosaic": "geossda.raster.reading",
+    "polygonize": "geossda.api.polygonize",
     "segment": "geossda.api.segment",
     "train_segmenter": "geossda.api.train",
     "train_style": "geossda.api.train_style",
@@ -61,6 +64,7 @@ __all__ = [
     "HarmonizeConfig",
     "MatrixConfig",
     "PaperBenchmarkConfig",
+    "PolygonizeConfig",
     "SegmentConfig",
     "StyleConfig",
     "TrainSegmenterConfig",
@@ -76,6 +80,7 @@ __all__ = [
     "make_style",
     "matrix",
     "open_mosaic",
+    "polygonize",
     "segment",
     "train_segmenter",
     "train_style",

@@ -12,6 +12,7 @@ HarmonizeMethod = Literal["auto", "ssda", "histogram", "reinhard", "grayworld", 
 MatrixMethod = Literal["ssda", "histogram", "reinhard"]
 Structure = Literal["lock", "full"]
 ScalingKind = Literal["percentile", "bits", "equalize"]
+Regularity = Literal["rectilinear", "simplify", "none"]
 AdaptMethod = Literal["auto", "none", "equalize", "hsv", "gamma", "rhm", "daug", "ssda"]
 C = TypeVar("C")
 METHODS: tuple[ColorMethod, ...] = get_args(ColorMethod)
@@ -70,6 +71,12 @@ _NODATA = "Value of pixels without data, if the file does not declare it."
 _CO = "Creation option of GDAL's COG driver, such as COMPRESS=ZSTD; repeatable."
 _OVERWRITE = "Replace existing outputs."
 _DEVICE = "Where the model runs."
+_REGULARIZE = (
+    "Outlines: few corners, right-angled where walls nearly are; simplified; or as pixels run."
+)
+_TOLERANCE = "How far walls may be moved to that end, in metres."
+_SPLIT = "Part buildings that touch, along the valleys of their probabilities."
+_APPEND = "Add to the layer of an existing GeoPackage."
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -139,7 +146,9 @@ class SegmentConfig:
         None, "Probability from which a pixel is a building (the model's own).", low=0.0, high=1.0
     )
     min_area: float = setting(8.0, "Smallest building kept, in square metres.", low=0.0)
-    simplify: float = setting(0.5, "Tolerance of the outlines, in metres; 0 keeps pixels.", low=0.0)
+    regularize: Regularity = setting("rectilinear", _REGULARIZE, choices=get_args(Regularity))
+    tolerance: float = setting(0.5, _TOLERANCE, low=0.0)
+    split: bool = setting(False, _SPLIT)
     gsd: float | None = setting(
         None, "Ground sample distance in metres to predict at (the model's own).", low=0.01
     )
@@ -150,6 +159,40 @@ class SegmentConfig:
     batch: int = setting(2, "Windows predicted at a time.", low=1, high=256, advanced=True)
     device: str = setting("auto", _DEVICE, choices=DEVICES, advanced=True)
     co: tuple[str, ...] = setting((), _CO, metavar="NAME=VALUE", advanced=True)
+    append: bool = setting(False, _APPEND)
+    overwrite: bool = setting(False, _OVERWRITE)
+
+
+@documented
+@dataclass(frozen=True)
+class PolygonizeConfig:
+    """Settings of `polygonize`."""
+
+    threshold: float = setting(
+        0.5, "Probability from which a pixel of a float raster is a building.", low=0.0, high=1.0
+    )
+    connectivity: Literal["4", "8"] = setting(
+        "4", "Whether pixels that touch at a corner only belong together (8).", choices=("4", "8")
+    )
+    min_area: float = setting(0.0, "Smallest building kept, in square metres.", low=0.0)
+    regularize: Regularity = setting("none", _REGULARIZE, choices=get_args(Regularity))
+    tolerance: float = setting(0.5, _TOLERANCE, low=0.0)
+    split: bool = setting(False, _SPLIT)
+    bidx: tuple[int, ...] = setting(
+        (), "The band of buildings, 1-based, if there are several.", metavar="N"
+    )
+    nodata: float | None = setting(None, _NODATA)
+    block: int = setting(
+        1024,
+        "Side in pixels of the pieces the work is cut into; changes no polygon.",
+        low=16,
+        high=16384,
+        advanced=True,
+    )
+    workers: int | None = setting(
+        None, "Threads that read and trace (all cores).", low=1, high=256, advanced=True
+    )
+    append: bool = setting(False, _APPEND)
     overwrite: bool = setting(False, _OVERWRITE)
 
 
@@ -457,6 +500,7 @@ class EvaluateConfig:
     iou: float = setting(
         0.5, "IoU from which two footprints are the same building.", low=0.01, high=1.0
     )
+    overwrite: bool = setting(False, _OVERWRITE)
 
 
 @documented

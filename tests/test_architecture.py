@@ -232,6 +232,7 @@ CONFIGS = {
     "demo": config.DemoConfig,
     "evaluate": config.EvaluateConfig,
     "harmonize": config.HarmonizeConfig,
+    "polygonize": config.PolygonizeConfig,
     "segment": config.SegmentConfig,
     "style": config.StyleConfig,
     "train-segmenter": config.TrainSegmenterConfig,

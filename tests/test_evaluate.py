@@ -13,8 +13,16 @@ from conftest import UTM, synthesize
 
 from geossda import EvaluateConfig, evaluate
 from geossda.errors import GeoreferenceError, InputError
-from geossda.evaluation.metrics import Confusion, match_objects
+from geossda.evaluation.buildings import match, meet
+from geossda.evaluation.metrics import Confusion
 from geossda.evaluation.seams import steps_across
+
+
+def match_objects(found, true, limit):
+    found, true = found.to_numpy(), true.to_numpy()
+    hits = len(match(meet(found, true), limit))
+    return Confusion(hits, len(found) - hits, len(true) - hits)
+
 
 X, Y, GSD = 500000.0, 5200000.0, 0.5
 SIZE = (60, 80)
@@ -297,6 +305,7 @@ def test_the_command_line_tells_the_same(mask, vector):
     result = evaluate(found, true, area=area, config=EvaluateConfig(iou=0.7))
     assert json.loads(done.stdout) == {
         "pixels": result.pixels.to_dict(), "buildings": result.objects.to_dict(),
+        "shapes": result.shapes.to_dict(),
     }  # fmt: skip
     table = CliRunner().invoke(cli, ["evaluate", str(found), str(true)])
     assert table.exit_code == 0

@@ -25,9 +25,10 @@ from geossda.models.card import SegmenterCard
 from geossda.models.segmenter import load_segmenter
 from geossda.raster.radiometry import Stretch
 from geossda.raster.reading import open_mosaic
+from geossda.vector.features import reach_m
 
 SIZE = (151, 203)
-EXACT = {"simplify": 0.0, "min_area": 0.0}
+EXACT = {"regularize": "none", "min_area": 0.0}
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_geopackage_tells_where_it_comes_from(town, settings, tmp_path):
     about = pyogrio.read_info(tmp_path / "out.gpkg", layer="buildings")["layer_metadata"]
     assert about["GEOSSDA_VERSION"] == geossda.__version__
     assert about["GEOSSDA_MODEL"].startswith("tiny 0 ")
-    assert json.loads(about["GEOSSDA_SETTINGS"])["simplify"] == 0.5
+    assert json.loads(about["GEOSSDA_SETTINGS"])["tolerance"] == 0.5
 
 
 def test_no_building_is_an_empty_layer(town, settings, tmp_path):
@@ -148,7 +149,10 @@ def test_no_building_is_an_empty_layer(town, settings, tmp_path):
     assert probability.max() < 1 and not (mask == 1).any()
 
 
-@pytest.mark.parametrize("simplify", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize(
+    ("regularize", "tolerance"),
+    [("none", 0.5), ("simplify", 0.5), ("simplify", 2.0), ("rectilinear", 0.5)],
+)
 @pytest.mark.parametrize(
     ("threshold", "gsd"),
     [
@@ -168,8 +172,12 @@ def test_no_building_is_an_empty_layer(town, settings, tmp_path):
         ),
     ],
 )  # fmt: skip
-def test_no_building_touches_nodata(town, settings, tmp_path, simplify, threshold, gsd):
-    config = settings(simplify=simplify, threshold=threshold, min_area=0.0, gsd=gsd)
+def test_no_building_touches_nodata(
+    town, settings, tmp_path, regularize, tolerance, threshold, gsd
+):
+    config = settings(
+        regularize=regularize, tolerance=tolerance, threshold=threshold, min_area=0.0, gsd=gsd
+    )
     frame = run(town, tmp_path, config, rasters=False)
     assert len(frame) > 0
     if threshold < 0.5:
@@ -182,12 +190,13 @@ def test_no_building_touches_nodata(town, settings, tmp_path, simplify, threshol
         nodata = shapely.union_all([shapely.geometry.shape(shape) for shape, _ in shapes])
         extent = shapely.box(*dataset.bounds)
     assert frame.distance(nodata).min() > 0
-    assert frame.within(extent.buffer(simplify + 1e-6)).all()
+    reach = reach_m(regularize, tolerance, gsd or 0.5)
+    assert frame.within(extent.buffer(reach + 1e-6)).all()
 
 
 def test_smaller_buildings_are_left_out(found, town, settings, tmp_path):
     every = found[0]
-    frame = run(town, tmp_path, settings(simplify=0.0, min_area=8.0), rasters=False)
+    frame = run(town, tmp_path, settings(regularize="none", min_area=8.0), rasters=False)
     assert 0 < len(frame) < len(every)
     assert sorted(frame.area_m2) == sorted(every.area_m2[every.area_m2 >= 8])
 
@@ -477,8 +486,9 @@ def test_a_card_tells_how_to_use_the_model(tiny_model):
     [
         ({}, []),
         (
-            {"threshold": 0.6, "min_area": 3.0, "simplify": 0.0, "gsd": 0.7, "bidx": (3, 2, 1)},
-            ["--threshold", "0.6", "--min-area", "3", "--simplify", "0", "--gsd", "0.7",
+            {"threshold": 0.6, "min_area": 3.0, "regularize": "none", "gsd": 0.7,
+             "bidx": (3, 2, 1)},
+            ["--threshold", "0.6", "--min-area", "3", "--regularize", "none", "--gsd", "0.7",
              "--bidx", "3,2,1"],
         ),
     ],

@@ -19,24 +19,31 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from odc.geo.geobox import GeoBox
 
-from geossda.errors import OutputError
-from geossda.vector.geopackage import geodesic_areas, to_frame, write_geopackage
-from geossda.vector.polygons import Footprint, StripPolygonizer
+from geossda.errors import Cancelled, OutputError
+from geossda.vector.features import Shaping, features
+from geossda.vector.ground import ground_areas
+from geossda.vector.polygonize import Marks, Open, Parts, polygonize
+from geossda.vector.writing import check_vector_output, write_features
 
 masks = arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14)))
-cuts = st.lists(st.integers(1, 5), min_size=14, max_size=14)
 
 
-def polygonize(probability, heights=None, threshold=0.5):
-    """Footprints of an array given in strips of these heights (the last one repeats)."""
-    heights = list(heights or [len(probability)])
-    polygonizer = StripPolygonizer(threshold)
-    found, row = [], 0
-    while row < len(probability):
-        height = heights.pop(0) if len(heights) > 1 else heights[0]
-        found += polygonizer.add(probability[row : row + height])
-        row += height
-    return found + list(polygonizer.finish())
+def strips(probability, block=None, threshold=0.5, **how):
+    """What polygonize yields of an array, block by block."""
+
+    def read(window):
+        part = probability[window.rows, window.cols]
+        return Marks(part >= threshold, part)
+
+    return polygonize(read, probability.shape, block=block or 2**20, **how)
+
+
+def footprints(probability, block=None, **how):
+    """All footprints of an array, in the order they come."""
+    parts = Parts(
+        *map(np.concatenate, zip(*(p for p, _ in strips(probability, block, **how)), strict=True))
+    )
+    return [Parts(*row) for row in zip(*parts, strict=True)]
 
 
 def grained(mask, seed=0):
@@ -46,7 +53,8 @@ def grained(mask, seed=0):
 
 
 def key(footprint):
-    return footprint.shape.wkb, footprint.pixels, round(footprint.confidence, 6)
+    """All there is to a footprint, to the last bit."""
+    return footprint.shapes.wkb, *footprint[1:]
 
 
 def check_faithful(mask, found):
@@ -55,34 +63,80 @@ def check_faithful(mask, found):
     assert len(found) == count - 1
     burnt = np.zeros(mask.shape, int)
     for footprint in found:
-        assert footprint.shape.geom_type == "Polygon" and footprint.shape.is_valid
-        assert footprint.shape.area == footprint.pixels
-        here = rasterio.features.rasterize([footprint.shape], mask.shape, dtype="uint8")
+        assert footprint.shapes.geom_type == "Polygon" and footprint.shapes.is_valid
+        assert footprint.shapes.area == footprint.pixels
+        here = rasterio.features.rasterize([footprint.shapes], mask.shape, dtype="uint8")
         assert np.count_nonzero(here) == footprint.pixels
         assert len(np.unique(labels[here > 0])) == 1
         burnt += here
     assert np.array_equal(burnt, mask.astype(int))
 
 
-@given(masks, cuts)
-def test_strips_change_nothing_and_rasterizing_gives_the_mask(mask, heights):
+def check_cuts(probability, blocks, **how):
+    whole = [key(f) for f in footprints(probability, **how)]
+    for block in blocks:
+        # The same footprints, bit by bit and in the same order.
+        assert [key(f) for f in footprints(probability, block, **how)] == whole
+    return whole
+
+
+@given(masks, st.integers(1, 9), st.sampled_from([1, 2]))
+def test_blocks_change_nothing_and_rasterizing_gives_the_mask(mask, block, workers):
     probability = grained(mask)
-    whole = polygonize(probability)
-    check_faithful(mask, whole)
-    in_strips = polygonize(probability, heights)
-    assert sorted(map(key, whole)) == sorted(map(key, in_strips))
+    check_faithful(mask, footprints(probability))
+    assert check_cuts(probability, [block], workers=workers)[:0] == []
 
 
-@settings(max_examples=8)
-@given(st.integers(0, 2**32 - 1), st.floats(0.3, 0.75), st.integers(1, 30))
-def test_strips_change_nothing_on_larger_masks(seed, share, height):
+@settings(max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.floats(0.3, 0.75), st.integers(1, 70))
+def test_blocks_change_nothing_on_larger_masks(seed, share, block):
     rng = np.random.default_rng(seed)
     mask = rng.random((60, 47)) < share
     probability = grained(mask, seed)
-    whole = polygonize(probability)
-    check_faithful(mask, whole)
-    in_strips = polygonize(probability, [height])
-    assert sorted(map(key, whole)) == sorted(map(key, in_strips))
+    check_faithful(mask, footprints(probability))
+    check_cuts(probability, [block])
+
+
+def hard_masks():
+    """Thin diagonals, nested holes, spirals across many blocks, borders, nodata: 50 of them."""
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[0:300, 0:260]
+    for number in range(10):
+        away, turn = np.hypot(x - 120, y - 150), np.arctan2(y - 150, x - 120)
+        spiral = np.sin(away / (1.5 + number / 4) + turn * (number % 3 + 1)) > 0
+        rings = (np.maximum(abs(x - 130), abs(y - 140)) // (2 + number)) % 2 == 0
+        diagonal = (x + (number - 5) * y) % (3 + number) == 0
+        blobs = cv2.blur(rng.random(x.shape).astype(np.float32), (9, 9)) > 0.5
+        holes = blobs.copy()
+        holes[40:90, 30 + number : 200] = False  # nodata
+        yield from (spiral, rings, diagonal, blobs, holes)
+
+
+@pytest.mark.parametrize("number", range(50))
+def test_blocks_change_nothing_on_hard_masks(number):
+    mask = list(hard_masks())[number]
+    whole = check_cuts(grained(mask, number), [64, 65, 100, 128, 256])
+    outlines = rasterio.features.shapes(mask.astype(np.uint8), mask, connectivity=4)
+    theirs = [shapely.make_valid(shapely.geometry.shape(outline)) for outline, _ in outlines]
+    ours = [shapely.from_wkb(entry[0]) for entry in whole]
+    assert sorted(shape.area for shape in ours) == sorted(shape.area for shape in theirs)
+    normal = [
+        [shapely.normalize(s).wkb for s in shapely.simplify(every, 0)] for every in (ours, theirs)
+    ]
+    assert sorted(normal[0]) == sorted(normal[1])
+
+
+@pytest.mark.parametrize("number", range(0, 50, 7))
+def test_with_eight_neighbours_corners_join(number):
+    mask = list(hard_masks())[number]
+    whole = check_cuts(grained(mask, number), [64, 100], connectivity=8)
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    assert len(whole) == count - 1
+    for wkb, pixels, *_ in whole[:200]:
+        shape = shapely.from_wkb(wkb)
+        assert shape.geom_type == "MultiPolygon" and shape.is_valid and shape.area == pixels
+        here = rasterio.features.rasterize([shape], mask.shape) > 0
+        assert len(np.unique(labels[here])) == 1
 
 
 def drawing(*rows):
@@ -110,53 +164,65 @@ DRAWINGS = {
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_drawings(name):
     mask = DRAWINGS[name]
-    whole = polygonize(grained(mask))
-    check_faithful(mask, whole)
-    for height in range(1, len(mask)):
-        assert sorted(map(key, polygonize(grained(mask), [height]))) == sorted(map(key, whole))
+    check_faithful(mask, footprints(grained(mask)))
+    check_cuts(grained(mask), range(1, max(mask.shape)))
+    check_cuts(grained(mask), range(1, max(mask.shape)), connectivity=8)
 
 
 def test_a_hole_is_kept():
-    (ring, dot) = sorted(polygonize(grained(DRAWINGS["hole"])), key=lambda f: -f.pixels)
-    assert len(ring.shape.interiors) == 1 and ring.shape.area == 16
-    assert dot.shape.equals(shapely.box(2, 2, 3, 3))
+    (ring, dot) = sorted(footprints(grained(DRAWINGS["hole"])), key=lambda f: -f.pixels)
+    assert len(ring.shapes.interiors) == 1 and ring.shapes.area == 16
+    assert dot.shapes.equals(shapely.box(2, 2, 3, 3))
 
 
 def test_diagonal_neighbours_are_two_buildings():
-    assert len(polygonize(grained(DRAWINGS["diagonal"]))) == 4
+    assert len(footprints(grained(DRAWINGS["diagonal"]))) == 4
 
 
 def test_outlines_have_no_needless_points():
-    (footprint,) = polygonize(np.ones((20, 30), np.float32), [3])
-    assert footprint.shape.equals_exact(shapely.normalize(shapely.box(0, 0, 30, 20)))
-    assert len(footprint.shape.exterior.coords) == 5
+    (footprint,) = footprints(np.ones((20, 30), np.float32), 3)
+    assert footprint.shapes.equals_exact(shapely.Polygon([(0, 0), (30, 0), (30, 20), (0, 20)]))
+    assert len(footprint.shapes.exterior.coords) == 5
 
 
 def test_confidence_is_the_mean_probability():
     probability = np.zeros((6, 8), np.float32)
     probability[1:5, 2:4] = np.array([[0.5, 0.7], [0.9, 1.0], [0.6, 0.6], [0.8, 0.5]])
-    for heights in ([6], [1], [2]):
-        (footprint,) = polygonize(probability, heights)
+    for block in (6, 1, 2):
+        (footprint,) = footprints(probability, block)
         assert footprint.confidence == pytest.approx(0.7, abs=1e-6)
+        assert (footprint.lowest, footprint.highest) == (0.5, 1.0)
         assert footprint.pixels == 8
 
 
 def test_threshold_belongs_to_the_building():
     probability = np.array([[0.6, 0.59999, 0.6]], np.float32)
-    assert len(polygonize(probability, threshold=np.float32(0.6))) == 2
-    assert polygonize(probability, threshold=0.7) == []
+    assert len(footprints(probability, threshold=np.float32(0.6))) == 2
+    assert footprints(probability, threshold=0.7) == []
 
 
 def test_footprints_come_as_soon_as_they_end():
     """Memory follows the footprints that are open, not the raster."""
-    polygonizer = StripPolygonizer(0.5)
-    mask = np.zeros((4, 9), bool)
-    mask[1:3, 1:3], mask[2:, 5:7] = True, True
-    ended = list(polygonizer.add(grained(mask)))
-    assert [footprint.pixels for footprint in ended] == [4]
-    assert len(polygonizer._open) == 1
-    assert [f.pixels for f in polygonizer.add(grained(np.zeros((2, 9), bool)))] == [4]
-    assert list(polygonizer.finish()) == [] and polygonizer._open == {}
+    mask = np.zeros((8, 9), bool)
+    mask[1:3, 1:3], mask[2:6, 5:7] = True, True
+    told = [(parts.pixels.tolist(), still) for parts, still in strips(grained(mask), 4)]
+    assert [pixels for pixels, _ in told] == [[4], [8]]
+    assert told[0][1].row == 4 and told[0][1].boxes.tolist() == [[5, 2, 7, 4]]
+    assert told[1][1].row == np.inf and len(told[1][1].boxes) == 0
+
+
+def test_each_block_is_read_once():
+    read = []
+
+    def marks(window):
+        read.append(window)
+        return Marks(np.ones((window.height, window.width), bool))
+
+    list(polygonize(marks, (100, 130), block=32, workers=2))
+    covered = np.zeros((100, 130), int)
+    for window in read:
+        covered[window.rows, window.cols] += 1
+    assert (covered == 1).all()
 
 
 # On the ground
@@ -174,9 +240,27 @@ def grid_at(crs, lon, lat, metres, shape=(40, 60)):
     return GeoBox(shape, Affine(east, 0, x, 0, -south, y), crs)
 
 
-def footprints_of(*boxes):
-    return [Footprint(shapely.box(*box), int(shapely.box(*box).area), 0.75 * shapely.box(*box).area)
-            for box in boxes]  # fmt: skip
+def parts_of(*boxes, confidence=0.75):
+    shapes = np.array([shapely.box(*box) for box in boxes], object)
+    each = np.full(len(boxes), confidence)
+    return Parts(shapes, shapely.area(shapes).astype(int), each, each, each)
+
+
+DONE = Open(np.inf, np.zeros((0, 4)))
+
+
+def shape_all(
+    probability, grid, gsd_m, *, regularity="none", tolerance_m=0.5, min_area_m2=0.0, block=None
+):
+    """Footprints of an array on a grid, as one frame."""
+    ended = [(probability, DONE)] if isinstance(probability, Parts) else strips(probability, block)
+    shaping = Shaping(grid, gsd_m, regularity, tolerance_m, min_area_m2)
+    every = list(features(ended, shaping))
+    columns = [np.concatenate(column) for column in zip(*every, strict=True)]
+    names = ("area_m2", "pixels", "confidence", "lowest", "highest")
+    return gpd.GeoDataFrame(
+        dict(zip(names, columns[1:], strict=True)), geometry=list(columns[0]), crs=grid.crs.to_wkt()
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,97 +273,140 @@ def footprints_of(*boxes):
 )  # fmt: skip
 def test_areas_are_true_in_any_crs(crs, lat):
     grid = grid_at(crs, 15.1, lat, 0.5)
-    frame = to_frame(footprints_of((2, 3, 22, 13)), grid, 0.5, simplify_m=0, min_area_m2=0)
+    frame = shape_all(parts_of((2, 3, 22, 13)), grid, 0.5)
     assert frame.area_m2.tolist() == pytest.approx([50.0], rel=4e-3)
     assert frame.crs.to_epsg() == int(crs.split(":")[1])
 
 
-def test_geodesic_areas_keep_holes_out():
+@pytest.mark.parametrize("regularity", ["simplify", "rectilinear"])
+@pytest.mark.parametrize("crs", [UTM, "EPSG:3857", "EPSG:4326"])
+@pytest.mark.parametrize("lat", [-0.5, 63.0])
+def test_tolerances_are_metres_in_any_crs(crs, lat, regularity):
+    """A step of 0.4 m goes at a tolerance of 0.5 m, and stays at 0.1 m."""
+    mask = np.zeros((80, 120), bool)
+    mask[10:70, 10:110] = True
+    mask[10:14, 60:110] = False
+    grid = grid_at(crs, 15.1, lat, 0.1, mask.shape)
+    for tolerance, corners in ((0.5, 4), (0.1, 6)):
+        frame = shape_all(grained(mask), grid, 0.1, regularity=regularity, tolerance_m=tolerance)
+        assert len(frame.geometry[0].exterior.coords) - 1 == corners
+
+
+def test_areas_at_the_antimeridian():
+    grid = GeoBox((10, 20), Affine(1e-4, 0, 179.999, 0, -1e-4, 10.0), "EPSG:4326")
+    frame = shape_all(parts_of((5, 2, 15, 8)), grid, 11.0)
+    geod = pyproj.Geod(ellps="WGS84")
+    expected = abs(geod.geometry_area_perimeter(frame.geometry[0])[0])
+    assert frame.area_m2[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_areas_keep_holes_out():
     shape = shapely.box(0, 0, 20, 20).difference(shapely.box(5, 5, 15, 15))
     shape = shapely.transform(shape, lambda xy: xy + np.array([500000, 5200000]))
-    found = geodesic_areas(gpd.GeoSeries([shape], crs=UTM))
+    found = ground_areas(gpd.GeoSeries([shape], crs=UTM))
     # UTM's scale on its middle meridian is 0.9996.
     assert found.tolist() == pytest.approx([300 / 0.9996**2], rel=1e-4)
-
-
-def test_frame_is_in_reading_order_with_ids_and_confidence():
-    found = footprints_of((30, 20, 40, 30), (20, 2, 30, 12), (2, 2, 12, 12))
-    found[0].probability_sum = 0.9 * found[0].pixels
-    frame = to_frame(found, grid_at(UTM, 15, 47, 1.0), 1.0, simplify_m=0.5, min_area_m2=8)
-    assert frame.columns.tolist() == ["id", "area_m2", "confidence", "geometry"]
-    assert frame.id.tolist() == [1, 2, 3]
-    assert frame.confidence.tolist() == [0.75, 0.75, 0.9]
-    bounds = frame.geometry.bounds
-    assert bounds.minx[0] < bounds.minx[1] and bounds.maxy[2] < bounds.maxy[0]
+    assert ground_areas(gpd.GeoSeries([], crs=UTM)).tolist() == []
 
 
 def test_small_footprints_are_left_out_by_their_true_area():
-    found = footprints_of((0, 0, 4, 4), (10, 10, 13, 13), (20, 20, 22, 22))
+    found = parts_of((0, 0, 4, 4), (10, 10, 13, 13), (20, 20, 22, 22))
+    grid = grid_at(UTM, 15, 47, 1.0)
     for smallest, kept in ((0, 3), (5, 2), (9.5, 1), (16.5, 0)):
-        grid = grid_at(UTM, 15, 47, 1.0)
-        frame = to_frame(found, grid, 1.0, simplify_m=0, min_area_m2=smallest)
-        assert len(frame) == kept
-        assert frame.id.tolist() == list(range(1, kept + 1))
+        assert len(shape_all(found, grid, 1.0, min_area_m2=smallest)) == kept
 
 
 def test_simplifying_takes_stairs_off_and_stays_within_the_tolerance():
     stairs = np.zeros((40, 60), bool)
     for row in range(5, 35):
         stairs[row, 5 + row // 3 : 45 + row // 3] = True
-    (footprint,) = polygonize(grained(stairs))
     grid = grid_at(UTM, 15, 47, 0.3)
     exact, plain = (
-        to_frame([footprint], grid, 0.3, simplify_m=tolerance, min_area_m2=0).geometry[0]
-        for tolerance in (0, 0.5)
+        shape_all(grained(stairs), grid, 0.3, regularity=how).geometry[0]
+        for how in ("none", "simplify")
     )
-    assert exact.area == pytest.approx(footprint.pixels * 0.3**2, rel=1e-2)
+    assert exact.area == pytest.approx(np.count_nonzero(stairs) * 0.3**2, rel=1e-2)
     assert len(exact.exterior.coords) > 40 and len(plain.exterior.coords) < 12
     assert plain.hausdorff_distance(exact) <= 0.5 * 1.01
     assert plain.area == pytest.approx(exact.area, rel=0.03)
 
 
-def test_simplified_footprints_stay_valid():
+@pytest.mark.parametrize("regularity", ["none", "simplify", "rectilinear"])
+def test_footprints_are_valid_apart_and_the_same_whatever_the_blocks(regularity):
     rng = np.random.default_rng(0)
     mask = cv2.blur(rng.random((120, 140)).astype(np.float32), (5, 5)) > 0.5
-    found = polygonize(grained(mask))
-    grid = grid_at(UTM, 15, 47, 0.3)
-    for tolerance in (0.0, 0.3, 0.5, 2.0):
-        frame = to_frame(found, grid, 0.3, simplify_m=tolerance, min_area_m2=0.5)
+    grid = grid_at(UTM, 15, 47, 0.3, mask.shape)
+    for tolerance in (0.3, 0.5, 2.0):
+        how = {"regularity": regularity, "tolerance_m": tolerance, "min_area_m2": 0.5}
+        frame = shape_all(grained(mask), grid, 0.3, **how)
         assert len(frame) > 5
         assert frame.is_valid.all() and set(frame.geom_type) == {"Polygon"}
         assert (frame.area_m2 >= 0.5).all()
+        shapes = frame.geometry.to_numpy()
+        one, other = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+        common = shapely.area(shapely.intersection(shapes[one], shapes[other]))
+        assert common[one != other].max(initial=0) < 1e-6
+        for block in (16, 33, 64):
+            cut = shape_all(grained(mask), grid, 0.3, block=block, **how)
+            assert cut.geometry.to_wkb().tolist() == frame.geometry.to_wkb().tolist()
+            assert cut.confidence.tolist() == frame.confidence.tolist()
 
 
 # In the file
 
 
 @pytest.fixture
-def buildings():
-    found = footprints_of((2, 2, 12, 12), (20, 2, 30, 14))
-    return to_frame(found, grid_at(UTM, 15, 47, 1.0), 1.0, simplify_m=0, min_area_m2=0)
+def grid():
+    return grid_at(UTM, 15, 47, 1.0)
 
 
-def test_geopackage_has_its_fields_crs_and_geometry(tmp_path, buildings):
+@pytest.fixture
+def write(grid):
+    def to(path, *boxes, probabilities=True, grid=grid, metadata=None, **how):
+        parts = parts_of(*(boxes or [(2, 2, 12, 12), (20, 2, 30, 14)]))
+        batches = features([(parts, DONE)], Shaping(grid, 1.0, "none", 0.5, 0.0))
+        return write_features(
+            batches, path, grid.crs.to_wkt(), metadata or {}, probabilities=probabilities, **how
+        )
+
+    return to
+
+
+FIELDS = ["id", "area_m2", "pixels", "confidence", "confidence_min", "confidence_max"]
+
+
+def test_geopackage_has_its_fields_crs_and_geometry(tmp_path, write, grid):
     path = tmp_path / "out.gpkg"
-    write_geopackage(buildings, path, {"GEOSSDA_MODEL": "tiny"})
+    written = write(path, metadata={"GEOSSDA_MODEL": "tiny"})
     assert {str(name) for name, _ in pyogrio.list_layers(path)} == {"buildings", "layer_styles"}
     about = pyogrio.read_info(path, layer="buildings")
-    assert about["fields"].tolist() == ["id", "area_m2", "confidence"]
-    assert about["dtypes"].tolist() == ["int64", "float64", "float64"]
+    assert about["fields"].tolist() == FIELDS
+    assert about["dtypes"].tolist() == ["int64", "float64", "int64", *["float64"] * 3]
     assert about["geometry_type"] == "Polygon"
     assert about["geometry_name"] == "geom"
     assert about["fid_column"] == "fid"
-    assert about["features"] == 2
+    assert about["features"] == written.buildings == 2
     assert about["layer_metadata"]["GEOSSDA_MODEL"] == "tiny"
     read = gpd.read_file(path, layer="buildings")
     assert read.crs.to_epsg() == 32633
-    assert read.geometry.geom_equals_exact(buildings.geometry, 1e-6).all()
-    assert read.area_m2.tolist() == buildings.area_m2.tolist()
+    assert read.id.tolist() == [1, 2] and read.confidence.tolist() == [0.75, 0.75]
+    assert read.area_m2.sum() == pytest.approx(written.area_m2, abs=0.02)
+    assert read.geometry[0].equals(shapely.transform(
+        shapely.box(2, 2, 12, 12), lambda xy: np.column_stack(grid.transform * xy.T)))  # fmt: skip
+    with closing(sqlite3.connect(path)) as database:
+        found = database.execute("SELECT count(*) FROM rtree_buildings_geom").fetchone()
+    assert found == (2,)
 
 
-def test_geopackage_has_the_table_qgis_looks_for(tmp_path, buildings):
+def test_masks_have_no_confidence(tmp_path, write):
     path = tmp_path / "out.gpkg"
-    write_geopackage(buildings, path, {})
+    write(path, probabilities=False)
+    assert pyogrio.read_info(path, layer="buildings")["fields"].tolist() == FIELDS[:3]
+
+
+def test_geopackage_has_the_table_qgis_looks_for(tmp_path, write):
+    path = tmp_path / "out.gpkg"
+    write(path)
     with closing(sqlite3.connect(path)) as database:
         rows = database.execute(
             "SELECT f_table_name, f_geometry_column, useAsDefault, styleQML FROM layer_styles"
@@ -292,31 +419,121 @@ def test_geopackage_has_the_table_qgis_looks_for(tmp_path, buildings):
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_an_empty_layer_is_a_layer(tmp_path):
-    frame = to_frame([], grid_at(UTM, 15, 47, 1.0), 1.0, simplify_m=0.5, min_area_m2=8)
-    assert len(frame) == 0 and frame.area_m2.sum() == 0
+@pytest.mark.parametrize("suffix", [".gpkg", ".fgb", ".parquet", ".geojson"])
+def test_every_format_holds_the_same(tmp_path, write, suffix):
+    path, plain = tmp_path / f"out{suffix}", tmp_path / "plain.gpkg"
+    write(path)
+    write(plain)
+    read = gpd.read_parquet(path) if suffix == ".parquet" else gpd.read_file(path, layer=0)
+    expected = gpd.read_file(plain, layer="buildings")
+    assert read.crs.to_epsg() == (4326 if suffix == ".geojson" else 32633)
+    # FlatGeobuf orders by place.
+    read = read.to_crs(32633).sort_values("id", ignore_index=True)
+    assert [name for name in read.columns if name != "geometry"] == FIELDS
+    for name in FIELDS:
+        assert read[name].tolist() == expected[name].tolist()
+    assert read.geom_equals_exact(expected, 0.05 if suffix == ".geojson" else 1e-6).all() or (
+        read.symmetric_difference(expected).area.max() < 0.5
+    )
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".fgb", ".parquet", ".geojson"])
+def test_an_empty_layer_is_a_layer(tmp_path, grid, suffix):
+    path = tmp_path / f"out{suffix}"
+    written = write_features([], path, grid.crs.to_wkt(), {}, probabilities=True)
+    assert written.buildings == 0 and written.area_m2 == 0
+    read = gpd.read_parquet(path) if suffix == ".parquet" else gpd.read_file(path, layer=0)
+    assert len(read) == 0
+    if suffix != ".geojson":
+        assert read.crs.to_epsg() == 32633
+        assert [name for name in read.columns if name != "geometry"] == FIELDS
+
+
+def test_geojson_is_cut_at_the_antimeridian(tmp_path):
+    grid = GeoBox((40, 60), Affine(100, 0, 829_000, 0, -100, 1_000_000), "EPSG:32660")
+    parts = parts_of((2, 2, 58, 30))
+    write_features(
+        features([(parts, DONE)], Shaping(grid, 100.0, "none", 0.5, 0.0)),
+        tmp_path / "out.geojson", grid.crs.to_wkt(), {}, probabilities=True,
+    )  # fmt: skip
+    shape = gpd.read_file(tmp_path / "out.geojson").geometry[0]
+    assert shape.geom_type == "MultiPolygon"
+    assert all(part.bounds[2] - part.bounds[0] < 1 for part in shape.geoms)
+
+
+def test_what_is_appended_is_numbered_on(tmp_path, write):
     path = tmp_path / "out.gpkg"
-    write_geopackage(frame, path, {})
-    about = pyogrio.read_info(path, layer="buildings")
-    assert about["features"] == 0 and about["geometry_type"] == "Polygon"
-    assert about["fields"].tolist() == ["id", "area_m2", "confidence"]
-    assert about["dtypes"].tolist() == ["int64", "float64", "float64"]
-    assert gpd.read_file(path, layer="buildings").crs.to_epsg() == 32633
+    write(path, append=True)  # nothing there yet
+    written = write(path, (30, 20, 40, 30), append=True)
+    assert written.buildings == 1
+    read = gpd.read_file(path, layer="buildings")
+    assert read.id.tolist() == [1, 2, 3]
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT count(*) FROM layer_styles").fetchone() == (1,)
+        assert database.execute("SELECT count(*) FROM rtree_buildings_geom").fetchone() == (3,)
 
 
-def test_a_failure_leaves_nothing(tmp_path, buildings, monkeypatch):
+def test_appending_to_what_does_not_fit_is_refused(tmp_path, write):
+    path = tmp_path / "out.gpkg"
+    write(path, probabilities=False)
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="lacks the fields confidence"):
+        write(path, append=True)
+    with pytest.raises(OutputError, match="choose another output"):
+        write(path, append=True, probabilities=False, grid=grid_at("EPSG:3857", 15, 47, 1.0))
+    gpd.GeoDataFrame({"a": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=UTM).to_file(
+        tmp_path / "other.gpkg", layer="other"
+    )
+    with pytest.raises(OutputError, match="no layer 'buildings'"):
+        write(tmp_path / "other.gpkg", append=True)
+    assert path.read_bytes() == before
+    with pytest.raises(OutputError, match="only a GeoPackage"):
+        check_vector_output(tmp_path / "a.fgb", append=True)
+    with pytest.raises(OutputError, match=r"ending in \.gpkg, \.fgb, \.geojson, \.parquet"):
+        check_vector_output(tmp_path / "a.shp", append=False)
+
+
+def test_a_geopackage_in_use_is_left_alone(tmp_path, write):
+    path = tmp_path / "out.gpkg"
+    write(path)
+    check_vector_output(path, append=False)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode=WAL")  # as QGIS opens it
+        database.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OutputError, match="open in another program"):
+            check_vector_output(path, append=False)
+    check_vector_output(path, append=False)
+
+
+def test_a_failure_leaves_nothing(tmp_path, write, monkeypatch):
     def fail(path):
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr("geossda.vector.geopackage._add_style", fail)
+    monkeypatch.setattr("geossda.vector.writing.add_style", fail)
     with pytest.raises(OutputError, match="disk I/O error"):
-        write_geopackage(buildings, tmp_path / "out.gpkg", {})
+        write(tmp_path / "out.gpkg")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_file_is_replaced_whole(tmp_path, buildings):
+@pytest.mark.parametrize("suffix", [".gpkg", ".fgb", ".parquet", ".geojson"])
+@pytest.mark.parametrize("error", [Cancelled(), KeyboardInterrupt(), OutputError("no")])
+def test_a_stop_on_the_way_keeps_its_name_and_leaves_nothing(tmp_path, grid, suffix, error):
+    def batches():
+        yield from features(
+            [(parts_of((2, 2, 12, 12)), DONE)], Shaping(grid, 1.0, "none", 0.5, 0.0)
+        )
+        raise error
+
+    with pytest.raises(type(error)):
+        write_features(
+            batches(), tmp_path / f"out{suffix}", grid.crs.to_wkt(), {}, probabilities=True
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_file_is_replaced_whole(tmp_path, write):
     path = tmp_path / "out.gpkg"
-    write_geopackage(buildings, path, {})
-    write_geopackage(buildings.iloc[:1], path, {})
+    write(path)
+    write(path, (2, 2, 12, 12))
     assert pyogrio.read_info(path, layer="buildings")["features"] == 1
     assert json.loads(gpd.read_file(path, layer="buildings").to_json())["features"]

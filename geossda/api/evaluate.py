@@ -1,9 +1,13 @@
 """Compare buildings found with true ones."""
 
+from pathlib import Path
+
 from geossda.config import EvaluateConfig
+from geossda.errors import OutputError
 from geossda.evaluation.compare import Comparison, compare, open_area, open_layer
 from geossda.progress import SILENT, Progress
-from geossda.staging import PathLike
+from geossda.staging import PathLike, check_output
+from geossda.vector.writing import check_vector_output, write_errors
 
 
 def evaluate(
@@ -11,6 +15,7 @@ def evaluate(
     true: PathLike,
     *,
     area: PathLike | None = None,
+    errors: PathLike | None = None,
     config: EvaluateConfig = EvaluateConfig(),  # noqa: B008  (frozen)
     progress: Progress = SILENT,
 ) -> Comparison:
@@ -24,6 +29,8 @@ def evaluate(
         True buildings.
     area : path, optional
         Raster (its valid pixels) or polygons to stay within.
+    errors : path, optional
+        A ``.gpkg`` to write hits, misses and false alarms to; opens styled in QGIS.
     config : EvaluateConfig
         Settings.
     progress : Progress
@@ -32,12 +39,20 @@ def evaluate(
     Returns
     -------
     Comparison
-        IoU, precision and recall of pixels, and F1 of buildings.
+        IoU, precision and recall of pixels, F1 of buildings, and how they are formed.
     """
-    return compare(
+    if errors is not None:
+        if Path(errors).suffix.lower() != ".gpkg":
+            raise OutputError(f"{errors}: a name ending in .gpkg was expected")
+        check_vector_output(errors, append=False)
+        check_output(errors, overwrite=config.overwrite, inputs=[found, true])
+    result = compare(
         open_layer(found, config.threshold),
         open_layer(true, config.threshold),
         iou=config.iou,
         area=None if area is None else open_area(area),
         progress=progress,
     )
+    if errors is not None:
+        write_errors(result.errors, errors)
+    return result

@@ -61,10 +61,10 @@ def info(path: PathLike) -> dict[str, Any]:
 
 def _vector(path: PathLike) -> dict[str, Any]:
     from geossda.data.labels import read_footprints
-    from geossda.vector.geopackage import geodesic_areas
+    from geossda.vector.ground import ground_areas
 
     shapes = read_footprints(path, None)
-    areas = geodesic_areas(shapes)
+    areas = ground_areas(shapes)
     return {
         "kind": "footprints",
         "buildings": len(shapes),

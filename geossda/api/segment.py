@@ -2,33 +2,30 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
+from geossda.api.polygonize import polygonize_to
 from geossda.config import SegmentConfig
 from geossda.devices import choose
-from geossda.errors import OutputError
 from geossda.inference.predict import predict
 from geossda.inference.segment import (
-    NODATA,
     choose_bands,
     ready_to_predict,
     require_place,
     write_on_grid,
+    write_probabilities,
 )
 from geossda.models.segmenter import load_segmenter
 from geossda.progress import SILENT, Progress
 from geossda.raster.reading import find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
-from geossda.raster.windows import Window
-from geossda.raster.writing import new_cog, parse_creation_options, provenance
+from geossda.raster.writing import parse_creation_options, provenance
 from geossda.staging import PathLike, check_output
-from geossda.vector.geopackage import to_frame, write_geopackage
-from geossda.vector.polygons import Footprint, StripPolygonizer
+from geossda.vector.features import reach_m
+from geossda.vector.marks import open_buildings
+from geossda.vector.writing import check_vector_output
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,9 @@ class SegmentResult:
     Attributes
     ----------
     output : Path
-        The GeoPackage.
+        The footprints.
     buildings : int
+        Found now, what was there before not counted.
     area_m2 : float
         Sum of the buildings' areas.
     """
@@ -68,7 +66,8 @@ def segment(
     sources : path or sequence of path
         Files, folders, globs or URLs, taken as one mosaic.
     output : path
-        A ``.gpkg`` file; layer ``buildings`` in the mosaic's CRS.
+        A ``.gpkg``, ``.fgb``, ``.parquet`` or ``.geojson`` file; layer ``buildings`` in the
+        mosaic's CRS (GeoJSON in longitude and latitude).
     probabilities, mask : path, optional
         Rasters to write as well, on the mosaic's grid: probability (float32, nodata -1) and
         buildings (0, 1, nodata 255).
@@ -89,14 +88,13 @@ def segment(
     """
     paths = find_sources(sources)
     output = Path(output)
-    if output.suffix.lower() != ".gpkg":
-        raise OutputError(f"{output}: a name ending in .gpkg was expected")
+    check_vector_output(output, append=config.append)
     rasters = {
         kind: check_output(path, overwrite=config.overwrite, inputs=paths)
         for kind, path in (("probabilities", probabilities), ("mask", mask))
         if path is not None
     }
-    check_output(output, overwrite=config.overwrite, inputs=paths)
+    check_output(output, overwrite=config.overwrite or config.append, inputs=paths)
     options = parse_creation_options(config.co)
     with gdal_environment():
         mosaic = open_mosaic(paths, bands=config.bidx or None, nodata=config.nodata)
@@ -108,67 +106,34 @@ def segment(
     tags = provenance(
         "segment",
         model=f"{card.name} {card.version} {card.sha256[:12]}",
+        threshold=f"{threshold:g}",
         settings=asdict(config),
         sources=[os.path.basename(path) for path in paths],
     )
-    with gdal_environment(), ExitStack() as stack:
+    with (
+        gdal_environment(),
+        tempfile.TemporaryDirectory(dir=output.parent, prefix=".geossda-") as folder,
+    ):
         mosaic = choose_bands(mosaic, card, progress)
-        # A pixel more than simplifying can move an outline keeps buildings off nodata.
-        reader = ready_to_predict(
-            mosaic, card, gsd_m, clearance_m=config.simplify + gsd_m, progress=progress
-        )
-        polygonizer = StripPolygonizer(threshold)
-        writer = None
-        if rasters:
-            folder = Path(
-                stack.enter_context(
-                    tempfile.TemporaryDirectory(dir=output.parent, prefix=".geossda-")
-                )
-            )
-            coarse = folder / "probabilities.tif"
-            writing = ExitStack()
-            stack.enter_context(writing)
-            writer = writing.enter_context(
-                new_cog(
-                    coarse,
-                    reader.mosaic.grid,
-                    1,
-                    np.dtype(np.float32),
-                    validity="nodata",
-                    nodata=NODATA,
-                )
-            )
-
-        def footprints() -> Iterator[Footprint]:
-            for strip in predict(
+        # A pixel more than an outline can move keeps buildings off nodata.
+        clearance_m = reach_m(config.regularize, config.tolerance, gsd_m) + gsd_m
+        reader = ready_to_predict(mosaic, card, gsd_m, clearance_m=clearance_m, progress=progress)
+        found = Path(folder) / "probabilities.tif"
+        write_probabilities(
+            found,
+            reader,
+            predict(
                 reader,
                 network,
                 device,
                 overlap_px=card.overlap_px,
                 batch=config.batch,
                 progress=progress,
-            ):
-                if writer is not None:
-                    height, width = strip.probability.shape
-                    window = Window(strip.row, 0, height, width)
-                    writer.write(window, strip.probability[None], strip.valid)
-                # Below any threshold, 0 included.
-                known = np.where(strip.valid, strip.probability, np.float32(NODATA))
-                yield from polygonizer.add(known)
-            yield from polygonizer.finish()
-
-        frame = to_frame(
-            footprints(),
-            reader.mosaic.grid,
-            gsd_m,
-            simplify_m=config.simplify,
-            min_area_m2=config.min_area,
+            ),
         )
-        if rasters:
-            writing.close()
         for kind, target in rasters.items():
             write_on_grid(
-                coarse,
+                found,
                 mosaic,
                 target,
                 threshold=threshold if kind == "mask" else None,
@@ -176,5 +141,12 @@ def segment(
                 options=options,
                 progress=progress,
             )
-    write_geopackage(frame, output, tags)
-    return SegmentResult(output, len(frame), float(frame.area_m2.sum()))
+        written = polygonize_to(
+            output,
+            open_buildings(found, threshold),
+            gsd_m=gsd_m,
+            config=config,
+            tags=tags,
+            progress=progress,
+        )
+    return SegmentResult(output, written.buildings, written.area_m2)

@@ -39,29 +39,38 @@ def read_footprints(path: str | os.PathLike[str], crs: Any) -> gpd.GeoSeries:
         Missing, unreadable, without CRS, or without polygons.
     """
     path = Path(path)
-    if not path.exists():
-        raise VectorError(f"footprints {path} do not exist")
-    if path.suffix.lower() in MASK_SUFFIXES:
+    if path.suffix.lower() in MASK_SUFFIXES and path.exists():
         return trace(path, crs)
-    try:
-        if path.suffix.lower() == ".parquet":
-            frame = gpd.read_parquet(path)
-        else:
-            layers = [str(name) for name, _ in pyogrio.list_layers(path)]
-            layer = "buildings" if "buildings" in layers else layers[0]
-            frame = gpd.read_file(path, layer=layer, columns=[])
-    except ImportError as error:
-        raise VectorError(f"{path} needs a package to be read: pip install pyarrow") from error
-    except (pyogrio.errors.DataSourceError, OSError, ValueError, IndexError) as error:
-        raise VectorError(f"{path} is not a vector file that can be read ({error})") from error
+    frame = _read_frame(path)
     if frame.crs is None:
         raise VectorError(f"{path} has no CRS: assign one first")
-    shapes = frame.geometry.dropna().make_valid().explode(index_parts=False)
+    # Heights, which some sources give, are of no use here and trip make_valid.
+    flat = frame.geometry.dropna().force_2d()
+    shapes = flat.make_valid().explode(index_parts=False)
     shapes = shapes[shapes.geom_type == "Polygon"]
     if len(frame) and not len(shapes):
         kinds = ", ".join(sorted(set(frame.geom_type.dropna())))
         raise VectorError(f"{path} holds {kinds or 'no geometry'}, polygons were expected")
     return (shapes if crs is None else shapes.to_crs(crs)).reset_index(drop=True)
+
+
+def count_invalid(path: str | os.PathLike[str]) -> int:
+    """Count the geometries of a vector file that are not valid as they are."""
+    shapes = _read_frame(Path(path)).geometry.dropna()
+    return int((~shapes.is_valid).sum())
+
+
+def _read_frame(path: Path) -> gpd.GeoDataFrame:
+    if not path.exists():
+        raise VectorError(f"footprints {path} do not exist")
+    try:
+        if path.suffix.lower() == ".parquet":
+            return gpd.read_parquet(path)
+        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        layer = "buildings" if "buildings" in layers else layers[0]
+        return gpd.read_file(path, layer=layer, columns=[])
+    except (pyogrio.errors.DataSourceError, OSError, ValueError, IndexError) as error:
+        raise VectorError(f"{path} is not a vector file that can be read ({error})") from error
 
 
 def trace(path: Path, crs: Any) -> gpd.GeoSeries:

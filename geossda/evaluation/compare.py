@@ -12,15 +12,17 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from geossda.data.labels import VECTOR_SUFFIXES, rasterize, read_footprints
+from geossda.data.labels import VECTOR_SUFFIXES, count_invalid, rasterize, read_footprints
 from geossda.errors import GeoreferenceError, InputError
-from geossda.evaluation.metrics import Confusion, match_objects
+from geossda.evaluation.buildings import ShapeScores, match, meet, score
+from geossda.evaluation.metrics import Confusion
 from geossda.progress import SILENT, Progress
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.reading import Mosaic, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
-from geossda.vector.polygons import StripPolygonizer
+from geossda.vector.marks import open_buildings
+from geossda.vector.polygonize import Marks, polygonize
 
 # Pixel side in metres when both layers are vectors.
 VECTOR_GSD_M = 0.3
@@ -37,10 +39,16 @@ class Comparison:
         In pixels of the grid compared on.
     objects : Confusion
         In buildings.
+    shapes : ShapeScores
+        Of the buildings found.
+    errors : GeoDataFrame
+        Hits (as found), misses (as they truly are) and false alarms: ``kind``, ``iou``.
     """
 
     pixels: Confusion
     objects: Confusion
+    shapes: ShapeScores
+    errors: gpd.GeoDataFrame = dataclasses.field(repr=False, compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +63,15 @@ class Layer:
     shapes : GeoSeries or None
     threshold : float
         For probabilities.
+    invalid : int
+        Geometries that were not valid as they came.
     """
 
     name: str
     raster: Mosaic | None
     shapes: gpd.GeoSeries | None
     threshold: float
+    invalid: int = 0
 
     def mask(self, grid: GeoBox, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Give (building, known) in a window of `grid`."""
@@ -75,18 +86,12 @@ class Layer:
 
 
 def open_layer(path: str | os.PathLike[str], threshold: float) -> Layer:
-    """Open a raster or a vector file of buildings.
-
-    Masks often declare 0 or even 1 as nodata; in a layer of buildings both are classes, so such a
-    declaration is passed over.
-    """
+    """Open a raster or a vector file of buildings."""
     path = Path(path)
     if path.suffix.lower() in VECTOR_SUFFIXES:
-        return Layer(str(path), None, read_footprints(path, None), threshold)
-    mosaic = open_mosaic(path, bands=(1,))
-    source = mosaic.sources[0]
-    if source.validity == "nodata" and source.nodata in (0, 1) and source.dtype.kind != "f":
-        mosaic = Mosaic((dataclasses.replace(source, validity="all", nodata=None),), mosaic.grid)
+        shapes = read_footprints(path, None)
+        return Layer(str(path), None, shapes, threshold, count_invalid(path))
+    mosaic = open_buildings(path, threshold, bands=(1,)).mosaic
     if mosaic.grid.crs is None:
         raise GeoreferenceError(f"{path} has no CRS, so it cannot be laid over the other layer")
     return Layer(str(path), mosaic, None, threshold)
@@ -128,57 +133,79 @@ def compare(
     crs = grid.crs.to_wkt()
     found, true = _in_crs(found, crs), _in_crs(true, crs)
     within = None if area is None else _in_crs(area, crs)
-    counts = Confusion()
-    everywhere = True
-    every = list(tiles((int(grid.shape.y), int(grid.shape.x)), _TILE))
-    progress.stage("comparing", len(every))
-    polygonizers = {id(layer): StripPolygonizer(0.5) for layer in (found, true)}
-    shapes: dict[int, list[Any]] = {id(found): [], id(true): []}
-    rows: dict[int, list[NDArray[np.float32]]] = {id(found): [], id(true): []}
-    for window in every:
+
+    def both(window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Read a window: found, true, and where both are known."""
         with gdal_environment():
             a, known = found.mask(grid, window)
             b, known_b = true.mask(grid, window)
-            known &= known_b
+            known = known & known_b
             if within is not None:
                 inside, valid = within.mask(grid, window)
                 known &= valid if within.raster is not None else inside
+        return a & known, b & known, known
+
+    shape = (int(grid.shape.y), int(grid.shape.x))
+    every = list(tiles(shape, _TILE))
+    progress.stage("comparing", len(every))
+    counts, everywhere = Confusion(), True
+    for window in every:
+        a, b, known = both(window)
+        counts += Confusion.of(a, b)
         everywhere &= bool(known.all())
-        counts += Confusion.of(a & known, b & known)
-        for layer, mask in ((found, a), (true, b)):
-            rows[id(layer)].append((mask & known).astype(np.float32))
-            if window.col + window.width == grid.shape.x:
-                strip = np.concatenate(rows[id(layer)], axis=1)
-                shapes[id(layer)] += polygonizers[id(layer)].add(strip)
-                rows[id(layer)] = []
         progress.advance()
-    objects = []
-    for layer in (found, true):
-        shapes[id(layer)] += polygonizers[id(layer)].finish()
-        objects.append(_objects(layer, grid, shapes[id(layer)], everywhere))
-    return Comparison(counts, match_objects(objects[0], objects[1], iou))
 
+    def objects(layer: Layer, which: int) -> NDArray[np.object_]:
+        if layer.shapes is not None and everywhere:
+            return _inside(layer.shapes, grid)
+        parts = polygonize(lambda window: Marks(both(window)[which]), shape, block=_TILE)
+        traced = np.concatenate([ended.shapes for ended, _ in parts])
+        if layer.shapes is None:
+            return traced
+        # Polygons are kept as they are, but for those of which no pixel is compared.
+        kept = _inside(layer.shapes, grid)
+        near, _ = shapely.STRtree(traced).query(kept, predicate="intersects")
+        return np.asarray(kept[np.unique(near)], object)
 
-def _objects(layer: Layer, grid: GeoBox, traced: list[Any], everywhere: bool) -> gpd.GeoSeries:
-    """Give a layer's buildings in pixels of the grid, which are alike in ground area.
-
-    Polygons are kept as they are, but for those outside the grid or, unless all pixels are
-    compared, those of which no pixel is; masks are traced.
-    """
-    if layer.shapes is None:
-        return gpd.GeoSeries([footprint.shape for footprint in traced])
-    to_pixel = ~grid.transform
-    placed = shapely.transform(
-        layer.shapes.to_numpy(), lambda xy: np.column_stack(to_pixel * (xy[:, 0], xy[:, 1]))
+    ours, theirs = objects(found, 0), objects(true, 1)
+    pairs = meet(ours, theirs)
+    hits = match(pairs, iou)
+    scores = score(
+        ours,
+        theirs,
+        pairs,
+        hits,
+        metres=float(np.mean(ground_sample_distance(grid))),
+        invalid=found.invalid,
     )
+    matched = pairs.found[hits], pairs.true[hits]
+    missed = np.setdiff1d(np.arange(len(theirs)), matched[1])
+    false = np.setdiff1d(np.arange(len(ours)), matched[0])
+    errors = gpd.GeoDataFrame(
+        {
+            "kind": ["hit"] * len(hits) + ["miss"] * len(missed) + ["false alarm"] * len(false),
+            "iou": np.concatenate([pairs.iou[hits], np.full(len(missed) + len(false), np.nan)]),
+        },
+        geometry=list(
+            _moved(np.concatenate([ours[matched[0]], theirs[missed], ours[false]]), grid.transform)
+        ),
+        crs=crs,
+    )
+    return Comparison(counts, Confusion(len(hits), len(false), len(missed)), scores, errors)
+
+
+def _inside(shapes: gpd.GeoSeries, grid: GeoBox) -> NDArray[np.object_]:
+    """Give polygons that are inside the grid in its pixels, which are alike in ground area."""
+    placed = _moved(shapes.to_numpy(), ~grid.transform)
     inside = shapely.area(shapely.intersection(placed, shapely.box(0, 0, *grid.shape.xy)))
-    kept = placed[inside > 0.5 * shapely.area(placed)]
-    if not everywhere and len(kept):
-        traced_shapes = np.array([footprint.shape for footprint in traced], object)
-        tree = shapely.STRtree(traced_shapes)
-        near, _ = tree.query(kept, predicate="intersects")
-        kept = kept[np.unique(near)]
-    return gpd.GeoSeries(kept)
+    return np.asarray(placed[inside > 0.5 * shapely.area(placed)], object)
+
+
+def _moved(shapes: NDArray[np.object_], transform: Any) -> NDArray[np.object_]:
+    return np.asarray(
+        shapely.transform(shapes, lambda xy: np.column_stack(transform * (xy[:, 0], xy[:, 1]))),
+        object,
+    )
 
 
 def _common_grid(found: Layer, true: Layer, area: Layer | None) -> GeoBox:

@@ -2,9 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-import geopandas as gpd
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from geossda.raster.statistics import Histograms
@@ -61,34 +59,6 @@ class Confusion:
         """Give counts and ratios by name."""
         ratios = {name: getattr(self, name) for name in ("iou", "precision", "recall", "f1")}
         return {**asdict(self), **ratios}
-
-
-def match_objects(found: gpd.GeoSeries, true: gpd.GeoSeries, iou: float) -> Confusion:
-    """Match footprints one to one, best IoU first, as the SpaceNet challenges do.
-
-    Parameters
-    ----------
-    found, true : GeoSeries
-        Valid polygons in one CRS, with areas in proportion to the ground's.
-    iou : float
-        From which two footprints are the same building.
-    """
-    first, second = true.sindex.query(found.geometry, predicate="intersects")
-    a, b = found.to_numpy()[first], true.to_numpy()[second]
-    common = shapely.area(shapely.intersection(a, b))
-    score = common / np.maximum(shapely.area(a) + shapely.area(b) - common, 1e-12)
-    hits = 0
-    taken_found: set[int] = set()
-    taken_true: set[int] = set()
-    for index in np.argsort(-score, kind="stable"):
-        one, other = int(first[index]), int(second[index])
-        if score[index] < iou:
-            break
-        if one not in taken_found and other not in taken_true:
-            hits += 1
-            taken_found.add(one)
-            taken_true.add(other)
-    return Confusion(hits, len(found) - hits, len(true) - hits)
 
 
 def wasserstein(first: Histograms, second: Histograms) -> NDArray[np.float64]:

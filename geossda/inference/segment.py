@@ -1,7 +1,7 @@
 """What stands between a mosaic, a segmenter and the rasters of probability it leaves."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,14 @@ import numpy as np
 from rasterio.enums import ColorInterp
 
 from geossda.errors import BandError, GeoreferenceError
-from geossda.inference.predict import WindowReader
+from geossda.inference.predict import Strip, WindowReader
 from geossda.models.card import SegmenterCard
 from geossda.progress import SILENT, Progress
 from geossda.raster.gsd import grid_at_gsd, ground_sample_distance
 from geossda.raster.radiometry import scaling
 from geossda.raster.reading import Mosaic, open_mosaic
-from geossda.raster.windows import tiles
-from geossda.raster.writing import Description, new_cog
+from geossda.raster.windows import Window, tiles
+from geossda.raster.writing import Description, new_cog, new_working_raster
 
 # Percentiles need far fewer pixels than histograms that are matched.
 STRETCH_PX = 2**22
@@ -118,6 +118,17 @@ def ready_to_predict(
         clearance_m += max(gsd_m, own / 2)
     clearance_px = int(np.ceil(clearance_m / gsd_m))
     return WindowReader(mosaic.resampled(grid), scalings, card.patch_px, clearance_px)
+
+
+def write_probabilities(path: Path, reader: WindowReader, strips: Iterable[Strip]) -> None:
+    """Write what is predicted, strip by strip, on the model's grid (float32, nodata -1)."""
+    with new_working_raster(
+        path, reader.mosaic.grid, 1, np.dtype(np.float32), validity="nodata", nodata=NODATA
+    ) as writer:
+        for strip in strips:
+            height, width = strip.probability.shape
+            window = Window(strip.row, 0, height, width)
+            writer.write(window, strip.probability[None], strip.valid)
 
 
 def write_on_grid(

@@ -193,6 +193,56 @@ class RasterWriter:
 
 
 @contextlib.contextmanager
+def new_working_raster(
+    path: str | os.PathLike[str],
+    grid: GeoBox,
+    count: int,
+    dtype: np.dtype[Any],
+    *,
+    validity: Validity = "all",
+    nodata: float | None = None,
+    description: Description | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[RasterWriter]:
+    """Open an uncompressed tiled raster, which takes windows in any order at the disk's speed.
+
+    Parameters are those of :func:`new_cog`. It is written in place: for a folder that goes away.
+    """
+    bands = count + (validity == "alpha")
+    with (
+        rasterio.Env(**GDAL_SETTINGS, GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            height=int(grid.shape.y),
+            width=int(grid.shape.x),
+            count=bands,
+            dtype=dtype,
+            crs=grid.crs.to_wkt() if grid.crs else None,
+            transform=grid.transform,
+            nodata=nodata if validity == "nodata" else None,
+            tiled=True,
+            blockxsize=512,
+            blockysize=512,
+            bigtiff="IF_SAFER",
+            interleave="pixel",
+        ) as dataset,
+    ):
+        _describe(dataset, description or Description(), tags or {}, count, validity)
+        writer = RasterWriter(dataset, validity, nodata)
+        try:
+            yield writer
+        finally:
+            writer.close()
+    _check_working(Path(path), _bytes_of(grid, bands, dtype))
+
+
+def _bytes_of(grid: GeoBox, bands: int, dtype: np.dtype[Any]) -> int:
+    return int(grid.shape.y) * int(grid.shape.x) * bands * np.dtype(dtype).itemsize
+
+
+@contextlib.contextmanager
 def new_cog(
     path: str | os.PathLike[str],
     grid: GeoBox,
@@ -242,36 +292,22 @@ def new_cog(
     OutputError
         The disk is full, an option is wrong, or GDAL cannot write.
     """
-    height, width = int(grid.shape.y), int(grid.shape.x)
-    size = height * width * (count + (validity == "alpha")) * np.dtype(dtype).itemsize
+    size = _bytes_of(grid, count + (validity == "alpha"), dtype)
     check_space(Path(path).parent, int(1.5 * size))
     with staged(path) as part, rasterio.Env(**GDAL_SETTINGS, GDAL_TIFF_INTERNAL_MASK=True):
         working = part.with_name(part.name + ".work.tif")
         try:
-            with rasterio.open(
+            with new_working_raster(
                 working,
-                "w",
-                driver="GTiff",
-                height=height,
-                width=width,
-                count=count + (validity == "alpha"),
-                dtype=dtype,
-                crs=grid.crs.to_wkt() if grid.crs else None,
-                transform=grid.transform,
-                nodata=nodata if validity == "nodata" else None,
-                tiled=True,
-                blockxsize=512,
-                blockysize=512,
-                bigtiff="IF_SAFER",
-                interleave="pixel",
-            ) as dataset:
-                _describe(dataset, description or Description(), tags or {}, count, validity)
-                writer = RasterWriter(dataset, validity, nodata)
-                try:
-                    yield writer
-                finally:
-                    writer.close()
-            _check_working(working, size)
+                grid,
+                count,
+                dtype,
+                validity=validity,
+                nodata=nodata,
+                description=description,
+                tags=tags,
+            ) as writer:
+                yield writer
             progress.stage(f"compressing {Path(path).name}")
             rasterio.shutil.copy(
                 working,

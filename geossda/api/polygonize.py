@@ -1,0 +1,135 @@
+"""Turn a mask or probabilities into footprints."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from geossda.config import PolygonizeConfig, SegmentConfig
+from geossda.errors import GeoreferenceError, InputError
+from geossda.progress import SILENT, Progress
+from geossda.raster.gsd import ground_sample_distance
+from geossda.raster.source import gdal_environment
+from geossda.raster.writing import provenance
+from geossda.staging import PathLike, check_output
+from geossda.vector.features import Shaping, features
+from geossda.vector.marks import BuildingRaster, open_buildings
+from geossda.vector.polygonize import polygonize as polygonize_blocks
+from geossda.vector.writing import Written, check_vector_output, write_features
+
+
+@dataclass(frozen=True)
+class PolygonizeResult:
+    """What `polygonize` wrote.
+
+    Attributes
+    ----------
+    output : Path
+        The footprints.
+    buildings : int
+        Found now, what was there before not counted.
+    area_m2 : float
+        Sum of the buildings' areas.
+    """
+
+    output: Path
+    buildings: int
+    area_m2: float
+
+
+def polygonize(
+    source: PathLike,
+    output: PathLike,
+    *,
+    config: PolygonizeConfig = PolygonizeConfig(),  # noqa: B008  (frozen)
+    progress: Progress = SILENT,
+) -> PolygonizeResult:
+    """Turn a mask or a raster of probabilities into footprints.
+
+    The raster is read once, block by block; what comes out does not depend on the blocks. Memory
+    follows the footprints that are not whole yet, not the raster.
+
+    Parameters
+    ----------
+    source : path
+        One band. Integers: every value but 0 is a building. Floats: probabilities in 0..1.
+    output : path
+        A ``.gpkg``, ``.fgb``, ``.parquet`` or ``.geojson`` file; layer ``buildings`` in the
+        raster's CRS (GeoJSON in longitude and latitude).
+    config : PolygonizeConfig
+        Settings.
+    progress : Progress
+        Is told of stages, steps and warnings.
+
+    Returns
+    -------
+    PolygonizeResult
+        What was written.
+
+    Raises
+    ------
+    GeossdaError
+        See :mod:`geossda.errors`; nothing is left half-written.
+    """
+    check_vector_output(output, append=config.append)
+    output = check_output(output, overwrite=config.overwrite or config.append, inputs=[source])
+    if config.connectivity == "8" and (config.regularize != "none" or config.split):
+        raise InputError(
+            "with --connectivity 8 parts hang together at points, which no regular outline does: "
+            "use --regularize none without --split, or --connectivity 4"
+        )
+    with gdal_environment():
+        raster = open_buildings(
+            source, config.threshold, bands=config.bidx, nodata=config.nodata, progress=progress
+        )
+        if raster.mosaic.grid.crs is None:
+            raise GeoreferenceError(
+                f"{source} has no CRS, so areas and tolerances in metres are unknown: assign one "
+                "with gdal_edit.py -a_srs"
+            )
+        written = polygonize_to(
+            output,
+            raster,
+            gsd_m=min(ground_sample_distance(raster.mosaic.grid)),
+            config=config,
+            tags=provenance(
+                "polygonize",
+                threshold=f"{config.threshold:g}",
+                settings=asdict(config),
+                sources=[os.path.basename(source)],
+            ),
+            progress=progress,
+        )
+    return PolygonizeResult(output, written.buildings, written.area_m2)
+
+
+def polygonize_to(
+    output: Path,
+    raster: BuildingRaster,
+    *,
+    gsd_m: float,
+    config: PolygonizeConfig | SegmentConfig,
+    tags: dict[str, str],
+    progress: Progress,
+) -> Written:
+    """Trace, shape, measure and write the footprints of an open raster."""
+    cut = config if isinstance(config, PolygonizeConfig) else PolygonizeConfig()
+    shaping = Shaping(
+        raster.mosaic.grid, gsd_m, config.regularize, config.tolerance, config.min_area
+    )
+    ended = polygonize_blocks(
+        raster.read,
+        raster.mosaic.shape,
+        connectivity=int(cut.connectivity),
+        block=cut.block,
+        workers=cut.workers,
+        progress=progress,
+    )
+    return write_features(
+        features(ended, shaping),
+        output,
+        raster.mosaic.grid.crs.to_wkt(),
+        tags,
+        probabilities=raster.has_probability,
+        multi=cut.connectivity == "8",
+        append=config.append,
+    )

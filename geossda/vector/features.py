@@ -1,0 +1,163 @@
+"""From parts of a raster to footprints on the ground."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from geossda.config import Regularity
+from geossda.vector.ground import centres, ground_frames, moved
+from geossda.vector.overlaps import GRAIN_PX, GiveWay
+from geossda.vector.polygonize import Open, Parts
+from geossda.vector.regularize import REACH, regularize
+
+
+class Features(NamedTuple):
+    """Footprints on the ground.
+
+    Attributes
+    ----------
+    shapes : (n,) array of shapely.Polygon
+        In the grid's CRS.
+    area_m2 : (n,) float array
+        On the ellipsoid.
+    pixels : (n,) int array
+        Pixels each was made from.
+    confidence, lowest, highest : (n,) float arrays
+        Mean and extremes of their probabilities; NaN without any.
+    """
+
+    shapes: NDArray[np.object_]
+    area_m2: NDArray[np.float64]
+    pixels: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    lowest: NDArray[np.float32]
+    highest: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """How parts become footprints.
+
+    Attributes
+    ----------
+    grid : GeoBox
+        What the parts' pixels are of; with a CRS.
+    gsd_m : float
+        Its pixel side in metres, about.
+    regularity : {"none", "simplify", "rectilinear"}
+    tolerance_m : float
+        How far outlines may be moved, in metres.
+    min_area_m2 : float
+        Smaller footprints are left out.
+    """
+
+    grid: GeoBox
+    gsd_m: float
+    regularity: Regularity
+    tolerance_m: float
+    min_area_m2: float
+
+    @property
+    def reach_m(self) -> float:
+        """How far from its pixels an outline can come to lie, in metres."""
+        return reach_m(self.regularity, self.tolerance_m, self.gsd_m)
+
+    def frames(self, shapes: NDArray[np.object_]) -> NDArray[np.float64]:
+        """Give for each shape in pixels the (2, 2) matrix from pixels to metres east and north."""
+        if not len(shapes):
+            return np.zeros((0, 2, 2))
+        step = self.grid.transform
+        x, y = step * centres(shapes).T
+        linear = np.array([[step.a, step.b], [step.d, step.e]])
+        frames = ground_frames(self.grid.crs.to_wkt(), np.column_stack([x, y]))
+        return np.asarray(frames @ linear)
+
+    def shaped(self, shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+        """Give outlines, in pixels, their new form, each worked on in metres."""
+        if self.regularity == "none" or not len(shapes):
+            return shapes
+        frames = self.frames(shapes)
+        middle = centres(shapes)
+        to_metres = np.concatenate([frames, -frames @ middle[:, :, None]], axis=2)
+        back = np.concatenate([np.linalg.inv(frames), middle[:, :, None]], axis=2)
+        flat = moved(shapes, to_metres)
+        if self.regularity == "simplify":
+            made = shapely.simplify(flat, self.tolerance_m)
+        else:
+            pixel = np.sqrt(np.abs(np.linalg.det(frames)))
+            made = np.array(
+                [
+                    regularize(shape, side, self.tolerance_m)
+                    for shape, side in zip(flat, pixel, strict=True)
+                ],
+                object,
+            )
+        return whole(shapely.set_precision(moved(made, back), GRAIN_PX))
+
+    def placed(self, parts: Parts, shapes: NDArray[np.object_]) -> Features:
+        """Measure outlines and put them into the CRS; those that are too small are left out."""
+        some = np.flatnonzero(shapely.area(shapes) > 0)  # giving way can leave nothing
+        areas = shapely.area(shapes[some])
+        areas = areas * np.abs(np.linalg.det(self.frames(shapes[some])))
+        large = areas >= self.min_area_m2
+        kept, areas = some[large], areas[large]
+        transform = self.grid.transform
+        on_grid = shapely.transform(
+            shapes[kept], lambda xy: np.column_stack(transform * (xy[:, 0], xy[:, 1]))
+        )
+        chosen = parts.take(kept)
+        return Features(on_grid, areas, *chosen[1:])
+
+
+def reach_m(regularity: Regularity, tolerance_m: float, gsd_m: float) -> float:
+    """Say how far from its pixels an outline can come to lie, in metres."""
+    if regularity == "none":
+        return 0.0
+    return tolerance_m if regularity == "simplify" else REACH * max(tolerance_m, gsd_m)
+
+
+def features(ended: Iterable[tuple[Parts, Open]], shaping: Shaping) -> Iterator[Features]:
+    """Shape, settle, measure and place footprints as they come.
+
+    Parameters
+    ----------
+    ended : iterable of (Parts, Open)
+        As :func:`polygonize` yields them.
+    shaping : Shaping
+
+    Yields
+    ------
+    Features
+        None of them lies over another.
+    """
+    # Metres are longest in pixels where pixels are smallest; a tenth more for a raster whose
+    # pixels are not all of one size on the ground.
+    reach_px = 1.1 * shaping.reach_m / shaping.gsd_m + 1
+    settle = GiveWay(reach_px) if shaping.regularity != "none" else None
+    for parts, still in ended:
+        areas = parts.pixels * np.abs(np.linalg.det(shaping.frames(parts.shapes)))
+        parts = parts.take(areas >= shaping.min_area_m2 / 2)
+        shapes = shaping.shaped(parts.shapes)
+        if settle is not None:
+            parts, shapes = settle.add(parts, shapes, still)
+            shapes = whole(shapes)
+        yield shaping.placed(parts, shapes)
+
+
+def whole(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Make shapes valid, and keep the main part of those that came apart."""
+    bad = ~shapely.is_valid(shapes)
+    shapes[bad] = shapely.make_valid(shapes[bad])
+    for place in np.flatnonzero(shapely.get_type_id(shapes) != shapely.GeometryType.POLYGON):
+        shapes[place] = _largest(shapes[place])
+    return shapes
+
+
+def _largest(shape: Any) -> Any:
+    parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
+    return max(parts, key=lambda part: part.area) if parts else shapely.Polygon()

@@ -1,0 +1,196 @@
+"""Outlines of labelled pixels, traced through their corners.
+
+An outline along pixel edges is told by its corners alone. On each line between two rows a part's
+corners pair up, first with second, third with fourth, and so they do between columns; going from
+partner to partner walks the rings. Whether a corner is there is told by the four pixels around
+it, so corners found block by block are those of the whole raster, and so are the rings.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+# How an outline leaves a corner along its row and its column, and whether the part is around it.
+_RIGHT, _DOWN, _CONCAVE = np.uint8(1), np.uint8(2), np.uint8(4)
+
+
+class Corners(NamedTuple):
+    """Corners of outlines, in any order.
+
+    Attributes
+    ----------
+    row, col : (n,) int arrays
+        The line between pixels each lies on, counted from the raster's upper left corner.
+    flags : (n,) uint8 array
+    part : (n,) int array
+        The label of the pixels they belong to.
+    """
+
+    row: NDArray[np.int64]
+    col: NDArray[np.int64]
+    flags: NDArray[np.uint8]
+    part: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, pieces: "list[Corners]") -> "Corners":
+        """Put several together."""
+        if not pieces:
+            none = np.zeros(0, np.int64)
+            return cls(none, none, np.zeros(0, np.uint8), none)
+        return cls(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
+
+    def take(self, chosen: NDArray[Any]) -> "Corners":
+        """Choose some by index or mask."""
+        return Corners(*(column[chosen] for column in self))
+
+
+def _tables() -> tuple[NDArray[np.bool_], NDArray[np.uint8], NDArray[np.int8]]:
+    """Say of each pattern of four pixels (bits: upper left, upper right, lower left, lower right)
+    whether it has corners, their flags, and whose they are; two opposite pixels have two.
+    """  # noqa: D205
+    flags = np.zeros((2, 16), np.uint8)
+    owner = np.zeros((2, 16), np.int8)
+    has = np.zeros(16, bool)
+    for code in range(16):
+        inside = [q for q in range(4) if code >> q & 1]
+        outside = [q for q in range(4) if q not in inside]
+        found: list[tuple[int, int, int]] = []
+        if len(inside) == 1 or inside in ([0, 3], [1, 2]):
+            found = [(q, q, 0) for q in inside]
+        elif len(inside) == 3:
+            found = [(outside[0], 3 - outside[0], int(_CONCAVE))]
+        for place, (quadrant, whose, concave) in enumerate(found):
+            flags[place, code] = (quadrant & 1) * _RIGHT + (quadrant >> 1) * _DOWN + concave
+            owner[place, code] = whose
+            has[code] = True
+    return has, flags, owner
+
+
+_HAS, _FLAGS, _OWNER = _tables()
+
+
+def find_corners(labels: NDArray[Any], row: int, col: int) -> Corners:
+    """Find the corners strictly inside an array of labels.
+
+    Parameters
+    ----------
+    labels : (height, width) int array
+        0 is outside; pixels that share an edge and are inside share a label.
+    row, col : int
+        Of the first corner looked at, the lower right one of the first pixel.
+    """
+    inside = (labels > 0).view(np.uint8)
+    code = inside[:-1, :-1] | inside[:-1, 1:] << 1
+    code |= inside[1:, :-1] << 2
+    code |= inside[1:, 1:] << 3
+    places = np.flatnonzero(_HAS[code])
+    codes = code.ravel()[places]
+    down, right = np.divmod(places, code.shape[1])
+    pieces = []
+    for which in (0, 1):
+        if which:  # patterns of two opposite pixels
+            two = (codes == 6) | (codes == 9)
+            codes, down, right = codes[two], down[two], right[two]
+        owner = _OWNER[which][codes]
+        part = labels[down + (owner >> 1), right + (owner & 1)].astype(np.int64)
+        pieces.append(Corners(down + row, right + col, _FLAGS[which][codes], part))
+    return Corners.joined(pieces)
+
+
+class Outlines(NamedTuple):
+    """Outlines of whole parts.
+
+    Attributes
+    ----------
+    shapes : (n,) array of shapely.Polygon
+        In pixels (x right, y down), valid, holes kept. Rings begin at their upper left corner and
+        have no point on a straight.
+    part : (n,) int array
+        Their labels, ascending.
+    top, left, bottom : (n,) int arrays
+        The first point, and the line below the last row.
+    """
+
+    shapes: NDArray[np.object_]
+    part: NDArray[np.int64]
+    top: NDArray[np.int64]
+    left: NDArray[np.int64]
+    bottom: NDArray[np.int64]
+
+
+def build_polygons(corners: Corners) -> Outlines:
+    """Walk the rings of whole parts.
+
+    Parameters
+    ----------
+    corners : Corners
+        All of each part (4-connected pixels).
+
+    """
+    if not len(corners.row):
+        none = np.zeros(0, np.int64)
+        return Outlines(np.zeros(0, object), none, none, none, none)
+    goes_right = (corners.flags & _RIGHT).astype(bool)
+    order = np.lexsort((corners.col * 2 + goes_right, corners.row, corners.part))
+    row, col, flags, part = corners.take(order)
+    flags = flags.copy()
+    # Where a part touches itself at a point, a ring would pass there twice, which is no valid
+    # polygon: taking the other turn makes two rings of it that touch.
+    same = (part[1:] == part[:-1]) & (row[1:] == row[:-1]) & (col[1:] == col[:-1])
+    here = np.flatnonzero(same)
+    flags[here] ^= _DOWN | _CONCAVE
+    flags[here + 1] ^= _DOWN | _CONCAVE
+    count = len(row)
+    goes_down = (flags & _DOWN).astype(bool)
+    beside = np.arange(count) ^ 1
+    upright = np.lexsort((row * 2 + goes_down, col, part))
+    across = np.empty(count, np.int64)
+    across[upright] = upright[beside]
+    # With the part on the right hand: outer rings go clockwise on the screen, holes against it.
+    level = (flags & _RIGHT > 0) == goes_down
+    follower = np.where(level ^ (flags & _CONCAVE > 0), beside, across)
+    ring, place = _walk(follower)
+    order = np.lexsort((place, ring))
+    ring = ring[order]
+    first = np.flatnonzero(np.concatenate([[True], ring[1:] != ring[:-1]]))
+    length = np.diff(np.append(first, count))
+    # Each ring ends where it began.
+    points = np.insert(order, np.append(first, count)[1:], order[first])
+    ends = np.concatenate([[0], np.cumsum(length + 1)])
+    owner = part[order[first]]
+    begins = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
+    shapes = shapely.from_ragged_array(
+        shapely.GeometryType.POLYGON,
+        np.column_stack([col[points], row[points]]).astype(np.float64),
+        (ends, np.append(begins, len(owner))),
+    )
+    starts = np.flatnonzero(np.concatenate([[True], part[1:] != part[:-1]]))
+    return Outlines(
+        shapes, part[starts], row[starts], col[starts], np.maximum.reduceat(row, starts)
+    )
+
+
+def _walk(follower: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Tell the cycles of a permutation apart, and each element's place in its own.
+
+    By doubling (list ranking, Wyllie 1979): after k rounds each element knows 2^k of those after
+    it. A cycle's number is its lowest element, which has place 0.
+    """
+    count = len(follower)
+    lowest, ahead = np.arange(count), follower
+    while True:
+        lower = np.minimum(lowest, lowest[ahead])
+        ahead = ahead[ahead]
+        if np.array_equal(lower, lowest) and np.array_equal(lower, lower[follower]):
+            break
+        lowest = lower
+    head = lowest == np.arange(count)
+    ahead = np.where(head, np.arange(count), follower)
+    left = (~head).astype(np.int64)
+    while not head[ahead].all():
+        left += left[ahead]
+        ahead = ahead[ahead]
+    size = np.bincount(lowest, minlength=count)[lowest]
+    return lowest, np.where(head, 0, size - left)
