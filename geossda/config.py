@@ -75,7 +75,7 @@ _REGULARIZE = (
     "Outlines: few corners, right-angled where walls nearly are; simplified; or as pixels run."
 )
 _TOLERANCE = "How far walls may be moved to that end, in metres."
-_SPLIT = "Part buildings that touch, along the valleys of their probabilities."
+_SPLIT = "Part houses that are run together: where probabilities dip, or a mask is narrow."
 _APPEND = "Add to the layer of an existing GeoPackage."
 DEVICES = ("auto", "cpu", "cuda", "mps")
 

@@ -14,6 +14,7 @@ from geossda.staging import PathLike, check_output
 from geossda.vector.features import Shaping, features
 from geossda.vector.marks import BuildingRaster, open_buildings
 from geossda.vector.polygonize import polygonize as polygonize_blocks
+from geossda.vector.split import Splitter
 from geossda.vector.writing import Written, check_vector_output, write_features
 
 
@@ -124,8 +125,9 @@ def polygonize_to(
         workers=cut.workers,
         progress=progress,
     )
+    splitter = Splitter(raster.read, raster.mosaic.shape, gsd_m, progress) if config.split else None
     return write_features(
-        features(ended, shaping),
+        features(ended, shaping, splitter),
         output,
         raster.mosaic.grid.crs.to_wkt(),
         tags,

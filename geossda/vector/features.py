@@ -14,6 +14,8 @@ from geossda.vector.ground import centres, ground_frames, moved
 from geossda.vector.overlaps import GRAIN_PX, GiveWay
 from geossda.vector.polygonize import Open, Parts
 from geossda.vector.regularize import REACH, regularize
+from geossda.vector.split import Splitter
+from geossda.vector.walls import partition, shared_walls
 
 
 class Features(NamedTuple):
@@ -97,7 +99,35 @@ class Shaping:
                 ],
                 object,
             )
-        return whole(shapely.set_precision(moved(made, back), GRAIN_PX))
+        return on_grain(moved(made, back))
+
+    def partitioned(
+        self,
+        parts: Parts,
+        outlines: NDArray[np.object_],
+        pieces: NDArray[np.object_],
+        owner: NDArray[np.int64],
+    ) -> NDArray[np.object_]:
+        """Give the pieces of parts their outlines, walls in common (all in pixels)."""
+        made = outlines[owner]
+        if self.regularity == "none":
+            return pieces
+        frames, middle = self.frames(parts.shapes), centres(parts.shapes)
+        for part in np.flatnonzero(np.bincount(owner, minlength=len(outlines)) > 1):
+            frame, mine = frames[part], np.flatnonzero(owner == part)
+            # Both in pixels, where lines that are one are so to the last bit.
+            pixel = np.sqrt(np.abs(np.linalg.det(frame)))
+            apart = shapely.coverage_simplify(pieces[mine], 3 * self.tolerance_m / pixel)
+            if self.regularity == "rectilinear":
+                walls = shared_walls(pieces[mine])
+                to_metres = np.column_stack([frame, -frame @ middle[part]])[None]
+                back = np.column_stack([np.linalg.inv(frame), middle[part]])[None]
+                every = np.array([outlines[part], *pieces[mine], *apart, *walls], object)
+                outline, *others = moved(every, to_metres)
+                own, simple, walls = np.split(np.array(others, object), [len(mine), 2 * len(mine)])
+                apart = moved(partition(outline, own, simple, walls, self.tolerance_m), back)
+            made[mine] = on_grain(np.asarray(apart, object))
+        return np.asarray(made, object)
 
     def placed(self, parts: Parts, shapes: NDArray[np.object_]) -> Features:
         """Measure outlines and put them into the CRS; those that are too small are left out."""
@@ -121,7 +151,9 @@ def reach_m(regularity: Regularity, tolerance_m: float, gsd_m: float) -> float:
     return tolerance_m if regularity == "simplify" else REACH * max(tolerance_m, gsd_m)
 
 
-def features(ended: Iterable[tuple[Parts, Open]], shaping: Shaping) -> Iterator[Features]:
+def features(
+    ended: Iterable[tuple[Parts, Open]], shaping: Shaping, splitter: Splitter | None = None
+) -> Iterator[Features]:
     """Shape, settle, measure and place footprints as they come.
 
     Parameters
@@ -129,6 +161,8 @@ def features(ended: Iterable[tuple[Parts, Open]], shaping: Shaping) -> Iterator[
     ended : iterable of (Parts, Open)
         As :func:`polygonize` yields them.
     shaping : Shaping
+    splitter : Splitter, optional
+        Parts what is run together.
 
     Yields
     ------
@@ -143,10 +177,19 @@ def features(ended: Iterable[tuple[Parts, Open]], shaping: Shaping) -> Iterator[
         areas = parts.pixels * np.abs(np.linalg.det(shaping.frames(parts.shapes)))
         parts = parts.take(areas >= shaping.min_area_m2 / 2)
         shapes = shaping.shaped(parts.shapes)
+        if splitter is not None:
+            pieces, owner = splitter.split(parts)
+            shapes = shaping.partitioned(parts, shapes, pieces.shapes, owner)
+            parts = pieces
         if settle is not None:
             parts, shapes = settle.add(parts, shapes, still)
             shapes = whole(shapes)
         yield shaping.placed(parts, shapes)
+
+
+def on_grain(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Put outlines in pixels on a lattice so fine that it does not show; keep them whole."""
+    return whole(np.asarray(shapely.set_precision(whole(shapes), GRAIN_PX), object))
 
 
 def whole(shapes: NDArray[np.object_]) -> NDArray[np.object_]:

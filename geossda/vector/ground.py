@@ -73,7 +73,9 @@ def ground_areas(shapes: gpd.GeoSeries) -> NDArray[np.float64]:
 
 
 def moved(shapes: NDArray[np.object_], matrices: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Apply to each geometry its own (2, 3) affine matrix."""
+    """Apply to each geometry its own (2, 3) affine matrix, or to all the one given."""
     points, owner = shapely.get_coordinates(shapes, return_index=True)
+    if len(matrices) == 1:
+        owner = np.zeros_like(owner)
     turned = np.einsum("nij,nj->ni", matrices[owner, :, :2], points) + matrices[owner, :, 2]
     return np.asarray(shapely.set_coordinates(shapes.copy(), turned), object)

@@ -150,6 +150,38 @@ def _cost(outline: Any, points: NDArray[np.object_], pixel: float) -> float:
     return float(count * math.log(stray) + 2 * corners * math.log(count))
 
 
+def turned_square(
+    points: NDArray[np.float64], outline: Any, tolerance: float
+) -> NDArray[np.float64]:
+    """Fit a straight wall to points, square to an outline if that moves no end by more.
+
+    Parameters
+    ----------
+    points : (n, 2) array
+        Along pixel edges, in order.
+    outline : Polygon
+        Whose main direction counts.
+    tolerance : float
+        In the points' unit.
+
+    Returns
+    -------
+    (2, 2) array
+        Its ends.
+    """
+    corners = shapely.get_coordinates(outline.exterior)
+    main = _main_direction(list(np.stack([corners[:-1], corners[1:]], axis=1)))
+    middles = (points[:-1] + points[1:]) / 2 if len(points) > 2 else points
+    angle = _direction(np.concatenate([points[:1], middles, points[-1:]]))
+    square = main + round((angle - main) / (math.pi / 2)) * math.pi / 2
+    length = math.dist(points[0], points[-1])
+    if length / 2 * math.sin(abs(angle - square)) <= tolerance:
+        angle = square
+    along = np.array([math.cos(angle), math.sin(angle)])
+    centre = middles.mean(axis=0)
+    return np.array([centre + ((end - centre) @ along) * along for end in (points[0], points[-1])])
+
+
 def overlap(one: Any, other: Any) -> float:
     """Intersection over union of two valid polygons."""
     common = shapely.area(shapely.intersection(one, other))

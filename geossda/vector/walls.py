@@ -1,0 +1,112 @@
+"""Houses that touch keep their walls in common."""
+
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geossda.vector.regularize import turned_square
+
+
+def shared_walls(pieces: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Find the lines along which pieces touch.
+
+    Parameters
+    ----------
+    pieces : (n,) array of Polygon
+        In pixels, where what is one line is one to the last bit.
+
+    Returns
+    -------
+    (m,) array of LineString
+        In pixels; each between two pieces.
+    """
+    one, other = shapely.STRtree(pieces).query(pieces, predicate="intersects")
+    walls: list[Any] = []
+    for a, b in zip(one[one < other], other[one < other], strict=True):
+        shared = shapely.intersection(pieces[a].boundary, pieces[b].boundary)
+        lines = [part for part in shapely.get_parts(shared) if part.geom_type == "LineString"]
+        if lines:  # they may touch at points only
+            merged = shapely.line_merge(shapely.multilinestrings(lines))
+            walls += list(shapely.get_parts(merged))
+    return np.array(walls, object)
+
+
+def partition(
+    outline: Any,
+    pieces: NDArray[np.object_],
+    simple: NDArray[np.object_],
+    walls: NDArray[np.object_],
+    tolerance: float,
+) -> NDArray[np.object_]:
+    """Cut an outline into pieces by straight walls.
+
+    The walls are straightened, carried on to the outline and laid over it; each face that comes of
+    it goes to the piece it has most of.
+
+    Parameters
+    ----------
+    outline : Polygon
+        Of the pieces together, regular.
+    pieces : (n,) array of Polygon
+        Along pixels, in the same metres.
+    simple : (n,) array of Polygon
+        The same, simplified together.
+    walls : (m,) array of LineString
+        Between them.
+    tolerance : float
+        How far walls may be moved, in metres.
+
+    Returns
+    -------
+    (n,) array of geometry
+        They share their walls, and lie in the outline. A piece that no straight walls part from
+        its neighbours keeps its own, simplified.
+    """
+    straight = [_straight(wall, outline, tolerance) for wall in walls]
+    lines = shapely.union_all([shapely.boundary(outline), *straight])
+    faces = shapely.get_parts(shapely.polygonize([*shapely.get_parts(lines)]))
+    faces = faces[shapely.contains(outline.buffer(tolerance / 100), faces)]
+    first, second = shapely.STRtree(pieces).query(faces, predicate="intersects")
+    common = np.zeros((len(faces), len(pieces)))
+    common[first, second] = shapely.area(shapely.intersection(faces[first], pieces[second]))
+    owner = common.argmax(axis=1)
+    made = np.array(
+        [shapely.union_all(faces[owner == number]) for number in range(len(pieces))], object
+    )
+    made = np.asarray(shapely.simplify(made, tolerance / 100), object)
+    astray = shapely.area(shapely.intersection(made, pieces)) < 0.7 * shapely.area(pieces)
+    if astray.any():
+        made[astray] = shapely.intersection(simple[astray], outline)
+        made[~astray] = shapely.difference(made[~astray], shapely.union_all(made[astray]))
+    return _scraps_given(made)
+
+
+def _scraps_given(pieces: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Give what walls cut off a piece to the neighbour it has the longest border with."""
+    scraps: list[Any] = []
+    for place, piece in enumerate(pieces):
+        parts = [part for part in shapely.get_parts(piece) if part.geom_type == "Polygon"]
+        parts.sort(key=lambda part: -part.area)
+        if parts:
+            pieces[place] = parts[0]
+            scraps += parts[1:]
+    for scrap in scraps:
+        border = shapely.length(shapely.intersection(pieces, scrap))
+        if border.max() > 0:
+            place = int(border.argmax())
+            pieces[place] = shapely.union(pieces[place], scrap)
+    return pieces
+
+
+def _straight(wall: Any, outline: Any, tolerance: float) -> Any:
+    """Straighten a wall, and carry it on past the outline."""
+    if shapely.is_closed(wall):  # one in the courtyard of another
+        return shapely.simplify(wall, tolerance)
+    points = shapely.get_coordinates(shapely.simplify(wall, 2 * tolerance))
+    if len(points) == 2:
+        points = turned_square(shapely.get_coordinates(wall), outline, 2 * tolerance)
+    ends = [points[0] - points[1], points[-1] - points[-2]]
+    ahead = [end * (10 * tolerance / max(1e-9, float(np.hypot(*end)))) for end in ends]
+    return shapely.LineString([points[0] + ahead[0], *points, points[-1] + ahead[1]])
