@@ -148,7 +148,7 @@ class SegmentConfig:
     min_area: float = setting(8.0, "Smallest building kept, in square metres.", low=0.0)
     regularize: Regularity = setting("rectilinear", _REGULARIZE, choices=get_args(Regularity))
     tolerance: float = setting(0.5, _TOLERANCE, low=0.0)
-    split: bool = setting(False, _SPLIT)
+    split: bool = setting(True, _SPLIT)
     gsd: float | None = setting(
         None, "Ground sample distance in metres to predict at (the model's own).", low=0.01
     )

@@ -198,14 +198,16 @@ def _blocks(
 def _block(read: Callable[[Window], Marks], window: Window) -> _Block:
     """Label one block and find the corners strictly inside it."""
     inside, probability = read(window)
-    count, found = cv2.connectedComponents(inside.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)
+    count, found, told, _ = cv2.connectedComponentsWithStats(
+        inside.view(np.uint8), connectivity=4, ltype=cv2.CV_32S
+    )
     labels = np.asarray(found)
-    where = np.flatnonzero(inside)
-    part = labels.ravel()[where]
-    pixels = np.bincount(part, minlength=count)
-    if probability is None:
-        tally = Tally.empty(count)._replace(pixels=pixels)
-    else:
+    pixels = np.asarray(told)[:, cv2.CC_STAT_AREA].astype(np.int64)
+    pixels[0] = 0
+    tally = Tally.empty(count)._replace(pixels=pixels)
+    if probability is not None:
+        where = np.flatnonzero(inside)
+        part = labels.ravel()[where]
         values = probability.ravel()[where]
         units = np.rint(values * np.float64(1 / _UNIT)).astype(np.int64)
         tally = Tally.of(part, count, np.ones(1, np.int64), units, values, values)

@@ -22,7 +22,6 @@ LEAST_IOU = 0.85
 REACH = 3.0
 # Outlines of more pixel edges than that (six kilometres at 0.3 m) are no building's.
 _LONGEST = 20_000
-_ALIKE = 8
 # Of the main direction: edges within so many degrees of each other count together.
 _SPREAD = math.radians(12)
 
@@ -99,6 +98,7 @@ def regularize(shape: Any, pixel: float, tolerance: float) -> Any:
     if sum(map(len, rings)) > _LONGEST:
         return _simplified(shape, tolerance / 2)
     proposed: list[_Proposal | None] = []
+    coarse_runs = [_runs(points, 2 * tolerance) for points in rings]
     for coarse in (tolerance, 2 * tolerance):
         runs = [_runs(points, coarse) for points in rings]
         main = _main_direction([run for ring in runs for run in ring])
@@ -106,9 +106,10 @@ def regularize(shape: Any, pixel: float, tolerance: float) -> Any:
         proposed.append(_polygon([[_fit(run) for run in ring] for ring in runs], coarse))
     proposed += [_box(shape, main), _disc(rings[0], shape, tolerance)]
     points = np.asarray(shapely.points(np.concatenate(rings)), object)
+    count = len(points) / _alike([_fit(run) for ring in coarse_runs for run in ring])
     ranked = sorted(
         (proposal for proposal in proposed if proposal is not None),
-        key=lambda proposal: _criterion(proposal, points, pixel),
+        key=lambda proposal: _criterion(proposal, points, count, pixel),
     )
     for outline, _ in ranked:
         corners = shapely.points(shapely.get_coordinates(outline))
@@ -125,13 +126,27 @@ class _Proposal(NamedTuple):
     numbers: int
 
 
-def _criterion(proposal: _Proposal, points: NDArray[np.object_], pixel: float) -> float:
+def _alike(lines: list[_Line]) -> float:
+    """Say how many neighbouring points err alike, and so count as one observation.
+
+    From the correlation of neighbours about the fitted lines: those of a mask scatter, those of a
+    model's outline wander.
+    """
+    strays = [line.points @ line.normal - line.offset for line in lines]
+    square = sum(float(stray @ stray) for stray in strays)
+    beside = sum(float(stray[1:] @ stray[:-1]) for stray in strays)
+    correlation = min(max(beside / max(square, 1e-12), 0.0), 0.95)
+    return (1 + correlation) / (1 - correlation)
+
+
+def _criterion(
+    proposal: _Proposal, points: NDArray[np.object_], count: float, pixel: float
+) -> float:
     """Weigh the distance of pixel edges to an outline against what it takes to tell it."""
     away = shapely.distance(points, proposal.outline.boundary)
     # What a straight wall strays from its pixels is not to be explained by corners.
     stray = (away**2).mean() + (0.3 * pixel) ** 2
-    # Neighbouring pixels err alike: so many count as one observation.
-    count = max(2.0, len(points) / _ALIKE)
+    count = max(2.0, count)
     return float(count * math.log(stray) + proposal.numbers * math.log(count))
 
 

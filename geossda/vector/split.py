@@ -5,9 +5,6 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.morphology import h_maxima
-from skimage.segmentation import watershed
 
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
@@ -17,7 +14,7 @@ from geossda.vector.tracing import build_polygons, find_corners
 # Chosen by measurement on a town of row houses, with a model that had not seen it (decision 0008):
 # smoothing in metres, and how deep a valley must be, in log odds or, of masks, in metres.
 _SMOOTH_M = 0.9
-_VALLEY_LOG_ODDS, _VALLEY_M = 0.5, 0.3
+_VALLEY_LOG_ODDS, _VALLEY_M = 1.2, 0.3
 # No house is smaller; and what is larger than that across is no house, and too much for memory.
 _LEAST_M2, _WIDEST_PX = 10.0, 4096
 
@@ -110,8 +107,16 @@ def _flood(
     height: NDArray[np.float32], mine: NDArray[np.bool_], valley: float, least: float
 ) -> NDArray[np.int32]:
     """Give each piece a number from 1; those under `least` pixels go to their neighbours."""
+    # Half a second to load, for those who want it.
+    from scipy import ndimage
+    from skimage.morphology import local_maxima, reconstruction
+    from skimage.segmentation import watershed
+
     low = np.where(mine, height, height.min() - 1).astype(np.float32)
-    peaks, _ = ndimage.label(h_maxima(low, valley) * mine)
+    # Hills between which no valley is deeper are one, equal ones too (extended maxima, Soille
+    # 2003), which scikit-image's h_maxima keeps apart.
+    filled = reconstruction(low - valley, low, footprint=ndimage.generate_binary_structure(2, 1))
+    peaks, _ = ndimage.label(local_maxima(filled, connectivity=1) & mine)
     while True:
         pieces = watershed(-height, peaks, mask=mine)
         small = np.flatnonzero(np.bincount(pieces.ravel()) < least)
@@ -129,6 +134,8 @@ def _traced(
     pieces: NDArray[np.int32], probability: NDArray[np.float32] | None, top: int, left: int
 ) -> Parts:
     """Trace pieces one by one, since they touch."""
+    from scipy import ndimage
+
     rows = []
     for number, where in enumerate(ndimage.find_objects(pieces), start=1):
         mask = pieces[where] == number

@@ -46,13 +46,12 @@ class Corners(NamedTuple):
         return Corners(*(column[chosen] for column in self))
 
 
-def _tables() -> tuple[NDArray[np.bool_], NDArray[np.uint8], NDArray[np.int8]]:
+def _tables() -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
     """Say of each pattern of four pixels (bits: upper left, upper right, lower left, lower right)
-    whether it has corners, their flags, and whose they are; two opposite pixels have two.
+    which corners it has, by their flags, and whose they are; two opposite pixels have two.
     """  # noqa: D205
     flags = np.zeros((2, 16), np.uint8)
     owner = np.zeros((2, 16), np.int8)
-    has = np.zeros(16, bool)
     for code in range(16):
         inside = [q for q in range(4) if code >> q & 1]
         outside = [q for q in range(4) if q not in inside]
@@ -64,11 +63,10 @@ def _tables() -> tuple[NDArray[np.bool_], NDArray[np.uint8], NDArray[np.int8]]:
         for place, (quadrant, whose, concave) in enumerate(found):
             flags[place, code] = (quadrant & 1) * _RIGHT + (quadrant >> 1) * _DOWN + concave
             owner[place, code] = whose
-            has[code] = True
-    return has, flags, owner
+    return flags, owner
 
 
-_HAS, _FLAGS, _OWNER = _tables()
+_FLAGS, _OWNER = _tables()
 
 
 def find_corners(labels: NDArray[Any], row: int, col: int) -> Corners:
@@ -82,12 +80,14 @@ def find_corners(labels: NDArray[Any], row: int, col: int) -> Corners:
         Of the first corner looked at, the lower right one of the first pixel.
     """
     inside = (labels > 0).view(np.uint8)
-    code = inside[:-1, :-1] | inside[:-1, 1:] << 1
-    code |= inside[1:, :-1] << 2
-    code |= inside[1:, 1:] << 3
-    places = np.flatnonzero(_HAS[code])
-    codes = code.ravel()[places]
-    down, right = np.divmod(places, code.shape[1])
+    # A few passes over bytes find the few points where an edge between columns begins or ends, or
+    # four edges meet; only those are looked at one by one.
+    upright = inside[:, 1:] ^ inside[:, :-1]
+    turns = upright[1:] ^ upright[:-1]
+    turns |= upright[1:] & upright[:-1] & (inside[1:, 1:] ^ inside[:-1, 1:])
+    down, right = np.divmod(np.flatnonzero(turns.view(np.bool_)), turns.shape[1])
+    codes = inside[down, right] | inside[down, right + 1] << 1
+    codes |= inside[down + 1, right] << 2 | inside[down + 1, right + 1] << 3
     pieces = []
     for which in (0, 1):
         if which:  # patterns of two opposite pixels
@@ -133,7 +133,7 @@ def build_polygons(corners: Corners) -> Outlines:
         none = np.zeros(0, np.int64)
         return Outlines(np.zeros(0, object), none, none, none, none)
     goes_right = (corners.flags & _RIGHT).astype(bool)
-    order = np.lexsort((corners.col * 2 + goes_right, corners.row, corners.part))
+    order = np.lexsort((corners.row << 32 | corners.col << 1 | goes_right, corners.part))
     row, col, flags, part = corners.take(order)
     flags = flags.copy()
     # Where a part touches itself at a point, a ring would pass there twice, which is no valid
@@ -145,7 +145,7 @@ def build_polygons(corners: Corners) -> Outlines:
     count = len(row)
     goes_down = (flags & _DOWN).astype(bool)
     beside = np.arange(count) ^ 1
-    upright = np.lexsort((row * 2 + goes_down, col, part))
+    upright = np.lexsort((col << 32 | row << 1 | goes_down, part))
     across = np.empty(count, np.int64)
     across[upright] = upright[beside]
     # With the part on the right hand: outer rings go clockwise on the screen, holes against it.

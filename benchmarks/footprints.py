@@ -1,0 +1,254 @@
+"""Footprints against the plain alternatives: time, memory and likeness.
+
+    python benchmarks/footprints.py speed                 # a town of 8192 x 8192, three times each
+    python benchmarks/footprints.py growth --gpx 1        # memory and time from 0.1 to 1 Gpx
+    python benchmarks/footprints.py shapes PLACES         # outlines against buildingregulariser
+    python benchmarks/footprints.py split PROBABILITIES FOOTPRINTS MOSAIC
+
+Ratios are of runs side by side, whole processes, start-up included.
+"""
+
+import argparse
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import rasterio
+from rasterio.transform import from_origin
+
+PLAIN = """
+import sys, geopandas as gpd, rasterio, rasterio.features, shapely
+with rasterio.open(sys.argv[1]) as source:
+    mask = source.read(1)
+    found = rasterio.features.shapes(mask, mask > 0, transform=source.transform)
+    shapes = [shapely.geometry.shape(shape) for shape, _ in found]
+    gpd.GeoDataFrame(geometry=shapes, crs=source.crs).to_file(sys.argv[2], layer="buildings")
+"""
+
+
+def town(path: Path, side: int, height: int, seed: int = 0) -> None:
+    """Write a mask of rotated rectangles, about 90 a megapixel, no two of them near."""
+    rng = np.random.default_rng(seed)
+    cell = 104
+    profile = {
+        "driver": "GTiff", "dtype": "uint8", "count": 1, "width": side, "height": height,
+        "tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate",
+        "BIGTIFF": "IF_SAFER", "crs": "EPSG:32633",
+        "transform": from_origin(500000, 5200000, 0.3, 0.3),
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile) as dataset:
+        for row in range(0, height, cell * 8):
+            tall = min(cell * 8, height - row)
+            strip = np.zeros((tall, side), np.uint8)
+            for y in range(cell // 2, tall, cell):
+                for x in range(cell // 2, side, cell):
+                    sides, turn = rng.uniform(25, 70, 2), rng.uniform(0, 180)
+                    box = cv2.boxPoints(((x, y), tuple(sides), turn))
+                    cv2.fillPoly(strip, [np.rint(box).astype(np.int32)], 1)
+            dataset.write(strip, 1, window=rasterio.windows.Window(0, row, side, tall))
+
+
+def timed(command: list[str]) -> tuple[float, float]:
+    """Run a command; give seconds and its peak resident memory in MB."""
+    began = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    if status:
+        raise SystemExit(f"{command} ended with {status}")
+    return time.perf_counter() - began, usage.ru_maxrss / 1024
+
+
+def machine() -> str:
+    """Name machine and versions."""
+    import geossda
+
+    gdal = subprocess.run(["gdalinfo", "--version"], capture_output=True, text=True).stdout.strip()
+    return (
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, geossda {geossda.__version__}, rasterio "
+        f"{rasterio.__version__} with GDAL {rasterio.__gdal_version__}, {gdal}"
+    )
+
+
+def ours(mask: Path, output: Path, *options: str) -> list[str]:
+    """Give the command of geossda."""
+    program = [sys.executable, "-m", "geossda_cli", "polygonize"]
+    return [*program, str(mask), "-o", str(output), "--overwrite", *options]
+
+
+def speed(folder: Path, repeats: int) -> None:
+    """Time polygonizing a large mask four ways, in turn."""
+    mask, out, tiny = folder / "town.tif", folder / "out.gpkg", folder / "tiny.tif"
+    gdal = shutil.which("gdal_polygonize.py") or "gdal_polygonize.py"
+    town(mask, 8192, 8192)
+    town(tiny, 64, 64)
+    ways = {
+        "geossda, one worker": lambda: ours(mask, out, "--workers", "1"),
+        "geossda, two workers": lambda: ours(mask, out, "--workers", "2"),
+        "geossda, rectilinear": lambda: ours(mask, out, "--regularize", "rectilinear"),
+        "shapes + shapely + to_file": lambda: [sys.executable, "-c", PLAIN, str(mask), str(out)],
+        "gdal_polygonize.py": lambda: [gdal, "-q", str(mask), "-f", "GPKG", str(out), "buildings"],
+        "gdal_polygonize.py -mask": lambda: [
+            gdal, "-q", "-mask", str(mask), str(mask), "-f", "GPKG", str(out), "buildings",
+        ],
+    }  # fmt: skip
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    started: list[float] = []
+    for _ in range(repeats):
+        # What it takes to load, open and write, without the work.
+        started.append(timed(ours(tiny, out))[0])
+        for name, command in ways.items():
+            out.unlink(missing_ok=True)
+            taken[name].append(timed(command()))
+    base = np.median([seconds for seconds, _ in taken["geossda, two workers"]])
+    print(machine())
+    print(f"| way | seconds ({repeats} runs) | times as long | peak MB |\n|---|---|---|---|")
+    for name, runs in taken.items():
+        seconds = [run[0] for run in runs]
+        print(
+            f"| {name} | {' '.join(f'{each:.2f}' for each in seconds)} "
+            f"| {np.median(seconds) / base:.2f} | {max(run[1] for run in runs):.0f} |"
+        )
+    print(f"start-up of geossda, on 64 x 64: {' '.join(f'{each:.2f}' for each in started)} s")
+
+
+def growth(folder: Path, gpx: float) -> None:
+    """Show how time and memory grow with the raster's height."""
+    print(machine())
+    print("| Gpx | seconds | s/Gpx | peak MB |\n|---|---|---|---|")
+    for share in (0.1, 0.25, 0.5, 1.0):
+        mask, side = folder / "town.tif", 16384
+        height = int(gpx * share * 1e9 / side)
+        town(mask, side, height)
+        seconds, memory = timed(ours(mask, folder / "out.gpkg"))
+        size = side * height / 1e9
+        print(f"| {size:.2f} | {seconds:.1f} | {seconds / size:.1f} | {memory:.0f} |", flush=True)
+
+
+def shapes(places: Path) -> None:
+    """Compare outlines on true footprints as masks of 0.3 m."""
+    import geopandas as gpd
+    import shapely
+
+    from geossda.data.labels import rasterize, read_footprints
+    from geossda.evaluation.buildings import match, meet, score
+    from geossda.raster.gsd import grid_at_gsd
+    from geossda.raster.reading import open_mosaic
+    from geossda.raster.windows import Window
+    from geossda.vector.features import Shaping
+    from geossda.vector.polygonize import Marks, polygonize
+
+    def regularised(raw: np.ndarray) -> np.ndarray:
+        import buildingregulariser
+
+        frame = gpd.GeoDataFrame(geometry=list(raw * 1), crs=32636)
+        made = buildingregulariser.regularize_geodataframe(frame, num_cores=1)
+        found = made.geometry.to_numpy()
+        # It leaves some out and reorders: each goes with the one most alike.
+        one, other = shapely.STRtree(found).query(raw, predicate="intersects")
+        common = shapely.area(shapely.intersection(raw[one], found[other]))
+        best = {a: b for _, a, b in sorted(zip(common, one, other, strict=True))}
+        return np.array([found[best[i]] if i in best else raw[i] for i in range(len(raw))], object)
+
+    rows: dict[str, list[tuple[float, ...]]] = {}
+    for path in sorted(places.glob("*/mosaic_*.tif")):
+        mosaic = open_mosaic(path)
+        grid = grid_at_gsd(mosaic.grid, 0.3)
+        size = (int(grid.shape.y), int(grid.shape.x))
+        true = read_footprints(path.parent / "footprints.gpkg", grid.crs.to_wkt())
+        true = true[true.intersects(grid.extent.geom)]
+        mask = rasterize(true, grid, Window(0, 0, *size)).astype(bool)
+        to_pixel = ~grid.transform
+        goal = shapely.transform(
+            true.to_numpy(), lambda xy, t=to_pixel: np.column_stack(t * (xy[:, 0], xy[:, 1]))
+        )
+        parts = [p for p, _ in polygonize(lambda w, m=mask: Marks(m[w.rows, w.cols]), size)]
+        raw = np.concatenate([part.shapes for part in parts])
+        raw = raw[shapely.area(raw) * 0.09 >= 8]
+        ways = {
+            "raw": raw,
+            "simplify": Shaping(grid, 0.3, "simplify", 0.5, 0).shaped(raw),
+            "rectilinear": Shaping(grid, 0.3, "rectilinear", 0.5, 0).shaped(raw),
+        }
+        # In metres, since its settings are.
+        ways["buildingregulariser"] = regularised(shapely.transform(raw, lambda xy: xy * 0.3))
+        ways["buildingregulariser"] = shapely.transform(
+            ways["buildingregulariser"], lambda xy: xy / 0.3
+        )
+        same = meet(raw, goal)
+        hits = match(same, 0.5)
+        for name, made in ways.items():
+            pairs = meet(made, goal)
+            # The same buildings for all, matched by their pixels.
+            key = {pair: i for i, pair in enumerate(zip(pairs.found, pairs.true, strict=True))}
+            kept = [key[same.found[i], same.true[i]] for i in hits
+                    if (same.found[i], same.true[i]) in key]  # fmt: skip
+            figures = score(made, goal, pairs, np.array(kept, int), metres=0.3, invalid=0)
+            common = shapely.area(shapely.intersection(made, raw))
+            iou = common / (shapely.area(made) + shapely.area(raw) - common)
+            rows.setdefault(name, []).append(
+                (len(raw), figures.polis_m, figures.vertices, figures.right_angles, iou.mean(),
+                 figures.overlaps, (~shapely.is_valid(made)).sum())
+            )  # fmt: skip
+    print(machine())
+    print(
+        "| outlines | PoLiS, m | vertices | right angles | IoU with pixels | overlaps | invalid |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for name, figures in rows.items():
+        table = np.array(figures, float)
+        mean = (table[:, 0, None] * table[:, 1:5]).sum(axis=0) / table[:, 0].sum()
+        print(
+            f"| {name} | {mean[0]:.3f} | {mean[1]:.1f} | {mean[2]:.2f} | {mean[3]:.3f} "
+            f"| {table[:, 5].sum():.0f} | {table[:, 6].sum():.0f} |"
+        )
+
+
+def split(probabilities: str, footprints: str, mosaic: str, folder: Path) -> None:
+    """Show what parting houses does to their F1."""
+    from geossda import PolygonizeConfig, evaluate, polygonize
+
+    print("| | F1 at 0.5 | mean F1 | splits | merges | vertices |\n|---|---|---|---|---|---|")
+    for parted in (False, True):
+        config = PolygonizeConfig(
+            split=parted, regularize="rectilinear", min_area=8, overwrite=True
+        )
+        polygonize(probabilities, folder / "out.gpkg", config=config)
+        found = evaluate(folder / "out.gpkg", footprints, area=mosaic)
+        print(
+            f"| {'parted' if parted else 'whole'} | {found.objects.f1:.3f} "
+            f"| {found.shapes.f1_mean:.3f} | {found.shapes.splits} | {found.shapes.merges} "
+            f"| {found.shapes.vertices:.0f} |"
+        )
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("speed", "growth", "shapes", "split"))
+    parser.add_argument("data", nargs="*")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--gpx", type=float, default=1.0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if given.what == "speed":
+            speed(Path(folder), given.repeats)
+        elif given.what == "growth":
+            growth(Path(folder), given.gpx)
+        elif given.what == "shapes":
+            shapes(Path(given.data[0]))
+        else:
+            split(*given.data, Path(folder))
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    main()

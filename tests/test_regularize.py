@@ -1,0 +1,264 @@
+"""Outlines a mapper would draw: few corners, square where the house is, nothing made up."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+import shapely
+import shapely.affinity
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_vector import DONE, UTM, grained, grid_at, parts_of, shape_all, strips
+
+from geossda.evaluation.buildings import _corner_angles, match, meet, polis
+from geossda.vector.features import Shaping, features
+from geossda.vector.overlaps import GiveWay
+from geossda.vector.polygonize import Marks, Open, polygonize
+from geossda.vector.regularize import REACH, overlap, regularize
+from geossda.vector.split import Splitter
+from geossda.vector.walls import partition, shared_walls
+
+PIXEL = 0.3
+
+
+def pixels_of(*shapes, size=(300, 300)):
+    """A mask of the pixels whose centres lie in shapes given in metres, y down."""
+    y, x = np.mgrid[0 : size[0], 0 : size[1]] + 0.5
+    every = shapely.union_all(shapes)
+    shapely.prepare(every)
+    return shapely.contains_xy(every, x * PIXEL, y * PIXEL)
+
+
+def outline_of(mask):
+    """The largest footprint of a mask, in metres."""
+    parts = [p for p, _ in polygonize(lambda w: Marks(mask[w.rows, w.cols]), mask.shape)]
+    shapes = np.concatenate([part.shapes for part in parts])
+    return shapely.transform(shapes[shapely.area(shapes).argmax()], lambda xy: xy * PIXEL)
+
+
+def turned(shape, degrees):
+    return shapely.affinity.rotate(shape, degrees, origin=(45, 45))
+
+
+HOUSES = {
+    "box": shapely.box(35, 38, 55, 50),
+    "ell": shapely.Polygon([(30, 30), (55, 30), (55, 45), (40, 45), (40, 60), (30, 60)]),
+    "tee": shapely.box(30, 30, 60, 40).union(shapely.box(41, 40, 51, 62)),
+    "court": shapely.box(25, 25, 60, 60).difference(shapely.box(35, 35, 50, 50)),
+}
+
+
+def corners(shape):
+    return len(shapely.get_coordinates(shape)) - 1 - len(shape.interiors)
+
+
+@pytest.mark.parametrize("degrees", [0, 7, 23, 45, 68])
+@pytest.mark.parametrize("name", HOUSES)
+def test_a_house_is_drawn_as_it_is(name, degrees):
+    true = turned(HOUSES[name].simplify(0), degrees)
+    raw = outline_of(pixels_of(true))
+    made = regularize(raw, PIXEL, 0.5)
+    assert corners(made) == corners(true)
+    assert len(made.interiors) == len(true.interiors)
+    assert overlap(made, true) > 0.97
+    # Nearer to the house than the pixels are, and every corner square.
+    # (Upright, the pixels are straight themselves.)
+    assert polis(made, true) < polis(raw, true) + (0.01 if degrees == 0 else 0)
+    assert np.abs(_corner_angles(np.array([made], object)) - 90).max() < 0.01
+
+
+def test_what_is_not_square_stays_so():
+    true = shapely.Polygon([(20, 20), (60, 25), (55, 50), (15, 60)])
+    made = regularize(outline_of(pixels_of(true)), PIXEL, 0.5)
+    assert corners(made) == 4 and polis(made, true) < 0.15
+
+
+@pytest.mark.parametrize("radius", [4, 9, 20])
+def test_what_is_round_stays_round(radius):
+    true = shapely.Point(45, 45).buffer(radius, quad_segs=64)
+    raw = outline_of(pixels_of(true))
+    made = regularize(raw, PIXEL, 0.5)
+    assert 8 <= corners(made) <= 30
+    assert overlap(made, true) > 0.96
+    assert made.area == pytest.approx(raw.area, rel=0.01)
+
+
+def test_a_square_is_no_disc():
+    made = regularize(outline_of(pixels_of(turned(shapely.box(40, 40, 50, 50), 30))), PIXEL, 0.5)
+    assert corners(made) == 4
+
+
+def test_small_holes_are_filled_and_courtyards_are_not():
+    true = shapely.box(25, 25, 60, 60).difference(shapely.box(35, 35, 50, 50))
+    speck = true.difference(shapely.box(28, 28, 28.9, 28.9))
+    assert len(outline_of(pixels_of(speck)).interiors) == 2
+    assert len(regularize(outline_of(pixels_of(speck)), PIXEL, 0.5).interiors) == 1
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 9), st.sampled_from([0.3, 0.5, 1.5]))
+def test_anything_stays_valid_near_and_alike(seed, blur, tolerance):
+    rng = np.random.default_rng(seed)
+    mask = cv2.blur(rng.random((60, 60)).astype(np.float32), (blur, blur)) > 0.5
+    raw = outline_of(mask)
+    made = regularize(raw, PIXEL, tolerance)
+    assert made.is_valid and made.geom_type == "Polygon"
+    reach = REACH * max(tolerance, PIXEL)
+    assert shapely.distance(shapely.points(shapely.get_coordinates(made)), raw).max() <= reach
+    assert corners(made) <= corners(raw)
+
+
+def test_a_footprint_of_a_hundred_thousand_corners_is_simplified_in_time():
+    y, x = np.mgrid[0:700, 0:700]
+    comb = (x % 4 < 2) | (y < 2) | (x % 8 < 4) & (y > 697)
+    raw = outline_of(comb & ((y + x) % 5 > 0) | (y < 2) | (x % 4 == 0))
+    assert corners(raw) > 50_000
+    made = regularize(raw, PIXEL, 0.5)
+    assert made.is_valid and corners(made) < corners(raw)
+
+
+# Neighbours
+
+
+def test_the_smaller_gives_way():
+    still = Open(np.inf, np.zeros((0, 4)))
+    parts = parts_of((0, 0, 10, 10), (10.5, 0, 14, 10), (30, 0, 40, 10))
+    grown = shapely.buffer(parts.shapes, 1, join_style="mitre")
+    _, shapes = GiveWay(5).add(parts, grown, still)
+    assert shapes[0].equals(grown[0])
+    assert shapely.area(shapely.intersection(shapes[0], shapes[1])) == 0
+    assert shapes[1].area == pytest.approx(grown[1].area - 1.5 * 12)
+    assert shapes[2].equals(grown[2])
+
+
+def test_footprints_wait_for_neighbours_that_are_not_whole():
+    give_way = GiveWay(2)
+    near = parts_of((0, 0, 10, 6))
+    first, _ = give_way.add(near, near.shapes, Open(10, np.array([[11.0, 0, 15, 10]])))
+    assert len(first.shapes) == 0
+    far = parts_of((40, 3, 50, 7))
+    second, _ = give_way.add(far, far.shapes, Open(10, np.zeros((0, 4))))
+    assert len(second.shapes) == 2
+    assert len(give_way._shapes) == 0, "nothing is kept that nobody can meet any more"
+
+
+def row_of_houses(count=4, dip=0.3):
+    """Probabilities of a terrace: sure of each house, less so at the walls between."""
+    probability = np.full((80, 40 + 40 * count), 0.02, np.float32)
+    probability[20:60, 20 : 20 + 40 * count] = 0.97
+    for wall in range(1, count):
+        column = 20 + 40 * wall
+        probability[20:60, column - 3 : column + 3] = 0.97 - dip
+    return probability
+
+
+def parted(probability, regularity, block=None, with_probability=True):
+    def read(window):
+        part = probability[window.rows, window.cols]
+        return Marks(part >= 0.5, part if with_probability else None)
+
+    grid = grid_at(UTM, 15, 47, PIXEL, probability.shape)
+    shaping = Shaping(grid, PIXEL, regularity, 0.5, 5.0)
+    ended = polygonize(read, probability.shape, block=block or 4096)
+    found = list(features(ended, shaping, Splitter(read, probability.shape, PIXEL)))
+    return np.concatenate([each.shapes for each in found]), found
+
+
+@pytest.mark.parametrize("regularity", ["none", "simplify", "rectilinear"])
+@pytest.mark.parametrize("block", [None, 33, 64])
+def test_a_terrace_is_parted_and_keeps_its_walls_in_common(regularity, block):
+    probability = row_of_houses()
+    shapes, found = parted(probability, regularity, block)
+    assert len(shapes) == 4
+    assert shapely.is_valid(shapes).all()
+    whole = shapely.union_all(shapes)
+    assert shapely.area(shapes).sum() == pytest.approx(whole.area, rel=1e-6), "no overlap"
+    assert whole.area == pytest.approx(40 * 160 * PIXEL**2, rel=0.02)
+    assert whole.buffer(0.01).geom_type == "Polygon", "no gap"
+    for one, other in itertools.pairwise(shapes):
+        wall = shapely.intersection(one.buffer(0.01), other.buffer(0.01))
+        assert wall.length / 2 == pytest.approx(12, rel=0.1)
+    if regularity == "rectilinear":
+        assert [corners(shape) for shape in shapes] == [4] * 4
+    assert np.concatenate([each.pixels for each in found]).sum() == 40 * 160
+
+
+def test_blocks_change_nothing_where_houses_are_parted():
+    rng = np.random.default_rng(3)
+    noise = cv2.GaussianBlur(rng.normal(0, 1, (150, 170)).astype(np.float32), (0, 0), 5)
+    probability = 1 / (1 + np.exp(-20 * noise)).astype(np.float32)
+    whole, _ = parted(probability, "rectilinear")
+    assert len(whole) > 10
+    for block in (16, 50, 64):
+        cut, _ = parted(probability, "rectilinear", block)
+        assert shapely.to_wkb(cut).tolist() == shapely.to_wkb(whole).tolist()
+
+
+def test_a_single_house_is_left_whole():
+    assert len(parted(row_of_houses(1), "rectilinear")[0]) == 1
+    assert len(parted(row_of_houses(4, dip=0.05), "rectilinear")[0]) == 1
+
+
+def test_masks_are_parted_where_they_are_narrow():
+    mask = np.zeros((80, 160), np.float32)
+    mask[20:60, 20:60] = mask[20:60, 90:130] = mask[37:43, 60:90] = 1
+    shapes, _ = parted(mask, "none", with_probability=False)
+    assert len(shapes) == 2
+    assert len(parted(mask * 0.9, "none")[0]) == 2
+    mask[20:60, 60:90] = 1
+    assert len(parted(mask, "none", with_probability=False)[0]) == 1
+
+
+def test_walls_go_where_the_pixels_say_and_are_straight():
+    pieces = np.array([shapely.box(0, 0, 10, 10), shapely.box(10, 0, 20, 10)], object)
+    walls = shared_walls(pieces)
+    assert [wall.wkt for wall in walls] == ["LINESTRING (10 0, 10 10)"] or len(walls) == 1
+    made = partition(shapely.box(-0.3, 0.2, 20.4, 10.1), pieces, pieces, walls, 0.5)
+    assert made[0].equals(shapely.box(-0.3, 0.2, 10, 10.1))
+    assert made[1].equals(shapely.box(10, 0.2, 20.4, 10.1))
+
+
+# On real footprints
+
+
+@pytest.mark.parametrize("place", ["kampala", "nairobi", "nepal", "zanzibar"])
+def test_true_footprints_come_back_from_their_pixels(places, place):
+    from geossda.data.labels import rasterize, read_footprints
+    from geossda.raster.gsd import grid_at_gsd
+    from geossda.raster.reading import open_mosaic
+    from geossda.raster.windows import Window
+
+    alike, counts, away = [], [], []
+    for path in sorted((places / place).glob("mosaic_*.tif")):
+        grid = grid_at_gsd(open_mosaic(path).grid, PIXEL)
+        size = (int(grid.shape.y), int(grid.shape.x))
+        shapes = read_footprints(places / place / "footprints.gpkg", grid.crs.to_wkt())
+        shapes = shapes[shapes.intersects(grid.extent.geom)]
+        probability = grained(rasterize(shapes, grid, Window(0, 0, *size)) > 0)
+        raw, made = (
+            shape_all(probability, grid, PIXEL, regularity=how, min_area_m2=8.0).geometry.to_numpy()
+            for how in ("none", "rectilinear")
+        )
+        assert len(made) == len(raw) and shapely.is_valid(made).all()
+        common = shapely.area(shapely.intersection(made, raw))
+        alike += list(common / shapely.area(shapely.union(made, raw)))
+        counts += [corners(shape) for shape in made]
+        true = shapes.to_numpy()
+        pairs = meet(raw, true)
+        for hit in match(pairs, 0.5):
+            goal = true[pairs.true[hit]]
+            away.append([polis(outline[pairs.found[hit]], goal) for outline in (raw, made)])
+    assert np.mean(alike) >= 0.9
+    assert np.median(counts) <= 8
+    (raw_mean, made_mean), (raw_median, made_median) = (
+        way(away, axis=0) for way in (np.mean, np.median)
+    )
+    assert made_mean < raw_mean and made_median < 0.6 * raw_median
+
+
+def test_nothing_is_no_footprint():
+    nothing = np.zeros((50, 60), np.float32)
+    assert [len(p.shapes) for p, _ in strips(nothing, 20)] == [0, 0, 0]
+    assert len(parted(nothing, "rectilinear")[0]) == 0
+    assert DONE.row == np.inf
