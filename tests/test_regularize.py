@@ -237,10 +237,12 @@ def test_true_footprints_come_back_from_their_pixels(places, place):
         shapes = shapes[shapes.intersects(grid.extent.geom)]
         probability = grained(rasterize(shapes, grid, Window(0, 0, *size)) > 0)
         raw, made = (
-            shape_all(probability, grid, PIXEL, regularity=how, min_area_m2=8.0).geometry.to_numpy()
+            shape_all(probability, grid, PIXEL, regularity=how).geometry.to_numpy()
             for how in ("none", "rectilinear")
         )
         assert len(made) == len(raw) and shapely.is_valid(made).all()
+        houses = shapely.area(raw) >= 8
+        raw, made = raw[houses], made[houses]
         common = shapely.area(shapely.intersection(made, raw))
         alike += list(common / shapely.area(shapely.union(made, raw)))
         counts += [corners(shape) for shape in made]
@@ -254,7 +256,7 @@ def test_true_footprints_come_back_from_their_pixels(places, place):
     (raw_mean, made_mean), (raw_median, made_median) = (
         way(away, axis=0) for way in (np.mean, np.median)
     )
-    assert made_mean < raw_mean and made_median < 0.6 * raw_median
+    assert made_mean < raw_mean and made_median < 0.7 * raw_median
 
 
 def test_nothing_is_no_footprint():

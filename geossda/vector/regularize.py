@@ -98,7 +98,6 @@ def regularize(shape: Any, pixel: float, tolerance: float) -> Any:
     if sum(map(len, rings)) > _LONGEST:
         return _simplified(shape, tolerance / 2)
     proposed: list[_Proposal | None] = []
-    coarse_runs = [_runs(points, 2 * tolerance) for points in rings]
     for coarse in (tolerance, 2 * tolerance):
         runs = [_runs(points, coarse) for points in rings]
         main = _main_direction([run for ring in runs for run in ring])
@@ -106,7 +105,7 @@ def regularize(shape: Any, pixel: float, tolerance: float) -> Any:
         proposed.append(_polygon([[_fit(run) for run in ring] for ring in runs], coarse))
     proposed += [_box(shape, main), _disc(rings[0], shape, tolerance)]
     points = np.asarray(shapely.points(np.concatenate(rings)), object)
-    count = len(points) / _alike([_fit(run) for ring in coarse_runs for run in ring])
+    count = len(points) / _alike([_fit(run) for ring in runs for run in ring])
     ranked = sorted(
         (proposal for proposal in proposed if proposal is not None),
         key=lambda proposal: _criterion(proposal, points, count, pixel),
@@ -153,16 +152,6 @@ def _criterion(
 def _simplified(shape: Any, tolerance: float) -> Any:
     plain = shapely.simplify(shape, tolerance)
     return plain if plain.is_valid and plain.geom_type == "Polygon" else shape
-
-
-def _cost(outline: Any, points: NDArray[np.object_], pixel: float) -> float:
-    """Weigh the distance of pixel edges to an outline against the number of its corners."""
-    # What a straight wall strays from its pixels is not to be explained by corners.
-    stray = (shapely.distance(points, outline.boundary) ** 2).mean() + (0.3 * pixel) ** 2
-    # Neighbouring pixels err alike: so many count as one observation.
-    count = max(2.0, len(points) / _ALIKE)
-    corners = len(shapely.get_coordinates(outline)) - 1 - len(outline.interiors)
-    return float(count * math.log(stray) + 2 * corners * math.log(count))
 
 
 def turned_square(
@@ -240,6 +229,8 @@ def _direction(points: NDArray[np.float64]) -> float:
 
 def _main_direction(runs: list[NDArray[np.float64]]) -> float:
     """Find the direction that most of the outline keeps to, square to it included."""
+    # Those that count, and no more than can be compared with each other.
+    runs = sorted(runs, key=lambda run: -math.dist(run[0], run[-1]))[:256]
     lengths = np.array([math.dist(run[0], run[-1]) for run in runs])
     angles = np.array([_direction(run) for run in runs])
     apart = angles[:, None] - angles[None]
