@@ -1,0 +1,156 @@
+"""The core's verbs as Processing algorithms: one class, told by the core what each asks for."""
+
+import json
+import os
+import re
+
+from qgis.core import (
+    QgsProcessingAlgorithm,
+    QgsProcessingException,
+    QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingOutputNumber,
+    QgsVectorLayer,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from . import arguments, core, parameters, process, values
+from .about import ICON, help_url
+
+
+class Styled(QgsProcessingLayerPostProcessorInterface):
+    """Gives a result the style it was written with."""
+
+    def postProcessLayer(self, layer, context, feedback):  # noqa: N802
+        """Take the default style out of a GeoPackage."""
+        if isinstance(layer, QgsVectorLayer):
+            layer.loadDefaultStyle()
+            layer.triggerRepaint()
+
+
+# QGIS keeps no reference of its own, so this one must outlive the algorithm; it holds nothing.
+STYLED = Styled()
+
+
+class VerbAlgorithm(QgsProcessingAlgorithm):
+    """One verb of the core.
+
+    Parameters
+    ----------
+    verb : dict
+        As the core describes it.
+    """
+
+    def __init__(self, verb):
+        super().__init__()
+        self._verb, self._values = verb, {}
+
+    def createInstance(self):  # noqa: N802
+        """Make another of the same."""
+        return VerbAlgorithm(self._verb)
+
+    def name(self):
+        """Give the name scripts and models use."""
+        return self._verb["command"].replace("-", "")
+
+    def displayName(self):  # noqa: N802
+        """Give the name in the toolbox."""
+        return self._verb["title"]
+
+    def group(self):
+        """Give the group in the toolbox."""
+        return self._verb["group"]
+
+    def groupId(self):  # noqa: N802
+        """Give the group's name in scripts."""
+        return re.sub("[^a-z]", "", self._verb["group"].lower())
+
+    def shortHelpString(self):  # noqa: N802
+        """Give the verb's help and that of what it asks for first."""
+        parts = ["<p>%s</p>" % text for text in self._verb["help"]]
+        for told in self._verb["parameters"]:
+            if told["help"] and not told["advanced"]:
+                parts.append("<p><b>%s</b><br>%s</p>" % (told["label"], told["help"]))
+        return "".join(parts)
+
+    def helpUrl(self):  # noqa: N802
+        """Give the page that explains."""
+        return help_url(self.name())
+
+    def icon(self):
+        """Give geossda's icon."""
+        return QIcon(ICON)
+
+    def svgIconPath(self):  # noqa: N802
+        """Give the icon's file."""
+        return ICON
+
+    def initAlgorithm(self, configuration=None):  # noqa: N802
+        """Add what the core says the verb asks for."""
+        for told in self._verb["parameters"]:
+            self.addParameter(parameters.make(told))
+        for told in self._verb["results"]:
+            self.addOutput(QgsProcessingOutputNumber(told["id"], told["label"]))
+
+    def canExecute(self):  # noqa: N802
+        """Say whether the core can run, and if not, what to do."""
+        problem = core.problem()
+        return not problem, problem
+
+    def prepareAlgorithm(self, given, context, feedback):  # noqa: N802
+        """Read what was chosen, in the thread that layers live in."""
+        self._values = {
+            told["id"]: values.read(self, told, given, context, feedback)
+            for told in self._verb["parameters"]
+        }
+        return True
+
+    def processAlgorithm(self, given, context, feedback):  # noqa: N802
+        """Run the core and tell what it made."""
+        problem = core.problem()
+        if problem:
+            raise QgsProcessingException(problem)
+        python, _ = core.python()
+        command = arguments.build(self._verb, self._values)
+        feedback.pushCommandInfo(arguments.quoted([python, "-m", "geossda_cli", *command]))
+        made = {
+            told["id"]: self._values[told["id"]]
+            for told in self._verb["parameters"]
+            if told["kind"].endswith("_out") and self._values[told["id"]]
+        }
+        folders = [os.path.dirname(path) for path in made.values()]
+        try:
+            code, heard = process.run_module(
+                python, ["geossda_cli", *command, "--progress", "json"], feedback, folders
+            )
+        except process.Stopped:
+            feedback.pushInfo("Stopped; nothing was left half-written.")
+            return {}
+        if code != 0:
+            raise QgsProcessingException(heard.error or "geossda ended with code %d" % code)
+        for told in self._verb["parameters"]:
+            if told["kind"] in ("raster_out", "vector_out") and told["id"] in made:
+                self._name(told, made[told["id"]], context)
+        return {**made, **self._numbers(heard)}
+
+    def _name(self, told, path, context):
+        """Have a layer loaded with its style, and called after what it was made from."""
+        if not context.willLoadLayerOnCompletion(path):
+            return
+        details = context.layerToLoadOnCompletionDetails(path)
+        details.setPostProcessor(STYLED)
+        source = self._values.get("INPUT")
+        if details.name == told["label"] and isinstance(source, str):
+            stem = os.path.splitext(os.path.basename(source))[0]
+            details.name = "%s of %s" % (told["label"], stem)
+
+    def _numbers(self, heard):
+        """Pick the numbers out of the JSON that a verb has printed."""
+        results = {}
+        if self._verb["results"]:
+            printed = json.loads("\n".join(heard.printed))
+            for told in self._verb["results"]:
+                value = printed
+                for step in told["place"]:
+                    value = value.get(step) if isinstance(value, dict) else None
+                results[told["id"]] = value
+        return results
