@@ -117,7 +117,9 @@ VERBS = {
         {
             "sources": MOSAIC,
             "style": STYLE,
-            "output": (Port("OUTPUT", "raster_out", "Harmonized", suffix="tif"),),
+            "output": (
+                Port("OUTPUT", "raster_out", "Harmonized", "One mosaic of all rasters.", "tif"),
+            ),
         },
     ),
     "style": Verb(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from html import escape
 
 from qgis.core import (
     QgsProcessingAlgorithm,
@@ -66,10 +67,10 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
 
     def shortHelpString(self):  # noqa: N802
         """Give the verb's help and that of what it asks for first."""
-        parts = ["<p>%s</p>" % text for text in self._verb["help"]]
+        parts = ["<p>%s</p>" % escape(text) for text in self._verb["help"]]
         for told in self._verb["parameters"]:
             if told["help"] and not told["advanced"]:
-                parts.append("<p><b>%s</b><br>%s</p>" % (told["label"], told["help"]))
+                parts.append("<p><b>%s</b><br>%s</p>" % (told["label"], escape(told["help"])))
         return "".join(parts)
 
     def helpUrl(self):  # noqa: N802

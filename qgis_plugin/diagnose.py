@@ -70,10 +70,6 @@ class DiagnosticsAlgorithm(QgsProcessingAlgorithm):
         """Give geossda's icon."""
         return QIcon(ICON)
 
-    def flags(self):
-        """Say that a model has no use for it."""
-        return super().flags() | QgsProcessingAlgorithm.Flag.FlagHideFromModeler
-
     def initAlgorithm(self, configuration=None):  # noqa: N802
         """Ask for a file to write to."""
         self.addParameter(

@@ -74,10 +74,6 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
         """Give geossda's icon."""
         return QIcon(ICON)
 
-    def flags(self):
-        """Say that a model has no use for it."""
-        return super().flags() | QgsProcessingAlgorithm.Flag.FlagHideFromModeler
-
     def initAlgorithm(self, configuration=None):  # noqa: N802
         """Ask for what to install, and from where."""
         folder = QgsProcessingParameterFile.Behavior.Folder

@@ -52,7 +52,6 @@ def ask(program, arguments, seconds=60):
         Whether it ended well, and what it said on standard output and error.
     """
     process = _child(program, arguments)
-    process.closeWriteChannel()
     ended = process.waitForFinished(seconds * 1000)
     if not ended:
         reason = process.errorString()
