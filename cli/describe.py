@@ -206,8 +206,21 @@ VERBS = {
         config.TrainSegmenterConfig,
         {
             "sources": (Port("INPUT", "rasters", "Rasters with footprints"),),
-            "footprints": (Port("FOOTPRINTS", "vectors", "Footprints", optional=True),),
-            "targets": (Port("TARGET", "rasters", "Rasters the model is for", optional=True),),
+            "footprints": (Port(
+                    "FOOTPRINTS",
+                    "vectors",
+                    "Footprints",
+                    "Buildings of all rasters, or one layer a raster in the same order. "
+                    "Default: the one vector file in each raster's folder.",
+                    optional=True,
+                ),),
+            "targets": (Port(
+                    "TARGET",
+                    "rasters",
+                    "Target",
+                    "Imagery without labels that the model is for.",
+                    optional=True,
+                ),),
             "output": (Port("OUTPUT", "file_out", "Model", suffix="safetensors"),),
             "run": RUN,
         },
@@ -269,8 +282,13 @@ def _prose(made: click.Command) -> list[str]:
         sentences = re.split(r"(?<=\.) ", " ".join(part.split()))
         kept = [sentence for sentence in sentences if not sentence.startswith(starts)]
         if kept and "\b" not in part:
-            paragraphs.append(" ".join(kept))
+            paragraphs.append(_named(" ".join(kept)))
     return paragraphs
+
+
+def _named(text: str) -> str:
+    """Write the ids of parameters in a text instead of the options: TARGET for --target."""
+    return re.sub(r"--([a-z][a-z-]*)", lambda m: m[1].upper().replace("-", "_"), text)
 
 
 def _from_port(port: Port, param: click.Parameter) -> dict[str, Any]:
@@ -278,7 +296,7 @@ def _from_port(port: Port, param: click.Parameter) -> dict[str, Any]:
     return {
         **port._asdict(),
         "option": param.opts[0] if named else "",
-        "help": port.help or getattr(param, "help", None) or "",
+        "help": _named(port.help or getattr(param, "help", None) or ""),
     }
 
 
@@ -292,7 +310,7 @@ def _from_field(entry: "dataclasses.Field[Any]", hint: Any) -> dict[str, Any]:
         "kind": "distance" if words.unit == "m" and kind == "number" else kind,
         "label": words.label,
         "option": f"--{dashed}",
-        "help": about["help"],
+        "help": _named(about["help"]),
         "default": entry.default,
         "choices": about["choices"],
         "low": about["low"],

@@ -12,6 +12,7 @@ from qgis.core import (
     QgsProcessingOutputNumber,
     QgsVectorLayer,
 )
+from qgis.PyQt import sip
 from qgis.PyQt.QtGui import QIcon
 
 from . import arguments, core, parameters, process, values
@@ -21,15 +22,20 @@ from .about import ICON, help_url
 class Styled(QgsProcessingLayerPostProcessorInterface):
     """Gives a result the style it was written with."""
 
+    kept = ()
+
     def postProcessLayer(self, layer, context, feedback):  # noqa: N802
         """Take the default style out of a GeoPackage."""
         if isinstance(layer, QgsVectorLayer):
             layer.loadDefaultStyle()
             layer.triggerRepaint()
 
-
-# QGIS keeps no reference of its own, so this one must outlive the algorithm; it holds nothing.
-STYLED = Styled()
+    @classmethod
+    def new(cls):
+        """Make one for one layer. QGIS deletes it in the end, and Python must not before."""
+        made = cls()
+        cls.kept = (*(one for one in cls.kept if not sip.isdeleted(one)), made)
+        return made
 
 
 class VerbAlgorithm(QgsProcessingAlgorithm):
@@ -43,7 +49,7 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
 
     def __init__(self, verb):
         super().__init__()
-        self._verb, self._values = verb, {}
+        self._verb, self._values, self._refused = verb, {}, None
 
     def createInstance(self):  # noqa: N802
         """Make another of the same."""
@@ -99,17 +105,21 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
 
     def prepareAlgorithm(self, given, context, feedback):  # noqa: N802
         """Read what was chosen, in the thread that layers live in."""
-        self._values = {
-            told["id"]: values.read(self, told, given, context, feedback)
-            for told in self._verb["parameters"]
-        }
+        try:
+            self._values = {
+                told["id"]: values.read(self, told, given, context, feedback)
+                for told in self._verb["parameters"]
+            }
+        except QgsProcessingException as refused:
+            # QGIS shows the message of what is raised while processing, not of what is raised here.
+            self._refused = refused
         return True
 
     def processAlgorithm(self, given, context, feedback):  # noqa: N802
         """Run the core and tell what it made."""
-        problem = core.problem()
+        problem = core.problem() or self._refused
         if problem:
-            raise QgsProcessingException(problem)
+            raise QgsProcessingException(str(problem))
         python, _ = core.python()
         command = arguments.build(self._verb, self._values)
         feedback.pushCommandInfo(arguments.quoted([python, "-m", "geossda_cli", *command]))
@@ -127,7 +137,7 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
             feedback.pushInfo("Stopped; nothing was left half-written.")
             return {}
         if code != 0:
-            raise QgsProcessingException(heard.error or "geossda ended with code %d" % code)
+            raise QgsProcessingException(heard.error)
         for told in self._verb["parameters"]:
             if told["kind"] in ("raster_out", "vector_out") and told["id"] in made:
                 self._name(told, made[told["id"]], context)
@@ -138,7 +148,7 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         if not context.willLoadLayerOnCompletion(path):
             return
         details = context.layerToLoadOnCompletionDetails(path)
-        details.setPostProcessor(STYLED)
+        details.setPostProcessor(Styled.new())
         source = self._values.get("INPUT")
         if details.name == told["label"] and isinstance(source, str):
             stem = os.path.splitext(os.path.basename(source))[0]

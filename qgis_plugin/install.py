@@ -20,6 +20,7 @@ from . import arguments, core, process
 from .about import ICON, help_url
 from .environment import private_python, system_pythons
 from .parameters import ADVANCED
+from .values import whole
 
 ACTIONS = ["install", "repair", "remove"]
 # Where PyPI's own torch is not the one wanted.
@@ -27,13 +28,15 @@ INDEXES = {
     ("cpu", "linux"): "https://download.pytorch.org/whl/cpu",
     ("cuda", "win32"): "https://download.pytorch.org/whl/cu128",
 }
-HELP = """<p>Puts geossda and PyTorch into an environment of their own,
-in .qgis_geossda in your home folder. QGIS's own Python is left alone.</p>
-<p><b>install</b> makes the environment, or brings it up to date; after an interruption just run it
-again. <b>repair</b> makes it anew. <b>remove</b> deletes it.</p>
-<p>Needs Python %s or newer on the system, and 2 GB (cpu) to 6 GB (cuda) on disk.</p>
-<p>Without a network: choose a folder of wheels, made elsewhere by
-<code>pip download geossda -d FOLDER</code>.</p>"""
+HELP = (
+    "<p>Puts geossda and PyTorch into an environment of their own, in .qgis_geossda in your home "
+    "folder. QGIS's own Python is left alone.</p>"
+    "<p><b>install</b> makes the environment or brings it up to date; after an interruption just "
+    "run it again. <b>repair</b> makes it anew. <b>remove</b> deletes it.</p>"
+    "<p>Needs Python %s or newer on the system, and 2 GB (cpu) to 6 GB (cuda) on disk.</p>"
+    "<p>Without a network: choose a folder of wheels, made on a like machine by "
+    "<code>pip download geossda -d FOLDER</code>.</p>"
+)
 CHECK = ("import torch, rasterio, geossda; "
          "print('geossda', geossda.__version__, 'torch', torch.__version__, "
          "'cuda' if torch.cuda.is_available() else 'cpu')")  # fmt: skip
@@ -109,7 +112,7 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
             shutil.rmtree(folder)
         if action == "remove":
             return {"ENVIRONMENT": ""}
-        base = self.parameterAsFile(given, "PYTHON", context) or self._base()
+        base = whole(self.parameterAsFile(given, "PYTHON", context)) or self._base()
         folder.parent.mkdir(parents=True, exist_ok=True)
         steps = [
             ("making the environment", base, ["venv", str(folder)]),
@@ -122,7 +125,7 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
                 feedback.pushCommandInfo(arguments.quoted([program, "-m", *module]))
                 code, heard = process.run_module(program, module, feedback)
                 if code != 0:
-                    raise QgsProcessingException("%s failed: %s" % (told, heard.error or code))
+                    raise QgsProcessingException("%s failed: %s" % (told, heard.error))
         except process.Stopped:
             feedback.pushInfo("Stopped; run it again to go on.")
             return {}
@@ -159,9 +162,9 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
         """Name the runs of pip: PyTorch of the wanted kind first, then the core."""
         pip = ["pip", "install", "--upgrade", "--progress-bar", "off", "--disable-pip-version-check"]
         options = self.parameterAsString(given, "OPTIONS", context).split()
-        wheels = self.parameterAsFile(given, "WHEELS", context)
+        wheels = whole(self.parameterAsFile(given, "WHEELS", context))
         index = INDEXES.get((self.parameterAsEnumString(given, "TORCH", context), sys.platform))
-        source = self.parameterAsString(given, "SOURCE", context)
+        source = whole(self.parameterAsString(given, "SOURCE", context))
         if wheels:
             options = ["--no-index", "--find-links", wheels, *options]
         elif index:

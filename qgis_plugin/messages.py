@@ -9,7 +9,7 @@ class Listener:
     Attributes
     ----------
     error : str
-        The core's one-line message, if it failed.
+        The core's one-line message, if it failed; without one, the last it said.
     pid : int
         Of the process that writes outputs, 0 before it is told.
     printed : list of str
@@ -17,8 +17,16 @@ class Listener:
     """
 
     def __init__(self, feedback):
-        self.error, self.pid, self.printed = "", 0, []
-        self._feedback = feedback
+        self.pid, self.printed = 0, []
+        self._feedback, self._error, self._last = feedback, "", "the core said nothing"
+
+    @property
+    def error(self):  # noqa: D102
+        return self._error or self._last
+
+    def fail(self, message):
+        """Keep a message where the core had none of its own."""
+        self._error = self._error or message
 
     def out(self, line):
         """Take a line of standard output."""
@@ -45,8 +53,9 @@ class Listener:
     def _plain(self, line):
         for start in ("geossda: ", "Error: ", "ERROR: "):
             if line.startswith(start):
-                self.error = line[len(start) :]
+                self._error = line[len(start) :]
         if line.strip():
+            self._last = line
             self._feedback.pushConsoleInfo(line)
 
 

@@ -90,7 +90,7 @@ def run_module(python, arguments, feedback, folders=()):
     listener = Listener(feedback)
     process = _child(python, [LAUNCH, *arguments])
     if not process.waitForStarted(10000):
-        listener.error = "%s cannot be started: %s" % (python, process.errorString())
+        listener.fail("%s cannot be started: %s" % (python, process.errorString()))
         return -1, listener
     out, err = Lines(listener.out), Lines(listener.err)
     number = int(process.processId())
@@ -112,7 +112,7 @@ def run_module(python, arguments, feedback, folders=()):
     err.end()
     if process.exitStatus() != QProcess.ExitStatus.NormalExit:
         remove_unfinished(folders, listener.pid or number)
-        listener.error = listener.error or "the core ended unexpectedly: out of memory, perhaps"
+        listener.fail("the core ended unexpectedly: out of memory, perhaps")
         return -1, listener
     return process.exitCode(), listener
 

@@ -1,5 +1,7 @@
 """What a user chose, as plain values for the command line: layers become paths."""
 
+import os
+
 from qgis.core import (
     QgsProcessingException,
     QgsProcessingUtils,
@@ -33,6 +35,8 @@ def read(algorithm, told, parameters, context, feedback):
         return [path_of(layer, context, feedback) for layer in found]
     reader = getattr(algorithm, PLAIN[kind])
     value = reader(parameters, name, context)
+    if kind in ("file", "model"):
+        return whole(value)
     return value.split() if kind == "texts" else value
 
 
@@ -50,6 +54,11 @@ PLAIN = {
 }
 
 
+def whole(path):
+    """Give the whole path of a file: the core does not run in QGIS's folder."""
+    return os.path.abspath(path) if os.path.exists(path) else path
+
+
 def _unusable(told, given):
     return "%s: %s is not a layer or file that can be read" % (told["label"], given)
 
@@ -63,13 +72,15 @@ def path_of(layer, context, feedback):
         A raster that is not in a file.
     """
     if isinstance(layer, QgsVectorLayer):
-        return QgsProcessingUtils.convertToCompatibleFormat(
+        path = QgsProcessingUtils.convertToCompatibleFormat(
             layer, False, layer.name(), VECTOR_FORMATS, "gpkg", context, feedback
         )
+        return whole(path)
     if isinstance(layer, QgsRasterLayer) and layer.providerType() == "gdal":
         parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
         if not parts.get("layerName"):
-            return (parts.get("vsiPrefix") or "") + parts["path"] + (parts.get("vsiSuffix") or "")
+            path = (parts.get("vsiPrefix") or "") + parts["path"] + (parts.get("vsiSuffix") or "")
+            return whole(path)
     raise QgsProcessingException(
         "%s is no raster file (%s): export it to a GeoTIFF first"
         % (layer.name(), layer.providerType())
@@ -101,5 +112,5 @@ def _output(algorithm, told, parameters, context):
         raise QgsProcessingException(
             "%s: a whole file is written, not a layer into %s" % (told["label"], path)
         )
-    return path or None
+    return os.path.abspath(path) if path else None
 
