@@ -49,7 +49,7 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
 
     def __init__(self, verb):
         super().__init__()
-        self._verb, self._values, self._refused = verb, {}, None
+        self._verb, self._values, self._refused, self._source = verb, {}, None, ""
 
     def createInstance(self):  # noqa: N802
         """Make another of the same."""
@@ -109,7 +109,10 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
             self._values = {
                 told["id"]: values.read(self, told, given, context, feedback)
                 for told in self._verb["parameters"]
+                if not told["kind"].endswith("_out")
             }
+            if any(told["id"] == "INPUT" and told["kind"] == "raster" for told in self._verb["parameters"]):
+                self._source = self.parameterAsLayer(given, "INPUT", context).name()
         except QgsProcessingException as refused:
             # QGIS shows the message of what is raised while processing, not of what is raised here.
             self._refused = refused
@@ -121,13 +124,15 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         if problem:
             raise QgsProcessingException(str(problem))
         python, _ = core.python()
-        command = arguments.build(self._verb, self._values)
-        feedback.pushCommandInfo(arguments.quoted([python, "-m", "geossda_cli", *command]))
-        made = {
-            told["id"]: self._values[told["id"]]
+        # Only what is asked for here, in the thread that works, is loaded afterwards.
+        outputs = {
+            told["id"]: values.output(self, told, given, context)
             for told in self._verb["parameters"]
-            if told["kind"].endswith("_out") and self._values[told["id"]]
+            if told["kind"].endswith("_out")
         }
+        made = {name: path for name, path in outputs.items() if path}
+        command = arguments.build(self._verb, {**self._values, **made})
+        feedback.pushCommandInfo(arguments.quoted([python, "-m", "geossda_cli", *command]))
         folders = [os.path.dirname(path) for path in made.values()]
         try:
             code, heard = process.run_module(
@@ -149,10 +154,8 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
             return
         details = context.layerToLoadOnCompletionDetails(path)
         details.setPostProcessor(Styled.new())
-        source = self._values.get("INPUT")
-        if details.name == told["label"] and isinstance(source, str):
-            stem = os.path.splitext(os.path.basename(source))[0]
-            details.name = "%s of %s" % (told["label"], stem)
+        if details.name == told["label"] and self._source:
+            details.name = "%s %s" % (self._source, told["label"].lower())
 
     def _numbers(self, heard):
         """Pick the numbers out of the JSON that a verb has printed."""

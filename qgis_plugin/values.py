@@ -14,11 +14,9 @@ VECTOR_FORMATS = ["gpkg", "geojson", "fgb", "shp"]
 
 
 def read(algorithm, told, parameters, context, feedback):
-    """Give the value of one parameter: None, bool, number, text, or a list of them."""
+    """Give the value of one input or setting: None, bool, number, text, or a list of them."""
     name, kind = told["id"], told["kind"]
     given = parameters.get(name)
-    if kind.endswith("_out"):
-        return _output(algorithm, told, parameters, context)
     if given is None or (given == "" and kind != "text"):
         return None
     if kind == "extent":
@@ -98,7 +96,8 @@ def _extent(algorithm, name, parameters, context):
     return [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum(), told]
 
 
-def _output(algorithm, told, parameters, context):
+def output(algorithm, told, parameters, context):
+    """Give the whole path of one output, or None if it is not wanted."""
     name, given = told["id"], parameters.get(told["id"])
     if given is None or (given == "" and told["optional"]):
         return None

@@ -245,8 +245,8 @@ def test_results_load_with_name_and_style(qgis, listen, make_raster, tmp_path):
         given[name] = QgsProcessingOutputLayerDefinition(str(tmp_path / f"x.{suffix}"), project)
     run_and_load("segment", given, context, listen)
     layers = {layer.name(): layer for layer in project.mapLayers().values()}
-    assert set(layers) == {"Buildings of town", "Probabilities of town"}
-    buildings = layers["Buildings of town"]
+    assert set(layers) == {"town buildings", "town probabilities"}
+    buildings = layers["town buildings"]
     assert buildings.isValid() and buildings.featureCount()
     assert buildings.renderer().dump() == packaged_renderer(buildings)
     project.clear()
