@@ -17,6 +17,7 @@ import click
 from geossda import config
 from geossda._version import __version__
 
+from .evaluate import SHAPES
 from .main import COMMANDS
 
 # Raised when a reader of the old form would misread the new one.
@@ -150,9 +151,7 @@ VERBS = {
             "probabilities": (
                 Port("PROBABILITIES", "raster_out", "Probabilities", suffix="tif", optional=True),
             ),
-            "mask": (
-                Port("MASK", "raster_out", "Mask of buildings", suffix="tif", optional=True),
-            ),
+            "mask": (Port("MASK", "raster_out", "Mask of buildings", suffix="tif", optional=True),),
         },
     ),
     "polygonize": Verb(
@@ -184,10 +183,13 @@ VERBS = {
             ),
         },
         ("--json",),
-        tuple(
-            (f"{part}_{measure}".upper(), f"{part}.{measure}", f"{title} of {part}")
-            for part in ("pixels", "buildings")
-            for measure, title in MEASURES.items()
+        (
+            *(
+                (f"{part}_{measure}".upper(), f"{part}.{measure}", f"{title} of {part}")
+                for part in ("pixels", "buildings")
+                for measure, title in MEASURES.items()
+            ),
+            *((name.upper(), f"shapes.{name}", label) for name, label in SHAPES.items()),
         ),
     ),
     "train-style": Verb(
@@ -206,21 +208,25 @@ VERBS = {
         config.TrainSegmenterConfig,
         {
             "sources": (Port("INPUT", "rasters", "Rasters with footprints"),),
-            "footprints": (Port(
+            "footprints": (
+                Port(
                     "FOOTPRINTS",
                     "vectors",
                     "Footprints",
                     "Buildings of all rasters, or one layer a raster in the same order. "
                     "Default: the one vector file in each raster's folder.",
                     optional=True,
-                ),),
-            "targets": (Port(
+                ),
+            ),
+            "targets": (
+                Port(
                     "TARGET",
                     "rasters",
                     "Target",
                     "Imagery without labels that the model is for.",
                     optional=True,
-                ),),
+                ),
+            ),
             "output": (Port("OUTPUT", "file_out", "Model", suffix="safetensors"),),
             "run": RUN,
         },
@@ -245,9 +251,7 @@ def describe(name: str) -> dict[str, Any]:
     made = importlib.import_module(COMMANDS[name]).command
     params = {param.name: param for param in made.params}
     ports = [
-        _from_port(port, params[param])
-        for param, several in verb.ports.items()
-        for port in several
+        _from_port(port, params[param]) for param, several in verb.ports.items() for port in several
     ]
     hints = typing.get_type_hints(verb.config)
     settings = [
@@ -277,6 +281,7 @@ def describe(name: str) -> dict[str, Any]:
 def _prose(made: click.Command) -> list[str]:
     """Give a command's help without what is about the command line: arguments and examples."""
     starts = tuple(f"{param.human_readable_name} " for param in made.params)
+    starts += tuple(f"{param.metavar.split('.')[0]} " for param in made.params if param.metavar)
     paragraphs = []
     for part in (made.help or "").split("\n\n"):
         sentences = re.split(r"(?<=\.) ", " ".join(part.split()))

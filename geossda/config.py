@@ -86,18 +86,29 @@ class Words(NamedTuple):
 
 # By name, since settings of one name mean the same in every verb. Others are called by their name.
 WORDS = {
+    "bands": Words("Bands at a time"),
     "bidx": Words("Bands", kind="bands"),
+    "block": Words("Block, pixels"),
     "bounds": Words("Extent", kind="extent"),
-    "bounds_crs": Words("CRS of the extent"),
+    "cell": Words("Cell, pixels"),
     "co": Words("Creation options"),
     "contrast": Words("Contrastive loss"),
     "ema": Words("Averaging"),
+    "feather": Words("Feather, pixels"),
     "gsd": Words("Ground sample distance", "m"),
+    "high_percent": Words("Upper percentile"),
+    "hold_out": Words("Share held back"),
     "iou": Words("Least IoU"),
+    "low_percent": Words("Lower percentile"),
     "lr": Words("Learning rate"),
     "min_area": Words("Smallest building, m²"),
     "model": Words("Model", kind="model"),
+    "nodata": Words("Nodata value"),
+    "patch": Words("Patch, pixels"),
+    "regularize": Words("Outlines"),
+    "split": Words("Part buildings that touch"),
     "style_model": Words("Style model", kind="model"),
+    "tile": Words("Tile, pixels"),
     "tolerance": Words("Tolerance of outlines", "m"),
     "vgg": Words("VGG16"),
 }
@@ -141,9 +152,7 @@ class HarmonizeConfig:
     )
     bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
     nodata: float | None = setting(None, _NODATA)
-    bounds: tuple[float, float, float, float] | None = setting(
-        None, _BOUNDS, metavar="L B R T"
-    )
+    bounds: tuple[float, float, float, float] | None = setting(None, _BOUNDS, metavar="L B R T")
     bounds_crs: str = setting("", _BOUNDS_CRS, advanced=True)
     feather: int = setting(
         64, "Width in pixels over which overlapping sources fade into each other.", low=0, high=512
@@ -198,9 +207,7 @@ class SegmentConfig:
         (), "The model's bands among the raster's, 1-based.", metavar="N"
     )
     nodata: float | None = setting(None, _NODATA)
-    bounds: tuple[float, float, float, float] | None = setting(
-        None, _BOUNDS, metavar="L B R T"
-    )
+    bounds: tuple[float, float, float, float] | None = setting(None, _BOUNDS, metavar="L B R T")
     bounds_crs: str = setting("", _BOUNDS_CRS, advanced=True)
     batch: int = setting(2, "Windows predicted at a time.", low=1, high=256, advanced=True)
     device: str = setting("auto", _DEVICE, choices=DEVICES, advanced=True)

@@ -5,7 +5,7 @@ child process. What the dialogs ask for is the core's own description.
 """
 
 
-def classFactory(iface):  # noqa: N802  (QGIS's name)
+def classFactory(iface):
     """Make the plugin for QGIS."""
     from .plugin import GeossdaPlugin
 

@@ -16,4 +16,4 @@ def metadata():
 
 def help_url(part):
     """Give the address of a part of the help page."""
-    return "%s#%s" % (metadata()["homepage"], part)
+    return "{}#{}".format(metadata()["homepage"], part)

@@ -24,7 +24,7 @@ class Styled(QgsProcessingLayerPostProcessorInterface):
 
     kept = ()
 
-    def postProcessLayer(self, layer, context, feedback):  # noqa: N802
+    def postProcessLayer(self, layer, context, feedback):
         """Take the default style out of a GeoPackage."""
         if isinstance(layer, QgsVectorLayer):
             layer.loadDefaultStyle()
@@ -51,7 +51,7 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         super().__init__()
         self._verb, self._values, self._refused, self._source = verb, {}, None, ""
 
-    def createInstance(self):  # noqa: N802
+    def createInstance(self):
         """Make another of the same."""
         return VerbAlgorithm(self._verb)
 
@@ -59,7 +59,7 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         """Give the name scripts and models use."""
         return self._verb["command"].replace("-", "")
 
-    def displayName(self):  # noqa: N802
+    def displayName(self):
         """Give the name in the toolbox."""
         return self._verb["title"]
 
@@ -67,19 +67,19 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         """Give the group in the toolbox."""
         return self._verb["group"]
 
-    def groupId(self):  # noqa: N802
+    def groupId(self):
         """Give the group's name in scripts."""
         return re.sub("[^a-z]", "", self._verb["group"].lower())
 
-    def shortHelpString(self):  # noqa: N802
+    def shortHelpString(self):
         """Give the verb's help and that of what it asks for first."""
-        parts = ["<p>%s</p>" % escape(text) for text in self._verb["help"]]
+        parts = [f"<p>{escape(text)}</p>" for text in self._verb["help"]]
         for told in self._verb["parameters"]:
             if told["help"] and not told["advanced"]:
-                parts.append("<p><b>%s</b><br>%s</p>" % (told["label"], escape(told["help"])))
+                parts.append("<p><b>{}</b><br>{}</p>".format(told["label"], escape(told["help"])))
         return "".join(parts)
 
-    def helpUrl(self):  # noqa: N802
+    def helpUrl(self):
         """Give the page that explains."""
         return help_url(self.name())
 
@@ -87,23 +87,23 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         """Give geossda's icon."""
         return QIcon(ICON)
 
-    def svgIconPath(self):  # noqa: N802
+    def svgIconPath(self):
         """Give the icon's file."""
         return ICON
 
-    def initAlgorithm(self, configuration=None):  # noqa: N802
+    def initAlgorithm(self, configuration=None):
         """Add what the core says the verb asks for."""
         for told in self._verb["parameters"]:
             self.addParameter(parameters.make(told))
         for told in self._verb["results"]:
             self.addOutput(QgsProcessingOutputNumber(told["id"], told["label"]))
 
-    def canExecute(self):  # noqa: N802
+    def canExecute(self):
         """Say whether the core can run, and if not, what to do."""
         problem = core.problem()
         return not problem, problem
 
-    def prepareAlgorithm(self, given, context, feedback):  # noqa: N802
+    def prepareAlgorithm(self, given, context, feedback):
         """Read what was chosen, in the thread that layers live in."""
         try:
             self._values = {
@@ -111,14 +111,17 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
                 for told in self._verb["parameters"]
                 if not told["kind"].endswith("_out")
             }
-            if any(told["id"] == "INPUT" and told["kind"] == "raster" for told in self._verb["parameters"]):
+            if any(
+                told["id"] == "INPUT" and told["kind"] == "raster"
+                for told in self._verb["parameters"]
+            ):
                 self._source = self.parameterAsLayer(given, "INPUT", context).name()
         except QgsProcessingException as refused:
             # QGIS shows the message of what is raised while processing, not of what is raised here.
             self._refused = refused
         return True
 
-    def processAlgorithm(self, given, context, feedback):  # noqa: N802
+    def processAlgorithm(self, given, context, feedback):
         """Run the core and tell what it made."""
         problem = core.problem() or self._refused
         if problem:
@@ -155,7 +158,7 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         details = context.layerToLoadOnCompletionDetails(path)
         details.setPostProcessor(Styled.new())
         if details.name == told["label"] and self._source:
-            details.name = "%s %s" % (self._source, told["label"].lower())
+            details.name = "{} {}".format(self._source, told["label"].lower())
 
     def _numbers(self, heard):
         """Pick the numbers out of the JSON that a verb has printed."""

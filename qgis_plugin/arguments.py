@@ -47,4 +47,4 @@ def quoted(command):
     """Write a command so that it can be pasted into a terminal."""
     if os.name != "nt":
         return " ".join(map(shlex.quote, command))
-    return " ".join('"%s"' % part if " " in part or not part else part for part in command)
+    return " ".join(f'"{part}"' if " " in part or not part else part for part in command)

@@ -68,12 +68,12 @@ def _ask(found):
     well, out, err = ask(found, [LAUNCH, "geossda_cli", "describe"])
     if not well:
         last = ([line for line in err.splitlines() if line.strip()] or ["it said nothing"])[-1]
-        return None, "%s cannot run geossda (%s): %s" % (found, last, SET_UP)
+        return None, f"{found} cannot run geossda ({last}): {SET_UP}"
     try:
         told = json.loads(out)
     except ValueError:
-        return None, "%s gives no description that can be read: %s" % (found, SET_UP)
+        return None, f"{found} gives no description that can be read: {SET_UP}"
     if told.get("format") != FORMAT:
         version = told.get("version", "of unknown version")
-        return None, "geossda %s and this plugin are too far apart: update the older" % version
+        return None, f"geossda {version} and this plugin are too far apart: update the older"
     return told, ""

@@ -38,7 +38,7 @@ except Exception as error:
 class DiagnosticsAlgorithm(QgsProcessingAlgorithm):
     """Write down how QGIS, the plugin and the core are set up."""
 
-    def createInstance(self):  # noqa: N802
+    def createInstance(self):
         """Make another of the same."""
         return DiagnosticsAlgorithm()
 
@@ -46,7 +46,7 @@ class DiagnosticsAlgorithm(QgsProcessingAlgorithm):
         """Give the name scripts use."""
         return "diagnostics"
 
-    def displayName(self):  # noqa: N802
+    def displayName(self):
         """Give the name in the toolbox."""
         return "Diagnostics"
 
@@ -54,15 +54,15 @@ class DiagnosticsAlgorithm(QgsProcessingAlgorithm):
         """Give the group in the toolbox."""
         return "Set-up"
 
-    def groupId(self):  # noqa: N802
+    def groupId(self):
         """Give the group's name in scripts."""
         return "setup"
 
-    def shortHelpString(self):  # noqa: N802
+    def shortHelpString(self):
         """Say what it does."""
         return "<p>Writes a text for bug reports: versions, paths, and what is amiss.</p>"
 
-    def helpUrl(self):  # noqa: N802
+    def helpUrl(self):
         """Give the page that explains."""
         return help_url("trouble")
 
@@ -70,16 +70,16 @@ class DiagnosticsAlgorithm(QgsProcessingAlgorithm):
         """Give geossda's icon."""
         return QIcon(ICON)
 
-    def initAlgorithm(self, configuration=None):  # noqa: N802
+    def initAlgorithm(self, configuration=None):
         """Ask for a file to write to."""
         self.addParameter(
             QgsProcessingParameterFileDestination("OUTPUT", "Diagnostics", "Text (*.txt)")
         )
         self.addOutput(QgsProcessingOutputString("TEXT", "Text"))
 
-    def processAlgorithm(self, given, context, feedback):  # noqa: N802
+    def processAlgorithm(self, given, context, feedback):
         """Collect, show and write."""
-        text = "\n".join("%-12s %s" % line for line in collect()) + "\n"
+        text = "".join(f"{what:12} {how}\n" for what, how in collect())
         feedback.pushInfo(text)
         path = self.parameterAsFileOutput(given, "OUTPUT", context)
         Path(path).write_text(text, encoding="utf-8")
@@ -91,18 +91,18 @@ def collect():
     python, named = core.python()
     folder = home(os.environ)
     yield "plugin", metadata()["version"]
-    yield "QGIS", "%s, Qt %s, Python %s" % (Qgis.version(), QT_VERSION_STR, platform.python_version())
-    yield "system", "%s, %s cores" % (platform.platform(), os.cpu_count())
-    yield "encoding", "%s, file names %s" % (sys.stdout.encoding, sys.getfilesystemencoding())
-    yield "core", "%s (%s)" % (python or "none", named)
+    yield "QGIS", f"{Qgis.version()}, Qt {QT_VERSION_STR}, Python {platform.python_version()}"
+    yield "system", f"{platform.platform()}, {os.cpu_count()} cores"
+    yield "encoding", f"{sys.stdout.encoding}, file names {sys.getfilesystemencoding()}"
+    yield "core", "{} ({})".format(python or "none", named)
     yield "problem", core.problem() or "none"
-    yield "environment", "%s, %s" % (folder, "there" if folder.exists() else "not there")
+    yield "environment", "{}, {}".format(folder, "there" if folder.exists() else "not there")
     there = folder if folder.exists() else folder.parent
     yield "disk", "%.1f GB free" % (shutil.disk_usage(there).free / 1e9)
     yield "left out", " ".join(sorted(set(os.environ) - set(process.environment())))
     for program in system_pythons(process.environment()):
         well, out, err = process.ask(program, ["--version"])
-        yield "a Python", "%s: %s" % (program, (out or err).strip())
+        yield "a Python", f"{program}: {(out or err).strip()}"
     if python:
         well, out, err = process.ask(python, ["-c", PACKAGES])
         for line in (out + ("" if well else err)).splitlines():

@@ -77,8 +77,10 @@ def _python_of(program):
 
 def system_pythons(environ, newest=19):
     """Name programs that may be a Python of the system, the newest first."""
-    names = ["python3.%d" % minor for minor in range(newest, 10, -1)] + ["python3", "python"]
-    folders = [os.path.join(environ.get("LOCALAPPDATA", ""), "Programs", "Python")] * (os.name == "nt")
+    names = [f"python3.{minor}" for minor in range(newest, 10, -1)] + ["python3", "python"]
+    folders = [os.path.join(environ.get("LOCALAPPDATA", ""), "Programs", "Python")] * (
+        os.name == "nt"
+    )
     found = [shutil.which(name, path=environ.get("PATH")) for name in names]
     for folder in folders:
         found += sorted(map(str, Path(folder).glob("Python3*/python.exe")), reverse=True)

@@ -42,10 +42,16 @@ CHECK = ("import torch, rasterio, geossda; "
          "'cuda' if torch.cuda.is_available() else 'cpu')")  # fmt: skip
 
 
+def _choice(name, label, options):
+    return QgsProcessingParameterEnum(
+        name, label, options, defaultValue=options[0], usesStaticStrings=True
+    )
+
+
 class SetupAlgorithm(QgsProcessingAlgorithm):
     """Install, repair or remove the core's environment."""
 
-    def createInstance(self):  # noqa: N802
+    def createInstance(self):
         """Make another of the same."""
         return SetupAlgorithm()
 
@@ -53,7 +59,7 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
         """Give the name scripts use."""
         return "setup"
 
-    def displayName(self):  # noqa: N802
+    def displayName(self):
         """Give the name in the toolbox."""
         return "Set up geossda"
 
@@ -61,15 +67,15 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
         """Give the group in the toolbox."""
         return "Set-up"
 
-    def groupId(self):  # noqa: N802
+    def groupId(self):
         """Give the group's name in scripts."""
         return "setup"
 
-    def shortHelpString(self):  # noqa: N802
+    def shortHelpString(self):
         """Say what it does."""
         return HELP % core.description()["python"]
 
-    def helpUrl(self):  # noqa: N802
+    def helpUrl(self):
         """Give the page that explains."""
         return help_url("set-up")
 
@@ -77,38 +83,44 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
         """Give geossda's icon."""
         return QIcon(ICON)
 
-    def initAlgorithm(self, configuration=None):  # noqa: N802
+    def initAlgorithm(self, configuration=None):
         """Ask for what to install, and from where."""
         folder = QgsProcessingParameterFile.Behavior.Folder
-        advanced = [
-            QgsProcessingParameterString("SOURCE", "geossda: a requirement, wheel or folder of source",
-                                         "geossda"),
-            QgsProcessingParameterFile("PYTHON", "Python of the system (found by itself)",
-                                       optional=True),
-            QgsProcessingParameterString("OPTIONS", "More options for pip", optional=True),
-        ]  # fmt: skip
-        for parameter in (
-            QgsProcessingParameterEnum("ACTION", "What to do", ACTIONS, False, ACTIONS[0],
-                                       usesStaticStrings=True),
-            QgsProcessingParameterEnum("TORCH", "PyTorch for", ["cpu", "cuda"], False, "cpu",
-                                       usesStaticStrings=True),
-            QgsProcessingParameterFile("WHEELS", "Folder of wheels, to install without a network",
-                                       folder, optional=True),
-            *advanced,
-        ):  # fmt: skip
-            if parameter in advanced:
-                parameter.setFlags(parameter.flags() | ADVANCED)
+        common, advanced = (
+            (
+                _choice("ACTION", "What to do", ACTIONS),
+                _choice("TORCH", "PyTorch for", ["cpu", "cuda"]),
+                QgsProcessingParameterFile(
+                    "WHEELS",
+                    "Folder of wheels, to install without a network",
+                    folder,
+                    optional=True,
+                ),
+            ),
+            (
+                QgsProcessingParameterString(
+                    "SOURCE", "geossda: a requirement, wheel or folder of source", "geossda"
+                ),
+                QgsProcessingParameterFile(
+                    "PYTHON", "Python of the system (found by itself)", optional=True
+                ),
+                QgsProcessingParameterString("OPTIONS", "More options for pip", optional=True),
+            ),
+        )
+        for parameter in advanced:
+            parameter.setFlags(parameter.flags() | ADVANCED)
+        for parameter in (*common, *advanced):
             self.addParameter(parameter)
         self.addOutput(QgsProcessingOutputString("ENVIRONMENT", "Environment"))
 
-    def processAlgorithm(self, given, context, feedback):  # noqa: N802
+    def processAlgorithm(self, given, context, feedback):
         """Do it, step by step."""
         python = private_python(os.environ)
         folder = python.parent.parent
         action = self.parameterAsEnumString(given, "ACTION", context)
         core.forget()
         if action in ("repair", "remove") and folder.exists():
-            feedback.pushInfo("Removing %s" % folder)
+            feedback.pushInfo(f"Removing {folder}")
             shutil.rmtree(folder)
         if action == "remove":
             return {"ENVIRONMENT": ""}
@@ -125,7 +137,7 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
                 feedback.pushCommandInfo(arguments.quoted([program, "-m", *module]))
                 code, heard = process.run_module(program, module, feedback)
                 if code != 0:
-                    raise QgsProcessingException("%s failed: %s" % (told, heard.error))
+                    raise QgsProcessingException(f"{told} failed: {heard.error}")
         except process.Stopped:
             feedback.pushInfo("Stopped; run it again to go on.")
             return {}
@@ -133,7 +145,7 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
         core.forget()
         return {"ENVIRONMENT": str(folder)}
 
-    def postProcessAlgorithm(self, context, feedback):  # noqa: N802
+    def postProcessAlgorithm(self, context, feedback):
         """Show what the new core offers, once this algorithm is done with."""
         provider = self.provider()
         if provider is not None:
@@ -144,8 +156,8 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
         """Find a Python of the system that can make environments."""
         wanted = core.description()["python"]
         own = "" if sys.platform == "linux" else QgsApplication.prefixPath()
-        probe = "import sys, venv, ensurepip; print(sys.version_info >= (%s))" % wanted.replace(
-            ".", ", "
+        probe = "import sys, venv, ensurepip; print(sys.version_info >= ({}))".format(
+            wanted.replace(".", ", ")
         )
         for program in system_pythons(process.environment()):
             if own and os.path.realpath(program).startswith(os.path.realpath(own)):
@@ -154,17 +166,19 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
             if well and out.strip() == "True":
                 return program
         raise QgsProcessingException(
-            "no Python %s or newer that can make environments was found: install it from python.org "
-            "(Debian, Ubuntu: apt install python3-venv), or name it as PYTHON" % wanted
+            f"no Python {wanted} or newer that can make environments was found: install it from "
+            "python.org (Debian, Ubuntu: apt install python3-venv), or name it as PYTHON"
         )
 
     def _downloads(self, given, context, python):
         """Name the runs of pip: PyTorch of the wanted kind first, then the core."""
-        pip = ["pip", "install", "--upgrade", "--progress-bar", "off", "--disable-pip-version-check"]
+        pip = ["pip", "install", "--upgrade", "--progress-bar", "off"]
         options = self.parameterAsString(given, "OPTIONS", context).split()
         wheels = whole(self.parameterAsFile(given, "WHEELS", context))
         index = INDEXES.get((self.parameterAsEnumString(given, "TORCH", context), sys.platform))
-        source = whole(self.parameterAsString(given, "SOURCE", context))
+        source = self.parameterAsString(given, "SOURCE", context)
+        if os.path.basename(source) != source:
+            source = whole(source)
         if wheels:
             options = ["--no-index", "--find-links", wheels, *options]
         elif index:
@@ -178,8 +192,8 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
         if not well:
             last = (err.strip() or "it said nothing").splitlines()[-1]
             raise QgsProcessingException(
-                "what was installed does not work (%s): choose repair, and if that does not help, "
-                "send the diagnostics" % last
+                f"what was installed does not work ({last}): choose repair, and if that does not "
+                "help, send the diagnostics"
             )
         feedback.pushInfo(out.strip())
         feedback.setProgress(100)

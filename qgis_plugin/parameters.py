@@ -139,7 +139,7 @@ def _vector_out(told):
 def _file_out(told):
     suffix = told["suffix"]
     return QgsProcessingParameterFileDestination(
-        **_output(told, fileFilter="%s (*.%s)" % (told["label"], suffix))
+        **_output(told, fileFilter="{} (*.{})".format(told["label"], suffix))
     )
 
 

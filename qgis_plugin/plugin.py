@@ -17,12 +17,12 @@ class GeossdaPlugin:
     def __init__(self, iface):
         self._iface, self._provider, self._page = iface, None, None
 
-    def initProcessing(self):  # noqa: N802
+    def initProcessing(self):
         """Register the provider; all that qgis_process asks for."""
         self._provider = GeossdaProvider()
         QgsApplication.processingRegistry().addProvider(self._provider)
 
-    def initGui(self):  # noqa: N802
+    def initGui(self):
         """Register the provider and the settings page."""
         from .settings import PageFactory
 

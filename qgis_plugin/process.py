@@ -58,8 +58,8 @@ def ask(program, arguments, seconds=60):
         process.kill()
         process.waitForFinished(1000)
         return False, "", reason
-    said = [bytes(data).decode("utf-8", "replace")
-            for data in (process.readAllStandardOutput(), process.readAllStandardError())]  # fmt: skip
+    both = process.readAllStandardOutput(), process.readAllStandardError()
+    said = [bytes(data).decode("utf-8", "replace") for data in both]
     well = process.exitStatus() == QProcess.ExitStatus.NormalExit and process.exitCode() == 0
     return (well, *said)
 
@@ -90,7 +90,7 @@ def run_module(python, arguments, feedback, folders=()):
     listener = Listener(feedback)
     process = _child(python, [LAUNCH, *arguments])
     if not process.waitForStarted(10000):
-        listener.fail("%s cannot be started: %s" % (python, process.errorString()))
+        listener.fail(f"{python} cannot be started: {process.errorString()}")
         return -1, listener
     out, err = Lines(listener.out), Lines(listener.err)
     number = int(process.processId())
@@ -144,7 +144,7 @@ def _signal_group(process, number, which):
 def remove_unfinished(folders, pid):
     """Remove what a killed core has left: its working files carry its process id."""
     for folder in {Path(folder) for folder in folders}:
-        for part in folder.glob(".*.%d.part*" % pid):
+        for part in folder.glob(f".*.{pid}.part*"):
             part.unlink()
-        for part in folder.glob(".geossda-%d-*" % pid):
+        for part in folder.glob(f".geossda-{pid}-*"):
             shutil.rmtree(part, ignore_errors=True)

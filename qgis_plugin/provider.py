@@ -21,7 +21,7 @@ class GeossdaProvider(QgsProcessingProvider):
         """Give the name in the toolbox."""
         return "geossda"
 
-    def longName(self):  # noqa: N802
+    def longName(self):
         """Give the name where there is room."""
         return "geossda (harmonization and buildings)"
 
@@ -29,39 +29,39 @@ class GeossdaProvider(QgsProcessingProvider):
         """Give geossda's icon."""
         return QIcon(ICON)
 
-    def svgIconPath(self):  # noqa: N802
+    def svgIconPath(self):
         """Give the icon's file."""
         return ICON
 
-    def loadAlgorithms(self):  # noqa: N802
+    def loadAlgorithms(self):
         """Add an algorithm for each verb that the core offers."""
         for verb in core.description()["verbs"]:
             self.addAlgorithm(VerbAlgorithm(verb))
         self.addAlgorithm(SetupAlgorithm())
         self.addAlgorithm(DiagnosticsAlgorithm())
 
-    def supportedOutputRasterLayerExtensions(self):  # noqa: N802
+    def supportedOutputRasterLayerExtensions(self):
         """Give what the core writes rasters as."""
         return self._suffixes("raster_out")
 
-    def supportedOutputVectorLayerExtensions(self):  # noqa: N802
+    def supportedOutputVectorLayerExtensions(self):
         """Give what the core writes footprints as."""
         return self._suffixes("vector_out")
 
-    def defaultRasterFileExtension(self):  # noqa: N802
+    def defaultRasterFileExtension(self):
         """Give the first of them."""
         return self.supportedOutputRasterLayerExtensions()[0]
 
-    def defaultVectorFileExtension(self, hasGeometry=True):  # noqa: N802, N803
+    def defaultVectorFileExtension(self, hasGeometry=True):
         """Give the first of them."""
         return self.supportedOutputVectorLayerExtensions()[0]
 
-    def supportsNonFileBasedOutput(self):  # noqa: N802
+    def supportsNonFileBasedOutput(self):
         """Say that results are files."""
         return False
 
     def _suffixes(self, kind):
         verbs = core.description()["verbs"]
-        found = [told["suffix"] for verb in verbs for told in verb["parameters"]
-                 if told["kind"] == kind]  # fmt: skip
+        found = [suffix for verb in verbs for told in verb["parameters"]
+                 if told["kind"] == kind for suffix in told["suffix"].split()]  # fmt: skip
         return list(dict.fromkeys(found))

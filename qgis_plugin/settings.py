@@ -19,7 +19,7 @@ class PageFactory(QgsOptionsWidgetFactory):
         """Give geossda's icon."""
         return QIcon(ICON)
 
-    def createWidget(self, parent=None):  # noqa: N802
+    def createWidget(self, parent=None):
         """Make the page."""
         return Page(parent)
 
@@ -62,7 +62,7 @@ class Page(QgsOptionsPageWidget):
         """Say which Python is used, and whether it will do."""
         python, named = core.python()
         problem = core.problem()
-        self.state.setText(problem or "%s, by %s: ready" % (python, named))
+        self.state.setText(problem or f"{python}, by {named}: ready")
 
     def _open(self, name):
         processing.execAlgorithmDialog(name, {})

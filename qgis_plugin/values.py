@@ -58,7 +58,7 @@ def whole(path):
 
 
 def _unusable(told, given):
-    return "%s: %s is not a layer or file that can be read" % (told["label"], given)
+    return "{}: {} is not a layer or file that can be read".format(told["label"], given)
 
 
 def path_of(layer, context, feedback):
@@ -80,8 +80,7 @@ def path_of(layer, context, feedback):
             path = (parts.get("vsiPrefix") or "") + parts["path"] + (parts.get("vsiSuffix") or "")
             return whole(path)
     raise QgsProcessingException(
-        "%s is no raster file (%s): export it to a GeoTIFF first"
-        % (layer.name(), layer.providerType())
+        f"{layer.name()} is no raster file ({layer.providerType()}): export it to a GeoTIFF first"
     )
 
 
@@ -106,10 +105,9 @@ def output(algorithm, told, parameters, context):
     else:
         path = algorithm.parameterAsFileOutput(parameters, name, context)
     if not path and not told["optional"]:
-        raise QgsProcessingException("%s: name a file" % told["label"])
+        raise QgsProcessingException("{}: name a file".format(told["label"]))
     if path and path.split(":")[0] in ("ogr", "postgis", "memory", "gpkg"):
         raise QgsProcessingException(
-            "%s: a whole file is written, not a layer into %s" % (told["label"], path)
+            "{}: a whole file is written, not a layer into {}".format(told["label"], path)
         )
     return os.path.abspath(path) if path else None
-

@@ -82,24 +82,24 @@ def listen(qgis):
             self.stages, self.infos, self.warnings, self.commands = [], [], [], []
             self.errors, self.on_stage = [], None
 
-        def setProgressText(self, text):  # noqa: N802
+        def setProgressText(self, text):
             self.stages.append(text)
             if self.on_stage:
                 self.on_stage(text)
 
-        def pushInfo(self, text):  # noqa: N802
+        def pushInfo(self, text):
             self.infos.append(text)
 
-        def pushWarning(self, text):  # noqa: N802
+        def pushWarning(self, text):
             self.warnings.append(text)
 
-        def pushCommandInfo(self, text):  # noqa: N802
+        def pushCommandInfo(self, text):
             self.commands.append(text)
 
-        def pushConsoleInfo(self, text):  # noqa: N802
+        def pushConsoleInfo(self, text):
             pass
 
-        def reportError(self, text, fatalError=False):  # noqa: N802, N803
+        def reportError(self, text, fatalError=False):
             self.errors.append(text)
 
     return Ear

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import CORE, REPO
 
-VERBS = {"evaluate", "harmonize", "matrix", "segment", "style", "trainsegmenter", "trainstyle"}
+VERBS = {"evaluate", "harmonize", "matrix", "polygonize", "segment", "style", "trainsegmenter",
+         "trainstyle"}  # fmt: skip
 OWN = {"setup", "diagnostics"}
 
 
@@ -87,7 +88,9 @@ def test_dialogs_ask_for_what_the_core_describes(provider, described):
 def altered_core(tmp_path):
     """A core like the project's, without the setting `feather`; gives its Python."""
     for name, called in (("geossda", "geossda"), ("cli", "geossda_cli")):
-        shutil.copytree(REPO / name, tmp_path / called, ignore=shutil.ignore_patterns("*.safetens*"))
+        shutil.copytree(
+            REPO / name, tmp_path / called, ignore=shutil.ignore_patterns("*.safetens*")
+        )
     config = tmp_path / "geossda" / "config.py"
     text = config.read_text()
     without = re.sub(r"\n    feather: int = setting\(.*?\n    \)", "", text, count=1, flags=re.S)
@@ -95,7 +98,11 @@ def altered_core(tmp_path):
     config.write_text(without)
     venv.create(tmp_path / "venv", symlinks=True)
     site = next((tmp_path / "venv").glob("lib/python*/site-packages"))
-    asked = [CORE, "-c", "import click, os; print(os.path.dirname(os.path.dirname(click.__file__)))"]
+    asked = [
+        CORE,
+        "-c",
+        "import click, os; print(os.path.dirname(os.path.dirname(click.__file__)))",
+    ]
     packages = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     (site / "altered.pth").write_text(f"{tmp_path}\n{packages}\n")
     return tmp_path / "venv" / "bin" / "python"
@@ -141,7 +148,7 @@ def test_wrong_interpreter(provider, listen, make_raster, tmp_path, monkeypatch,
     from qgis.core import QgsProcessingContext
 
     script = tmp_path / "pythön"
-    newer = "echo '{\"format\": 99, \"version\": \"9.0\"}'"
+    newer = 'echo \'{"format": 99, "version": "9.0"}\''
     older = "echo \"Error: No such command 'describe'.\" >&2; exit 2"
     lines = {"too old": older, "too new": newer}
     if kind in lines:

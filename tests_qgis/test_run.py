@@ -73,8 +73,8 @@ def test_harmonize_is_the_same_everywhere(qgis, enabled, crop, tmp_path, method)
     assert done.returncode == 0, done.stderr
     core("harmonize", source, "--style", reference, "--method", method, "--strength", 0.7,
          "-o", outs[1])  # fmt: skip
-    code = ("import sys, geossda as g; s, r, o, m = sys.argv[1:]; "
-            "g.harmonize(s, o, style=r, config=g.HarmonizeConfig(method=m, strength=0.7))")  # fmt: skip
+    code = ("import sys, geossda as g; s, r, o, m = sys.argv[1:]; g.harmonize(s, o, style=r, "
+            "config=g.HarmonizeConfig(method=m, strength=0.7))")  # fmt: skip
     api(code, source, reference, outs[2], method)
     assert same_raster(outs[0], outs[1])
     assert same_raster(outs[0], outs[2])
@@ -88,13 +88,13 @@ def test_segment_is_the_same_everywhere(qgis, enabled, crop, tmp_path):
     rasters = [tmp_path / f"{name}.tif" for name in ("plugin", "cli")]
     done = qgis_process(
         "run", "geossda:segment", f"--INPUT={source}", f"--OUTPUT={outs[0]}",
-        f"--PROBABILITIES={rasters[0]}", "--THRESHOLD=0.4", "--MIN_AREA=12", "--SIMPLIFY=0.3",
+        f"--PROBABILITIES={rasters[0]}", "--THRESHOLD=0.4", "--MIN_AREA=12", "--TOLERANCE=0.3",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     core("segment", source, "-o", outs[1], "--probabilities", rasters[1], "--threshold", 0.4,
-         "--min-area", 12, "--simplify", 0.3)  # fmt: skip
+         "--min-area", 12, "--tolerance", 0.3)  # fmt: skip
     code = ("import sys, geossda as g; g.segment(sys.argv[1], sys.argv[2], config="
-            "g.SegmentConfig(threshold=0.4, min_area=12, simplify=0.3))")  # fmt: skip
+            "g.SegmentConfig(threshold=0.4, min_area=12, tolerance=0.3))")  # fmt: skip
     api(code, source, outs[2])
     assert len(polygons(outs[0])) > 3
     assert polygons(outs[0]) == polygons(outs[1]) == polygons(outs[2])
@@ -172,6 +172,16 @@ def square():
     layer.dataProvider().addFeature(feature)
     layer.updateExtents()
     return layer
+
+
+def test_polygonize(qgis, listen, make_raster, tmp_path):
+    town = make_raster(tmp_path / "town.tif")
+    given = {"INPUT": town, "BIDX": [1], "REGULARIZE": "simplify", "CONNECTIVITY": "8",
+             "THRESHOLD": 0.5, "OUTPUT": str(tmp_path / "plugin.gpkg")}  # fmt: skip
+    run("polygonize", given, listen)
+    core("polygonize", town, "--bidx", 1, "--regularize", "simplify", "--connectivity", 8,
+         "-o", tmp_path / "cli.gpkg")  # fmt: skip
+    assert polygons(tmp_path / "plugin.gpkg") == polygons(tmp_path / "cli.gpkg")
 
 
 def test_evaluate_takes_layers_without_a_file_and_gives_numbers(qgis, listen, square):
