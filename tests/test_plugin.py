@@ -127,7 +127,8 @@ def test_the_core_is_found_in_order(tmp_path):
 def test_arguments():
     build = load("arguments").build
     values = {"INPUT": "a b.tif", "MORE_INPUTS": ["c.tif"], "STYLE": "s.tif",
-              "STYLE_FILE": "l.json", "METHOD": "histogram", "STRUCTURE": "lock", "STRENGTH": 1.0, "BIDX": [3, 1],
+              "STYLE_FILE": "l.json", "METHOD": "histogram", "STRUCTURE": "lock", "STRENGTH": 1.0,
+              "BIDX": [3, 1],
               "NODATA": 0.0, "EXTENT": [-1.5, 2.0, 3.25, 4.0, "EPSG:4326"], "TILE": 512,
               "CO": ["A=1", "B=2"], "OUTPUT": "o.tif", "MORE_STYLES": None}  # fmt: skip
     assert build(describe("harmonize"), values) == [

@@ -25,6 +25,20 @@ def pytest_configure(config):
         config.addinivalue_line("filterwarnings", told)
 
 
+def group_of(pid):
+    """Name the processes of a group that are still there, zombies not counted."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat") as stat:
+                state, _, group = stat.read().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(group) == pid and state != "Z":
+            found.append(int(entry))
+    return found
+
+
 @pytest.fixture(scope="session")
 def profile(tmp_path_factory):
     """A bare user: nothing of QGIS or geossda has ever been set up. Gives its home."""

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from conftest import group_of
 
 # Each (verb, stage at which to cancel, seconds into it): measuring, working, and GDAL's own
 # compressing, which cannot be asked to stop.
@@ -24,26 +25,12 @@ MOMENTS = [
 
 @pytest.fixture(scope="module")
 def large(make_raster, tmp_path_factory):
-    return make_raster(tmp_path_factory.mktemp("large") / "large.tif", size=(5000, 6000), seed=1)
+    return make_raster(tmp_path_factory.mktemp("large") / "large.tif", size=(4000, 5000), seed=1)
 
 
 @pytest.fixture(scope="module")
 def reference(make_raster, tmp_path_factory):
     return make_raster(tmp_path_factory.mktemp("reference") / "reference.tif", seed=2)
-
-
-def group_of(pid):
-    """Name the processes of a group that are still there, zombies not counted."""
-    found = []
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{entry}/stat") as stat:
-                state, _, group = stat.read().rpartition(")")[2].split()[:3]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(group) == pid and state != "Z":
-            found.append(int(entry))
-    return found
 
 
 @pytest.mark.parametrize(("verb", "stage", "seconds"), MOMENTS)
