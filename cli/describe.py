@@ -155,7 +155,7 @@ VERBS = {
         },
     ),
     "polygonize": Verb(
-        "Make footprints of a mask or probabilities",
+        "Make footprints",
         BUILDINGS,
         config.PolygonizeConfig,
         {

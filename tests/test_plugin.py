@@ -82,6 +82,12 @@ def test_metadata_is_complete_and_of_the_same_version():
     assert (PLUGIN / told["icon"]).exists()
 
 
+def test_help_page_has_a_part_for_each_algorithm():
+    page = (REPO / "docs" / "qgis.md").read_text().splitlines()
+    parts = {line.lstrip("#").strip().lower() for line in page if line.startswith("#")}
+    assert {name.replace("-", "") for name in VERBS} | {"set-up", "trouble"} <= parts
+
+
 def test_python_asked_for_is_the_packages():
     import tomllib
 

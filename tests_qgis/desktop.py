@@ -1,24 +1,27 @@
 """Runs inside QGIS's desktop (``qgis --code``): opens every dialog, runs, cancels, takes pictures.
 
 Where things are is in the environment: GEOSSDA_DESKTOP is a folder for pictures and results,
-GEOSSDA_RASTER and GEOSSDA_STYLE the imagery.
+GEOSSDA_RASTER and GEOSSDA_STYLE the imagery, GEOSSDA_TESTS this folder.
 """
 
 import json
 import os
+import sys
 import time
 import traceback
 from pathlib import Path
 
 import processing
+from processing.gui.BatchAlgorithmDialog import BatchAlgorithmDialog
 from qgis.core import (
     QgsApplication,
+    QgsProcessingContext,
     QgsProcessingOutputLayerDefinition,
     QgsProject,
     QgsRasterLayer,
 )
 from qgis.PyQt.QtCore import QTimer
-from qgis.PyQt.QtWidgets import QApplication, QPushButton, QTextEdit, QTreeView
+from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QPushButton, QTextEdit, QTreeView
 from qgis.utils import iface
 
 FOLDER = Path(os.environ["GEOSSDA_DESKTOP"])
@@ -101,26 +104,68 @@ def options():
     iface.showOptionsDialog(iface.mainWindow())
 
 
+def modeler():
+    """Open the Modeler with the model that chains two of our algorithms."""
+    sys.path.insert(0, os.environ["GEOSSDA_TESTS"])
+    from chain import chain
+    from processing.modeler.ModelerDialog import ModelerDialog
+
+    dialog = ModelerDialog.create(chain("auto", 0.5))
+    dialog.resize(1000, 700)
+    dialog.show()
+    photograph(dialog, "modeler")
+    dialog.setDirty(False)
+    dialog.close()
+
+
+def batch(raster, style):
+    """Open the table of a batch, two rows filled in."""
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("geossda:harmonize")
+    dialog = BatchAlgorithmDialog(algorithm)
+    dialog.resize(1000, 420)
+    dialog.show()
+    panel = dialog.mainWidget()
+    panel.addRow(1)
+    for row in range(2):
+        for column, parameter in enumerate(algorithm.parameterDefinitions()):
+            value = {"INPUT": raster, "STYLE": style}.get(parameter.name())
+            if value:
+                panel.wrappers[row][column].setParameterValue(value, QgsProcessingContext())
+    photograph(dialog, "batch")
+    dialog.close()
+
+
 def everything():
     raster, style = os.environ["GEOSSDA_RASTER"], os.environ["GEOSSDA_STYLE"]
     for path in (style, raster):
         QgsProject.instance().addMapLayer(QgsRasterLayer(path, Path(path).stem))
     dialogs()
     options()
+    modeler()
+    batch(raster, style)
     loaded = QgsProcessingOutputLayerDefinition("TEMPORARY_OUTPUT", QgsProject.instance())
     harmonized = run("harmonize", {"INPUT": raster, "STYLE": style, "OUTPUT": loaded})
     TOLD["harmonized"] = harmonized.name()
     buildings = run("segment", {"INPUT": harmonized.id(), "OUTPUT": loaded})
     TOLD["buildings"] = buildings.name()
     TOLD["count"] = buildings.featureCount()
-    TOLD["cancelled"] = cancel({"INPUT": raster, "OUTPUT": str(FOLDER / "cancelled.gpkg")})
     for layer in QgsProject.instance().layerTreeRoot().findLayers():
         layer.setExpanded(False)
     iface.mapCanvas().setExtent(harmonized.extent())
     iface.mapCanvas().refresh()
     wait(lambda: not iface.mapCanvas().isDrawing(), 20)
+    for dock in iface.mainWindow().findChildren(QDockWidget):
+        if dock.objectName() in ("Browser", "ProcessingToolbox"):
+            dock.setVisible(dock.objectName() != "Browser")
     iface.mainWindow().resize(1300, 820)
+    toolbox = iface.mainWindow().findChild(QTreeView, "algorithmTree")
+    toolbox.scrollToBottom()
+    for row in range(toolbox.model().rowCount()):
+        if toolbox.model().index(row, 0).data() == "geossda":
+            toolbox.expandRecursively(toolbox.model().index(row, 0))
+    toolbox.scrollToBottom()
     photograph(iface.mainWindow(), "window")
+    TOLD["cancelled"] = cancel({"INPUT": raster, "OUTPUT": str(FOLDER / "cancelled.gpkg")})
 
 
 def main():

@@ -16,6 +16,7 @@ def told(profile, plugins, make_raster, tmp_path_factory):
     environment = {
         **os.environ,
         "GEOSSDA_DESKTOP": str(folder),
+        "GEOSSDA_TESTS": str(REPO / "tests_qgis"),
         "GEOSSDA_RASTER": make_raster(folder / "town.tif", size=(1200, 1400)),
         "GEOSSDA_STYLE": make_raster(folder / "look.tif", seed=4),
     }
@@ -37,7 +38,15 @@ def test_every_dialog_opens(told):
     folder, about = told
     assert "error" not in about, about["error"]
     assert len(about["dialogs"]) == 10
-    for name in [*about["dialogs"], "options", "harmonize_log", "segment_log", "window"]:
+    for name in [
+        *about["dialogs"],
+        "options",
+        "modeler",
+        "batch",
+        "harmonize_log",
+        "segment_log",
+        "window",
+    ]:
         assert (folder / f"{name}.png").stat().st_size > 5000
 
 

@@ -287,43 +287,10 @@ def run_and_load(name, given, context, listen):
 
 
 def test_a_model_chains_harmonize_and_segment(qgis, listen, make_raster, tmp_path):
-    from qgis.core import (
-        QgsProcessingContext,
-        QgsProcessingModelAlgorithm,
-        QgsProcessingModelChildAlgorithm,
-        QgsProcessingModelChildParameterSource,
-        QgsProcessingModelOutput,
-        QgsProcessingModelParameter,
-        QgsProcessingParameterRasterLayer,
-    )
+    from chain import chain
+    from qgis.core import QgsProcessingContext, QgsProcessingModelAlgorithm
 
-    Source, Output = QgsProcessingModelChildParameterSource, QgsProcessingModelOutput
-    model = QgsProcessingModelAlgorithm("Harmonize, then find", "tests")
-    for name in ("mosaic", "reference"):
-        model.addModelParameter(
-            QgsProcessingParameterRasterLayer(name, name), QgsProcessingModelParameter(name)
-        )
-    first = QgsProcessingModelChildAlgorithm("geossda:harmonize")
-    first.setChildId("first")
-    first.addParameterSources("INPUT", [Source.fromModelParameter("mosaic")])
-    first.addParameterSources("STYLE", [Source.fromModelParameter("reference")])
-    first.addParameterSources("METHOD", [Source.fromStaticValue("histogram")])
-    second = QgsProcessingModelChildAlgorithm("geossda:segment")
-    second.setChildId("second")
-    second.addParameterSources("INPUT", [Source.fromChildOutput("first", "OUTPUT")])
-    second.addParameterSources("THRESHOLD", [Source.fromStaticValue(0.3)])
-    result = Output("buildings", "buildings")
-    result.setChildOutputName("OUTPUT")
-    result.setChildId("second")
-    second.setModelOutputs({"buildings": result})
-    for child in (first, second):
-        # As the Modeler's dialog does.
-        for parameter in child.algorithm().parameterDefinitions():
-            name, value = parameter.name(), parameter.defaultValue()
-            if name not in child.parameterSources() and value is not None:
-                child.addParameterSources(name, [Source.fromStaticValue(value)])
-        model.addChildAlgorithm(child)
-    model.updateDestinationParameters()
+    model = chain("histogram", 0.3)
     path = str(tmp_path / "chain.model3")
     assert model.toFile(path)
     loaded = QgsProcessingModelAlgorithm()
