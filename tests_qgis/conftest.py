@@ -151,3 +151,19 @@ def crop(tmp_path):
         gdal.Translate(str(path), str(DATA / "places" / place), srcWin=[100, 100, 600, 600])
         paths.append(str(path))
     return paths
+
+
+def qgis_process(*arguments, cwd=None):
+    """Run an algorithm as a user of the terminal does."""
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    return subprocess.run(
+        ["qgis_process.bin", *arguments], env=environment, cwd=cwd, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="session")
+def enabled(plugins):
+    """The plugin switched on for qgis_process."""
+    done = qgis_process("plugins", "enable", "geossda_processing")
+    assert "Enabled geossda_processing" in done.stdout
+    return plugins

@@ -25,7 +25,7 @@ MOMENTS = [
 
 @pytest.fixture(scope="module")
 def large(make_raster, tmp_path_factory):
-    return make_raster(tmp_path_factory.mktemp("large") / "large.tif", size=(4000, 5000), seed=1)
+    return make_raster(tmp_path_factory.mktemp("large") / "large.tif", size=(3000, 4000), seed=1)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from conftest import REPO
 
 
 @pytest.fixture(scope="module")
-def told(profile, plugins, make_raster, tmp_path_factory):
+def told(enabled, make_raster, tmp_path_factory):
     if "DISPLAY" not in os.environ:
         pytest.skip("no display: run under xvfb-run")
     folder = tmp_path_factory.mktemp("desktop")
@@ -20,8 +20,6 @@ def told(profile, plugins, make_raster, tmp_path_factory):
         "GEOSSDA_RASTER": make_raster(folder / "town.tif", size=(1200, 1400)),
         "GEOSSDA_STYLE": make_raster(folder / "look.tif", seed=4),
     }
-    command = ["qgis_process.bin", "plugins", "enable", "geossda_processing"]
-    subprocess.run(command, env={**environment, "QT_QPA_PLATFORM": "offscreen"}, check=True)
     command = [
         "qgis",
         "--nologo",

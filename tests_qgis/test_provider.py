@@ -27,7 +27,8 @@ def test_names(provider, described):
     assert {algorithm.name() for algorithm in provider.algorithms()} == VERBS | OWN
     assert set(described) == VERBS
     assert provider.supportedOutputRasterLayerExtensions() == ["tif"]
-    assert provider.supportedOutputVectorLayerExtensions() == ["gpkg"]
+    assert provider.supportedOutputVectorLayerExtensions() == ["gpkg", "fgb", "geojson"]
+    assert provider.defaultVectorFileExtension() == "gpkg"
 
 
 @pytest.mark.parametrize("name", sorted(VERBS | OWN))

@@ -7,26 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CORE
+from conftest import CORE, qgis_process
 from osgeo import gdal, ogr
 
 LOOK = {"METHOD": "histogram", "STRENGTH": 0.7}
-
-
-def qgis_process(*arguments, cwd=None):
-    """Run an algorithm as a user of the terminal does."""
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-    return subprocess.run(
-        ["qgis_process.bin", *arguments], env=environment, cwd=cwd, capture_output=True, text=True
-    )
-
-
-@pytest.fixture(scope="session")
-def enabled(plugins):
-    """The plugin switched on for qgis_process."""
-    done = qgis_process("plugins", "enable", "geossda_processing")
-    assert "Enabled geossda_processing" in done.stdout
-    return plugins
 
 
 def pixels(path):
@@ -176,10 +160,10 @@ def square():
 
 def test_polygonize(qgis, listen, make_raster, tmp_path):
     town = make_raster(tmp_path / "town.tif")
-    given = {"INPUT": town, "BIDX": [1], "REGULARIZE": "simplify", "CONNECTIVITY": "8",
+    given = {"INPUT": town, "BIDX": [1], "REGULARIZE": "simplify", "MIN_AREA": 5.0,
              "THRESHOLD": 0.5, "OUTPUT": str(tmp_path / "plugin.gpkg")}  # fmt: skip
     run("polygonize", given, listen)
-    core("polygonize", town, "--bidx", 1, "--regularize", "simplify", "--connectivity", 8,
+    core("polygonize", town, "--bidx", 1, "--regularize", "simplify", "--min-area", 5,
          "-o", tmp_path / "cli.gpkg")  # fmt: skip
     assert polygons(tmp_path / "plugin.gpkg") == polygons(tmp_path / "cli.gpkg")
 
