@@ -259,6 +259,10 @@ def describe(name: str) -> dict[str, Any]:
         for entry in dataclasses.fields(verb.config)
         if entry.name not in ("overwrite", "bounds_crs")
     ]
+    if not any(port["id"] == "INPUT" and port["kind"] == "raster" for port in ports):
+        # Bands are picked from a list only where there is one raster to list them of.
+        for told in settings:
+            told["kind"] = "texts" if told["kind"] == "bands" else told["kind"]
     return {
         "command": name,
         "title": verb.title,

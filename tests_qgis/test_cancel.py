@@ -70,6 +70,7 @@ def test_cancel(qgis, provider, listen, large, reference, tmp_path, verb, stage,
         geossda_processing.process.Listener = original
     ended = time.monotonic()
     assert cancelled, heard.stages
+    print(f"{verb}, {seconds} s into {stage}: ended within {ended - cancelled[0]:.2f} s")
     assert ended - cancelled[0] < 2
     assert len(pids) == 1
     assert group_of(pids[0]) == []
