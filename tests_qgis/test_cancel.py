@@ -16,7 +16,7 @@ MOMENTS = [
     ("harmonize", "harmonizing", 0.3),
     ("harmonize", "compressing out.tif", 0.0),
     ("harmonize", "compressing out.tif", 0.2),
-    ("harmonize", "compressing out.tif", 0.6),
+    ("harmonize", "compressing out.tif", 0.1),
     ("segment", "segmenting", 0.0),
     ("segment", "segmenting", 1.0),
     ("segment", "segmenting", 2.0),
