@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test lint types format clean
+.PHONY: help demo test lint types format plugin qgis clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -31,5 +31,17 @@ format: $(VENV)/.installed ## Bring the code to the common style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+plugin: $(VENV)/.installed ## Build the zip that QGIS installs, into dist/
+	$(BIN)/python qgis_plugin/bundle.py dist/geossda_processing.zip
+
+$(VENV)-qgis/.installed:
+	/usr/bin/python3 -m venv --system-site-packages $(VENV)-qgis
+	$(VENV)-qgis/bin/python -m pip install --quiet pytest
+	touch $@
+
+qgis: $(VENV)/.installed $(VENV)-qgis/.installed ## Test the plugin in the system's QGIS
+	GEOSSDA_PYTHON=$(CURDIR)/$(BIN)/python LC_ALL=C.UTF-8 xvfb-run -a -s "-screen 0 1400x1000x24" \
+		$(VENV)-qgis/bin/python -m pytest tests_qgis
+
 clean: ## Remove the virtual environment and what was built
-	rm -rf $(VENV) build dist demo *.egg-info
+	rm -rf $(VENV) $(VENV)-qgis build dist demo *.egg-info

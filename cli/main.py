@@ -15,6 +15,7 @@ from geossda.errors import Cancelled, GeossdaError
 COMMANDS = {
     "benchmark": "geossda_cli.benchmark",
     "demo": "geossda_cli.demo",
+    "describe": "geossda_cli.describe",
     "evaluate": "geossda_cli.evaluate",
     "evaluate-style": "geossda_cli.evaluate_style",
     "harmonize": "geossda_cli.harmonize",
@@ -29,6 +30,7 @@ COMMANDS = {
 SUMMARIES = {
     "benchmark": "Compare adaptation methods: the paper's Table I.",
     "demo": "Render a small town and run the whole job on it.",
+    "describe": "Tell what the verbs ask for, as JSON for other interfaces.",
     "evaluate": "Compare buildings found with true ones.",
     "evaluate-style": "Measure how well methods bring images to each other's looks.",
     "harmonize": "Give rasters the colours of a reference.",

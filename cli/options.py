@@ -46,8 +46,12 @@ def _option(entry: Any, hint: Any) -> Callable[[F], F]:
             show_default=entry.default,
             help=about["help"],
         )
-    many = typing.get_origin(hint) is tuple
-    kind = typing.get_args(hint)[0] if many or isinstance(hint, types.UnionType) else hint
+    kind = typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
+    parts = typing.get_args(kind) if typing.get_origin(kind) is tuple else ()
+    # So many values at a time, or any number of them.
+    nargs = 1 if ... in parts else max(1, len(parts))
+    many = ... in parts
+    kind = parts[0] if parts else kind
     shape: Any = kind
     if about["choices"]:
         shape = click.Choice(about["choices"])
@@ -63,6 +67,7 @@ def _option(entry: Any, hint: Any) -> Callable[[F], F]:
         type=shape,
         default=entry.default,
         multiple=many,
+        nargs=nargs,
         callback=_flatten if many else None,
         metavar=about["metavar"],
         show_default=entry.default not in (None, (), ""),

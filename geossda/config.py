@@ -5,7 +5,7 @@ interface. Fields carry their help and limits in the dataclass metadata.
 """
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 ColorMethod = Literal["histogram", "reinhard", "grayworld", "equalize"]
 HarmonizeMethod = Literal["auto", "ssda", "histogram", "reinhard", "grayworld", "equalize"]
@@ -66,10 +66,59 @@ def documented(config: type[C]) -> type[C]:
     return config
 
 
+class Words(NamedTuple):
+    """What a dialog calls a setting whose name is short or whose values are of a special kind.
+
+    Attributes
+    ----------
+    label : str
+    unit : str
+        "m" for lengths on the ground, whatever the CRS.
+    kind : str
+        "bands", "extent" or "model" (a file, or one of a few words), where the type alone does not
+        tell.
+    """
+
+    label: str
+    unit: str = ""
+    kind: str = ""
+
+
+# By name, since settings of one name mean the same in every verb. Others are called by their name.
+WORDS = {
+    "bands": Words("Bands at a time"),
+    "bidx": Words("Bands", kind="bands"),
+    "block": Words("Block, pixels"),
+    "bounds": Words("Extent", kind="extent"),
+    "cell": Words("Cell, pixels"),
+    "co": Words("Creation options"),
+    "contrast": Words("Contrastive loss"),
+    "ema": Words("Averaging"),
+    "feather": Words("Feather, pixels"),
+    "gsd": Words("Ground sample distance", "m"),
+    "high_percent": Words("Upper percentile"),
+    "hold_out": Words("Share held back"),
+    "iou": Words("Least IoU"),
+    "low_percent": Words("Lower percentile"),
+    "lr": Words("Learning rate"),
+    "min_area": Words("Smallest building, m²"),
+    "model": Words("Model", kind="model"),
+    "nodata": Words("Nodata value"),
+    "patch": Words("Patch, pixels"),
+    "regularize": Words("Outlines"),
+    "split": Words("Part buildings that touch"),
+    "style_model": Words("Style model", kind="model"),
+    "tile": Words("Tile, pixels"),
+    "tolerance": Words("Tolerance of outlines", "m"),
+    "vgg": Words("VGG16"),
+}
+
 _BIDX = "Bands to use, 1-based, in order (all but alpha)."
 _NODATA = "Value of pixels without data, if the file does not declare it."
 _CO = "Creation option of GDAL's COG driver, such as COMPRESS=ZSTD; repeatable."
 _OVERWRITE = "Replace existing outputs."
+_BOUNDS = "Only this part: left, bottom, right, top, widened to whole pixels."
+_BOUNDS_CRS = "What the bounds are given in, such as EPSG:4326 (the raster's own)."
 _DEVICE = "Where the model runs."
 _REGULARIZE = (
     "Outlines: few corners, right-angled where walls nearly are; simplified; or as pixels run."
@@ -103,6 +152,8 @@ class HarmonizeConfig:
     )
     bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
     nodata: float | None = setting(None, _NODATA)
+    bounds: tuple[float, float, float, float] | None = setting(None, _BOUNDS, metavar="L B R T")
+    bounds_crs: str = setting("", _BOUNDS_CRS, advanced=True)
     feather: int = setting(
         64, "Width in pixels over which overlapping sources fade into each other.", low=0, high=512
     )
@@ -156,6 +207,8 @@ class SegmentConfig:
         (), "The model's bands among the raster's, 1-based.", metavar="N"
     )
     nodata: float | None = setting(None, _NODATA)
+    bounds: tuple[float, float, float, float] | None = setting(None, _BOUNDS, metavar="L B R T")
+    bounds_crs: str = setting("", _BOUNDS_CRS, advanced=True)
     batch: int = setting(2, "Windows predicted at a time.", low=1, high=256, advanced=True)
     device: str = setting("auto", _DEVICE, choices=DEVICES, advanced=True)
     co: tuple[str, ...] = setting((), _CO, metavar="NAME=VALUE", advanced=True)

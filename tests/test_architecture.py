@@ -15,6 +15,7 @@ from conftest import REPO
 import geossda
 import geossda_cli.main
 from geossda import config
+from geossda_cli.describe import VERBS, describe
 
 BASE = {"errors", "config", "progress", "staging", "_version", "devices"}
 ROOMS = ("raster", "color", "models", "vector", "data", "training", "inference", "adapt", "scene",
@@ -46,6 +47,7 @@ BASE_MAY_IMPORT = {
 }
 FILES = sorted((REPO / "geossda").rglob("*.py"))
 CLI_FILES = sorted((REPO / "cli").glob("*.py"))
+PLUGIN_FILES = sorted((REPO / "qgis_plugin").glob("*.py"))
 
 
 def imported(path):
@@ -135,6 +137,24 @@ def test_rooms_keep_off_packages(rooms, forbidden):
     assert seen == rooms
 
 
+@pytest.mark.parametrize("path", PLUGIN_FILES, ids=name_of)
+def test_the_plugin_knows_nothing_of_the_core(path):
+    """It runs in QGIS's Python, which has neither the core nor what the core needs."""
+    for node in ast.walk(ast.parse(path.read_text(), feature_version=(3, 9))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module]
+        for name in names:
+            top = name.split(".")[0]
+            assert top in sys.stdlib_module_names | {"qgis", "processing"}, f"{path}: {name}"
+            # Qt 5 and 6 through one door.
+            assert not top.startswith("PyQt")
+            assert top != "subprocess" or path.stem == "bundle", f"{path}: use process.py"
+        assert not isinstance(node, ast.Assert), f"{path}: the repository of plugins takes none"
+
+
 def test_nothing_in_the_library_prints():
     for path in FILES:
         calls = [node for node in ast.walk(ast.parse(path.read_text()))
@@ -143,7 +163,7 @@ def test_nothing_in_the_library_prints():
 
 
 def test_no_dumping_grounds_and_no_deep_folders():
-    for path in FILES + CLI_FILES:
+    for path in FILES + CLI_FILES + PLUGIN_FILES:
         assert path.stem not in {"utils", "common", "helpers"}
         assert len(path.relative_to(REPO).parts) <= 3, f"{path} lies too deep"
 
@@ -262,7 +282,8 @@ def field_name(value):
 def test_every_config_has_a_command():
     configs = {value for value in vars(config).values() if dataclasses.is_dataclass(value)}
     assert configs == set(CONFIGS.values())
-    assert set(geossda_cli.main.COMMANDS) == {*(name.split()[0] for name in CONFIGS), "info"}
+    told = {*(name.split()[0] for name in CONFIGS), "info", "describe"}
+    assert set(geossda_cli.main.COMMANDS) == told
     assert set(geossda_cli.main.SUMMARIES) == set(geossda_cli.main.COMMANDS)
 
 
@@ -306,6 +327,41 @@ def test_no_options_given_is_the_default_config(command):
     values = dict(verb.make_context(command, needed).params)
     assert config_from(CONFIGS[command], values) == CONFIGS[command]()
     assert not set(values) & {entry.name for entry in dataclasses.fields(CONFIGS[command])}
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_description_holds_every_option_of_the_command(name):
+    """And nothing else: a dialog made from it asks for what the command takes."""
+    verb, made = VERBS[name], command_of(name)
+    assert verb.config is CONFIGS[name]
+    fields = {entry.name: entry for entry in dataclasses.fields(verb.config)}
+    params = {param.name: param for param in made.params if param.name not in fields}
+    told = describe(name)
+    # What a dialog always gives, or never: it shows progress, and has asked before it overwrites.
+    switches = {param.name for param in params.values() if set(param.opts) & set(told["switches"])}
+    assert set(params) - switches - {"progress"} == set(verb.ports)
+    by_option = {}
+    for entry in told["parameters"]:
+        by_option.setdefault(entry["option"], []).append(entry)
+    for param, ports in verb.ports.items():
+        option = params[param].opts[0] if isinstance(params[param], click.Option) else ""
+        assert len(by_option[option]) >= len(ports)
+        assert not params[param].required or not ports[0].optional
+    settings = {entry["option"]: entry for entry in told["parameters"] if "default" in entry}
+    shown = set(fields) - {"overwrite", "bounds_crs"}
+    assert set(settings) == {f"--{field.replace('_', '-')}" for field in shown}
+    for field in shown:
+        entry, about = settings[f"--{field.replace('_', '-')}"], fields[field].metadata
+        for key in ("choices", "low", "high", "advanced"):
+            assert entry[key] == about[key]
+        assert entry["default"] == fields[field].default
+    assert ("--overwrite" in told["switches"]) == ("overwrite" in fields)
+    ids = [entry["id"] for entry in told["parameters"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_words_are_of_settings_there_are():
+    assert set(config.WORDS) <= {entry.name for _, entry in FIELDS}
 
 
 def test_summaries_are_the_commands_own_first_lines():

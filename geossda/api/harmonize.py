@@ -17,6 +17,7 @@ from geossda.inference.recolor import PixelTransform, WindowTransform, recolor
 from geossda.progress import SILENT, Progress
 from geossda.raster.reading import Mosaic, find_sources, open_mosaic
 from geossda.raster.source import Validity, gdal_environment, is_remote
+from geossda.raster.windows import Window
 from geossda.raster.writing import Description, new_cog, parse_creation_options, provenance
 from geossda.staging import PathLike, check_output
 
@@ -93,6 +94,8 @@ def harmonize(
             (open_mosaic(some, bands=config.bidx or None, nodata=config.nodata), target)
             for some, target in jobs
         ]
+        for mosaic, _ in mosaics:
+            _area(mosaic, config)  # before any work is done
         model = _style_model(config, [mosaic for mosaic, _ in mosaics])
         look = style if isinstance(style, Style) else None
         if references and config.method != "equalize":
@@ -191,6 +194,7 @@ def _one(
     progress: Progress,
 ) -> None:
     """Fit a transform to every source, apply and write."""
+    area = _area(mosaic, config)
     transforms = [
         _transform(mosaic, index, look, model, config, progress)
         for index in range(len(mosaic.sources))
@@ -201,7 +205,7 @@ def _one(
         del settings[unrelated]
     with new_cog(
         target,
-        mosaic.grid,
+        mosaic.grid[area.rows, area.cols],
         mosaic.count,
         mosaic.dtype,
         validity=validity,
@@ -223,8 +227,16 @@ def _one(
             writer,
             tile_px=config.tile,
             feather_px=config.feather,
+            area=area,
             progress=progress,
         )
+
+
+def _area(mosaic: Mosaic, config: HarmonizeConfig) -> Window:
+    """Say which part is wanted. Statistics are the whole's, so its pixels are too."""
+    if config.bounds is None:
+        return Window(0, 0, *mosaic.shape)
+    return mosaic.window_of(config.bounds, config.bounds_crs)
 
 
 def _plan(paths: list[str], output: PathLike | None) -> list[tuple[list[str], Path]]:

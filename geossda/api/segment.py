@@ -99,6 +99,8 @@ def segment(
     with gdal_environment():
         mosaic = open_mosaic(paths, bands=config.bidx or None, nodata=config.nodata)
         require_place(mosaic)
+        if config.bounds is not None:
+            mosaic = mosaic.cropped(config.bounds, config.bounds_crs)
     device = choose(config.device)
     network, card = load_segmenter(config.model)
     gsd_m = config.gsd or card.gsd_m
@@ -112,7 +114,7 @@ def segment(
     )
     with (
         gdal_environment(),
-        tempfile.TemporaryDirectory(dir=output.parent, prefix=".geossda-") as folder,
+        tempfile.TemporaryDirectory(dir=output.parent, prefix=f".geossda-{os.getpid()}-") as folder,
     ):
         mosaic = choose_bands(mosaic, card, progress)
         # A pixel more than an outline can move keeps buildings off nodata.

@@ -61,6 +61,7 @@ def recolor(
     *,
     tile_px: int,
     feather_px: int,
+    area: Window | None = None,
     progress: Progress = SILENT,
 ) -> None:
     """Read, transform, blend and write every tile of a mosaic, strip by strip, in threads.
@@ -75,14 +76,19 @@ def recolor(
         Side of a tile; changes no pixel.
     feather_px : int
         Width over which overlapping sources fade into each other.
+    area : Window, optional
+        Only this part is written, and is the writer's grid. Its pixels are those of the whole.
     progress : Progress
         Advanced by one a tile.
     """
     footprints = [source.covered(mosaic.grid) for source in mosaic.sources]
-    progress.stage("harmonizing", sum(1 for _ in tiles(mosaic.shape, tile_px)))
+    area = area or Window(0, 0, *mosaic.shape)
+    shape = (area.height, area.width)
+    progress.stage("harmonizing", sum(1 for _ in tiles(shape, tile_px)))
 
     @dask.delayed(pure=False, traverse=False)  # type: ignore[untyped-decorator]
-    def one(window: Window) -> None:
+    def one(place: Window) -> None:
+        window = place._replace(row=area.row + place.row, col=area.col + place.col)
         with gdal_environment():
             here = [
                 index
@@ -97,10 +103,10 @@ def recolor(
             alpha = None
             if len(mosaic.sources) == 1 and mosaic.sources[0].validity == "alpha":
                 alpha = mosaic.sources[0].read_alpha(window)
-            writer.write(window, pixels, valid, alpha)
+            writer.write(place, pixels, valid, alpha)
 
-    for strip in strips(mosaic.shape, tile_px, TILES_A_STRIP):
-        dask.compute(*(one(window) for window in strip), scheduler="threads")
+    for strip in strips(shape, tile_px, TILES_A_STRIP):
+        dask.compute(*(one(place) for place in strip), scheduler="threads")
         progress.advance(len(strip))
 
 

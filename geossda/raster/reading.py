@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio.crs
+import rasterio.errors
+import rasterio.warp
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geossda.errors import BandError, GeoreferenceError, RasterError
-from geossda.raster.source import Source, is_remote, open_source
+from geossda.raster.source import Source, gdal_environment, is_remote, open_source
 from geossda.raster.windows import Window
 from geossda.staging import PathLike
 
@@ -91,6 +94,60 @@ class Mosaic:
                     f"{source.path} has a colour table: expand it first with "
                     "gdal_translate -expand rgb"
                 )
+
+    def window_of(self, bounds: Sequence[float], crs: str = "") -> Window:
+        """Give the pixels that bounds touch.
+
+        Parameters
+        ----------
+        bounds : sequence of float
+            Left, bottom, right, top.
+        crs : str
+            What they are given in; the mosaic's own CRS by default.
+
+        Raises
+        ------
+        GeoreferenceError
+            Bounds that are empty or beside the mosaic, or a CRS that is unknown or missing.
+        """
+        left, bottom, right, top = bounds
+        if not (left < right and bottom < top):
+            raise GeoreferenceError(
+                f"bounds {left:g} {bottom:g} {right:g} {top:g}: left, bottom, right and top were "
+                "expected, in this order"
+            )
+        if crs:
+            left, bottom, right, top = self._from(crs, left, bottom, right, top)
+        to_pixel = ~self.grid.transform
+        corners = [to_pixel * (x, y) for x in (left, right) for y in (bottom, top)]
+        # A thousandth of a pixel is rounding in the bounds, not another pixel.
+        low = np.floor(np.min(corners, axis=0) + 1e-3)
+        high = np.ceil(np.max(corners, axis=0) - 1e-3)
+        height, width = self.shape
+        (col, row), (end_col, end_row) = np.clip((low, high), 0, (width, height)).astype(int)
+        if end_col <= col or end_row <= row:
+            raise GeoreferenceError(
+                f"the bounds lie beside {self.name}: choose some that touch it, or name their CRS"
+            )
+        return Window(int(row), int(col), int(end_row - row), int(end_col - col))
+
+    def _from(self, crs: str, *bounds: float) -> tuple[float, ...]:
+        """Carry bounds over into the mosaic's CRS."""
+        if self.grid.crs is None:
+            raise GeoreferenceError(f"{self.name} has no CRS: give the bounds in its own numbers")
+        try:
+            with gdal_environment():
+                own = rasterio.crs.CRS.from_wkt(self.grid.crs.to_wkt())
+                given = rasterio.crs.CRS.from_user_input(crs)
+                moved = rasterio.warp.transform_bounds(given, own, *bounds)
+        except (rasterio.errors.CRSError, rasterio.errors.RasterioError) as error:
+            raise GeoreferenceError(f"bounds in {crs} cannot be used: {error}") from error
+        return tuple(float(number) for number in moved)
+
+    def cropped(self, bounds: Sequence[float], crs: str = "") -> "Mosaic":
+        """Give the part that bounds touch, as :meth:`window_of` says."""
+        window = self.window_of(bounds, crs)
+        return replace(self, grid=self.grid[window.rows, window.cols])
 
     def resampled(self, grid: GeoBox) -> "Mosaic":
         """Give the same sources on another grid."""

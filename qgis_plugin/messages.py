@@ -1,0 +1,85 @@
+"""What the core says while it works, line by line. No QGIS in here."""
+
+import json
+
+
+class Listener:
+    """Passes lines of a child on to a Processing feedback, and remembers what matters later.
+
+    Attributes
+    ----------
+    error : str
+        The core's one-line message, if it failed; without one, the last it said.
+    pid : int
+        Of the process that writes outputs, 0 before it is told.
+    printed : list of str
+        Lines of standard output.
+    """
+
+    def __init__(self, feedback):
+        self.pid, self.printed = 0, []
+        self._feedback, self._error, self._last = feedback, "", "the core said nothing"
+
+    @property
+    def error(self):  # noqa: D102
+        return self._error or self._last
+
+    def fail(self, message):
+        """Keep a message where the core had none of its own."""
+        self._error = self._error or message
+
+    def out(self, line):
+        """Take a line of standard output."""
+        self.printed.append(line)
+        self._feedback.pushInfo(line)
+
+    def err(self, line):
+        """Take a line of standard error: an event in JSON, a message, or a library's murmur."""
+        event = _event(line)
+        if event is None:
+            self._plain(line)
+        elif event["event"] == "process":
+            self.pid = int(event["id"])
+        elif event["event"] == "stage":
+            self._feedback.setProgressText(event["stage"])
+            self._feedback.setProgress(0)
+        elif event["event"] == "progress" and event["total"]:
+            self._feedback.setProgress(100.0 * event["done"] / event["total"])
+        elif event["event"] == "note":
+            self._feedback.pushInfo(event["text"])
+        elif event["event"] == "warning":
+            self._feedback.pushWarning(event["text"])
+
+    def _plain(self, line):
+        for start in ("geossda: ", "Error: ", "ERROR: "):
+            if line.startswith(start):
+                self._error = line[len(start) :]
+        if line.strip():
+            self._last = line
+            self._feedback.pushConsoleInfo(line)
+
+
+def _event(line):
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
+
+
+class Lines:
+    """Cuts bytes into lines of text as they come."""
+
+    def __init__(self, take):
+        self._take, self._rest = take, b""
+
+    def feed(self, data):
+        """Pass on every line that is whole by now."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        for line in whole:
+            self._take(line.decode("utf-8", "replace").rstrip("\r"))
+
+    def end(self):
+        """Pass on what is left."""
+        if self._rest:
+            self.feed(b"\n")

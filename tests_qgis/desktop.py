@@ -1,0 +1,182 @@
+"""Runs inside QGIS's desktop (``qgis --code``): opens every dialog, runs, cancels, takes pictures.
+
+Where things are is in the environment: GEOSSDA_DESKTOP is a folder for pictures and results,
+GEOSSDA_RASTER and GEOSSDA_STYLE the imagery, GEOSSDA_TESTS this folder.
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import processing
+from processing.gui.BatchAlgorithmDialog import BatchAlgorithmDialog
+from qgis.core import (
+    QgsApplication,
+    QgsProcessingContext,
+    QgsProcessingOutputLayerDefinition,
+    QgsProject,
+    QgsRasterLayer,
+)
+from qgis.PyQt.QtCore import QTimer
+from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QPushButton, QTextEdit, QTreeView
+from qgis.utils import iface
+
+FOLDER = Path(os.environ["GEOSSDA_DESKTOP"])
+TOLD = {"dialogs": []}
+
+
+def wait(until, seconds=90):
+    """Let QGIS work until something is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        if until():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def photograph(widget, name):
+    pause = time.monotonic() + 0.5
+    wait(lambda: time.monotonic() > pause)
+    widget.grab().save(str(FOLDER / f"{name}.png"))
+
+
+def dialogs():
+    for algorithm in QgsApplication.processingRegistry().providerById("geossda").algorithms():
+        dialog = processing.createAlgorithmDialog(algorithm.id(), {})
+        dialog.resize(760, 600)
+        dialog.show()
+        photograph(dialog, algorithm.name())
+        dialog.close()
+        TOLD["dialogs"].append(algorithm.name())
+
+
+def run(name, parameters):
+    """Press Run in a dialog; gives the layer it has loaded."""
+    before = set(QgsProject.instance().mapLayers())
+    dialog = processing.createAlgorithmDialog(f"geossda:{name}", parameters)
+    dialog.resize(760, 600)
+    dialog.show()
+    dialog.runButton().click()
+    loaded = wait(lambda: set(QgsProject.instance().mapLayers()) - before)
+    wait(lambda: dialog.runButton().isEnabled())
+    photograph(dialog, f"{name}_log")
+    dialog.close()
+    new = set(QgsProject.instance().mapLayers()) - before
+    return QgsProject.instance().mapLayer(new.pop()) if loaded else None
+
+
+def cancel(parameters):
+    """Press Cancel while the core works; gives seconds until the dialog is free again."""
+    dialog = processing.createAlgorithmDialog("geossda:segment", parameters)
+    dialog.show()
+    dialog.runButton().click()
+    log = dialog.findChild(QTextEdit, "txtLog")
+    if not wait(lambda: "segmenting" in log.toPlainText()):
+        return None
+    start = time.monotonic()
+    dialog.cancelButton().click()
+    ended = wait(lambda: dialog.runButton().isEnabled(), 10)
+    dialog.close()
+    return time.monotonic() - start if ended else None
+
+
+def options():
+    """Photograph the settings page in QGIS's options."""
+
+    def take():
+        dialog = QApplication.activeModalWidget()
+        for tree in dialog.findChildren(QTreeView):
+            found = tree.model().match(tree.model().index(0, 0), 0, "geossda", 1)
+            if found:
+                tree.setCurrentIndex(found[0])
+        dialog.resize(900, 500)
+        photograph(dialog, "options")
+        TOLD["buttons"] = [b.text() for b in dialog.findChildren(QPushButton)
+                           if b.text().endswith("…")]  # fmt: skip
+        dialog.reject()
+
+    QTimer.singleShot(1500, take)
+    iface.showOptionsDialog(iface.mainWindow())
+
+
+def modeler():
+    """Open the Modeler with the model that chains two of our algorithms."""
+    sys.path.insert(0, os.environ["GEOSSDA_TESTS"])
+    from chain import chain
+    from processing.modeler.ModelerDialog import ModelerDialog
+
+    dialog = ModelerDialog.create(chain("auto", 0.5))
+    dialog.resize(1000, 700)
+    dialog.show()
+    photograph(dialog, "modeler")
+    dialog.setDirty(False)
+    dialog.close()
+
+
+def batch(raster, style):
+    """Open the table of a batch, two rows filled in."""
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("geossda:harmonize")
+    dialog = BatchAlgorithmDialog(algorithm)
+    dialog.resize(1000, 420)
+    dialog.show()
+    panel = dialog.mainWidget()
+    panel.addRow(1)
+    for row in range(2):
+        for column, parameter in enumerate(algorithm.parameterDefinitions()):
+            value = {"INPUT": raster, "STYLE": style}.get(parameter.name())
+            if value:
+                panel.wrappers[row][column].setParameterValue(value, QgsProcessingContext())
+    photograph(dialog, "batch")
+    dialog.close()
+
+
+def everything():
+    raster, style = os.environ["GEOSSDA_RASTER"], os.environ["GEOSSDA_STYLE"]
+    for path in (style, raster):
+        QgsProject.instance().addMapLayer(QgsRasterLayer(path, Path(path).stem))
+    dialogs()
+    options()
+    modeler()
+    batch(raster, style)
+    loaded = QgsProcessingOutputLayerDefinition("TEMPORARY_OUTPUT", QgsProject.instance())
+    harmonized = run("harmonize", {"INPUT": raster, "STYLE": style, "OUTPUT": loaded})
+    TOLD["harmonized"] = harmonized.name()
+    buildings = run("segment", {"INPUT": harmonized.id(), "OUTPUT": loaded})
+    TOLD["buildings"] = buildings.name()
+    TOLD["count"] = buildings.featureCount()
+    for layer in QgsProject.instance().layerTreeRoot().findLayers():
+        layer.setExpanded(False)
+    iface.mapCanvas().setExtent(harmonized.extent())
+    iface.mapCanvas().refresh()
+    wait(lambda: not iface.mapCanvas().isDrawing(), 20)
+    for dock in iface.mainWindow().findChildren(QDockWidget):
+        if dock.objectName() in ("Browser", "ProcessingToolbox"):
+            dock.setVisible(dock.objectName() != "Browser")
+    iface.mainWindow().resize(1300, 820)
+    toolbox = iface.mainWindow().findChild(QTreeView, "algorithmTree")
+    toolbox.scrollToBottom()
+    for row in range(toolbox.model().rowCount()):
+        if toolbox.model().index(row, 0).data() == "geossda":
+            toolbox.expandRecursively(toolbox.model().index(row, 0))
+    toolbox.scrollToBottom()
+    photograph(iface.mainWindow(), "window")
+    TOLD["cancelled"] = cancel({"INPUT": raster, "OUTPUT": str(FOLDER / "cancelled.gpkg")})
+
+
+def main():
+    try:
+        everything()
+    except Exception:
+        TOLD["error"] = traceback.format_exc()
+    (FOLDER / "told.json").write_text(json.dumps(TOLD, indent=1), encoding="utf-8")
+    QgsProject.instance().clear()
+    # Nobody is there to answer what QGIS asks when it is closed.
+    os._exit(0)
+
+
+QTimer.singleShot(1000, main)

@@ -1,0 +1,78 @@
+"""Cancel ends the child and its children within two seconds and leaves nothing behind."""
+
+import os
+import threading
+import time
+
+import pytest
+from conftest import group_of
+
+# Each (verb, stage at which to cancel, seconds into it): measuring, working, and GDAL's own
+# compressing, which cannot be asked to stop.
+MOMENTS = [
+    ("harmonize", "reading statistics", 0.0),
+    ("harmonize", "measuring the look", 0.05),
+    ("harmonize", "harmonizing", 0.0),
+    ("harmonize", "harmonizing", 0.3),
+    ("harmonize", "compressing out.tif", 0.0),
+    ("harmonize", "compressing out.tif", 0.2),
+    ("harmonize", "compressing out.tif", 0.1),
+    ("segment", "segmenting", 0.0),
+    ("segment", "segmenting", 1.0),
+    ("segment", "segmenting", 2.0),
+]
+
+
+@pytest.fixture(scope="module")
+def large(make_raster, tmp_path_factory):
+    return make_raster(tmp_path_factory.mktemp("large") / "large.tif", size=(3000, 4000), seed=1)
+
+
+@pytest.fixture(scope="module")
+def reference(make_raster, tmp_path_factory):
+    return make_raster(tmp_path_factory.mktemp("reference") / "reference.tif", seed=2)
+
+
+@pytest.mark.parametrize(("verb", "stage", "seconds"), MOMENTS)
+def test_cancel(qgis, provider, listen, large, reference, tmp_path, verb, stage, seconds):
+    import geossda_processing.process
+    from qgis.core import QgsProcessingContext
+
+    heard = listen()
+    cancelled, pids = [], []
+    original = geossda_processing.process.Listener
+
+    class Noting(original):
+        def err(self, line):
+            super().err(line)
+            if self.pid and self.pid not in pids:
+                pids.append(self.pid)
+
+    def cancel():
+        cancelled.append(time.monotonic())
+        heard.cancel()
+
+    def at(text):
+        if text == stage and not cancelled:
+            threading.Timer(seconds, cancel).start() if seconds else cancel()
+
+    heard.on_stage = at
+    parameters = {"INPUT": large, "METHOD": "ssda", "STYLE": reference, "TILE": 512}
+    if verb == "segment":
+        parameters = {"INPUT": large, "PROBABILITIES": str(tmp_path / "prob.tif")}
+    suffix = {"harmonize": "tif", "segment": "gpkg"}[verb]
+    parameters["OUTPUT"] = str(tmp_path / f"out.{suffix}")
+    algorithm = provider.algorithm(verb).create()
+    geossda_processing.process.Listener = Noting
+    try:
+        results, _ = algorithm.run(parameters, QgsProcessingContext(), heard)
+    finally:
+        geossda_processing.process.Listener = original
+    ended = time.monotonic()
+    assert cancelled, heard.stages
+    print(f"{verb}, {seconds} s into {stage}: ended within {ended - cancelled[0]:.2f} s")
+    assert ended - cancelled[0] < 2
+    assert len(pids) == 1
+    assert group_of(pids[0]) == []
+    assert results == {}
+    assert os.listdir(tmp_path) == []
