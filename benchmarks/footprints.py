@@ -149,7 +149,7 @@ def shapes(places: Path) -> None:
     def regularised(raw: np.ndarray) -> np.ndarray:
         import buildingregulariser
 
-        frame = gpd.GeoDataFrame(geometry=list(raw * 1), crs=32636)
+        frame = gpd.GeoDataFrame(geometry=list(raw), crs=32636)
         made = buildingregulariser.regularize_geodataframe(frame, num_cores=1)
         found = made.geometry.to_numpy()
         # It leaves some out and reorders: each goes with the one most alike.

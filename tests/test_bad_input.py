@@ -340,3 +340,11 @@ def test_interrupt(tmp_path, style, stage, number):
     assert process.returncode == 130, told
     assert not any("Traceback" in line for line in told), told
     assert left_in(tmp_path) == ["big.tif", "style.tif"]
+
+
+def test_a_nodata_no_pixel_can_hold(make_raster, tmp_path, run):
+    source = make_raster(tmp_path / "bytes.tif")
+    refused(
+        run("harmonize", source, "--method", "equalize", "--nodata", "-9999"),
+        "nodata -9999", "uint8",
+    )  # fmt: skip

@@ -150,8 +150,14 @@ def test_no_building_is_an_empty_layer(town, settings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("regularize", "tolerance"),
-    [("none", 0.5), ("simplify", 0.5), ("simplify", 2.0), ("rectilinear", 0.5)],
+    ("regularize", "tolerance", "split"),
+    [
+        ("none", 0.5, False),
+        ("simplify", 0.5, False),
+        ("simplify", 2.0, False),
+        ("rectilinear", 0.5, False),
+        ("rectilinear", 0.5, True),
+    ],
 )
 @pytest.mark.parametrize(
     ("threshold", "gsd"),
@@ -173,14 +179,15 @@ def test_no_building_is_an_empty_layer(town, settings, tmp_path):
     ],
 )  # fmt: skip
 def test_no_building_touches_nodata(
-    town, settings, tmp_path, regularize, tolerance, threshold, gsd
+    town, settings, tmp_path, regularize, tolerance, split, threshold, gsd
 ):
     config = settings(
-        regularize=regularize, tolerance=tolerance, threshold=threshold, min_area=0.0, gsd=gsd
-    )
+        regularize=regularize, tolerance=tolerance, split=split,
+        threshold=threshold, min_area=0.0, gsd=gsd,
+    )  # fmt: skip
     frame = run(town, tmp_path, config, rasters=False)
     assert len(frame) > 0
-    if threshold < 0.5:
+    if threshold < 0.5 and not split:
         assert frame.area_m2.max() > 500, "buildings go as far as they may"
     with rasterio.open(town) as dataset:
         valid = (dataset.read() != 0).any(axis=0)

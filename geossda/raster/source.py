@@ -287,6 +287,10 @@ def open_source(
     if not chosen:
         raise BandError(f"{path} has an alpha band only")
     declared = dataset.nodata if nodata is None else nodata
+    if declared is not None and not _can_hold(dtype, declared):
+        if nodata is not None:
+            raise RasterError(f"nodata {nodata:g} was given, {path} is {dtype} and cannot hold it")
+        declared = None  # what no pixel can be tells nothing
     validity: Validity = "all"
     if nodata is not None:
         validity = "nodata"
@@ -317,6 +321,13 @@ def open_source(
 
 def _rio(window: Window) -> Any:
     return rasterio.windows.Window(window.col, window.row, window.width, window.height)
+
+
+def _can_hold(dtype: np.dtype[Any], value: float) -> bool:
+    if dtype.kind == "f":
+        return True
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= value <= limits.max) and float(value).is_integer()
 
 
 def _equals(pixels: NDArray[Any], value: float | None) -> NDArray[np.bool_]:
