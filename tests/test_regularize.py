@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_vector import DONE, UTM, grained, grid_at, parts_of, shape_all, strips
 
 from geossda.evaluation.buildings import _corner_angles, match, meet, polis
-from geossda.vector.features import Shaping, features
+from geossda.vector.features import Shaping, features, whole
 from geossda.vector.overlaps import GiveWay
 from geossda.vector.polygonize import Marks, Open, polygonize
 from geossda.vector.regularize import REACH, overlap, regularize
@@ -119,6 +119,17 @@ def test_a_footprint_of_a_hundred_thousand_corners_is_simplified_in_time():
 
 
 # Neighbours
+
+
+def test_the_main_part_of_what_came_apart_is_kept():
+    bow = shapely.Polygon([(0, 0), (4, 4), (4, 0), (0, 4)])
+    line_too = shapely.Polygon([(0, 0), (9, 0), (9, 9), (9, 0), (12, 0), (12, -5), (0, -5)])
+    crossed = shapely.Polygon([(0, 0), (10, 0), (10, 10), (0, 10), (0, -3), (5, -3), (5, 4)])
+    for shape in (bow, line_too, crossed):
+        (kept,) = whole(np.array([shape], object))
+        parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(shape)))
+        assert kept.geom_type == "Polygon" and kept.is_valid
+        assert kept.area == max(shapely.area(parts)) > 0
 
 
 def test_the_smaller_gives_way():

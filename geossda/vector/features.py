@@ -202,5 +202,7 @@ def whole(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
 
 
 def _largest(shape: Any) -> Any:
-    parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
+    # A collection can hold several polygons in one member.
+    every = shapely.get_parts(shapely.get_parts(shape))
+    parts = [part for part in every if part.geom_type == "Polygon"]
     return max(parts, key=lambda part: part.area) if parts else shapely.Polygon()

@@ -8,9 +8,9 @@ longer reaches the last row read is walked and given away.
 
 import collections
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -25,6 +25,8 @@ from geossda.vector.tracing import Corners, build_polygons, find_corners
 
 # Probabilities are summed as whole numbers of this unit, so that sums do not depend on the order.
 _UNIT = 2.0**-24
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Marks(NamedTuple):
@@ -165,29 +167,34 @@ def polygonize(
     tops, lefts = range(0, height, block), range(0, width, block)
     progress.stage("polygonizing", len(tops) * len(lefts))
     join = _Join(width, lefts, connectivity)
-    done = _blocks(read, tiles(shape, block), workers or os.cpu_count() or 1)
-    for row in tops:
-        strip = []
-        for _ in lefts:
-            strip.append(next(done))
-            progress.advance()
-        parts = join.add(strip, row, last=row == tops[-1])
-        yield parts, join.still_open(row + block if row != tops[-1] else np.inf)
+    workers = workers or os.cpu_count() or 1
+    blocks = _mapped(lambda window: _block(read, window), tiles(shape, block), workers)
+
+    def strips() -> Iterator[tuple[_Ended, Open]]:
+        for row in tops:
+            strip = []
+            for _ in lefts:
+                strip.append(next(blocks))
+                progress.advance()
+            last = row == tops[-1]
+            ended = join.add(strip, row, last=last)
+            yield ended, join.still_open(np.inf if last else row + block)
+
+    # Walking the outlines of a strip goes on beside reading the next.
+    yield from _mapped(lambda told: (_finished(told[0]), told[1]), strips(), workers)
 
 
-def _blocks(
-    read: Callable[[Window], Marks], windows: Iterator[Window], workers: int
-) -> Iterator["_Block"]:
-    """Do blocks in order; with more than one worker in threads, a few ahead."""
+def _mapped(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """Apply a function in order; with more than one worker in threads, a few ahead."""
     if workers == 1:
-        yield from (_block(read, window) for window in windows)
+        yield from map(function, items)
         return
     with ThreadPoolExecutor(workers) as pool:
-        ahead: collections.deque[Future[_Block]] = collections.deque()
+        ahead: collections.deque[Future[R]] = collections.deque()
         try:
-            for window in windows:
-                ahead.append(pool.submit(_block, read, window))
-                if len(ahead) >= 3 * workers:
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) > workers:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
@@ -219,6 +226,14 @@ def _block(read: Callable[[Window], Marks], window: Window) -> _Block:
     )
 
 
+class _Ended(NamedTuple):
+    """Parts that are whole: all their corners, their tally, and the family each is of, if any."""
+
+    corners: Corners
+    tally: Tally
+    family: NDArray[np.int64] | None
+
+
 class _Join:
     """The parts that reach the last row read, and what is known of them so far."""
 
@@ -230,7 +245,7 @@ class _Join:
         self._tally = Tally.empty(1)
         self._above = np.zeros(width, np.int64)
 
-    def add(self, blocks: list[_Block], row: int, *, last: bool) -> Parts:
+    def add(self, blocks: list[_Block], row: int, *, last: bool) -> _Ended:
         """Take the next strip of blocks, whose first row is `row`; give the parts that ended."""
         # Open parts and the new ones get one numbering; 0 stays outside.
         sizes = [len(self._tally.pixels), *(len(block.tally.pixels) - 1 for block in blocks)]
@@ -292,7 +307,7 @@ class _Join:
         self._corners = self._corners._replace(part=number[self._corners.part])
         self._above = np.where(bottom > 0, number[group[bottom]], 0)
         self._tally = tally.take(is_open)
-        return _finished(every.take(~stays), tally, family if self._diagonal else None)
+        return _Ended(every.take(~stays), tally, family if self._diagonal else None)
 
     def still_open(self, row: float) -> Open:
         """Give the boxes of the parts that reach line `row`."""
@@ -320,8 +335,9 @@ def _diagonals(corners: Corners) -> NDArray[np.int64]:
     return np.stack([part[here], part[here + 1]])
 
 
-def _finished(corners: Corners, tally: Tally, family: NDArray[np.int64] | None) -> Parts:
+def _finished(ended: _Ended) -> Parts:
     """Walk the parts that ended, put families of them together, and put all in order."""
+    corners, tally, family = ended
     found = build_polygons(corners)
     shapes, bottom, top, left = found.shapes, found.bottom, found.top, found.left
     mine = tally.take(found.part)

@@ -26,8 +26,8 @@ from geossda.vector.geopackage import LAYER, add_style
 DRIVERS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON", ".parquet": ""}
 # QGIS 3.22 warns of 1.4 and newer.
 _GPKG = {"VERSION": "1.3"}
-# Small batches would make a row group each.
-_BATCH = 20_000
+# So many footprints are encoded at a time, and are a row group of GeoParquet.
+_BATCH = 2_000
 _FAILURES = (
     pyogrio.errors.DataSourceError,
     pyogrio.errors.DataLayerError,
