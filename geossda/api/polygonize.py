@@ -1,7 +1,7 @@
 """Turn a mask or probabilities into footprints."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from geossda.config import PolygonizeConfig, SegmentConfig
@@ -18,32 +18,13 @@ from geossda.vector.split import Splitter
 from geossda.vector.writing import Written, check_vector_output, write_features
 
 
-@dataclass(frozen=True)
-class PolygonizeResult:
-    """What `polygonize` wrote.
-
-    Attributes
-    ----------
-    output : Path
-        The footprints.
-    buildings : int
-        Found now, what was there before not counted.
-    area_m2 : float
-        Sum of the buildings' areas.
-    """
-
-    output: Path
-    buildings: int
-    area_m2: float
-
-
 def polygonize(
     source: PathLike,
     output: PathLike,
     *,
     config: PolygonizeConfig = PolygonizeConfig(),  # noqa: B008  (frozen)
     progress: Progress = SILENT,
-) -> PolygonizeResult:
+) -> Written:
     """Turn a mask or a raster of probabilities into footprints.
 
     The raster is read once, block by block; what comes out does not depend on the blocks. Memory
@@ -63,7 +44,7 @@ def polygonize(
 
     Returns
     -------
-    PolygonizeResult
+    Written
         What was written.
 
     Raises
@@ -87,7 +68,7 @@ def polygonize(
                 f"{source} has no CRS, so areas and tolerances in metres are unknown: assign one "
                 "with gdal_edit.py -a_srs"
             )
-        written = polygonize_to(
+        return polygonize_to(
             output,
             raster,
             gsd_m=min(ground_sample_distance(raster.mosaic.grid)),
@@ -100,7 +81,6 @@ def polygonize(
             ),
             progress=progress,
         )
-    return PolygonizeResult(output, written.buildings, written.area_m2)
 
 
 def polygonize_to(

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from geossda.api.polygonize import polygonize_to
@@ -25,26 +25,7 @@ from geossda.raster.writing import parse_creation_options, provenance
 from geossda.staging import PathLike, check_output
 from geossda.vector.features import reach_m
 from geossda.vector.marks import open_buildings
-from geossda.vector.writing import check_vector_output
-
-
-@dataclass(frozen=True)
-class SegmentResult:
-    """What `segment` wrote.
-
-    Attributes
-    ----------
-    output : Path
-        The footprints.
-    buildings : int
-        Found now, what was there before not counted.
-    area_m2 : float
-        Sum of the buildings' areas.
-    """
-
-    output: Path
-    buildings: int
-    area_m2: float
+from geossda.vector.writing import Written, check_vector_output
 
 
 def segment(
@@ -55,7 +36,7 @@ def segment(
     mask: PathLike | None = None,
     config: SegmentConfig = SegmentConfig(),  # noqa: B008  (frozen)
     progress: Progress = SILENT,
-) -> SegmentResult:
+) -> Written:
     """Find buildings and write their footprints.
 
     The mosaic is read at the model's ground sample distance, in true metres whatever its CRS;
@@ -78,7 +59,7 @@ def segment(
 
     Returns
     -------
-    SegmentResult
+    Written
         What was written.
 
     Raises
@@ -143,7 +124,7 @@ def segment(
                 options=options,
                 progress=progress,
             )
-        written = polygonize_to(
+        return polygonize_to(
             output,
             open_buildings(found, threshold),
             gsd_m=gsd_m,
@@ -151,4 +132,3 @@ def segment(
             tags=tags,
             progress=progress,
         )
-    return SegmentResult(output, written.buildings, written.area_m2)

@@ -45,11 +45,15 @@ class Written:
 
     Attributes
     ----------
+    output : Path
+        The footprints.
     buildings : int
+        Found now, what was there before not counted.
     area_m2 : float
         Sum of their areas.
     """
 
+    output: Path
     buildings: int
     area_m2: float
 
@@ -148,7 +152,7 @@ def write_features(
                 raise stream.error from None
             reason = str(error).splitlines()[0]
             raise OutputError(f"cannot write {path}: {reason}") from error
-    return Written(stream.count - stream.first, stream.area_m2)
+    return Written(path, stream.count - stream.first, stream.area_m2)
 
 
 class _Stream:
