@@ -13,7 +13,7 @@ from conftest import UTM, synthesize
 
 from geossda import EvaluateConfig, evaluate
 from geossda.errors import GeoreferenceError, InputError
-from geossda.evaluation.buildings import match, meet
+from geossda.evaluation.buildings import match, meet, polis, score
 from geossda.evaluation.metrics import Confusion
 from geossda.evaluation.seams import steps_across
 
@@ -90,6 +90,40 @@ def test_counts_by_hand(mask, vector, found, true):
             counted, expected = getattr(result.pixels, name), getattr(PIXELS, name)
             assert counted == pytest.approx(expected * ratio, rel=0.2)
         assert result.pixels.iou == pytest.approx(PIXELS.iou, abs=0.02)
+
+
+def test_heights_do_not_matter(vector, tmp_path):
+    flat = vector("true", TRUE)
+    frame = gpd.read_file(flat, layer="buildings")
+    frame.geometry = shapely.force_3d(frame.geometry.to_numpy(), 12.5)
+    frame.to_file(tmp_path / "high.gpkg", layer="buildings")
+    result = evaluate(tmp_path / "high.gpkg", flat)
+    assert result.objects.f1 == 1 and result.shapes.polis_m == pytest.approx(0, abs=1e-6)
+
+
+def test_shapes_by_hand(vector):
+    """Of three boxes one is found whole, one in halves, one with its neighbour."""
+    true = vector("true", [(4, 4, 14, 14), (20, 4, 30, 14), (40, 4, 50, 14), (51, 4, 61, 14)])
+    found = vector("found", [(4, 4, 14, 14), (20, 4, 25, 14), (25, 4, 30, 14), (40, 4, 61, 14)])
+    shapes = evaluate(found, true).shapes
+    assert (shapes.splits, shapes.merges, shapes.cuts, shapes.overlaps) == (1, 1, 1, 0)
+    assert shapes.vertices == 4 and shapes.right_angles == 1 and shapes.invalid == 0
+    over = evaluate(vector("over", [(4, 4, 14, 14), (12, 4, 16, 14)]), true).shapes
+    assert over.overlaps == 1
+
+
+def test_polis_and_complexity_by_hand():
+    one = shapely.box(0, 0, 10, 10)
+    other = shapely.Polygon([(0, 0), (10, 0), (10, 10), (5, 10), (0, 10)])
+    moved = shapely.box(1, 0, 11, 10)
+    assert polis(one, other) == 0
+    # Two of four corners each way are a metre from the other's outline, two lie on it.
+    assert polis(one, moved) == pytest.approx(0.5)
+    found, true = np.array([one], object), np.array([other], object)
+    pairs = meet(found, true)
+    scores = score(found, true, pairs, match(pairs, 0.5), metres=1, invalid=0)
+    assert scores.complexity_iou == pytest.approx(1 - 1 / 9)
+    assert scores.f1_mean == 1 and scores.hausdorff_m == 0
 
 
 def test_ratios_by_hand():
