@@ -41,7 +41,11 @@ def read_footprints(path: str | os.PathLike[str], crs: Any) -> gpd.GeoSeries:
     path = Path(path)
     if path.suffix.lower() in MASK_SUFFIXES and path.exists():
         return trace(path, crs)
-    frame = _read_frame(path)
+    return polygons_of(read_frame(path), path, crs)
+
+
+def polygons_of(frame: gpd.GeoDataFrame, path: Path, crs: Any) -> gpd.GeoSeries:
+    """Make polygons of a frame that was read from `path`, as :func:`read_footprints` does."""
     if frame.crs is None:
         raise VectorError(f"{path} has no CRS: assign one first")
     # Heights, which some sources give, are of no use here and trip make_valid.
@@ -54,13 +58,14 @@ def read_footprints(path: str | os.PathLike[str], crs: Any) -> gpd.GeoSeries:
     return (shapes if crs is None else shapes.to_crs(crs)).reset_index(drop=True)
 
 
-def count_invalid(path: str | os.PathLike[str]) -> int:
-    """Count the geometries of a vector file that are not valid as they are."""
-    shapes = _read_frame(Path(path)).geometry.dropna()
-    return int((~shapes.is_valid).sum())
+def read_frame(path: Path) -> gpd.GeoDataFrame:
+    """Read the geometries of a vector file as they are.
 
-
-def _read_frame(path: Path) -> gpd.GeoDataFrame:
+    Raises
+    ------
+    VectorError
+        Missing or unreadable.
+    """
     if not path.exists():
         raise VectorError(f"footprints {path} do not exist")
     try:

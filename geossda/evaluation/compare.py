@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from geossda.data.labels import VECTOR_SUFFIXES, count_invalid, rasterize, read_footprints
+from geossda.data.labels import VECTOR_SUFFIXES, polygons_of, rasterize, read_frame
 from geossda.errors import GeoreferenceError, InputError
 from geossda.evaluation.buildings import ShapeScores, match, meet, score
 from geossda.evaluation.metrics import Confusion
@@ -89,8 +89,9 @@ def open_layer(path: str | os.PathLike[str], threshold: float) -> Layer:
     """Open a raster or a vector file of buildings."""
     path = Path(path)
     if path.suffix.lower() in VECTOR_SUFFIXES:
-        shapes = read_footprints(path, None)
-        return Layer(str(path), None, shapes, threshold, count_invalid(path))
+        frame = read_frame(path)
+        invalid = int((~frame.geometry.dropna().is_valid).sum())
+        return Layer(str(path), None, polygons_of(frame, path, None), threshold, invalid)
     mosaic = open_buildings(path, threshold, bands=(1,)).mosaic
     if mosaic.grid.crs is None:
         raise GeoreferenceError(f"{path} has no CRS, so it cannot be laid over the other layer")
