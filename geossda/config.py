@@ -150,6 +150,11 @@ class HarmonizeConfig:
     strength: float = setting(
         1.0, "How far to go from the source (0) to the style (1).", low=0.0, high=1.0
     )
+    scenes: str = setting(
+        "auto",
+        'Scenes to bring to one radiometry first: "auto" finds those with hard straight borders, '
+        '"feathered" others too, "none", or a vector file of their footprints.',
+    )
     bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
     nodata: float | None = setting(None, _NODATA)
     bounds: tuple[float, float, float, float] | None = setting(None, _BOUNDS, metavar="L B R T")

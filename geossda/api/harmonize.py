@@ -12,6 +12,7 @@ from geossda.color.methods import NEED_LAB, NEED_STYLE, fit
 from geossda.color.style import Style
 from geossda.config import ColorMethod, HarmonizeConfig
 from geossda.errors import BandError, OutputError, StyleError
+from geossda.inference.levelling import levelled
 from geossda.inference.measure import measure_source
 from geossda.inference.recolor import PixelTransform, WindowTransform, recolor
 from geossda.progress import SILENT, Progress
@@ -94,8 +95,9 @@ def harmonize(
             (open_mosaic(some, bands=config.bidx or None, nodata=config.nodata), target)
             for some, target in jobs
         ]
-        for mosaic, _ in mosaics:
-            _area(mosaic, config)  # before any work is done
+        for mosaic, _ in mosaics:  # before any work is done
+            _area(mosaic, config)
+            mosaic.require_colors()
         model = _style_model(config, [mosaic for mosaic, _ in mosaics])
         look = style if isinstance(style, Style) else None
         if references and config.method != "equalize":
@@ -193,8 +195,10 @@ def _one(
     options: dict[str, str],
     progress: Progress,
 ) -> None:
-    """Fit a transform to every source, apply and write."""
+    """Level the scenes, fit a transform to every source, apply and write."""
     area = _area(mosaic, config)
+    scenes = config.scenes if config.strength > 0 else "none"
+    mosaic, levellings = levelled(mosaic, scenes, progress=progress)
     transforms = [
         _transform(mosaic, index, look, model, config, progress)
         for index in range(len(mosaic.sources))
@@ -215,6 +219,7 @@ def _one(
             "harmonize",
             method=config.method,
             style=look.name if look else "none",
+            scenes=[len(found.scenes.polygons) if found else 1 for found in levellings],
             settings=settings,
             sources=[os.path.basename(source.path) for source in mosaic.sources],
         ),

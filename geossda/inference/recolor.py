@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from geossda.color.methods import Transform, as_dtype
 from geossda.progress import SILENT, Progress
 from geossda.raster.reading import Mosaic
-from geossda.raster.source import gdal_environment
+from geossda.raster.source import avoid_nodata, gdal_environment
 from geossda.raster.windows import Window, strips, tiles
 from geossda.raster.writing import RasterWriter
 
@@ -99,7 +99,7 @@ def recolor(
                 before, pixels, valid = _single(mosaic, transforms, here[0], window)
             else:
                 before, pixels, valid = _blended(mosaic, transforms, here, window, feather_px)
-            pixels = _avoid_nodata(pixels, before, valid, writer.nodata)
+            pixels = avoid_nodata(pixels, before, valid, writer.nodata)
             alpha = None
             if len(mosaic.sources) == 1 and mosaic.sources[0].validity == "alpha":
                 alpha = mosaic.sources[0].read_alpha(window)
@@ -191,23 +191,3 @@ def _edge_weight(valid: NDArray[np.bool_], feather_px: int) -> NDArray[np.float3
         return np.ones(valid.shape, np.float32)
     distance = cv2.distanceTransform(valid.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(np.minimum(distance / np.float32(feather_px), 1), np.float32)
-
-
-def _avoid_nodata(
-    changed: NDArray[Any],
-    before: NDArray[Any],
-    valid: NDArray[np.bool_],
-    nodata: float | None,
-) -> NDArray[Any]:
-    """Move valid pixels that were mapped onto the nodata value to the next value beside it."""
-    if nodata is None or np.isnan(nodata):
-        return changed
-    hit = (changed == nodata) & valid & (before != nodata)
-    if hit.any():
-        dtype = changed.dtype
-        if dtype.kind == "f":
-            beside = np.nextafter(dtype.type(nodata), dtype.type(np.inf))
-        else:
-            beside = dtype.type(nodata + 1 if nodata < np.iinfo(dtype).max else nodata - 1)
-        changed = np.where(hit, beside, changed)
-    return changed

@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import rasterio
@@ -38,6 +38,15 @@ def gdal_environment() -> Iterator[None]:
         yield
 
 
+class Correction(Protocol):
+    """What is done to pixels as they are read."""
+
+    def __call__(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_], window: Window, grid: GeoBox
+    ) -> NDArray[Any]:
+        """Change the (bands, height, width) pixels of a window of `grid`; the type stays."""
+
+
 @dataclass(frozen=True)
 class Source:
     """One raster file, and how to tell its valid pixels.
@@ -60,6 +69,8 @@ class Source:
         The band that tells opacity.
     paletted : bool
         Whether pixels are numbers of a colour table.
+    correction : Correction or None
+        What is done to the pixels as they are read.
     """
 
     path: str
@@ -71,6 +82,7 @@ class Source:
     alpha_band: int | None
     paletted: bool
     _handles: "_Handles" = field(repr=False, compare=False)
+    correction: Correction | None = None
 
     def read(
         self, window: Window, grid: GeoBox | None = None
@@ -103,6 +115,10 @@ class Source:
             read = self._read_warped(part, grid)
         else:
             read = self._read_scaled(part, scale)
+        if self.correction is not None:
+            before, known = read
+            after = self.correction(before, known, part, grid)
+            read = avoid_nodata(after, before, known, self.nodata), known
         pixels[:, *part.within(window)], valid[part.within(window)] = read
         return pixels, valid
 
@@ -228,6 +244,26 @@ class _Handles(threading.local):
                 **fills[source.validity],
             )
         return self.datasets[key]
+
+
+def avoid_nodata(
+    changed: NDArray[Any],
+    before: NDArray[Any],
+    valid: NDArray[np.bool_],
+    nodata: float | None,
+) -> NDArray[Any]:
+    """Move valid pixels that were mapped onto the nodata value to the next value beside it."""
+    if nodata is None or np.isnan(nodata):
+        return changed
+    hit = (changed == nodata) & valid & (before != nodata)
+    if hit.any():
+        dtype = changed.dtype
+        if dtype.kind == "f":
+            beside = np.nextafter(dtype.type(nodata), dtype.type(np.inf))
+        else:
+            beside = dtype.type(nodata + 1 if nodata < np.iinfo(dtype).max else nodata - 1)
+        changed = np.where(hit, beside, changed)
+    return changed
 
 
 def is_remote(path: str) -> bool:

@@ -1,0 +1,314 @@
+"""Scenes of a mosaic, measured at their borders and brought to one radiometry."""
+
+import warnings
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from geossda.color.levelling import KNOTS, SHARES, Border, level
+from geossda.color.methods import as_dtype
+from geossda.inference.across import Piece, pieces
+from geossda.inference.seams import find_scenes
+from geossda.progress import SILENT, Progress
+from geossda.raster.radiometry import working_range
+from geossda.raster.reading import Mosaic
+from geossda.raster.scenes import Meeting, Scenes, read_scenes
+from geossda.raster.statistics import histograms
+from geossda.raster.windows import Window
+
+# Percentiles need far fewer pixels than histograms that are matched.
+RANGE_PX = 2**22
+# How far across a border it is looked, widths of feathering that are told apart, and how wide a
+# stripe is compared on either side, in pixels: next to a hard border the ground is the same.
+REACH = 320
+FEATHERS = (2, 16, 32, 64, 96, 128, 192, 256, 384)
+HARD, SOFT = 4, 128
+# The least number of pixels a border is worth measuring with.
+FEWEST = 2000
+
+
+@dataclass(frozen=True)
+class Levelling:
+    """One curve a scene and band, fading into each other where borders are feathered.
+
+    Attributes
+    ----------
+    scenes : Scenes
+    grid : GeoBox
+        Whose pixels the scenes are given in.
+    limits : (float, float)
+        Values at the first and the last knot; beyond them the last change goes on.
+    curves : (scenes, bands, knots) float64 array
+        What values at the knots become, in 0..1 of `limits`.
+    feathers : dict
+        By pair of scenes, over how many pixels they fade into each other, where they do.
+    """
+
+    scenes: Scenes
+    grid: GeoBox
+    limits: tuple[float, float]
+    curves: NDArray[np.float64]
+    feathers: dict[tuple[int, int], int]
+
+    def __call__(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_], window: Window, grid: GeoBox
+    ) -> NDArray[Any]:
+        """Level the (bands, height, width) pixels of a window; what is not valid stays."""
+        scenes, scale = _moved(self.scenes, self.grid, grid)
+        margin = round(scale * max(self.feathers.values(), default=0) / 2) + 1
+        wide = Window(
+            window.row - margin,
+            window.col - margin,
+            window.height + 2 * margin,
+            window.width + 2 * margin,
+        )
+        labels = scenes.labels(wide if self.feathers else window)
+        inner = window.within(wide)
+        here = np.unique(labels)
+        soft = [pair for pair in self.feathers if pair[0] in here and pair[1] in here]
+        own = labels[inner] if self.feathers else labels
+        if not soft and len(here) == 1:
+            return np.where(valid, self._curved(pixels, int(here[0])), pixels)
+        total = np.zeros(pixels.shape, np.float32)
+        shares = {int(scene): (own == scene).astype(np.float32) for scene in here}
+        for first, second in soft:
+            width = scale * self.feathers[first, second]
+            for mine, other in ((first, second), (second, first)):
+                distance = cv2.distanceTransform(
+                    (labels != other).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+                )[inner]
+                # Half a pixel is where the border lies, between two centres.
+                given = np.clip(0.5 - (distance - 0.5) / width, 0, 0.5) * (own == mine)
+                shares[mine] -= given
+                shares[other] += given
+        for scene, share in shares.items():
+            if share.any():
+                total += self._curved(pixels, scene, exact=True) * share
+        return np.where(valid, as_dtype(total, pixels.dtype), pixels)
+
+    def _curved(self, pixels: NDArray[Any], scene: int, exact: bool = False) -> NDArray[Any]:
+        low, high = self.limits
+        knots = low + (high - low) * np.linspace(0, 1, KNOTS)
+        made = np.empty(pixels.shape, np.float32)
+        small = pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2
+        for band, curve in enumerate(self.curves[scene]):
+            change = low + (high - low) * curve - knots
+            if small:
+                values = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=np.float64)
+                table = (values + np.interp(values, knots, change)).astype(np.float32)
+                made[band] = table[pixels[band]]
+            else:
+                values = pixels[band].astype(np.float64)
+                made[band] = values + np.interp(values, knots, change)
+        return made if exact else as_dtype(made, pixels.dtype)
+
+
+@lru_cache(maxsize=64)
+def _moved(scenes: Scenes, own: GeoBox, grid: GeoBox) -> tuple[Scenes, float]:
+    """Give scenes in the pixels of a grid, and how many of those make one of their own."""
+    if own == grid:
+        return scenes, 1.0
+    moved = scenes.on(own, grid)
+    box = Scenes((shapely.box(0, 0, own.shape.x, own.shape.y),))
+    areas = (box.on(own, grid).polygons[0].area, box.polygons[0].area)
+    return moved, float(np.sqrt(areas[0] / areas[1]))
+
+
+def levelled(
+    mosaic: Mosaic, scenes: str, *, progress: Progress = SILENT
+) -> tuple[Mosaic, list[Levelling | None]]:
+    """Bring the scenes of a mosaic's sources to one radiometry, source by source.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    scenes : str
+        ``"auto"`` finds scenes with hard straight borders, ``"feathered"`` others too, ``"none"``
+        does nothing; else a vector file of their footprints.
+    progress : Progress
+
+    Returns
+    -------
+    mosaic : Mosaic
+        Whose pixels are levelled as they are read.
+    levellings : list of Levelling or None
+        Of each source; None where there is one scene only.
+    """
+    found: list[Levelling | None] = []
+    for index in range(len(mosaic.sources)):
+        alone = mosaic.alone(index)
+        if scenes == "none":
+            cut = Scenes(())
+        elif scenes in ("auto", "feathered"):
+            cut = find_scenes(alone, soft=scenes == "feathered", progress=progress)
+        else:
+            cut = read_scenes(scenes, alone.grid)
+        if not cut.polygons:
+            found.append(None)
+            continue
+        limits = working_range(
+            histograms(alone, budget_px=RANGE_PX, progress=progress), mosaic.dtype
+        )
+        found.append(measure_levelling(alone, cut, limits, progress=progress))
+    sources = tuple(
+        replace(source, correction=levelling)
+        for source, levelling in zip(mosaic.sources, found, strict=True)
+    )
+    return replace(mosaic, sources=sources), found
+
+
+def measure_levelling(
+    mosaic: Mosaic,
+    scenes: Scenes,
+    limits: tuple[float, float],
+    *,
+    progress: Progress = SILENT,
+) -> Levelling:
+    """Measure both sides of every border between scenes and choose the curves.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        Of one source.
+    scenes : Scenes
+    limits : (float, float)
+        Values between which curves bend.
+    progress : Progress
+    """
+    meetings = scenes.meetings(mosaic.shape)
+    progress.stage("levelling scenes", 2 * len(meetings))
+    soft, scores, borders = [], np.zeros(len(FEATHERS)), []
+    for meeting in meetings:
+        found = _found(mosaic, meeting, scenes)
+        progress.advance()
+        if not found:
+            continue
+        sharp, wide = _steps(found)
+        if np.argmax(sharp) == 0:
+            borders.append(_border(found, meeting, 0, limits))
+        else:
+            soft.append(meeting)
+            scores += wide / wide.max()
+    width = feather_width(scores) if soft else 0
+    for meeting in soft:  # mosaics are feathered alike all over
+        borders.append(_border(_found(mosaic, meeting, scenes), meeting, width, limits))
+    progress.advance(len(meetings))
+    known = [border for border in borders if border is not None]
+    mean = float(np.mean([border.weight for border in known])) if known else 1.0
+    known = [border._replace(weight=border.weight / mean) for border in known]
+    pairs = {(meeting.first, meeting.second): width for meeting in soft}
+    return Levelling(scenes, mosaic.grid, limits, level(known, scenes.count, mosaic.count), pairs)
+
+
+def _found(mosaic: Mosaic, meeting: Meeting, scenes: Scenes) -> list[Piece]:
+    turned = [oriented(piece, meeting, scenes) for piece in pieces(mosaic, meeting.line, REACH)]
+    return [piece for piece in turned if piece.valid.any()]
+
+
+def feather_width(scores: NDArray[np.float64]) -> int:
+    """Say over how many pixels scenes fade into each other, from :func:`_steps` of soft borders.
+
+    Within the fade a step grows with the distance, and its score with the square of that; so where
+    two thirds of the score are reached, four fifths of the fade are behind.
+    """
+    reached = int(np.argmax(scores >= scores.max() * 2 / 3))
+    return round(FEATHERS[reached] / 0.8)
+
+
+def _steps(found: list[Piece]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Say how plainly two sides differ, in tones at single distances and averaged beyond them.
+
+    Returns
+    -------
+    two (FEATHERS,) arrays
+        Squares of steps over how they vary along the border, added up over tones.
+    """
+    tones = np.stack([_tones(piece) for piece in found])
+    middle, scores = tones.shape[2] // 2, []
+    for beyond in (1, 16):
+        for width in FEATHERS:
+            left, right = middle - width // 2, middle + width // 2
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # pieces without a pixel so far out
+                step = np.nanmean(tones[:, :, right : right + beyond], axis=2) - np.nanmean(
+                    tones[:, :, left - beyond : left], axis=2
+                )
+                score = np.nanmean(step, axis=0) ** 2 / np.nanvar(step, axis=0)
+            scores.append(float(np.nansum(np.where(np.isfinite(score), score, 0))))
+    return np.array(scores[: len(FEATHERS)]), np.array(scores[len(FEATHERS) :])
+
+
+def _tones(piece: Piece) -> NDArray[np.float64]:
+    """Give mean, dark and bright values of every band at every distance from a border.
+
+    Returns
+    -------
+    (3 * bands, 2 * reach) array
+        NaN where less than half of the pixels are valid.
+    """
+    valid = piece.valid
+    count = valid.sum(0)
+    values = np.where(valid, piece.pixels, 0).astype(np.float32)
+    mean = values.sum(1) / np.maximum(count, 1)
+    filled = np.where(valid, values, mean[:, None])
+    dark, bright = np.quantile(filled, [0.1, 0.9], axis=1)
+    return np.where(count * 2 > len(valid), np.concatenate([mean, dark, bright]), np.nan)
+
+
+def oriented(piece: Piece, meeting: Meeting, scenes: Scenes) -> Piece:
+    """Turn a piece so that the first scene lies in front, and leave out what is in neither."""
+    top, left = int(piece.rows.min()), int(piece.cols.min())
+    bottom, right = int(piece.rows.max()) + 1, int(piece.cols.max()) + 1
+    window = Window(top, left, bottom - top, right - left)
+    labels = scenes.labels(window)[piece.rows - top, piece.cols - left]
+    middle = labels.shape[1] // 2
+    front, back = labels[:, :middle], labels[:, middle:]
+    if (front == meeting.second).sum() + (back == meeting.first).sum() > (
+        (front == meeting.first).sum() + (back == meeting.second).sum()
+    ):
+        labels = labels[:, ::-1]
+        piece = Piece(
+            piece.pixels[:, :, ::-1], piece.valid[:, ::-1], piece.rows[:, ::-1], piece.cols[:, ::-1]
+        )
+    wanted = np.repeat([meeting.first, meeting.second], middle)
+    return piece._replace(valid=piece.valid & (labels == wanted))
+
+
+def _border(
+    found: list[Piece], meeting: Meeting, width: int, limits: tuple[float, float]
+) -> Border | None:
+    """Measure the tones of both sides, beyond the width over which they fade."""
+    gap = min(width * 5 // 8, REACH - SOFT)
+    stripe = SOFT if width else HARD
+    middle = found[0].valid.shape[1] // 2
+    sides = (slice(middle - gap - stripe, middle - gap), slice(middle + gap, middle + gap + stripe))
+    tones = np.full((2, len(found[0].pixels), len(SHARES)), np.nan)
+    fewest = np.inf
+    for side, cut in enumerate(sides):
+        valid = np.concatenate([piece.valid[:, cut].ravel() for piece in found])
+        fewest = min(fewest, int(valid.sum()))
+        if fewest < FEWEST:
+            return None
+        for band in range(tones.shape[1]):
+            values = np.concatenate([piece.pixels[band][:, cut].ravel() for piece in found])[valid]
+            # Whole numbers are spread over their width, so that curves see no stairs.
+            spread = np.quantile(values.astype(np.float64), SHARES, method="hazen")
+            tones[side, band] = _unclipped(spread, values.dtype)
+    low, high = limits
+    scaled = (tones - low) / (high - low)
+    scaled[(scaled < 0) | (scaled > 1)] = np.nan
+    return Border(meeting.first, meeting.second, scaled, float(fewest))
+
+
+def _unclipped(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[np.float64]:
+    """Set aside what lies at an end of the type, where more may have been cut off."""
+    if dtype.kind not in "ui":
+        return values
+    ends = np.iinfo(dtype)
+    return np.where((values > ends.min + 1) & (values < ends.max - 1), values, np.nan)
