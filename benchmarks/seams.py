@@ -3,12 +3,13 @@
     python benchmarks/seams.py MOSAIC [--size 4096] [--feather 160]
 
 Five strips get gains, offsets, gammas, haze and tints; their edges are hard or feathered. Then
-``harmonize`` brings them to the style of the mosaic as it was, with no levelling of scenes, with scenes
-found, and with scenes given. The step across an edge is the difference of the means of 16 px on either
-side, beyond the feather, less what the ground itself steps there.
+``harmonize`` brings them to the style of the mosaic as it was, with no levelling of scenes, with
+scenes found, and with scenes given. The step across an edge is the difference of the means of 16 px
+on either side, beyond the feather, less what the ground itself steps there.
 """
 
 import argparse
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -102,7 +103,7 @@ def footprints(like: Path, path: Path) -> None:
         edges = [-1e5, *cuts(data.width), 1e5]
         shift = SLANT * (np.array([-10, data.height + 10]) - data.height / 2)
         shapes = []
-        for left, right in zip(edges[:-1], edges[1:], strict=True):
+        for left, right in itertools.pairwise(edges):
             corners = [
                 (left + shift[0], -10),
                 (right + shift[0], -10),

@@ -12,7 +12,7 @@ from geossda.color.methods import NEED_LAB, NEED_STYLE, fit
 from geossda.color.style import Style
 from geossda.config import ColorMethod, HarmonizeConfig
 from geossda.errors import BandError, OutputError, StyleError
-from geossda.inference.levelling import levelled
+from geossda.inference.levelling import check_scenes, levelled
 from geossda.inference.measure import measure_source
 from geossda.inference.recolor import PixelTransform, WindowTransform, recolor
 from geossda.progress import SILENT, Progress
@@ -98,6 +98,7 @@ def harmonize(
         for mosaic, _ in mosaics:  # before any work is done
             _area(mosaic, config)
             mosaic.require_colors()
+            check_scenes(mosaic, config.scenes)
         model = _style_model(config, [mosaic for mosaic, _ in mosaics])
         look = style if isinstance(style, Style) else None
         if references and config.method != "equalize":

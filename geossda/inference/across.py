@@ -14,6 +14,8 @@ from geossda.raster.windows import Window
 
 # Pixels along a border that are looked at together, and how many such pieces at most.
 LENGTH, MOST = 256, 48
+# Short borders are looked at in shorter pieces, so that there are some to compare.
+SHORT, FEW = 32, 24
 
 
 class Piece(NamedTuple):
@@ -45,10 +47,11 @@ def pieces(mosaic: Mosaic, line: Any, reach: int, length: int = LENGTH) -> list[
     reach : int
         How many pixels to look at on either side.
     length : int
-        Of a piece, in pixels.
+        Of a piece, in pixels; less on short borders.
     """
     parts = [part for part in shapely.get_parts(line) if part.length >= 1]
     total = sum(part.length for part in parts)
+    length = min(length, max(SHORT, int(total / FEW)))
     apart = max(float(length), total / MOST)
     centres = []
     for part in parts:

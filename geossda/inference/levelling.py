@@ -22,6 +22,8 @@ from geossda.raster.scenes import Meeting, Scenes, read_scenes
 from geossda.raster.statistics import histograms
 from geossda.raster.windows import Window
 
+# What may stand in the place of a file of footprints.
+WORDS = ("auto", "feathered", "none")
 # Percentiles need far fewer pixels than histograms that are matched.
 RANGE_PX = 2**22
 # How far across a border it is looked, widths of feathering that are told apart, and how wide a
@@ -70,13 +72,16 @@ class Levelling:
         )
         labels = scenes.labels(wide if self.feathers else window)
         inner = window.within(wide)
-        here = np.unique(labels)
+        here = np.flatnonzero(np.bincount(labels.ravel())).tolist()
         soft = [pair for pair in self.feathers if pair[0] in here and pair[1] in here]
         own = labels[inner] if self.feathers else labels
-        if not soft and len(here) == 1:
-            return np.where(valid, self._curved(pixels, int(here[0])), pixels)
-        total = np.zeros(pixels.shape, np.float32)
-        shares = {int(scene): (own == scene).astype(np.float32) for scene in here}
+        if not soft:
+            made = pixels
+            for scene in here:
+                curved = as_dtype(self._curved(pixels, scene), pixels.dtype)
+                made = curved if len(here) == 1 else np.where(own == scene, curved, made)
+            return made if valid.all() else np.where(valid, made, pixels)
+        shares = {scene: (own == scene).astype(np.float32) for scene in here}
         for first, second in soft:
             width = scale * self.feathers[first, second]
             for mine, other in ((first, second), (second, first)):
@@ -87,12 +92,13 @@ class Levelling:
                 given = np.clip(0.5 - (distance - 0.5) / width, 0, 0.5) * (own == mine)
                 shares[mine] -= given
                 shares[other] += given
+        total = np.zeros(pixels.shape, np.float32)
         for scene, share in shares.items():
             if share.any():
-                total += self._curved(pixels, scene, exact=True) * share
+                total += self._curved(pixels, scene) * share
         return np.where(valid, as_dtype(total, pixels.dtype), pixels)
 
-    def _curved(self, pixels: NDArray[Any], scene: int, exact: bool = False) -> NDArray[Any]:
+    def _curved(self, pixels: NDArray[Any], scene: int) -> NDArray[np.float32]:
         low, high = self.limits
         knots = low + (high - low) * np.linspace(0, 1, KNOTS)
         made = np.empty(pixels.shape, np.float32)
@@ -106,7 +112,7 @@ class Levelling:
             else:
                 values = pixels[band].astype(np.float64)
                 made[band] = values + np.interp(values, knots, change)
-        return made if exact else as_dtype(made, pixels.dtype)
+        return made
 
 
 @lru_cache(maxsize=64)
@@ -118,6 +124,13 @@ def _moved(scenes: Scenes, own: GeoBox, grid: GeoBox) -> tuple[Scenes, float]:
     box = Scenes((shapely.box(0, 0, own.shape.x, own.shape.y),))
     areas = (box.on(own, grid).polygons[0].area, box.polygons[0].area)
     return moved, float(np.sqrt(areas[0] / areas[1]))
+
+
+def check_scenes(mosaic: Mosaic, scenes: str) -> None:
+    """Raise what :func:`levelled` would, if footprints of scenes cannot be used."""
+    if scenes not in WORDS:
+        for source in mosaic.sources:
+            read_scenes(scenes, source.grid)
 
 
 def levelled(
@@ -190,7 +203,7 @@ def measure_levelling(
         if not found:
             continue
         sharp, wide = _steps(found)
-        if np.argmax(sharp) == 0:
+        if sharp[0] > sharp.max() / 3:  # all of the step is between neighbours
             borders.append(_border(found, meeting, 0, limits))
         else:
             soft.append(meeting)

@@ -1,0 +1,318 @@
+"""Scenes of one mosaic: read or found, and brought to one radiometry."""
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from click.testing import CliRunner
+from conftest import build_raster
+from odc.geo.geobox import GeoBox
+
+from geossda import HarmonizeConfig, harmonize
+from geossda.color.levelling import KNOTS, SHARES, Border, level
+from geossda.errors import GeoreferenceError, RasterError
+from geossda.inference.levelling import levelled, measure_levelling
+from geossda.inference.seams import find_scenes
+from geossda.raster.reading import open_mosaic
+from geossda.raster.scenes import Scenes, read_scenes
+from geossda.raster.windows import Window, tiles
+from geossda_cli.main import cli
+
+SLANT = 0.05
+
+
+def ground(size, bands=3, seed=0):
+    """Fields, houses and grain, with power at all scales; 0..1."""
+    rng = np.random.default_rng(seed)
+    rows = np.fft.fftfreq(size)[:, None]
+    power = 1 / np.maximum(np.hypot(rows, np.fft.rfftfreq(size)), 6 / size) ** 1.1
+    scene = []
+    shared = rng.normal(size=(size, size // 2 + 1)) + 1j * rng.normal(size=(size, size // 2 + 1))
+    for _ in range(bands):
+        own = rng.normal(size=shared.shape) + 1j * rng.normal(size=shared.shape)
+        band = np.fft.irfft2((shared + 0.3 * own) * power, (size, size))
+        scene.append(band / band.std())
+    image = np.stack(scene)
+    for _ in range(size * size // 1500):  # houses, brighter or darker, in every direction
+        row, col = rng.integers(0, size - 24, 2)
+        height, width = rng.integers(6, 24, 2)
+        image[:, row : row + height, col : col + width] += rng.normal(0, 1.2, (bands, 1, 1))
+    return np.clip(0.45 + 0.11 * image + rng.normal(0, 0.01, image.shape), 0.02, 0.98)
+
+
+def away_from(size, cut):
+    """Give how far right of a slanted line every pixel lies."""
+    y, x = np.mgrid[:size, :size] + 0.5
+    return x - (cut + SLANT * (y - size / 2))
+
+
+def strips(image, cut, feather=0):
+    """Give the right part gain, gamma and haze."""
+    share = np.clip(away_from(image.shape[1], cut) / max(feather, 1e-6) + 0.5, 0, 1)
+    other = 0.65 * image**1.1 + 0.29
+    return image * (1 - share) + other * share
+
+
+def polygons(size, cut):
+    """Give the two parts in pixels."""
+    top, bottom = (cut + SLANT * (y - size / 2) for y in (-5, size + 5))
+    left = shapely.Polygon([(-5, -5), (top, -5), (bottom, size + 5), (-5, size + 5)])
+    return left, shapely.box(-5, -5, size + 5, size + 5).difference(left)
+
+
+def step(image, clean, cut, feather):
+    """Give the step across the edge, the ground's own taken off."""
+    away, gap = away_from(image.shape[1], cut), feather / 2
+    front, back = (away < -gap) & (away > -gap - 12), (away > gap) & (away < gap + 12)
+    return [
+        abs((a[back].mean() - a[front].mean()) - (c[back].mean() - c[front].mean()))
+        for a, c in zip(image.astype(float), clean.astype(float), strict=True)
+    ]
+
+
+def test_curves_undo_what_scenes_differ_in():
+    tones = np.linspace(0.1, 0.9, len(SHARES))
+    seen = [tones, 0.7 * tones + 0.2, tones**1.4]
+    borders = [
+        Border(a, b, np.stack([seen[a], seen[b]])[:, None], 1.0) for a, b in ((0, 1), (1, 2))
+    ]
+    curves = level(borders, 3, 1)
+    assert curves.shape == (3, 1, KNOTS)
+    knots = np.linspace(0, 1, KNOTS)
+    after = [np.interp(tone, knots, curve[0]) for tone, curve in zip(seen, curves, strict=True)]
+    for a, b in ((0, 1), (1, 2)):
+        before = np.abs(seen[a] - seen[b]).mean()
+        assert np.abs(after[a] - after[b]).mean() < 0.1 * before
+    assert np.allclose(curves.mean(0), knots, atol=0.01)
+    assert (np.diff(curves, axis=-1) >= 0).all()
+
+
+def test_a_scene_that_meets_none_keeps_its_values():
+    tones = np.linspace(0.1, 0.9, len(SHARES))
+    border = Border(0, 1, np.stack([tones, 0.8 * tones])[:, None], 1.0)
+    curves = level([border], 3, 1)
+    assert np.allclose(curves[2, 0], np.linspace(0, 1, KNOTS), atol=1e-6)
+
+
+def test_tones_that_are_not_known_are_left_out():
+    tones = np.linspace(0.1, 0.9, len(SHARES))
+    seen = np.stack([tones, tones])
+    seen[1, -3:] = np.nan
+    assert np.allclose(level([Border(0, 1, seen[:, None], 1.0)], 2, 1), np.linspace(0, 1, KNOTS))
+
+
+def test_labels_are_those_of_pixel_centres_the_first_on_top():
+    scenes = Scenes((shapely.box(0, 0, 4.6, 9), shapely.box(3, 0, 8, 9)))
+    row = scenes.labels(Window(2, 0, 1, 10))[0]
+    assert row.tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 2, 2]
+    assert (scenes.labels(Window(20, 20, 3, 4)) == 2).all()
+    whole = scenes.labels(Window(0, 0, 9, 10))
+    assert np.array_equal(scenes.labels(Window(3, 2, 4, 5)), whole[3:7, 2:7])
+
+
+def test_meetings_are_where_scenes_are_seen_to_meet():
+    scenes = Scenes((shapely.box(0, 0, 4, 10), shapely.box(3, 0, 10, 10)))
+    (meeting,) = scenes.meetings((10, 10))
+    assert (meeting.first, meeting.second) == (0, 1)
+    assert meeting.line.equals(shapely.LineString([(4, 0), (4, 10)]))
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:4326", "EPSG:3857"])
+def test_footprints_of_scenes_in_any_crs(tmp_path, crs):
+    transform = Affine.translation(500000, 5200000) * Affine.rotation(20) * Affine.scale(2, -2)
+    path = build_raster(tmp_path / "a.tif", size=(80, 90), transform=transform)
+    grid = open_mosaic(path).grid
+    corners = [(0, 0), (40, 0), (55, 80), (0, 80)]
+    frame = geopandas.GeoDataFrame(
+        geometry=[shapely.Polygon([transform * corner for corner in corners])], crs="EPSG:32633"
+    ).to_crs(crs)
+    frame.to_file(tmp_path / "s.gpkg")
+    labels = read_scenes(tmp_path / "s.gpkg", grid).labels(Window(0, 0, 80, 90))
+    wanted = Scenes((shapely.Polygon(corners),)).labels(Window(0, 0, 80, 90))
+    assert (labels != wanted).mean() < 0.002
+
+
+def test_scenes_on_another_grid_lie_on_the_same_ground(tmp_path):
+    mosaic = open_mosaic(build_raster(tmp_path / "a.tif", size=(80, 90)))
+    scenes = Scenes((shapely.box(10, 20, 50, 60),))
+    for grid in (mosaic.grid.zoom_out(2), mosaic.grid[4:70, 6:80], mosaic.grid.to_crs("EPSG:4326")):
+        moved = scenes.on(mosaic.grid, grid).polygons[0]
+        back = Scenes((moved,)).on(grid, mosaic.grid).polygons[0]
+        assert back.symmetric_difference(scenes.polygons[0]).area < 2
+
+
+@pytest.mark.parametrize(
+    ("shapes", "crs", "error", "said"),
+    [
+        ([shapely.Point(1, 2)], "EPSG:32633", RasterError, "holds no polygon"),
+        ([shapely.box(0, 0, 1, 1)], "EPSG:32633", GeoreferenceError, "beside the raster"),
+        ([shapely.box(0, 0, 1, 1)], None, GeoreferenceError, "must both have a CRS"),
+    ],
+)
+def test_scenes_that_cannot_be_used(tmp_path, shapes, crs, error, said):
+    grid = open_mosaic(build_raster(tmp_path / "a.tif")).grid
+    path = tmp_path / "s.geojson"
+    if crs is None:  # what has no CRS in every format
+        grid = GeoBox(grid.shape, grid.transform, None)
+        crs = "EPSG:4326"
+    geopandas.GeoDataFrame(geometry=shapes, crs=crs).to_file(path)
+    with pytest.raises(error, match=said):
+        read_scenes(path, grid)
+
+
+def test_a_scenes_file_that_is_none_is_one_line(tmp_path):
+    path = build_raster(tmp_path / "a.tif")
+    (tmp_path / "s.gpkg").write_text("no")
+    done = CliRunner().invoke(
+        cli,
+        ["harmonize", str(path), "--style", str(path), "--scenes", str(tmp_path / "s.gpkg")],
+    )
+    assert done.exit_code == 1
+    assert "cannot be read" in str(done.exception)
+    assert "\n" not in str(done.exception)
+    assert not list(tmp_path.glob("*harmonized*"))
+
+
+@pytest.fixture(scope="module")
+def mosaics(tmp_path_factory):
+    """A clean ground and the same in two scenes, hard and feathered: (folder, size, cut)."""
+    folder = tmp_path_factory.mktemp("scenes")
+    size, cut = 1024, 560
+    clean = ground(size)
+    for name, image in (
+        ("clean", clean),
+        ("hard", strips(clean, cut)),
+        ("feathered", strips(clean, cut, 64)),
+    ):
+        build_raster(folder / f"{name}.tif", image=np.rint(image * 255).astype(np.uint8))
+    return folder, size, cut
+
+
+def read(path):
+    with rasterio.open(path) as data:
+        return data.read()
+
+
+def applied(mosaic, tile):
+    image = np.zeros((mosaic.count, *mosaic.shape), mosaic.dtype)
+    for window in tiles(mosaic.shape, tile):
+        image[:, window.rows, window.cols] = mosaic.read(window)[0]
+    return image
+
+
+@pytest.mark.parametrize(("name", "feather", "fall"), [("hard", 0, 0.9), ("feathered", 64, 0.8)])
+def test_scenes_given_are_levelled(mosaics, name, feather, fall):
+    folder, size, cut = mosaics
+    mosaic = open_mosaic(folder / f"{name}.tif")
+    levelling = measure_levelling(mosaic, Scenes(polygons(size, cut)), (0.0, 255.0))
+    assert bool(levelling.feathers) == bool(feather)
+    window = Window(0, 0, size, size)
+    before, valid = mosaic.read(window)
+    after = levelling(before, valid, window, mosaic.grid)
+    clean = read(folder / "clean.tif")
+    left = np.mean(step(after, clean, cut, feather)) / np.mean(step(before, clean, cut, feather))
+    assert left <= 1 - fall
+    assert (
+        np.corrcoef(np.diff(after[0].ravel() * 1.0), np.diff(clean[0].ravel() * 1.0))[0, 1] > 0.95
+    )
+
+
+def test_a_hard_seam_is_found_to_the_pixel(mosaics):
+    folder, size, cut = mosaics
+    scenes = find_scenes(open_mosaic(folder / "hard.tif"), soft=False)
+    assert len(scenes.polygons) == 2
+    found = scenes.labels(Window(0, 0, size, size))
+    wanted = Scenes(polygons(size, cut)).labels(Window(0, 0, size, size))
+    wrong = min((found != wanted).mean(), (found == wanted).mean())
+    assert wrong * size <= 1.5  # columns
+
+
+def test_no_seam_is_found_where_there_is_none(mosaics, listener):
+    folder, *_ = mosaics
+    assert not find_scenes(open_mosaic(folder / "clean.tif"), soft=False).polygons
+    mosaic, found = levelled(open_mosaic(folder / "clean.tif"), "auto", progress=listener)
+    assert found == [None]
+    assert np.array_equal(applied(mosaic, 512), read(folder / "clean.tif"))
+
+
+def test_where_the_ground_itself_changes_no_seam_is_seen(tmp_path):
+    """A straight border of two kinds of land: nothing goes on across it."""
+    left, right = ground(1024, seed=1), 0.7 * ground(1024, seed=2) + 0.25
+    image = np.where(away_from(1024, 500) < 0, left, right)
+    path = build_raster(tmp_path / "land.tif", image=np.rint(image * 255).astype(np.uint8))
+    assert not find_scenes(open_mosaic(path), soft=False).polygons
+
+
+@pytest.mark.parametrize("name", ["hard", "feathered"])
+def test_levelled_pixels_do_not_depend_on_windows(mosaics, name):
+    folder, size, cut = mosaics
+    shapes = polygons(size, cut)
+    frame = geopandas.GeoDataFrame(geometry=list(shapes))
+    transform = open_mosaic(folder / f"{name}.tif").grid.transform
+    frame = frame.set_geometry(
+        frame.geometry.affine_transform([transform.a, 0, 0, transform.e, transform.c, transform.f])
+    ).set_crs("EPSG:32633")
+    frame.to_file(folder / f"{name}.gpkg")
+    mosaic, _ = levelled(open_mosaic(folder / f"{name}.tif"), str(folder / f"{name}.gpkg"))
+    whole = applied(mosaic, size)
+    for tile in (97, 256):
+        assert np.array_equal(applied(mosaic, tile), whole)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+def test_levelling_keeps_types_bands_and_nodata(tmp_path, dtype):
+    size, cut = 768, 400
+    low, high = {"uint16": (150, 1900), "int16": (-800, 2500), "float32": (0.03, 0.85)}[dtype]
+    clean = ground(size, bands=4)
+    image = low + strips(clean, cut) * (high - low)
+    valid = np.ones((size, size), bool)
+    valid[:, :9] = valid[300:340, 380:450] = False
+    nodata = -9999.0 if dtype == "float32" else 0
+    made = (np.rint(image) if dtype != "float32" else image).astype(dtype)
+    path = build_raster(tmp_path / "a.tif", image=made, nodata=nodata, valid=valid, dtype=dtype)
+    mosaic = open_mosaic(path)
+    levelling = measure_levelling(
+        mosaic, Scenes(polygons(size, cut)), (float(made.min()), float(made.max()))
+    )
+    window = Window(0, 0, size, size)
+    before, known = mosaic.read(window)
+    after = levelling(before, known, window, mosaic.grid)
+    assert after.dtype == before.dtype
+    assert after.shape == before.shape
+    assert np.array_equal(after[:, ~known], before[:, ~known])
+    truth = low + clean * (high - low)
+    odd = ~known | (before[0] == nodata)  # a few valid pixels have nodata's value in one band
+    left, had = (np.mean(step(np.where(odd, truth, a), truth, cut, 0)) for a in (after, before))
+    assert left < 0.1 * had
+
+
+def test_strength_0_changes_no_pixel_whatever_the_scenes(mosaics, tmp_path):
+    folder, *_ = mosaics
+    config = HarmonizeConfig(method="histogram", strength=0.0)
+    out = harmonize(
+        folder / "hard.tif", tmp_path / "o.tif", style=folder / "clean.tif", config=config
+    )
+    assert np.array_equal(read(out.outputs[0]), read(folder / "hard.tif"))
+
+
+def test_harmonize_takes_the_step_away_without_a_hint(mosaics, tmp_path):
+    folder, _, cut = mosaics
+    style, hard = folder / "clean.tif", folder / "hard.tif"
+    clean, before = read(style), read(hard)
+    left = {}
+    for scenes in ("auto", "none"):
+        config = HarmonizeConfig(method="histogram", scenes=scenes)
+        out = harmonize(
+            folder / "hard.tif",
+            tmp_path / f"{scenes}.tif",
+            style=folder / "clean.tif",
+            config=config,
+        )
+        after = read(out.outputs[0])
+        left[scenes] = np.mean(step(after, clean, cut, 0)) / np.mean(step(before, clean, cut, 0))
+        with rasterio.open(out.outputs[0]) as data:
+            assert data.tags()["GEOSSDA_SCENES"] == ("[2]" if scenes == "auto" else "[1]")
+    assert left["auto"] <= 0.4
+    assert left["none"] > 0.6
