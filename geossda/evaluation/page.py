@@ -41,8 +41,12 @@ def plots(before: Histograms, after: Histograms, names: list[str]) -> list[Plot]
     ends = np.stack([found.quantiles((0.001, 0.999)) for found in (before, after)])
     drawn = []
     for band, name in enumerate(names[:MOST_PLOTS]):
-        low, high = float(ends[:, band, 0].min()), float(ends[:, band, 1].max())
         step = max(before.step, after.step)
+        # From the middle of a bin to that of another.
+        low, high = (
+            before.first + step * round((value - before.first) / step)
+            for value in (float(ends[:, band, 0].min()), float(ends[:, band, 1].max()))
+        )
         # Bars of whole numbers, or some would hold more of them than others.
         whole = math.ceil((high - low + step) / BARS / step) * step
         count = max(2, math.ceil((high - low + step) / whole))
@@ -53,7 +57,7 @@ def plots(before: Histograms, after: Histograms, names: list[str]) -> list[Plot]
             bars.append(counts / found.counts[band].sum())
         top = max(float(bar.max()) for bar in bars) or 1.0
         old, new = (_steps(bar / top) for bar in bars)
-        drawn.append(Plot(name, old, new, float(edges[0]), float(edges[-1])))
+        drawn.append(Plot(name, old, new, low, float(edges[-1] - step / 2)))
     return drawn
 
 

@@ -20,7 +20,7 @@ from geossda.raster.windows import Window, tiles
 
 _TILE_PX = 512
 # From what is as it was to what is not: readable in grey too, and by the colour-blind.
-RAMP = "cividis"
+RAMP = "YlOrBr"
 RAMP_LOW = 0.5
 
 
@@ -142,7 +142,7 @@ def legend() -> list[tuple[float, str]]:
 def _ramp(share: NDArray[np.floating]) -> NDArray[np.uint8]:
     import matplotlib
 
-    # Dark where all is well, so that what changed stands out.
+    # Pale where all is well, so that what changed stands out.
     return np.array(matplotlib.colormaps[RAMP](1 - share, bytes=True), np.uint8)
 
 
