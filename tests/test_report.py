@@ -220,7 +220,7 @@ def harmonized(tmp_path, make_raster):
         low = {"uint8": 20, "uint16": 150, "float32": 0.03}[dtype]
         image = synthesize(bands, SIZE, dtype, 4)
         dimmed = ((image.astype(float) - low) * 0.6 + low).astype(dtype)
-        style = make_raster(tmp_path / "style.tif", image=dimmed)
+        style = make_raster(tmp_path / "style.tif", image=dimmed, dtype=dtype)
         out = tmp_path / "town_harmonized.tif"
         harmonize(source, out, style=style, config=HarmonizeConfig(method=method, tile=128))
         return source, out
@@ -330,7 +330,7 @@ def test_missing_sources_are_asked_for(tmp_path, harmonized, make_raster):
     with pytest.raises(InputError, match="name its sources with --source"):
         report(plain)
     source.unlink()
-    with pytest.raises(InputError, match="made from town.tif, which is not beside it"):
+    with pytest.raises(InputError, match=r"made from town\.tif, which is not beside it"):
         report(out)
     # A result that has its source's name is not its own source.
     shutil.copy(out, source)
@@ -342,7 +342,7 @@ def test_missing_sources_are_asked_for(tmp_path, harmonized, make_raster):
 def test_what_does_not_fit_is_told(tmp_path, harmonized, make_raster):
     _, out = harmonized()
     other = make_raster(tmp_path / "other.tif", bands=2)
-    with pytest.raises(BandError, match="has 2 bands, .* has 3"):
+    with pytest.raises(BandError, match=r"has 2 bands, .* has 3"):
         report(out, sources=other)
     page = tmp_path / "p.html"
     page.write_text("mine")

@@ -47,24 +47,25 @@ def plots(before: Histograms, after: Histograms, names: list[str]) -> list[Plot]
             before.first + step * round((value - before.first) / step)
             for value in (float(ends[:, band, 0].min()), float(ends[:, band, 1].max()))
         )
-        # Bars of whole numbers, or some would hold more of them than others.
+        # Bars of whole numbers, or some would hold more of them than others; the last is cut.
         whole = math.ceil((high - low + step) / BARS / step) * step
         count = max(2, math.ceil((high - low + step) / whole))
-        edges = low - step / 2 + whole * np.arange(count + 1)
+        edges = np.minimum(low - step / 2 + whole * np.arange(count + 1), high + step / 2)
+        edges = edges[: np.argmax(edges) + 1]
         bars = []
         for found in (before, after):
             counts, _ = np.histogram(found.values, edges, weights=found.counts[band])
-            bars.append(counts / found.counts[band].sum())
+            bars.append(counts / found.counts[band].sum() / np.diff(edges))
         top = max(float(bar.max()) for bar in bars) or 1.0
-        old, new = (_steps(bar / top) for bar in bars)
-        drawn.append(Plot(name, old, new, low, float(edges[-1] - step / 2)))
+        right = PLOT[0] * (edges[1:] - edges[0]) / (edges[-1] - edges[0])
+        old, new = (_steps(bar / top, right) for bar in bars)
+        drawn.append(Plot(name, old, new, low, high))
     return drawn
 
 
-def _steps(heights: NDArray[np.float64]) -> str:
-    """Give the outline of bars of 0..1 as path data."""
-    width, height = PLOT
-    right = np.linspace(0, width, len(heights) + 1)[1:]
+def _steps(heights: NDArray[np.float64], right: NDArray[np.float64]) -> str:
+    """Give the outline of bars of 0..1, that end at `right`, as path data."""
+    height = PLOT[1]
     path = [f"M0 {height}"]
     for x, y in zip(right, height * (1 - 0.97 * heights), strict=True):
         path.append(f"V{y:.1f}H{x:.1f}")
@@ -90,7 +91,7 @@ def number(value: Any, digits: int = 3) -> str:
         return "–"
     if isinstance(value, int) or abs(value) >= 10**digits:
         return f"{value:,.0f}".replace(",", "\u202f")
-    return f"{value:.{digits}g}"
+    return f"{value:.{digits}g}".replace("-", "\u2212")
 
 
 def share(value: float | None) -> str:
