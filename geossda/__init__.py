@@ -16,6 +16,7 @@ from geossda.config import (
     MatrixConfig,
     PaperBenchmarkConfig,
     PolygonizeConfig,
+    ReportConfig,
     SegmentConfig,
     StyleConfig,
     TrainSegmenterConfig,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from geossda.api.info import info
     from geossda.api.matrix import matrix
     from geossda.api.polygonize import polygonize
+    from geossda.api.report import report
     from geossda.api.segment import segment
     from geossda.api.style import make_style
     from geossda.api.train import train_segmenter
@@ -50,6 +52,7 @@ _LAZY = {
     "matrix": "geossda.api.matrix",
     "open_mosaic": "geossda.raster.reading",
     "polygonize": "geossda.api.polygonize",
+    "report": "geossda.api.report",
     "segment": "geossda.api.segment",
     "train_segmenter": "geossda.api.train",
     "train_style": "geossda.api.train_style",
@@ -65,6 +68,7 @@ __all__ = [
     "MatrixConfig",
     "PaperBenchmarkConfig",
     "PolygonizeConfig",
+    "ReportConfig",
     "SegmentConfig",
     "StyleConfig",
     "TrainSegmenterConfig",
@@ -81,6 +85,7 @@ __all__ = [
     "matrix",
     "open_mosaic",
     "polygonize",
+    "report",
     "segment",
     "train_segmenter",
     "train_style",

@@ -563,6 +563,23 @@ class EvaluateConfig:
 
 @documented
 @dataclass(frozen=True)
+class ReportConfig:
+    """Settings of `report`."""
+
+    cell: int = setting(
+        64, "Side in pixels of the cells in which what is drawn is compared.", low=16, high=1024
+    )
+    reach: int = setting(
+        8, "How far in pixels to look on either side where two scenes meet.", low=2, high=256
+    )
+    width: int = setting(
+        1400, "Width of the pictures in pixels, at most.", low=100, high=4096, advanced=True
+    )
+    overwrite: bool = setting(False, _OVERWRITE)
+
+
+@documented
+@dataclass(frozen=True)
 class DemoConfig:
     """Settings of `demo`."""
 

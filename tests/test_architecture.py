@@ -253,6 +253,7 @@ CONFIGS = {
     "evaluate": config.EvaluateConfig,
     "harmonize": config.HarmonizeConfig,
     "polygonize": config.PolygonizeConfig,
+    "report": config.ReportConfig,
     "segment": config.SegmentConfig,
     "style": config.StyleConfig,
     "train-segmenter": config.TrainSegmenterConfig,

@@ -1,8 +1,12 @@
 """How alike two images are: in colour, and in what is drawn."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+# With fewer pairs of pixels, or a flatter image, a correlation says nothing.
+MIN_PAIRS = 64
 SHARES = (np.arange(1024) + 0.5) / 1024
 
 
@@ -45,6 +49,65 @@ def gradient_correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) ->
         if min(np.ptp(step) for step in steps) > 0:
             found.append(np.corrcoef(steps[0], steps[1])[0, 1])
     return float(np.mean(found)) if found else float("nan")
+
+
+def gradient_correlations(
+    first: NDArray[Any], second: NDArray[Any], valid: NDArray[np.bool_], cell_px: int
+) -> NDArray[np.float32]:
+    """Measure :func:`gradient_correlation` cell by cell, over the steps within each.
+
+    Parameters
+    ----------
+    first, second : (bands, height, width) arrays
+        Of any type and range.
+    valid : (height, width) bool array
+        Steps count where both their pixels are valid.
+    cell_px : int
+        Side of a cell; those at the right and bottom may be smaller.
+
+    Returns
+    -------
+    (cells down, cells across) float32 array
+        NaN where fewer than 64 steps are valid, or one of the images is flat.
+    """
+    rows, cols = (-(-side // cell_px) for side in valid.shape)
+    correlations = np.full((len(first), rows, cols), np.nan)
+    for band, (one, other) in enumerate(zip(first, second, strict=True)):
+        sums = np.zeros((6, rows, cols))
+        for axis in (0, 1):
+            a, b = (np.diff(image.astype(np.float32), axis=axis) for image in (one, other))
+            if axis:
+                counted = valid[:, 1:] & valid[:, :-1]
+                # Not the step from one cell to the next.
+                counted[:, cell_px - 1 :: cell_px] = False
+            else:
+                counted = valid[1:] & valid[:-1]
+                counted[cell_px - 1 :: cell_px] = False
+            a, b = np.where(counted, a, 0), np.where(counted, b, 0)
+            for index, term in enumerate((counted, a, b, a * a, b * b, a * b)):
+                sums[index] += _cell_sums(term, cell_px, (rows, cols))
+        n, a, b, aa, bb, ab = sums
+        known = n >= MIN_PAIRS
+        n = np.maximum(n, 1)
+        spread = (aa - a * a / n) * (bb - b * b / n)
+        known &= spread > 1e-9 * np.maximum(aa * bb, 1e-30)
+        shared = ab - a * b / n
+        np.divide(shared, np.sqrt(np.maximum(spread, 0)), out=correlations[band], where=known)
+    bands = np.isfinite(correlations).sum(axis=0)
+    total = np.nansum(correlations, axis=0)
+    mean = np.full((rows, cols), np.nan)
+    np.divide(total, bands, out=mean, where=bands > 0)
+    return mean.astype(np.float32)
+
+
+def _cell_sums(values: NDArray[Any], cell_px: int, cells: tuple[int, int]) -> NDArray[np.float64]:
+    rows, cols = cells
+    height, width = values.shape
+    padded = np.zeros((rows * cell_px, cols * cell_px), values.dtype)
+    padded[:height, :width] = values
+    # Down the rows first, which is along the memory.
+    down = padded.reshape(rows, cell_px, -1).sum(axis=1, dtype=np.float64)
+    return np.asarray(down.reshape(rows, cols, cell_px).sum(axis=2))
 
 
 def psnr(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:

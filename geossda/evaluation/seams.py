@@ -1,11 +1,21 @@
-"""How visible the line is where two acquisitions meet."""
+"""How visible the line is where two acquisitions meet, or two windows of the work."""
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geossda.evaluation.pair import Pair, Views
+from geossda.progress import SILENT, Progress
+from geossda.raster.windows import Window
+
 BLOCK_ROWS = 64
+# Lines are looked at in pieces of so many pixels, and at so many pieces of either kind.
+PIECE_PX = 512
+PIECES = 800
 
 
 def steps_across(
@@ -44,3 +54,97 @@ def steps_across(
         right, left = values[:, :, reach_px:], values[:, :, :reach_px]
         steps.append(right.mean(axis=(1, 2)) - left.mean(axis=(1, 2)))
     return np.array(steps).reshape(-1, len(image))
+
+
+@dataclass(frozen=True)
+class LatticeSteps:
+    """Steps between neighbouring pixels, on the borders of windows and in their middle.
+
+    Attributes
+    ----------
+    border, middle : (bands,) arrays
+        Mean absolute difference across the lines, in digital numbers; NaN without a pair.
+    """
+
+    border: NDArray[np.float64]
+    middle: NDArray[np.float64]
+
+    @property
+    def ratio(self) -> float:
+        """Border against middle, over all bands: 1 where borders cannot be told."""
+        middle = float(self.middle.sum())
+        return float(self.border.sum()) / middle if middle > 0 else math.nan
+
+
+def lattice_steps(
+    pair: Pair, tile_px: int, *, pieces: int = PIECES, progress: Progress = SILENT
+) -> tuple[LatticeSteps, LatticeSteps]:
+    """Measure the steps across the borders of square windows counted from the raster's origin.
+
+    Lines half a window further are what the ground has of steps by itself. Only pairs of pixels
+    that are valid before and after count, so both are measured on the same ones.
+
+    Parameters
+    ----------
+    pair : Pair
+    tile_px : int
+        Side of the windows.
+    pieces : int
+        At most so many pieces of line of 512 px of either kind, spread evenly.
+    progress : Progress
+
+    Returns
+    -------
+    (LatticeSteps, LatticeSteps)
+        Before and after; NaN if the raster is one window.
+    """
+    half = tile_px // 2
+    border = _spread(list(_pieces(pair.shape, tile_px, tile_px)), pieces)
+    # No line in the middle of windows of one pixel.
+    middle = _spread(list(_pieces(pair.shape, tile_px, half)), pieces) if half else []
+    progress.stage("steps across windows", len(border) + len(middle))
+    border_steps = _mean_steps(pair, border, progress)
+    middle_steps = _mean_steps(pair, middle, progress)
+    before, after = (
+        LatticeSteps(border_steps[which], middle_steps[which]) for which in ("before", "after")
+    )
+    return before, after
+
+
+def _pieces(shape: tuple[int, int], step: int, first: int) -> Iterator[Window]:
+    """Give windows two pixels wide, one on either side of a line."""
+    height, width = shape
+    for col in range(first, width, step):
+        for row in range(0, height, PIECE_PX):
+            yield Window(row, col - 1, min(PIECE_PX, height - row), 2)
+    for row in range(first, height, step):
+        for col in range(0, width, PIECE_PX):
+            # A corner's 2 x 2 window would be taken for a column.
+            if (wide := min(PIECE_PX, width - col)) > 2:
+                yield Window(row - 1, col, 2, wide)
+
+
+def _spread(items: list[Window], count: int) -> list[Window]:
+    if len(items) <= count:
+        return items
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def _mean_steps(
+    pair: Pair, windows: list[Window], progress: Progress
+) -> dict[str, NDArray[np.float64]]:
+    def steps(window: Window, views: Views) -> tuple[int, NDArray[np.float64]]:
+        axis = 1 if window.width == 2 else 0
+        both = views.valid.all(axis=axis)
+        sums = [
+            np.abs(np.diff(image.astype(np.float64), axis=1 + axis).squeeze(1 + axis)[:, both])
+            for image in (views.before, views.after)
+        ]
+        return int(both.sum()), np.stack([step.sum(axis=1) for step in sums])
+
+    pairs, total = 0, np.zeros((2, pair.count))
+    for found, sums in pair.over(windows, steps, progress=progress):
+        pairs += found
+        total += sums
+    mean = total / pairs if pairs else np.full_like(total, np.nan)
+    return {"before": mean[0], "after": mean[1]}

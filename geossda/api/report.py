@@ -1,0 +1,316 @@
+"""A page about a harmonized raster."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+
+from geossda.config import HarmonizeConfig, ReportConfig
+from geossda.errors import GeoreferenceError, InputError
+from geossda.evaluation.drawing import ALIKE, Drawing, compare_drawing
+from geossda.evaluation.page import plain, plots, render
+from geossda.evaluation.pair import Pair
+from geossda.evaluation.pictures import before_and_after, legend, map_of
+from geossda.evaluation.seams import LatticeSteps, lattice_steps
+from geossda.evaluation.strips import StripStep, read_scenes, strip_steps
+from geossda.progress import SILENT, Progress
+from geossda.raster.gsd import ground_sample_distance
+from geossda.raster.reading import Mosaic, find_sources, open_mosaic
+from geossda.raster.source import gdal_environment, is_remote
+from geossda.raster.statistics import Histograms, histograms
+from geossda.raster.windows import Window, tiles
+from geossda.raster.writing import new_cog, provenance
+from geossda.staging import PathLike, check_output, staged
+
+# Bars of a histogram do not get better with more pixels than this.
+HISTOGRAM_PX = 2**23
+MAP_PX = 700
+ROWS = 20
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What `report` wrote and measured.
+
+    Attributes
+    ----------
+    page : Path
+    qa : Path or None
+        The raster of likeness by cells, if it was asked for.
+    figures : dict
+        Every figure of the page, JSON-ready; null where there is none.
+    """
+
+    page: Path
+    qa: Path | None
+    figures: dict[str, Any]
+
+
+def report(
+    harmonized: PathLike,
+    output: PathLike | None = None,
+    *,
+    sources: PathLike | Sequence[PathLike] | None = None,
+    scenes: PathLike | None = None,
+    qa: PathLike | None = None,
+    config: ReportConfig = ReportConfig(),  # noqa: B008  (frozen)
+    progress: Progress = SILENT,
+) -> ReportResult:
+    """Write a page that shows what `harmonize` made of a raster.
+
+    Parameters
+    ----------
+    harmonized : path
+        A raster written by `harmonize`.
+    output : path, optional
+        The page; ``<stem>_report.html`` beside the raster by default.
+    sources : path or sequence of path, optional
+        What it was made from, in the same order; files of the names it carries, beside it, by
+        default.
+    scenes : path, optional
+        Polygons of the scenes the sources were put together from, to measure the steps in colour
+        where they meet.
+    qa : path, optional
+        Write the likeness of what is drawn, by cells, as a raster: 1 where nothing changed.
+    config : ReportConfig
+        Settings.
+    progress : Progress
+        Is told of stages, steps and warnings.
+
+    Returns
+    -------
+    ReportResult
+        What was written and measured.
+
+    Raises
+    ------
+    GeossdaError
+        See :mod:`geossda.errors`; nothing is left half-written.
+    """
+    harmonized = os.fspath(harmonized)
+    with gdal_environment():
+        after = open_mosaic(harmonized)
+        tags = _tags(harmonized)
+        paths = _sources(harmonized, tags, sources)
+        inputs = [harmonized, *paths, *([scenes] if scenes else [])]
+        page = check_output(
+            output or _beside(harmonized), overwrite=config.overwrite, inputs=inputs
+        )
+        if qa is not None:
+            qa = check_output(qa, overwrite=config.overwrite, inputs=inputs)
+            if qa.absolute() == page.absolute():
+                raise InputError(f"{qa} cannot be both the page and the raster: name two files")
+        settings = tags["settings"] if isinstance(tags.get("settings"), dict) else {}
+        before = open_mosaic(
+            paths, bands=settings.get("bidx") or None, nodata=settings.get("nodata")
+        ).resampled(after.grid)
+        pair = Pair(before, after)
+        outlines = read_scenes(scenes, after.grid) if scenes is not None else None
+        drawing = compare_drawing(pair, config.cell, progress=progress)
+        values = tuple(
+            histograms(mosaic, budget_px=HISTOGRAM_PX, progress=progress)
+            for mosaic in (before, after)
+        )
+        tile = settings.get("tile", HarmonizeConfig().tile)
+        seams = lattice_steps(pair, tile, progress=progress)
+        steps = None
+        if outlines is not None:
+            steps = strip_steps(pair, outlines, config.reach, progress=progress)
+            if not steps:
+                progress.warn(f"{scenes}: no two scenes meet within the raster")
+        images = before_and_after(pair, config.width, progress=progress)
+        names = _band_names(after)
+        figures = plain(
+            {
+                "output": os.path.basename(harmonized),
+                "sources": [os.path.basename(path) for path in paths],
+                **{key: tags.get(key) for key in ("version", "method", "style", "settings")},
+                **_about(after),
+                "nodata_share": 1 - drawing.pixels / (after.shape[0] * after.shape[1]),
+                "histograms": _told(values, names),
+                "seams": _seams(tile, *seams),
+                "strips": None if steps is None else [_strip(step) for step in steps],
+                "drawing": _drawing(drawing),
+                "stages": _stages(tags.get("stages")),
+            }
+        )
+        text = render(
+            figures=figures,
+            images=images,
+            plots=plots(values[0], values[1], names),
+            map=map_of(drawing, MAP_PX),
+            legend=legend(),
+            alike=ALIKE,
+            rows=ROWS,
+        )
+        with staged(page) as part:
+            part.write_text(text, encoding="utf-8")
+            if qa is not None:
+                _write_qa(qa, drawing, after, progress)
+    return ReportResult(page, qa, figures)
+
+
+def _tags(path: str) -> dict[str, Any]:
+    """Read what `harmonize` wrote of itself; empty for a raster it did not write."""
+    with rasterio.open(path) as dataset:
+        given = dataset.tags()
+    tags: dict[str, Any] = {}
+    for name, text in given.items():
+        if name.startswith("GEOSSDA_"):
+            key = name.removeprefix("GEOSSDA_").lower()
+            tags[key] = _parsed(path, name, text) if text[:1] in ("{", "[") else text
+    if (command := tags.get("command", "harmonize")) != "harmonize":
+        raise InputError(f"{path} was written by {command}, a result of harmonize was expected")
+    return tags
+
+
+def _parsed(path: str, name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(
+            f"tag {name} of {path} is no JSON ({error}): it was changed since harmonize wrote it"
+        ) from error
+
+
+def _sources(
+    harmonized: str, tags: dict[str, Any], given: PathLike | Sequence[PathLike] | None
+) -> list[str]:
+    """Find what a raster was made from."""
+    if given is not None and given != ():
+        return find_sources(given)
+    names = tags.get("sources")
+    if not isinstance(names, list) or not names:
+        raise InputError(
+            f"{harmonized} does not say what it was made from: name its sources with --source"
+        )
+    folder = os.path.dirname(harmonized)
+    found = []
+    for name in names:
+        path = os.path.join(folder, os.path.basename(str(name)))
+        # A result can have its source's name, in another folder.
+        if not os.path.exists(path) or os.path.samefile(path, harmonized):
+            raise InputError(
+                f"{harmonized} was made from {name}, which is not beside it: "
+                "name its sources with --source"
+            )
+        found.append(path)
+    return found
+
+
+def _beside(harmonized: str) -> Path:
+    folder = Path.cwd() if is_remote(harmonized) else Path(harmonized).parent
+    return folder / f"{Path(harmonized).stem}_report.html"
+
+
+def _band_names(mosaic: Mosaic) -> list[str]:
+    source = mosaic.sources[0]
+    with rasterio.open(source.path) as dataset:
+        named = [
+            dataset.descriptions[band - 1] or dataset.colorinterp[band - 1].name
+            for band in source.bands
+        ]
+    return [
+        f"{number}" if name in ("undefined", "gray") else f"{number} {name}"
+        for number, name in zip(source.bands, named, strict=True)
+    ]
+
+
+def _about(mosaic: Mosaic) -> dict[str, Any]:
+    height, width = mosaic.shape
+    crs = mosaic.grid.crs
+    try:
+        gsd = ground_sample_distance(mosaic.grid)
+    except GeoreferenceError:
+        gsd = None
+    return {
+        "width": width,
+        "height": height,
+        "bands": mosaic.count,
+        "dtype": str(mosaic.dtype),
+        "crs": crs.to_wkt().split('"')[1] if crs else None,
+        "epsg": crs.epsg if crs else None,
+        "gsd_m": gsd,
+        "validity": mosaic.sources[0].validity,
+        "nodata": mosaic.sources[0].nodata,
+    }
+
+
+def _told(found: Sequence[Histograms], names: list[str]) -> list[dict[str, Any]]:
+    """Give each band's statistics before and after."""
+    rows = []
+    moments = [(one.mean(), one.std(), one.quantiles((0.02, 0.5, 0.98))) for one in found]
+    for band, name in enumerate(names):
+        row: dict[str, Any] = {"band": name}
+        for which, (mean, std, ends) in zip(("before", "after"), moments, strict=True):
+            row[which] = {
+                "mean": mean[band],
+                "std": std[band],
+                "percentiles_2_50_98": ends[band],
+            }
+        rows.append(row)
+    return rows
+
+
+def _seams(tile: int, before: LatticeSteps, after: LatticeSteps) -> dict[str, Any]:
+    sides = {
+        which: {"border": steps.border, "middle": steps.middle, "ratio": steps.ratio}
+        for which, steps in (("before", before), ("after", after))
+    }
+    return {"tile_px": tile, **sides, "added": after.ratio - before.ratio}
+
+
+def _strip(step: StripStep) -> dict[str, Any]:
+    return {
+        "scenes": [step.first, step.second],
+        "places": step.places,
+        "before": step.before,
+        "after": step.after,
+        "size_before": np.abs(step.before).mean(),
+        "size_after": np.abs(step.after).mean(),
+    }
+
+
+def _drawing(drawing: Drawing) -> dict[str, Any]:
+    known = drawing.known
+    return {
+        "cell_px": drawing.cell_px,
+        "cells": len(known),
+        "median": np.median(known) if len(known) else None,
+        "lowest_5_percent": np.quantile(known, 0.05) if len(known) else None,
+        "share_under_0.9": drawing.changed,
+    }
+
+
+def _stages(given: Any) -> list[dict[str, Any]]:
+    """Keep what is known of the stages' time and memory."""
+    if not isinstance(given, list):
+        return []
+    return [
+        {key: stage.get(key) for key in ("stage", "seconds", "peak_mb")}
+        for stage in given
+        if isinstance(stage, dict)
+    ]
+
+
+def _write_qa(path: Path, drawing: Drawing, after: Mosaic, progress: Progress) -> None:
+    grid = drawing.grid(after.grid)
+    cells = drawing.cells[None]
+    with new_cog(
+        path,
+        grid,
+        1,
+        np.dtype(np.float32),
+        validity="nodata",
+        nodata=float("nan"),
+        tags=provenance("report", of=os.path.basename(after.sources[0].path), cell=drawing.cell_px),
+        progress=progress,
+    ) as writer:
+        for window in tiles((int(grid.shape.y), int(grid.shape.x)), 1024):
+            part = cells[:, window.rows, window.cols]
+            writer.write(Window(*window), part, np.isfinite(part[0]))

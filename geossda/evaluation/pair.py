@@ -1,0 +1,112 @@
+"""A raster before and after, read together."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import dask
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from geossda.errors import BandError
+from geossda.progress import SILENT, Progress
+from geossda.raster.reading import Mosaic
+from geossda.raster.source import gdal_environment
+from geossda.raster.windows import Window
+
+T = TypeVar("T")
+# Windows read at a time: enough for every core, few enough to be small.
+BATCH = 16
+
+
+class Views(NamedTuple):
+    """One window of both.
+
+    Attributes
+    ----------
+    before, after : (bands, height, width) arrays
+    known, written : (height, width) bool arrays
+        Where the one before and the one after is valid.
+    """
+
+    before: NDArray[Any]
+    after: NDArray[Any]
+    known: NDArray[np.bool_]
+    written: NDArray[np.bool_]
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Where both are valid."""
+        return self.known & self.written
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two mosaics of one grid and as many bands.
+
+    Attributes
+    ----------
+    before, after : Mosaic
+    """
+
+    before: Mosaic
+    after: Mosaic
+
+    def __post_init__(self) -> None:
+        if self.before.count != self.after.count:
+            raise BandError(
+                f"{self.before.name} has {self.before.count} bands, {self.after.name} has "
+                f"{self.after.count}: name the sources it was made from with --source"
+            )
+        if self.before.grid != self.after.grid:
+            raise ValueError("a pair on unlike grids")
+
+    def resampled(self, grid: GeoBox) -> "Pair":
+        """Give both on another grid."""
+        return Pair(self.before.resampled(grid), self.after.resampled(grid))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, in pixels."""
+        return self.after.shape
+
+    @property
+    def count(self) -> int:
+        """Number of bands, alpha not counted."""
+        return self.after.count
+
+    def read(self, window: Window) -> Views:
+        """Read a window of both."""
+        after, written = self.after.read(window)
+        before, known = self.before.read(window)
+        return Views(before, after, known, written)
+
+    def over(
+        self,
+        windows: Iterable[Window],
+        measure: Callable[[Window, Views], T],
+        *,
+        progress: Progress = SILENT,
+    ) -> Iterator[T]:
+        """Measure windows in threads; give the results in the windows' order.
+
+        Parameters
+        ----------
+        windows : iterable of Window
+        measure : callable
+        progress : Progress
+            Advanced by one a window.
+        """
+
+        @dask.delayed(pure=False, traverse=False)  # type: ignore[untyped-decorator]
+        def one(window: Window) -> T:
+            with gdal_environment():
+                views = self.read(window)
+            return measure(window, views)
+
+        todo = list(windows)
+        for start in range(0, len(todo), BATCH):
+            batch = [one(window) for window in todo[start : start + BATCH]]
+            yield from dask.compute(*batch, scheduler="threads")
+            progress.advance(len(batch))

@@ -1,0 +1,150 @@
+"""Small pictures of large rasters, as data URIs for a page that stands alone."""
+
+import base64
+import io
+import warnings
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from PIL import Image
+from rasterio.enums import ColorInterp
+
+from geossda.evaluation.drawing import ALIKE, Drawing
+from geossda.evaluation.pair import Pair, Views
+from geossda.progress import SILENT, Progress
+from geossda.raster.radiometry import Stretch
+from geossda.raster.reading import Mosaic
+from geossda.raster.windows import Window, tiles
+
+_TILE_PX = 512
+# From what is as it was to what is not: readable in grey too, and by the colour-blind.
+RAMP = "YlOrBr"
+RAMP_LOW = 0.5
+
+
+def overview_grid(grid: GeoBox, width_px: int) -> GeoBox:
+    """Give the grid over the same rectangle at most `width_px` wide and twice as high."""
+    height, width = int(grid.shape.y), int(grid.shape.x)
+    factor = max(1.0, width / width_px, height / (2 * width_px))
+    small = max(1, round(height / factor)), max(1, round(width / factor))
+    scale = grid.transform.scale(width / small[1], height / small[0])
+    return GeoBox(small, grid.transform * scale, grid.crs)
+
+
+def shown_bands(mosaic: Mosaic) -> tuple[int, ...]:
+    """Choose what is shown as red, green and blue, or as grey: indices of the mosaic's bands.
+
+    By colour interpretation if it names all three, else the first three; of two, the first.
+    """
+    if mosaic.count < 3:
+        return (0,)
+    source = mosaic.sources[0]
+    with rasterio.open(source.path) as dataset:
+        colors = [dataset.colorinterp[band - 1] for band in source.bands]
+    wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    if all(color in colors for color in wanted):
+        return tuple(colors.index(color) for color in wanted)
+    return (0, 1, 2)
+
+
+def before_and_after(
+    pair: Pair, width_px: int, *, progress: Progress = SILENT
+) -> tuple[str, str, tuple[int, int]]:
+    """Draw both at overview scale, in one stretch: 2 to 98 % of the valid pixels of both.
+
+    Parameters
+    ----------
+    pair : Pair
+    width_px : int
+        At most so wide.
+    progress : Progress
+
+    Returns
+    -------
+    before, after : str
+        Data URIs; what is not valid is transparent.
+    size : (int, int)
+        Width and height, in pixels.
+    """
+    bands = shown_bands(pair.after)
+    small = pair.resampled(overview_grid(pair.after.grid, width_px))
+    windows = list(tiles(small.shape, _TILE_PX))
+    progress.stage("drawing", len(windows))
+    pixels = np.zeros((2, len(bands), *small.shape), np.float32)
+    valid = np.zeros((2, *small.shape), np.bool_)
+
+    def chosen(window: Window, views: Views) -> tuple[Window, Views]:
+        before, after = views.before[list(bands)], views.after[list(bands)]
+        return window, Views(before, after, views.known, views.written)
+
+    for window, views in small.over(windows, chosen, progress=progress):
+        pixels[:, :, window.rows, window.cols] = views.before, views.after
+        valid[:, window.rows, window.cols] = views.known, views.written
+    stretch = _common_stretch(pixels, valid)
+    before, after = (
+        _picture(stretch.to_bytes(image), there) for image, there in zip(pixels, valid, strict=True)
+    )
+    return before, after, (small.shape[1], small.shape[0])
+
+
+def _common_stretch(pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> Stretch:
+    ends = np.array([[0.0, 1.0]] * pixels.shape[1])
+    if valid.any():
+        for band in range(len(ends)):
+            ends[band] = np.percentile(pixels[:, band][valid], (2, 98))
+    flat = ends[:, 1] <= ends[:, 0]
+    ends[flat, 1] = ends[flat, 0] + 1
+    return Stretch(ends[:, 0], ends[:, 1])
+
+
+def _picture(image: NDArray[np.uint8], valid: NDArray[np.bool_]) -> str:
+    bands = [*image] if len(image) == 3 else [image[0]] * 3
+    opacity = valid.astype(np.uint8) * 255
+    drawn = np.stack([np.where(valid, band, 0) for band in bands] + [opacity], axis=-1)
+    file = io.BytesIO()
+    Image.fromarray(drawn).save(file, "WEBP", quality=88, method=4)
+    return _uri("image/webp", file.getvalue())
+
+
+def map_of(drawing: Drawing, side_px: int) -> str:
+    """Draw the likeness by cells, from 0.5 and less to 1; transparent where there is none.
+
+    Where there are more cells than pixels, a pixel is the mean of its cells.
+    """
+    cells = drawing.cells
+    step = -(-max(cells.shape) // side_px)
+    rows, cols = (-(-side // step) for side in cells.shape)
+    padded = np.full((rows * step, cols * step), np.nan, np.float32)
+    padded[: cells.shape[0], : cells.shape[1]] = cells
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # blocks without a known cell
+        mean = np.nanmean(padded.reshape(rows, step, cols, step), axis=(1, 3))
+    share = np.clip((np.nan_to_num(mean) - RAMP_LOW) / (1 - RAMP_LOW), 0, 1)
+    drawn = _ramp(share)
+    drawn[..., 3] = np.isfinite(mean) * 255
+    file = io.BytesIO()
+    Image.fromarray(drawn).save(file, "PNG", optimize=True)
+    return _uri("image/png", file.getvalue())
+
+
+def legend() -> list[tuple[float, str]]:
+    """Give values from low to high with their colours on the map, as ``#rrggbb``."""
+    values = np.array([RAMP_LOW, 0.6, 0.7, 0.8, ALIKE, 1.0])
+    colors = _ramp((values - RAMP_LOW) / (1 - RAMP_LOW))
+    return [
+        (float(value), "#{:02x}{:02x}{:02x}".format(*color[:3]))
+        for value, color in zip(values, colors.tolist(), strict=True)
+    ]
+
+
+def _ramp(share: NDArray[np.floating]) -> NDArray[np.uint8]:
+    import matplotlib
+
+    # Pale where all is well, so that what changed stands out.
+    return np.array(matplotlib.colormaps[RAMP](1 - share, bytes=True), np.uint8)
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
