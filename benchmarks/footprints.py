@@ -152,7 +152,8 @@ def shapes(places: Path) -> None:
     from geossda.raster.windows import Window
     from geossda.vector.features import Shaping
     from geossda.vector.overlaps import GiveWay
-    from geossda.vector.polygonize import Marks, Open, Parts, polygonize
+    from geossda.vector.parts import Marks, Open, Parts
+    from geossda.vector.polygonize import polygonize
 
     def regularised(raw: np.ndarray) -> np.ndarray:
         import buildingregulariser

@@ -20,22 +20,25 @@ from hypothesis.extra.numpy import arrays
 from odc.geo.geobox import GeoBox
 
 from geossda.errors import Cancelled, OutputError
+from geossda.vector.crew import Crew
 from geossda.vector.features import Shaping, features
 from geossda.vector.ground import ground_areas
-from geossda.vector.polygonize import Marks, Open, Parts, polygonize
+from geossda.vector.parts import Marks, Open, Parts
+from geossda.vector.polygonize import polygonize
 from geossda.vector.writing import check_vector_output, write_features
 
 masks = arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14)))
 
 
-def strips(probability, block=None, threshold=0.5, **how):
+def strips(probability, block=None, threshold=0.5, workers=None, **how):
     """What polygonize yields of an array, block by block."""
 
     def read(window):
         part = probability[window.rows, window.cols]
         return Marks(part >= threshold, part)
 
-    return polygonize(read, probability.shape, block=block or 2**20, **how)
+    with Crew(workers) as crew:
+        yield from polygonize(read, probability.shape, block=block or 2**20, crew=crew, **how)
 
 
 def footprints(probability, block=None, **how):
@@ -218,7 +221,8 @@ def test_each_block_is_read_once():
         read.append(window)
         return Marks(np.ones((window.height, window.width), bool))
 
-    list(polygonize(marks, (100, 130), block=32, workers=2))
+    with Crew(2) as crew:
+        list(polygonize(marks, (100, 130), block=32, crew=crew))
     covered = np.zeros((100, 130), int)
     for window in read:
         covered[window.rows, window.cols] += 1

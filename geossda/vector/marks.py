@@ -12,7 +12,7 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.reading import Mosaic, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
-from geossda.vector.polygonize import Marks
+from geossda.vector.parts import Marks
 
 
 class BuildingRaster:
