@@ -338,7 +338,7 @@ def _equals(pixels: NDArray[Any], value: float | None) -> NDArray[np.bool_]:
     return np.asarray(pixels == value)
 
 
-def _finite(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _finite(pixels: NDArray[Any], valid: NDArray[np.bool_] | np.bool_) -> NDArray[np.bool_]:
     """Give those of the valid pixels that are numbers in all bands."""
     if pixels.dtype.kind != "f":
         return np.asarray(valid)

@@ -8,17 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyproj
 
+from geossda.vector.arrow import arrow_batches, schema_of
 from geossda.vector.records import Stream
 
 FAILURES = (pa.ArrowException,)
 
 
-def write(
-    stream: Stream, part: Path, crs: str, metadata: Mapping[str, str], kind: str, *, append: bool
-) -> None:
-    """Write a stream to a new file; nothing can be appended to one."""
-    if append:
-        raise ValueError("GeoParquet takes no appending")
+def write(stream: Stream, part: Path, crs: str, metadata: Mapping[str, str], kind: str) -> None:
+    """Write a stream to a new file."""
     about = {
         "version": "1.1.0",
         "primary_column": "geometry",
@@ -30,9 +27,10 @@ def write(
             }
         },
     }
-    plain = stream.schema.set(
-        len(stream.schema) - 1, pa.field("geometry", pa.binary())
-    ).with_metadata({**metadata, "geo": json.dumps(about)})
-    with pq.ParquetWriter(part, plain, compression="zstd") as writer:
-        for batch in stream:
-            writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=plain))
+    schema = schema_of(stream)
+    geometry = pa.field("geometry", pa.binary())
+    schema = schema.set(len(schema) - 1, geometry)
+    schema = schema.with_metadata({**metadata, "geo": json.dumps(about)})
+    with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+        for batch in arrow_batches(stream, schema):
+            writer.write_batch(batch)

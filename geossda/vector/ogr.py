@@ -17,6 +17,7 @@ import pyproj
 
 from geossda.errors import OutputError
 from geossda.staging import staged
+from geossda.vector.arrow import arrow_batches, schema_of
 from geossda.vector.geopackage import LAYER, add_style
 from geossda.vector.records import Stream
 
@@ -35,7 +36,7 @@ FAILURES = (
 
 
 def write(
-    stream: Stream, part: Path, crs: str, metadata: Mapping[str, str], kind: str, *, append: bool
+    stream: Stream, part: Path, crs: str, metadata: Mapping[str, str], kind: str, append: bool
 ) -> None:
     """Write a stream to a new file, or behind what a GeoPackage holds."""
     suffix = part.suffix.lower()
@@ -50,8 +51,9 @@ def write(
     elif suffix == ".geojson":
         # The standard's own order, precision, CRS and cut at the antimeridian.
         options["layer_options"] = {"RFC7946": "YES", "DESCRIPTION": "Building footprints"}
+    schema = schema_of(stream)
     pyogrio.raw.write_arrow(
-        pa.RecordBatchReader.from_batches(stream.schema, iter(stream)),
+        pa.RecordBatchReader.from_batches(schema, arrow_batches(stream, schema)),
         part,
         layer=LAYER,
         driver=DRIVERS[suffix],

@@ -1,37 +1,65 @@
-"""Footprints as batches of Arrow records, numbered as they come."""
+"""Footprints as batches of records, numbered as they come."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import shapely
+from numpy.typing import NDArray
 
 from geossda.vector.features import Features
 
-# So many footprints are encoded at a time, and are a row group of GeoParquet.
+# So many footprints are written at a time, and are a row group of GeoParquet.
 _BATCH = 2_000
 
 
+class Batch(NamedTuple):
+    """Some records.
+
+    Attributes
+    ----------
+    shapes : (n,) array of shapely geometry
+    columns : list of (n,) arrays
+        As :attr:`Stream.fields` names them.
+    """
+
+    shapes: NDArray[np.object_]
+    columns: list[NDArray[Any]]
+
+
 class Stream:
-    """Record batches of features, numbered, with their sums."""
+    """Batches of records, drawn once.
+
+    Parameters
+    ----------
+    batches : iterable of Features
+    probabilities : bool
+        Whether there are confidences.
+    first : int
+        The number before the first one's.
+
+    Attributes
+    ----------
+    fields : dict of str to type
+        What is told of each: whole numbers and floats.
+    count : int
+        The number of the last one drawn.
+    area_m2 : float
+        Sum of the areas drawn.
+    error : BaseException or None
+        What ended the batches early.
+    """
 
     def __init__(self, batches: Iterable[Features], probabilities: bool, first: int) -> None:
-        fields = [("id", pa.int64()), ("area_m2", pa.float64()), ("pixels", pa.int64())]
+        self.fields: dict[str, type] = {"id": int, "area_m2": float, "pixels": int}
         if probabilities:
-            fields += [
-                (name, pa.float64()) for name in ("confidence", "confidence_min", "confidence_max")
-            ]
-        geometry = pa.field(
-            "geometry", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"}
-        )
-        self.schema = pa.schema([*(pa.field(*entry) for entry in fields), geometry])
+            names = ("confidence", "confidence_min", "confidence_max")
+            self.fields |= dict.fromkeys(names, float)
         self.first = self.count = first
         self.area_m2 = 0.0
         self.error: BaseException | None = None
         self._batches, self._probabilities = batches, probabilities
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         try:
             waiting: list[Features] = []
             for batch in self._batches:
@@ -39,25 +67,23 @@ class Stream:
                 if sum(len(each.shapes) for each in waiting) >= _BATCH:
                     yield self._record(waiting)
                     waiting = []
-            yield self._record(waiting)
+            if waiting:
+                yield self._record(waiting)
         except BaseException as error:
             self.error = error
             raise
 
-    def _record(self, waiting: list[Features]) -> pa.RecordBatch:
-        if not waiting:
-            return pa.RecordBatch.from_pylist([], schema=self.schema)
+    def _record(self, waiting: list[Features]) -> Batch:
         batch = Features(*(np.concatenate(column) for column in zip(*waiting, strict=True)))
         count = len(batch.shapes)
         numbers = np.arange(self.count + 1, self.count + count + 1)
         self.count += count
         areas = batch.area_m2.round(2)
         self.area_m2 += float(areas.sum())
-        columns: list[Any] = [numbers, areas, batch.pixels]
+        columns: list[NDArray[Any]] = [numbers, areas, batch.pixels]
         if self._probabilities:
             columns += [
                 np.round(np.asarray(value, float), 4)
                 for value in (batch.confidence, batch.lowest, batch.highest)
             ]
-        columns.append(pa.array(shapely.to_wkb(batch.shapes), pa.binary()))
-        return pa.RecordBatch.from_arrays([pa.array(c) for c in columns], schema=self.schema)
+        return Batch(batch.shapes, columns)

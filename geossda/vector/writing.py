@@ -6,12 +6,15 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from geossda.errors import OutputError
 from geossda.staging import staged
+from geossda.vector import geopackage
 from geossda.vector.features import Features
 from geossda.vector.geopackage import add_style
+from geossda.vector.records import Stream
 
 SUFFIXES = (".gpkg", ".fgb", ".geojson", ".parquet")
 
@@ -108,12 +111,10 @@ def write_features(
     OutputError
         The file cannot be written, or what it holds does not fit what is appended.
     """
-    from geossda.vector.records import Stream
-
     path = Path(path)
     suffix = path.suffix.lower()
     append = append and path.exists()
-    write, failures = _writer(suffix)
+    write, failures = _writer(suffix, crs, append=append)
     first = 0
     if append:
         from geossda.vector.ogr import last_id
@@ -125,7 +126,7 @@ def write_features(
             if append:
                 shutil.copyfile(path, part)
             kind = "MultiPolygon" if multi else "Polygon"
-            write(stream, part, crs, metadata, kind, append=append)
+            write(stream, part, crs, metadata, kind)
             if suffix == ".gpkg" and not append:
                 add_style(part)
         except failures as error:
@@ -137,12 +138,16 @@ def write_features(
     return Written(path, stream.count - stream.first, stream.area_m2)
 
 
-def _writer(suffix: str) -> tuple[Callable[..., None], tuple[type[Exception], ...]]:
+def _writer(
+    suffix: str, crs: str, *, append: bool
+) -> tuple[Callable[..., None], tuple[type[Exception], ...]]:
     """Load what writes a format, and the errors it raises; batches drawn ahead go on meanwhile."""
+    if suffix == ".gpkg" and not append and geopackage.srs_of(crs) is not None:
+        return geopackage.write, geopackage.FAILURES
     if suffix == ".parquet":
         from geossda.vector import geoparquet
 
-        return geoparquet.write, (*geoparquet.FAILURES, RuntimeError)
+        return geoparquet.write, geoparquet.FAILURES
     from geossda.vector import ogr
 
-    return ogr.write, (*ogr.FAILURES, RuntimeError)
+    return partial(ogr.write, append=append), (*ogr.FAILURES, RuntimeError)
