@@ -7,6 +7,8 @@ import shapely
 
 from geossda.vector.records import Stream
 
+# So many footprints are encoded at a time, and are a row group of GeoParquet.
+_BATCH = 2_000
 _TYPES = {int: pa.int64(), float: pa.float64()}
 
 
@@ -18,11 +20,14 @@ def schema_of(stream: Stream) -> pa.Schema:
 
 
 def arrow_batches(stream: Stream, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Give the records; at least one batch, which may be empty."""
-    empty = True
+    """Give the records, some thousands at a time; at least one batch, which may be empty."""
+    waiting: list[pa.RecordBatch] = []
     for shapes, columns in stream:
-        empty = False
         geometry = pa.array(shapely.to_wkb(shapes), pa.binary())
-        yield pa.RecordBatch.from_arrays([*map(pa.array, columns), geometry], schema=schema)
-    if empty:
-        yield pa.RecordBatch.from_pylist([], schema=schema)
+        arrays = [*map(pa.array, columns), geometry]
+        waiting.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
+        if sum(map(len, waiting)) >= _BATCH:
+            yield pa.concat_batches(waiting)
+            waiting = []
+    waiting.append(pa.RecordBatch.from_pylist([], schema=schema))
+    yield pa.concat_batches(waiting)

@@ -25,29 +25,29 @@ FAILURES = (sqlite3.Error,)
 # Of a geometry: little-endian, with an envelope of x and y.
 _HEADER = np.dtype([("magic", "S2"), ("version", "u1"), ("flags", "u1"), ("srs_id", "<i4"),
                     ("envelope", "<f8", 4)])  # fmt: skip
-# For a CRS that no authority has a number for.
-_CUSTOM_SRS = 100_000
 
 
 def srs_of(crs: str) -> tuple[Any, ...] | None:
-    """Give the row that tells a CRS; None if WKT 1, which the standard asks for, cannot."""
+    """Give the row that tells a CRS; None of one without a number of EPSG's or ESRI's, or WKT 1.
+
+    OGR knows what to do with those.
+    """
     known = pyproj.CRS(crs)
+    number = known.to_json_dict().get("id", {})
+    if number.get("authority") not in ("EPSG", "ESRI"):
+        return None
     try:
         definition = known.to_wkt("WKT1_GDAL")
     except pyproj.exceptions.CRSError:
         return None
-    number = known.to_json_dict().get("id", {"authority": "NONE", "code": _CUSTOM_SRS})
-    if not isinstance(number["code"], int):
-        return None
-    code = number["code"]
-    return known.name, code, number["authority"], code, definition, None
+    return known.name, number["code"], number["authority"], number["code"], definition, None
 
 
 def write(stream: Stream, part: Path, crs: str, metadata: Mapping[str, str], kind: str) -> None:
     """Write a stream to a new file, in a CRS that :func:`srs_of` can tell."""
     srs = srs_of(crs)
     if srs is None:
-        raise ValueError(f"no WKT 1 for {crs}")
+        raise ValueError(f"a CRS without a number: {crs}")
     srs_id = srs[1]
     fields = "".join(
         f', "{name}" {"INTEGER" if kind is int else "REAL"}' for name, kind in stream.fields.items()

@@ -8,9 +8,6 @@ from numpy.typing import NDArray
 
 from geossda.vector.features import Features
 
-# So many footprints are written at a time, and are a row group of GeoParquet.
-_BATCH = 2_000
-
 
 class Batch(NamedTuple):
     """Some records.
@@ -61,20 +58,14 @@ class Stream:
 
     def __iter__(self) -> Iterator[Batch]:
         try:
-            waiting: list[Features] = []
             for batch in self._batches:
-                waiting.append(batch)
-                if sum(len(each.shapes) for each in waiting) >= _BATCH:
-                    yield self._record(waiting)
-                    waiting = []
-            if waiting:
-                yield self._record(waiting)
+                if len(batch.shapes):
+                    yield self._record(batch)
         except BaseException as error:
             self.error = error
             raise
 
-    def _record(self, waiting: list[Features]) -> Batch:
-        batch = Features(*(np.concatenate(column) for column in zip(*waiting, strict=True)))
+    def _record(self, batch: Features) -> Batch:
         count = len(batch.shapes)
         numbers = np.arange(self.count + 1, self.count + count + 1)
         self.count += count
