@@ -31,6 +31,7 @@ from geossda.vector.joining import united
 from geossda.vector.parts import Marks, Open, Parts
 from geossda.vector.polygonize import polygonize
 from geossda.vector.records import Stream
+from geossda.vector.wkb import to_wkb
 from geossda.vector.writing import check_vector_output, write_features
 
 masks = arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14)))
@@ -581,6 +582,16 @@ def test_sqlite_writes_what_ogr_writes(tmp_path, crs, count):
     assert told_back[0][0]["integrity_check"] == [("ok",)]
     assert told_back[0][1]["layer_metadata"] == told | {"DESCRIPTION": "Building footprints"}
     assert told_back[0] == told_back[1]
+
+
+def test_polygons_are_encoded_as_shapely_does():
+    shapes = [footprint.shapes for mask in hard_masks() for footprint in footprints(mask * 0.7)]
+    assert any(shape.interiors for shape in shapes)
+    shapes += [shapely.MultiPolygon(shapes[:2]), shapely.Polygon(), shapely.Point(1, 2)]
+    shapes = np.array(shapes, object)
+    assert to_wkb(shapes) == shapely.to_wkb(shapes, byte_order=1).tolist()
+    for few in (shapes[:0], shapes[:1], shapes[-3:]):
+        assert to_wkb(few) == shapely.to_wkb(few, byte_order=1).tolist()
 
 
 def test_a_crs_without_a_number_is_left_to_ogr(tmp_path, write):

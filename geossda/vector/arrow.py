@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pyarrow as pa
-import shapely
 
 from geossda.vector.records import Stream
+from geossda.vector.wkb import to_wkb
 
 # So many footprints are encoded at a time, and are a row group of GeoParquet.
 _BATCH = 2_000
@@ -23,7 +23,7 @@ def arrow_batches(stream: Stream, schema: pa.Schema) -> Iterator[pa.RecordBatch]
     """Give the records, some thousands at a time; at least one batch, which may be empty."""
     waiting: list[pa.RecordBatch] = []
     for shapes, columns in stream:
-        geometry = pa.array(shapely.to_wkb(shapes), pa.binary())
+        geometry = pa.array(to_wkb(shapes), pa.binary())
         arrays = [*map(pa.array, columns), geometry]
         waiting.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
         if sum(map(len, waiting)) >= _BATCH:

@@ -19,6 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geossda.vector.records import Stream
+from geossda.vector.wkb import to_wkb
 
 LAYER = "buildings"
 FAILURES = (sqlite3.Error,)
@@ -110,8 +111,8 @@ def _geometries(
     headers["magic"], headers["flags"], headers["srs_id"] = b"GP", 3, srs_id
     headers["envelope"] = bounds[:, [0, 2, 1, 3]]
     size, every = _HEADER.itemsize, headers.tobytes()
-    wkb = shapely.to_wkb(shapes, byte_order=1)
-    return [every[i * size : (i + 1) * size] + body for i, body in enumerate(wkb)]
+    bodies = enumerate(to_wkb(shapes))
+    return [every[i * size : (i + 1) * size] + body for i, body in bodies]
 
 
 def _metadata_xml(metadata: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window, tiles
 from geossda.vector.blocks import read_block
 from geossda.vector.crew import Crew
-from geossda.vector.finishing import Ended, Finished, finish, in_order
+from geossda.vector.finishing import finish, in_order
 from geossda.vector.joining import Join
 from geossda.vector.parts import Marks, Open, Parts
 
@@ -64,16 +64,12 @@ def polygonize(
     with contextlib.nullcontext(crew) if crew else Crew() as crew:
         blocks = crew.map(partial(read_block, read, diagonal=diagonal), tiles(shape, block))
 
-        def strips() -> Iterator[tuple[Ended, list[Finished], Open]]:
-            for row in tops:
-                strip = []
-                for _ in lefts:
-                    strip.append(next(blocks))
-                    progress.advance()
-                last = row == tops[-1]
-                ended = join.add(strip, row, last=last)
-                still = join.still_open(np.inf if last else row + block)
-                yield ended, [each.whole for each in strip], still
-
-        # Walking the outlines of a strip goes on beside reading the next.
-        yield from crew.map(lambda told: (in_order([finish(told[0]), *told[1]]), told[2]), strips())
+        for row in tops:
+            strip = []
+            for _ in lefts:
+                strip.append(next(blocks))
+                progress.advance()
+            last = row == tops[-1]
+            ended = finish(join.add(strip, row, last=last))
+            still = join.still_open(np.inf if last else row + block)
+            yield in_order([ended, *(each.whole for each in strip)]), still
