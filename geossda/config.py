@@ -241,7 +241,7 @@ class PolygonizeConfig:
     )
     nodata: float | None = setting(None, _NODATA)
     block: int = setting(
-        1024,
+        2048,
         "Side in pixels of the pieces the work is cut into; changes no polygon.",
         low=16,
         high=16384,

@@ -1,6 +1,8 @@
 """`geossda polygonize` as a user runs it: any raster, any format, one line when it cannot."""
 
 import json
+import subprocess
+import sys
 
 import geopandas as gpd
 import numpy as np
@@ -67,6 +69,20 @@ def test_a_mask_that_declares_a_class_as_nodata_is_a_mask(raster, tmp_path):
     with rasterio.open(path, "r+") as dataset:
         dataset.nodata = 1
     assert polygonize(path, tmp_path / "out.gpkg").buildings == 2
+
+
+def test_a_geopackage_is_written_without_pandas(raster, tmp_path):
+    """It takes longer to load than most masks take."""
+    code = (
+        "import sys, geossda\n"
+        "print(geossda.polygonize(*sys.argv[1:]).buildings)\n"
+        "print(*sorted({'pandas', 'geopandas', 'scipy', 'pyogrio', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, raster(), tmp_path / "out.gpkg"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["2"]
 
 
 def test_all_and_nothing(tmp_path, make_raster):

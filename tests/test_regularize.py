@@ -14,7 +14,8 @@ from test_vector import DONE, UTM, grained, grid_at, parts_of, shape_all, strips
 from geossda.evaluation.buildings import _corner_angles, match, meet, polis
 from geossda.vector.features import Shaping, features, whole
 from geossda.vector.overlaps import GiveWay
-from geossda.vector.polygonize import Marks, Open, polygonize
+from geossda.vector.parts import Marks, Open
+from geossda.vector.polygonize import polygonize
 from geossda.vector.regularize import REACH, overlap, regularize
 from geossda.vector.split import Splitter
 from geossda.vector.walls import partition, shared_walls

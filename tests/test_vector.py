@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
+from functools import partial
 
 import cv2
 import geopandas as gpd
@@ -18,24 +19,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from odc.geo.geobox import GeoBox
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from geossda.errors import Cancelled, OutputError
+from geossda.vector import geopackage, ogr
+from geossda.vector.crew import Crew
 from geossda.vector.features import Shaping, features
 from geossda.vector.ground import ground_areas
-from geossda.vector.polygonize import Marks, Open, Parts, polygonize
+from geossda.vector.joining import united
+from geossda.vector.parts import Marks, Open, Parts
+from geossda.vector.polygonize import polygonize
+from geossda.vector.records import Stream
+from geossda.vector.wkb import to_wkb
 from geossda.vector.writing import check_vector_output, write_features
 
 masks = arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14)))
 
 
-def strips(probability, block=None, threshold=0.5, **how):
+def strips(probability, block=None, threshold=0.5, workers=None, **how):
     """What polygonize yields of an array, block by block."""
 
     def read(window):
         part = probability[window.rows, window.cols]
         return Marks(part >= threshold, part)
 
-    return polygonize(read, probability.shape, block=block or 2**20, **how)
+    with Crew(workers) as crew:
+        yield from polygonize(read, probability.shape, block=block or 2**20, crew=crew, **how)
 
 
 def footprints(probability, block=None, **how):
@@ -218,7 +228,8 @@ def test_each_block_is_read_once():
         read.append(window)
         return Marks(np.ones((window.height, window.width), bool))
 
-    list(polygonize(marks, (100, 130), block=32, workers=2))
+    with Crew(2) as crew:
+        list(polygonize(marks, (100, 130), block=32, crew=crew))
     covered = np.zeros((100, 130), int)
     for window in read:
         covered[window.rows, window.cols] += 1
@@ -529,6 +540,96 @@ def test_a_stop_on_the_way_keeps_its_name_and_leaves_nothing(tmp_path, grid, suf
             batches(), tmp_path / f"out{suffix}", grid.crs.to_wkt(), {}, probabilities=True
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def rows_of(path):
+    """All that a GeoPackage holds, but times."""
+    with closing(sqlite3.connect(path)) as database:
+        tables = {}
+        for table in ("buildings", "rtree_buildings_geom", "gpkg_geometry_columns",
+                      "gpkg_extensions", "gpkg_ogr_contents", "sqlite_sequence"):  # fmt: skip
+            tables[table] = sorted(database.execute(f"SELECT * FROM {table}"), key=repr)
+        extent = "SELECT table_name, data_type, description, min_x, min_y, max_x, max_y, srs_id"
+        # OGR writes extents with 15 digits.
+        tables["contents"] = [
+            tuple(f"{value:.14g}" if isinstance(value, float) else value for value in row)
+            for row in database.execute(f"{extent} FROM gpkg_contents")
+        ]
+        srs = "SELECT srs_name, srs_id, organization, organization_coordsys_id"
+        tables["srs"] = database.execute(f"{srs} FROM gpkg_spatial_ref_sys").fetchall()
+        kinds = "SELECT type, name FROM sqlite_master WHERE name LIKE '%buildings%'"
+        tables["made"] = sorted(database.execute(kinds))
+        for check in ("integrity_check", "foreign_key_check", "application_id", "user_version"):
+            tables[check] = database.execute(f"PRAGMA {check}").fetchall()
+    return tables
+
+
+@pytest.mark.parametrize("crs", [UTM, "EPSG:4326", "EPSG:3857", "ESRI:102031", "EPSG:7405"])
+@pytest.mark.parametrize("count", [0, 3])
+def test_sqlite_writes_what_ogr_writes(tmp_path, crs, count):
+    grid = grid_at(crs, 0.1, 51, 1.0)
+    boxes = [(2, 2, 12, 12), (20, 2, 30, 14), (2, 20, 30, 30)][:count]
+    told = {"GEOSSDA_A": 'a "<&>" ä', "GEOSSDA_B": "[1]"}
+    told_back = []
+    for write in (geopackage.write, partial(ogr.write, append=False)):
+        path = tmp_path / f"{len(told_back)}.gpkg"
+        made = features([(parts_of(*boxes), DONE)], Shaping(grid, 1.0, "none", 0.5, 0.0))
+        write(Stream(made, True, 0), path, grid.crs.to_wkt(), told, "Polygon")
+        about = pyogrio.read_info(path, layer="buildings")
+        del about["total_bounds"]
+        about = {key: np.asarray(value).tolist() for key, value in about.items()}
+        told_back.append((rows_of(path), about))
+    assert told_back[0][0]["integrity_check"] == [("ok",)]
+    assert told_back[0][1]["layer_metadata"] == told | {"DESCRIPTION": "Building footprints"}
+    assert told_back[0] == told_back[1]
+
+
+def test_polygons_are_encoded_as_shapely_does():
+    shapes = [footprint.shapes for mask in hard_masks() for footprint in footprints(mask * 0.7)]
+    assert any(shape.interiors for shape in shapes)
+    shapes += [shapely.MultiPolygon(shapes[:2]), shapely.Polygon(), shapely.Point(1, 2)]
+    shapes = np.array(shapes, object)
+    assert to_wkb(shapes) == shapely.to_wkb(shapes, byte_order=1).tolist()
+    for few in (shapes[:0], shapes[:1], shapes[-3:]):
+        assert to_wkb(few) == shapely.to_wkb(few, byte_order=1).tolist()
+
+
+def test_a_crs_without_a_number_is_left_to_ogr(tmp_path, write):
+    crs = "+proj=tmerc +lat_0=47 +lon_0=15 +ellps=GRS80 +units=m"
+    write(tmp_path / "out.gpkg", grid=grid_at(crs, 15, 47, 1.0))
+    assert geopackage.srs_of(pyproj.CRS(crs).to_wkt()) is None
+    read = gpd.read_file(tmp_path / "out.gpkg", layer="buildings")
+    assert len(read) == 2 and "47" in read.crs.to_wkt() and read.crs.to_epsg() is None
+
+
+@given(st.integers(1, 40), st.lists(st.tuples(st.integers(0, 39), st.integers(0, 39))))
+def test_what_is_linked_is_one_group(count, links):
+    links = [pair for pair in links if max(pair) < count]
+    pairs = np.array(links, np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(links)), tuple(pairs)), (count, count))
+    groups, group = connected_components(graph, directed=False)
+    found = united(pairs, count)
+    assert found[0] == groups and found[1].tolist() == group.tolist()
+
+
+def test_a_crew_keeps_order_and_leaves_opencv_as_it_was():
+    before = cv2.getNumThreads()
+    with Crew(2) as one, Crew(3) as other:
+        assert cv2.getNumThreads() == 1
+        lengths = one.map(len, ("a" * (n % 7) for n in range(50)))
+        assert list(one.ahead(lengths)) == [n % 7 for n in range(50)]
+        with pytest.raises(ZeroDivisionError):
+            list(other.ahead(other.map(lambda n: 1 // n, [2, 1, 0, 1])))
+    assert cv2.getNumThreads() == before
+
+
+def test_a_crew_that_is_left_early_stops():
+    drawn = []
+    with pytest.raises(KeyboardInterrupt), Crew(2) as crew:
+        for number in crew.ahead(crew.map(lambda n: drawn.append(n) or n, range(10**6))):
+            if number == 5:
+                raise KeyboardInterrupt
+    assert len(drawn) < 100
 
 
 def test_an_existing_file_is_replaced_whole(tmp_path, write):

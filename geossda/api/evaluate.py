@@ -7,7 +7,8 @@ from geossda.errors import OutputError
 from geossda.evaluation.compare import Comparison, compare, open_area, open_layer
 from geossda.progress import SILENT, Progress
 from geossda.staging import PathLike, check_output
-from geossda.vector.writing import check_vector_output, write_errors
+from geossda.vector.ogr import write_errors
+from geossda.vector.writing import check_vector_output
 
 
 def evaluate(

@@ -11,6 +11,7 @@ from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.source import gdal_environment
 from geossda.raster.writing import provenance
 from geossda.staging import PathLike, check_output
+from geossda.vector.crew import Crew
 from geossda.vector.features import Shaping, features
 from geossda.vector.marks import BuildingRaster, open_buildings
 from geossda.vector.polygonize import polygonize as polygonize_blocks
@@ -97,21 +98,22 @@ def polygonize_to(
     shaping = Shaping(
         raster.mosaic.grid, gsd_m, config.regularize, config.tolerance, config.min_area
     )
-    ended = polygonize_blocks(
-        raster.read,
-        raster.mosaic.shape,
-        connectivity=int(cut.connectivity),
-        block=cut.block,
-        workers=cut.workers,
-        progress=progress,
-    )
     splitter = Splitter(raster.read, raster.mosaic.shape, gsd_m, progress) if config.split else None
-    return write_features(
-        features(ended, shaping, splitter),
-        output,
-        raster.mosaic.grid.crs.to_wkt(),
-        tags,
-        probabilities=raster.has_probability,
-        multi=cut.connectivity == "8",
-        append=config.append,
-    )
+    with Crew(cut.workers) as crew:
+        ended = polygonize_blocks(
+            raster.read,
+            raster.mosaic.shape,
+            connectivity=int(cut.connectivity),
+            block=cut.block,
+            crew=crew,
+            progress=progress,
+        )
+        return write_features(
+            crew.ahead(features(ended, shaping, splitter, crew)),
+            output,
+            raster.mosaic.grid.crs.to_wkt(),
+            tags,
+            probabilities=raster.has_probability,
+            multi=cut.connectivity == "8",
+            append=config.append,
+        )

@@ -2,11 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import numpy as np
-import pyogrio
 import rasterio
 import rasterio.features
 import shapely
@@ -17,12 +15,15 @@ from geossda.errors import VectorError
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 
+if TYPE_CHECKING:
+    import geopandas as gpd  # a third of a second to load, for those who read footprints
+
 # Read as masks.
 MASK_SUFFIXES = (".tif", ".tiff")
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".parquet", ".shp")
 
 
-def read_footprints(path: str | os.PathLike[str], crs: Any) -> gpd.GeoSeries:
+def read_footprints(path: str | os.PathLike[str], crs: Any) -> "gpd.GeoSeries":
     """Read polygons from a vector file, made valid, in the wanted CRS.
 
     Parameters
@@ -44,7 +45,7 @@ def read_footprints(path: str | os.PathLike[str], crs: Any) -> gpd.GeoSeries:
     return polygons_of(read_frame(path), path, crs)
 
 
-def polygons_of(frame: gpd.GeoDataFrame, path: Path, crs: Any) -> gpd.GeoSeries:
+def polygons_of(frame: "gpd.GeoDataFrame", path: Path, crs: Any) -> "gpd.GeoSeries":
     """Make polygons of a frame that was read from `path`, as :func:`read_footprints` does."""
     if frame.crs is None:
         raise VectorError(f"{path} has no CRS: assign one first")
@@ -58,7 +59,7 @@ def polygons_of(frame: gpd.GeoDataFrame, path: Path, crs: Any) -> gpd.GeoSeries:
     return (shapes if crs is None else shapes.to_crs(crs)).reset_index(drop=True)
 
 
-def read_frame(path: Path) -> gpd.GeoDataFrame:
+def read_frame(path: Path) -> "gpd.GeoDataFrame":
     """Read the geometries of a vector file as they are.
 
     Raises
@@ -66,6 +67,9 @@ def read_frame(path: Path) -> gpd.GeoDataFrame:
     VectorError
         Missing or unreadable.
     """
+    import geopandas as gpd
+    import pyogrio
+
     if not path.exists():
         raise VectorError(f"footprints {path} do not exist")
     try:
@@ -78,8 +82,10 @@ def read_frame(path: Path) -> gpd.GeoDataFrame:
         raise VectorError(f"{path} is not a vector file that can be read ({error})") from error
 
 
-def trace(path: Path, crs: Any) -> gpd.GeoSeries:
+def trace(path: Path, crs: Any) -> "gpd.GeoSeries":
     """Trace the buildings of a mask raster, whose every value but 0 is one, pixel by pixel."""
+    import geopandas as gpd
+
     # Masks often declare one of their classes as nodata, so what is declared is passed over.
     with gdal_environment(), rasterio.open(path) as source:
         if source.crs is None:
@@ -103,7 +109,7 @@ def find_footprints(raster: str) -> Path:
     return found[0]
 
 
-def rasterize(shapes: gpd.GeoSeries, grid: GeoBox, window: Window) -> NDArray[np.uint8]:
+def rasterize(shapes: "gpd.GeoSeries", grid: GeoBox, window: Window) -> NDArray[np.uint8]:
     """Burn polygons into a window of a grid: 1 where a pixel's centre is inside, else 0."""
     transform = grid.transform * grid.transform.translation(window.col, window.row)
     corners = [transform * (x, y) for x in (0, window.width) for y in (0, window.height)]

@@ -22,7 +22,8 @@ from geossda.raster.reading import Mosaic, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
 from geossda.vector.marks import open_buildings
-from geossda.vector.polygonize import Marks, polygonize
+from geossda.vector.parts import Marks
+from geossda.vector.polygonize import polygonize
 
 # Pixel side in metres when both layers are vectors.
 VECTOR_GSD_M = 0.3

@@ -104,10 +104,10 @@ class Source:
             made from is.
         """
         grid = self.grid if grid is None else grid
-        pixels = np.zeros((len(self.bands), window.height, window.width), self.dtype)
-        valid = np.zeros((window.height, window.width), bool)
         covered = self.covered(grid)
         part = covered and window.intersection(covered)
+        pixels = np.zeros((len(self.bands), window.height, window.width), self.dtype)
+        valid = np.zeros((window.height, window.width), bool)
         if part is None:
             return pixels, valid
         scale = axis_scale(self.grid, grid)
@@ -119,6 +119,8 @@ class Source:
             before, known = read
             after = self.correction(before, known, part, grid)
             read = avoid_nodata(after, before, known, self.nodata), known
+        if part == window:
+            return read
         pixels[:, *part.within(window)], valid[part.within(window)] = read
         return pixels, valid
 
@@ -180,8 +182,8 @@ class Source:
             elif self.validity == "nodata":
                 valid = ~_equals(pixels, self.nodata).all(axis=0)
             else:
-                valid = np.ones(shape, bool)
-        return pixels, np.asarray(valid & _finite(pixels))
+                valid = np.ones(shape, np.bool_)
+        return pixels, _finite(pixels, valid)
 
     def _read_warped(self, window: Window, grid: GeoBox) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         with self._reading():
@@ -193,7 +195,7 @@ class Source:
             else:
                 full = opaque(self.dtype) if self.validity == "alpha" else 255
                 valid = vrt.read(self.alpha_band or vrt.count, window=_rio(window)) == full
-        return pixels, np.asarray(valid & _finite(pixels))
+        return pixels, _finite(pixels, valid)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -372,7 +374,8 @@ def _equals(pixels: NDArray[Any], value: float | None) -> NDArray[np.bool_]:
     return np.asarray(pixels == value)
 
 
-def _finite(pixels: NDArray[Any]) -> NDArray[np.bool_] | np.bool_:
+def _finite(pixels: NDArray[Any], valid: NDArray[np.bool_] | np.bool_) -> NDArray[np.bool_]:
+    """Give those of the valid pixels that are numbers in all bands."""
     if pixels.dtype.kind != "f":
-        return np.True_
-    return np.asarray(np.isfinite(pixels).all(axis=0))
+        return np.asarray(valid)
+    return np.asarray(valid & np.isfinite(pixels).all(axis=0))

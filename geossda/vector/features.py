@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geossda.config import Regularity
+from geossda.vector.crew import Crew
 from geossda.vector.ground import centres, ground_frames, moved
 from geossda.vector.overlaps import GRAIN_PX, GiveWay
-from geossda.vector.polygonize import Open, Parts
+from geossda.vector.parts import Open, Parts
 from geossda.vector.regularize import REACH, regularize
 from geossda.vector.split import Splitter
 from geossda.vector.walls import partition, shared_walls
@@ -78,6 +79,13 @@ class Shaping:
         linear = np.array([[step.a, step.b], [step.d, step.e]])
         frames = ground_frames(self.grid.crs.to_wkt(), np.column_stack([x, y]))
         return np.asarray(frames @ linear)
+
+    def large(self, parts: Parts) -> Parts:
+        """Leave out what is too small even if its outline should grow."""
+        if self.min_area_m2 <= 0:
+            return parts
+        areas = parts.pixels * np.abs(np.linalg.det(self.frames(parts.shapes)))
+        return parts.take(areas >= self.min_area_m2 / 2)
 
     def shaped(self, shapes: NDArray[np.object_]) -> NDArray[np.object_]:
         """Give outlines, in pixels, their new form, each worked on in metres."""
@@ -152,7 +160,10 @@ def reach_m(regularity: Regularity, tolerance_m: float, gsd_m: float) -> float:
 
 
 def features(
-    ended: Iterable[tuple[Parts, Open]], shaping: Shaping, splitter: Splitter | None = None
+    ended: Iterable[tuple[Parts, Open]],
+    shaping: Shaping,
+    splitter: Splitter | None = None,
+    crew: Crew | None = None,
 ) -> Iterator[Features]:
     """Shape, settle, measure and place footprints as they come.
 
@@ -163,20 +174,38 @@ def features(
     shaping : Shaping
     splitter : Splitter, optional
         Parts what is run together.
+    crew : Crew, optional
+        Threads that shape and measure; none by default.
 
     Yields
     ------
     Features
         None of them lies over another.
     """
+    crew = crew or Crew(1)
+
+    def shape(told: tuple[Parts, Open]) -> tuple[Parts, NDArray[np.object_], Open]:
+        parts = shaping.large(told[0])
+        return parts, shaping.shaped(parts.shapes), told[1]
+
+    if splitter is None and shaping.regularity == "none":  # each for itself
+        yield from crew.map(lambda told: shaping.placed(*shape(told)[:2]), ended)
+        return
+    settled = _settled(crew.map(shape, ended), shaping, splitter)
+    yield from crew.map(lambda each: shaping.placed(*each), settled)
+
+
+def _settled(
+    shaped: Iterable[tuple[Parts, NDArray[np.object_], Open]],
+    shaping: Shaping,
+    splitter: Splitter | None,
+) -> Iterator[tuple[Parts, NDArray[np.object_]]]:
+    """Part what is run together, and let those that overlap give way."""
     # Metres are longest in pixels where pixels are smallest; a tenth more for a raster whose
     # pixels are not all of one size on the ground.
     reach_px = 1.1 * shaping.reach_m / shaping.gsd_m + 1
     settle = GiveWay(reach_px) if shaping.regularity != "none" else None
-    for parts, still in ended:
-        areas = parts.pixels * np.abs(np.linalg.det(shaping.frames(parts.shapes)))
-        parts = parts.take(areas >= shaping.min_area_m2 / 2)
-        shapes = shaping.shaped(parts.shapes)
+    for parts, shapes, still in shaped:
         if splitter is not None:
             pieces, owner = splitter.split(parts)
             shapes = shaping.partitioned(parts, shapes, pieces.shapes, owner)
@@ -184,7 +213,7 @@ def features(
         if settle is not None:
             parts, shapes = settle.add(parts, shapes, still)
             shapes = whole(shapes)
-        yield shaping.placed(parts, shapes)
+        yield parts, shapes
 
 
 def on_grain(shapes: NDArray[np.object_]) -> NDArray[np.object_]:

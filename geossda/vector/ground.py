@@ -1,14 +1,16 @@
 """True metres around a place, whatever the CRS."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import numpy as np
 import pyproj
 import shapely
 from numpy.typing import NDArray
 
 from geossda.errors import GeoreferenceError
+
+if TYPE_CHECKING:
+    import geopandas as gpd  # a third of a second to load
 
 
 def ground_frames(crs: Any, xy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -60,7 +62,7 @@ def centres(shapes: NDArray[np.object_]) -> NDArray[np.float64]:
     return np.asarray((bounds[:, :2] + bounds[:, 2:]) / 2)
 
 
-def ground_areas(shapes: gpd.GeoSeries) -> NDArray[np.float64]:
+def ground_areas(shapes: "gpd.GeoSeries") -> NDArray[np.float64]:
     """Measure polygons in square metres on the ellipsoid, whatever their CRS.
 
     By the scale at the middle of each, which is exact for footprints.

@@ -12,7 +12,7 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.reading import Mosaic, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
-from geossda.vector.polygonize import Marks
+from geossda.vector.parts import Marks
 
 
 class BuildingRaster:
@@ -53,17 +53,23 @@ class BuildingRaster:
             pixels, valid = self.mosaic.read(window)
         values = pixels[0]
         if not self.has_probability:
-            inside = (values != 0) & valid
-            self._check_mask(values[inside])
+            inside = values != 0
+            inside &= valid
+            self._check_mask(values, inside)
             return Marks(inside)
         self._check_probability(values[valid])
         # Not data is below any threshold, 0 included.
         return Marks((values >= self.threshold) & valid, values.astype(np.float32, copy=False))
 
-    def _check_mask(self, values: NDArray[np.generic]) -> None:
-        if len(values) and np.any(values != values[0]) and self._warned.acquire(blocking=False):
+    def _check_mask(self, values: NDArray[np.generic], inside: NDArray[np.bool_]) -> None:
+        if self._warned.locked():
+            return
+        first = values.flat[inside.argmax()]
+        others = values != first
+        others &= inside
+        if others.any() and self._warned.acquire(blocking=False):
             self._progress.warn(
-                f"{self.mosaic.name} holds other values than 0 and {values[0]}: each but 0 is "
+                f"{self.mosaic.name} holds other values than 0 and {first}: each but 0 is "
                 "taken as building; for probabilities give floats in 0..1"
             )
 

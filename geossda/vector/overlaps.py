@@ -6,7 +6,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geossda.vector.polygonize import Open, Parts
+from geossda.vector.parts import Open, Parts
 
 # Outlines keep to a lattice this fine, in pixels, so that no rounding makes them cross.
 GRAIN_PX = 2.0**-16

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
-from geossda.vector.polygonize import Marks, Parts
+from geossda.vector.parts import Marks, Parts
 from geossda.vector.tracing import build_polygons, find_corners
 
 # Chosen by measurement on a town of row houses, with a model that had not seen it (decision 0008):

@@ -6,6 +6,7 @@ partner to partner walks the rings. Whether a corner is there is told by the fou
 it, so corners found block by block are those of the whole raster, and so are the rings.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,7 +70,9 @@ def _tables() -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
 _FLAGS, _OWNER = _tables()
 
 
-def find_corners(labels: NDArray[Any], row: int, col: int) -> Corners:
+def find_corners(
+    labels: NDArray[Any], row: int, col: int, inside: NDArray[np.bool_] | None = None
+) -> Corners:
     """Find the corners strictly inside an array of labels.
 
     Parameters
@@ -78,8 +81,10 @@ def find_corners(labels: NDArray[Any], row: int, col: int) -> Corners:
         0 is outside; pixels that share an edge and are inside share a label.
     row, col : int
         Of the first corner looked at, the lower right one of the first pixel.
+    inside : (height, width) bool array, optional
+        Where labels are not 0, if that is known.
     """
-    inside = (labels > 0).view(np.uint8)
+    inside = ((labels > 0) if inside is None else inside).view(np.uint8)
     # A few passes over bytes find the few points where an edge between columns begins or ends, or
     # four edges meet; only those are looked at one by one.
     upright = inside[:, 1:] ^ inside[:, :-1]
@@ -109,12 +114,14 @@ class Outlines(NamedTuple):
         have no point on a straight.
     part : (n,) int array
         Their labels, ascending.
+    pixels : (n,) int array
     top, left, bottom : (n,) int arrays
         The first point, and the line below the last row.
     """
 
     shapes: NDArray[np.object_]
     part: NDArray[np.int64]
+    pixels: NDArray[np.int64]
     top: NDArray[np.int64]
     left: NDArray[np.int64]
     bottom: NDArray[np.int64]
@@ -131,9 +138,9 @@ def build_polygons(corners: Corners) -> Outlines:
     """
     if not len(corners.row):
         none = np.zeros(0, np.int64)
-        return Outlines(np.zeros(0, object), none, none, none, none)
+        return Outlines(np.zeros(0, object), none, none, none, none, none)
     goes_right = (corners.flags & _RIGHT).astype(bool)
-    order = np.lexsort((corners.row << 32 | corners.col << 1 | goes_right, corners.part))
+    order = _order(corners.part, corners.row, corners.col, goes_right)
     row, col, flags, part = corners.take(order)
     flags = flags.copy()
     # Where a part touches itself at a point, a ring would pass there twice, which is no valid
@@ -145,14 +152,14 @@ def build_polygons(corners: Corners) -> Outlines:
     count = len(row)
     goes_down = (flags & _DOWN).astype(bool)
     beside = np.arange(count) ^ 1
-    upright = np.lexsort((col << 32 | row << 1 | goes_down, part))
+    upright = _order(part, col, row, goes_down)
     across = np.empty(count, np.int64)
     across[upright] = upright[beside]
     # With the part on the right hand: outer rings go clockwise on the screen, holes against it.
     level = (flags & _RIGHT > 0) == goes_down
-    follower = np.where(level ^ (flags & _CONCAVE > 0), beside, across)
-    ring, place = _walk(follower)
-    order = np.lexsort((place, ring))
+    falling = level ^ (flags & _CONCAVE > 0)
+    ring, place = _walk(np.where(falling, beside, across))
+    order = _order(ring, place)
     ring = ring[order]
     first = np.flatnonzero(np.concatenate([[True], ring[1:] != ring[:-1]]))
     length = np.diff(np.append(first, count))
@@ -167,9 +174,25 @@ def build_polygons(corners: Corners) -> Outlines:
         (ends, np.append(begins, len(owner))),
     )
     starts = np.flatnonzero(np.concatenate([[True], part[1:] != part[:-1]]))
-    return Outlines(
-        shapes, part[starts], row[starts], col[starts], np.maximum.reduceat(row, starts)
-    )
+    # By Green's theorem, a corner adds or takes away the rectangle from the origin to it.
+    pixels = np.add.reduceat(np.where(falling, row * col, -row * col), starts)
+    bottom = np.maximum.reduceat(row, starts)
+    return Outlines(shapes, part[starts], pixels, row[starts], col[starts], bottom)
+
+
+def _order(*keys: NDArray[Any]) -> NDArray[np.int64]:
+    """Sort by whole numbers, the first before the others; no two are alike in all."""
+    low = [int(key.min()) for key in keys]
+    spans = [int(key.max()) - least + 1 for key, least in zip(keys, low, strict=True)]
+    if math.prod(spans) >= 2**63:
+        return np.lexsort(keys[::-1])
+    # Put into one number they are sorted several times as fast.
+    joint = np.zeros(len(keys[0]), np.int64)
+    for key, least, span in zip(keys, low, spans, strict=True):
+        joint *= span
+        joint += key
+        joint -= least
+    return np.argsort(joint)
 
 
 def _walk(follower: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

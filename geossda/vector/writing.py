@@ -1,42 +1,22 @@
 """Footprints to a file: GeoPackage, FlatGeobuf, GeoParquet or GeoJSON, batch by batch."""
 
-import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import geopandas as gpd
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import pyogrio
-import pyproj
-import shapely
 
 from geossda.errors import OutputError
 from geossda.staging import staged
+from geossda.vector import geopackage
 from geossda.vector.features import Features
-from geossda.vector.geopackage import LAYER, add_style
+from geossda.vector.geopackage import add_style
+from geossda.vector.records import Stream
 
-DRIVERS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON", ".parquet": ""}
-# QGIS 3.22 warns of 1.4 and newer.
-_GPKG = {"VERSION": "1.3"}
-# So many footprints are encoded at a time, and are a row group of GeoParquet.
-_BATCH = 2_000
-_FAILURES = (
-    pyogrio.errors.DataSourceError,
-    pyogrio.errors.DataLayerError,
-    pyogrio.errors.FeatureError,
-    pyogrio.errors.FieldError,
-    pyogrio.errors.GeometryError,
-    sqlite3.Error,
-    pa.ArrowException,
-)
+SUFFIXES = (".gpkg", ".fgb", ".geojson", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -67,8 +47,8 @@ def check_vector_output(path: str | os.PathLike[str], *, append: bool) -> None:
         A suffix no format goes with, appending to what takes none, or a GeoPackage in use.
     """
     path = Path(path)
-    if path.suffix.lower() not in DRIVERS:
-        raise OutputError(f"{path}: a name ending in {', '.join(DRIVERS)} was expected")
+    if path.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"{path}: a name ending in {', '.join(SUFFIXES)} was expected")
     if append and path.suffix.lower() != ".gpkg":
         raise OutputError(f"{path}: only a GeoPackage (.gpkg) can be appended to")
     if path.suffix.lower() == ".gpkg" and path.exists():
@@ -134,19 +114,22 @@ def write_features(
     path = Path(path)
     suffix = path.suffix.lower()
     append = append and path.exists()
-    stream = _Stream(batches, probabilities, _last_id(path, crs, probabilities) if append else 0)
+    write, failures = _writer(suffix, crs, append=append)
+    first = 0
+    if append:
+        from geossda.vector.ogr import last_id
+
+        first = last_id(path, crs, probabilities)
+    stream = Stream(batches, probabilities, first)
     with staged(path) as part:
         try:
             if append:
                 shutil.copyfile(path, part)
             kind = "MultiPolygon" if multi else "Polygon"
-            if suffix == ".parquet":
-                _write_parquet(stream, part, crs, metadata, kind)
-            else:
-                _write_ogr(stream, part, crs, metadata, kind, append=append)
+            write(stream, part, crs, metadata, kind)
             if suffix == ".gpkg" and not append:
                 add_style(part)
-        except (*_FAILURES, RuntimeError) as error:
+        except failures as error:
             # An error of ours, on its way through Arrow's C interface, has lost its name.
             if stream.error is not None:
                 raise stream.error from None
@@ -155,141 +138,16 @@ def write_features(
     return Written(path, stream.count - stream.first, stream.area_m2)
 
 
-class _Stream:
-    """Record batches of features, numbered, with their sums."""
+def _writer(
+    suffix: str, crs: str, *, append: bool
+) -> tuple[Callable[..., None], tuple[type[Exception], ...]]:
+    """Load what writes a format, and the errors it raises; batches drawn ahead go on meanwhile."""
+    if suffix == ".gpkg" and not append and geopackage.srs_of(crs) is not None:
+        return geopackage.write, geopackage.FAILURES
+    if suffix == ".parquet":
+        from geossda.vector import geoparquet
 
-    def __init__(self, batches: Iterable[Features], probabilities: bool, first: int) -> None:
-        fields = [("id", pa.int64()), ("area_m2", pa.float64()), ("pixels", pa.int64())]
-        if probabilities:
-            fields += [
-                (name, pa.float64()) for name in ("confidence", "confidence_min", "confidence_max")
-            ]
-        geometry = pa.field(
-            "geometry", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"}
-        )
-        self.schema = pa.schema([*(pa.field(*entry) for entry in fields), geometry])
-        self.first = self.count = first
-        self.area_m2 = 0.0
-        self.error: BaseException | None = None
-        self._batches, self._probabilities = batches, probabilities
+        return geoparquet.write, geoparquet.FAILURES
+    from geossda.vector import ogr
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        try:
-            waiting: list[Features] = []
-            for batch in self._batches:
-                waiting.append(batch)
-                if sum(len(each.shapes) for each in waiting) >= _BATCH:
-                    yield self._record(waiting)
-                    waiting = []
-            yield self._record(waiting)
-        except BaseException as error:
-            self.error = error
-            raise
-
-    def _record(self, waiting: list[Features]) -> pa.RecordBatch:
-        if not waiting:
-            return pa.RecordBatch.from_pylist([], schema=self.schema)
-        batch = Features(*(np.concatenate(column) for column in zip(*waiting, strict=True)))
-        count = len(batch.shapes)
-        numbers = np.arange(self.count + 1, self.count + count + 1)
-        self.count += count
-        areas = batch.area_m2.round(2)
-        self.area_m2 += float(areas.sum())
-        columns: list[Any] = [numbers, areas, batch.pixels]
-        if self._probabilities:
-            columns += [
-                np.round(np.asarray(value, float), 4)
-                for value in (batch.confidence, batch.lowest, batch.highest)
-            ]
-        columns.append(pa.array(shapely.to_wkb(batch.shapes), pa.binary()))
-        return pa.RecordBatch.from_arrays([pa.array(c) for c in columns], schema=self.schema)
-
-
-def _write_ogr(
-    stream: _Stream, part: Path, crs: str, metadata: Mapping[str, str], kind: str, *, append: bool
-) -> None:
-    suffix = part.suffix.lower()
-    options: dict[str, Any] = {}
-    if suffix == ".gpkg" and not append:
-        options["layer_options"] = {
-            "GEOMETRY_NAME": "geom",
-            "DESCRIPTION": "Building footprints",
-        }
-        options["dataset_options"] = _GPKG
-        options["layer_metadata"] = dict(metadata)
-    elif suffix == ".geojson":
-        # The standard's own order, precision, CRS and cut at the antimeridian.
-        options["layer_options"] = {"RFC7946": "YES", "DESCRIPTION": "Building footprints"}
-    pyogrio.raw.write_arrow(
-        pa.RecordBatchReader.from_batches(stream.schema, iter(stream)),
-        part,
-        layer=LAYER,
-        driver=DRIVERS[suffix],
-        geometry_name="geometry",
-        # Cut at the antimeridian polygons are several.
-        geometry_type="Unknown" if suffix == ".geojson" else kind,
-        crs=crs,
-        append=append,
-        **options,
-    )
-
-
-def _write_parquet(
-    stream: _Stream, part: Path, crs: str, metadata: Mapping[str, str], kind: str
-) -> None:
-    about = {
-        "version": "1.1.0",
-        "primary_column": "geometry",
-        "columns": {
-            "geometry": {
-                "encoding": "WKB",
-                "geometry_types": [kind],
-                "crs": json.loads(pyproj.CRS(crs).to_json()),
-            }
-        },
-    }
-    plain = stream.schema.set(
-        len(stream.schema) - 1, pa.field("geometry", pa.binary())
-    ).with_metadata({**metadata, "geo": json.dumps(about)})
-    with pq.ParquetWriter(part, plain, compression="zstd") as writer:
-        for batch in stream:
-            writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=plain))
-
-
-def write_errors(frame: gpd.GeoDataFrame, path: str | os.PathLike[str]) -> None:
-    """Write layer ``errors`` of a GeoPackage with its default style; whole or not at all."""
-    with staged(path) as part:
-        try:
-            pyogrio.write_dataframe(
-                frame,
-                part,
-                layer="errors",
-                driver="GPKG",
-                geometry_type="Polygon",
-                dataset_options=_GPKG,
-                layer_options={"GEOMETRY_NAME": "geom"},
-            )
-            add_style(part, "errors")
-        except _FAILURES as error:
-            raise OutputError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
-
-
-def _last_id(path: Path, crs: str, probabilities: bool) -> int:
-    """Give the highest id of the layer to append to, which must be one of ours."""
-    try:
-        about = pyogrio.read_info(path, layer=LAYER)
-    except _FAILURES as error:
-        raise OutputError(f"{path} has no layer {LAYER!r} to append to") from error
-    expected = {"id", "area_m2", "pixels"} | ({"confidence"} if probabilities else set())
-    if missing := sorted(expected - set(about["fields"].tolist())):
-        raise OutputError(
-            f"layer {LAYER!r} of {path} lacks the fields {', '.join(missing)}: append to a layer "
-            "that geossda wrote in the same way"
-        )
-    if about["crs"] is None or pyproj.CRS(about["crs"]) != pyproj.CRS(crs):
-        raise OutputError(
-            f"layer {LAYER!r} of {path} is in {about['crs']}, what is appended in "
-            f"{pyproj.CRS(crs).name}: choose another output"
-        )
-    frame = pyogrio.read_dataframe(path, layer=LAYER, columns=["id"], read_geometry=False)
-    return int(frame["id"].max()) if len(frame) else 0
+    return partial(ogr.write, append=append), (*ogr.FAILURES, RuntimeError)

@@ -1,0 +1,95 @@
+"""Threads that share a pipeline's work and keep its order."""
+
+import collections
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import cv2
+
+T = TypeVar("T")
+R = TypeVar("R")
+_END: Any = object()
+
+
+class Crew:
+    """As many threads for the heavy steps of a pipeline as cores may be taken.
+
+    To be entered as a context; leaving it gives up what is not begun. Meanwhile OpenCV has no
+    threads of its own, so that `workers` is the number of cores.
+
+    Parameters
+    ----------
+    workers : int, optional
+        All cores by default. With one everything is done in the calling thread.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers or os.cpu_count() or 1
+        self._pool: ThreadPoolExecutor | None = None
+        self._drawer: ThreadPoolExecutor | None = None
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> "Crew":
+        self._open.enter_context(_opencv_in_one_thread())
+        if self.workers > 1:
+            self._drawer = ThreadPoolExecutor(1)
+            self._pool = ThreadPoolExecutor(self.workers)
+            for threads in (self._drawer, self._pool):  # the drawer may wait for the others
+                self._open.callback(threads.shutdown, cancel_futures=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Apply a function to items, several at once; the results come in order."""
+        if self._pool is None:
+            yield from map(function, items)
+            return
+        waiting: collections.deque[Future[R]] = collections.deque()
+        for item in items:
+            waiting.append(self._pool.submit(function, item))
+            while waiting and (len(waiting) > self.workers or waiting[0].done()):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def ahead(self, items: Iterable[T]) -> Iterator[T]:
+        """Begin at once to draw items, in a thread, a few ahead of who uses them; once a crew."""
+        if self._drawer is None:
+            return iter(items)
+        drawer, source = self._drawer, iter(items)
+        waiting = collections.deque(drawer.submit(next, source, _END) for _ in range(2))
+
+        def drawn() -> Iterator[T]:
+            while (item := waiting.popleft().result()) is not _END:
+                waiting.append(drawer.submit(next, source, _END))
+                yield item
+
+        return drawn()
+
+
+_lock = threading.Lock()
+_users, _threads_before = 0, 0
+
+
+@contextlib.contextmanager
+def _opencv_in_one_thread() -> Iterator[None]:
+    """Keep OpenCV from starting threads; the setting is the process's, so users are counted."""
+    global _users, _threads_before
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _threads_before = cv2.getNumThreads()
+            cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                cv2.setNumThreads(_threads_before)

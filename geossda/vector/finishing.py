@@ -1,0 +1,108 @@
+"""Parts whose corners are all known become footprints."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geossda.vector.parts import Parts
+from geossda.vector.tracing import Corners, build_polygons
+
+# Probabilities are summed as whole numbers of this unit, so that sums do not depend on the order.
+_UNIT = 2.0**-24
+
+
+class Tally(NamedTuple):
+    """What is told of each part's probabilities: their sum in units, and their extremes."""
+
+    units: NDArray[np.int64]
+    lowest: NDArray[np.float32]
+    highest: NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, count: int) -> "Tally":
+        """Begin to count `count` parts."""
+        low = np.full(count, np.inf, np.float32)
+        return cls(np.zeros(count, np.int64), low, -low)
+
+    @classmethod
+    def of_pixels(
+        cls, part: NDArray[Any], count: int, probability: NDArray[np.floating]
+    ) -> "Tally":
+        """Tally pixels by the part each is of."""
+        units = np.rint(probability * np.float64(1 / _UNIT)).astype(np.int64)
+        return cls(units, probability, probability).grouped(part, count)
+
+    def grouped(self, group: NDArray[Any], count: int) -> "Tally":
+        """Put entries of one group together."""
+        made = Tally.empty(count)
+        np.add.at(made.units, group, self.units)
+        np.minimum.at(made.lowest, group, self.lowest)
+        np.maximum.at(made.highest, group, self.highest)
+        return made
+
+    def take(self, chosen: NDArray[np.generic]) -> "Tally":
+        """Choose some by index or mask."""
+        return Tally(*(column[chosen] for column in self))
+
+
+class Ended(NamedTuple):
+    """Parts that are whole.
+
+    Attributes
+    ----------
+    corners : Corners
+        All of theirs.
+    tally : Tally
+        By their labels.
+    family : (labels,) int array or None
+        Parts of one family are one footprint; None if each is one.
+    """
+
+    corners: Corners
+    tally: Tally
+    family: NDArray[np.int64] | None
+
+
+class Finished(NamedTuple):
+    """Footprints, and what their order goes by: the line below them, and their first point."""
+
+    parts: Parts
+    bottom: NDArray[np.int64]
+    top: NDArray[np.int64]
+    left: NDArray[np.int64]
+
+
+def finish(ended: Ended) -> Finished:
+    """Walk the outlines of parts that ended, and put families of them together."""
+    corners, tally, family = ended
+    found = build_polygons(corners)
+    shapes, pixels = found.shapes, found.pixels
+    bottom, top, left = found.bottom, found.top, found.left
+    mine = tally.take(found.part)
+    if family is not None and len(shapes):
+        # By family, its upper left part first.
+        order = np.lexsort((left, top, family[found.part]))
+        members = family[found.part][order]
+        begins = np.flatnonzero(np.concatenate([[True], members[1:] != members[:-1]]))
+        member = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(members))))
+        shapes = np.asarray(shapely.multipolygons(shapes[order], indices=member), object)
+        pixels = np.add.reduceat(pixels[order], begins)
+        bottom = np.maximum.reduceat(bottom[order], begins)
+        top, left = top[order][begins], left[order][begins]
+        mine = mine.take(order).grouped(member, len(begins))
+    known = np.where(np.isfinite(mine.lowest), np.float32(1), np.float32(np.nan))
+    mean = mine.units * _UNIT / pixels
+    with np.errstate(invalid="ignore"):  # infinite, where there are no probabilities
+        parts = Parts(shapes, pixels, mean * known, mine.lowest * known, mine.highest * known)
+    return Finished(parts, bottom, top, left)
+
+
+def in_order(pieces: list[Finished]) -> Parts:
+    """Put footprints together in the order of their last row, then of their upper left corner."""
+    first, *more = (piece.parts for piece in pieces)
+    bottom, top, left = (
+        np.concatenate(column) for column in zip(*(piece[1:] for piece in pieces), strict=True)
+    )
+    return first.followed_by(*more).take(np.lexsort((left, top, bottom)))
