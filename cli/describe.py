@@ -257,7 +257,7 @@ def describe(name: str) -> dict[str, Any]:
     settings = [
         _from_field(entry, hints[entry.name])
         for entry in dataclasses.fields(verb.config)
-        if entry.name not in ("overwrite", "bounds_crs")
+        if entry.name not in ("overwrite", "resume", "bounds_crs")
     ]
     if not any(port["id"] == "INPUT" and port["kind"] == "raster" for port in ports):
         # Bands are picked from a list only where there is one raster to list them of.
@@ -273,8 +273,12 @@ def describe(name: str) -> dict[str, Any]:
             *settings,
             *(port for port in ports if port["kind"].endswith("_out")),
         ],
-        # A dialog has asked before it names an existing file.
-        "switches": [*verb.switches, *(["--overwrite"] if "overwrite" in hints else [])],
+        # A dialog has asked before it names an existing file, and leaves nothing when cancelled.
+        "switches": [
+            *verb.switches,
+            *(["--overwrite"] if "overwrite" in hints else []),
+            *(["--no-resume"] if "resume" in hints else []),
+        ],
         "results": [
             {"id": id, "place": place.split("."), "label": label}
             for id, place, label in verb.results

@@ -85,20 +85,24 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except (KeyboardInterrupt, click.Abort, Cancelled):
-        click.echo("geossda: stopped; nothing was left half-written", err=True)
+    except (KeyboardInterrupt, click.Abort, Cancelled) as error:
+        _tell("stopped; nothing was left half-written", error)
         code = 130
     except GeossdaError as error:
-        click.echo(f"geossda: {error}", err=True)
+        _tell(str(error), error)
         code = 1
-    except MemoryError:
-        click.echo(
-            "geossda: out of memory: lower --tile or --batch, or close other programs", err=True
-        )
+    except MemoryError as error:
+        _tell("out of memory: lower --tile or --batch, or close other programs", error)
         code = 1
     except BrokenPipeError:
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell(text: str, error: BaseException) -> None:
+    """Print one line, with what was noted on the error: how to go on."""
+    notes = [*getattr(error, "__notes__", ()), *getattr(error.__cause__, "__notes__", ())]
+    click.echo("; ".join([f"geossda: {text}", *dict.fromkeys(notes)]), err=True)
 
 
 def entry() -> None:

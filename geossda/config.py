@@ -4,7 +4,7 @@ The API takes these records, the command line makes its options from them, and s
 interface. Fields carry their help and limits in the dataclass metadata.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 ColorMethod = Literal["histogram", "reinhard", "grayworld", "equalize"]
@@ -66,6 +66,11 @@ def documented(config: type[C]) -> type[C]:
     return config
 
 
+def settings_of(config: Any, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Give a config's settings by name, but for some."""
+    return {name: value for name, value in asdict(config).items() if name not in without}
+
+
 class Words(NamedTuple):
     """What a dialog calls a setting whose name is short or whose values are of a special kind.
 
@@ -83,6 +88,11 @@ class Words(NamedTuple):
     unit: str = ""
     kind: str = ""
 
+
+# What says where the work is done and what becomes of files, and is not told in outputs.
+UNTOLD = frozenset({"device", "overwrite", "resume", "scheduler", "workers"})
+# What says how it is cut and packed besides: none of this changes a pixel but by rounding.
+HOW = UNTOLD | {"append", "batch", "co", "tile"}
 
 # By name, since settings of one name mean the same in every verb. Others are called by their name.
 WORDS = {
@@ -117,6 +127,9 @@ _BIDX = "Bands to use, 1-based, in order (all but alpha)."
 _NODATA = "Value of pixels without data, if the file does not declare it."
 _CO = "Creation option of GDAL's COG driver, such as COMPRESS=ZSTD; repeatable."
 _OVERWRITE = "Replace existing outputs."
+_RESUME = "Go on with an interrupted run of the same settings; without it, none is kept."
+_WORKERS = "Processes that share the work on this machine; 1 is this process alone."
+_SCHEDULER = "Address of a Dask scheduler whose workers do the work, such as tcp://host:8786."
 _BOUNDS = "Only this part: left, bottom, right, top, widened to whole pixels."
 _BOUNDS_CRS = "What the bounds are given in, such as EPSG:4326 (the raster's own)."
 _DEVICE = "Where the model runs."
@@ -171,6 +184,9 @@ class HarmonizeConfig:
     )
     co: tuple[str, ...] = setting((), _CO, metavar="NAME=VALUE", advanced=True)
     device: str = setting("auto", _DEVICE, choices=DEVICES, advanced=True)
+    workers: int = setting(1, _WORKERS, low=1, high=256, advanced=True)
+    scheduler: str = setting("", _SCHEDULER, metavar="ADDRESS", advanced=True)
+    resume: bool = setting(True, _RESUME)
     overwrite: bool = setting(False, _OVERWRITE)
 
 
@@ -217,6 +233,9 @@ class SegmentConfig:
     batch: int = setting(2, "Windows predicted at a time.", low=1, high=256, advanced=True)
     device: str = setting("auto", _DEVICE, choices=DEVICES, advanced=True)
     co: tuple[str, ...] = setting((), _CO, metavar="NAME=VALUE", advanced=True)
+    workers: int = setting(1, _WORKERS, low=1, high=256, advanced=True)
+    scheduler: str = setting("", _SCHEDULER, metavar="ADDRESS", advanced=True)
+    resume: bool = setting(True, _RESUME)
     append: bool = setting(False, _APPEND)
     overwrite: bool = setting(False, _OVERWRITE)
 

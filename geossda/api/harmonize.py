@@ -3,23 +3,34 @@
 import dataclasses
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from geossda._version import __version__
 from geossda.api.style import resolve_style
-from geossda.color.methods import NEED_LAB, NEED_STYLE, fit
+from geossda.color.methods import NEED_STYLE
 from geossda.color.style import Style
-from geossda.config import ColorMethod, HarmonizeConfig
+from geossda.config import HOW, UNTOLD, HarmonizeConfig, settings_of
 from geossda.errors import BandError, OutputError, StyleError
-from geossda.inference.levelling import check_scenes, levelled
-from geossda.inference.measure import measure_source
-from geossda.inference.recolor import PixelTransform, WindowTransform, recolor
-from geossda.progress import SILENT, Progress
-from geossda.raster.reading import Mosaic, find_sources, open_mosaic
-from geossda.raster.source import Validity, gdal_environment, is_remote
-from geossda.raster.windows import Window
-from geossda.raster.writing import Description, new_cog, parse_creation_options, provenance
+from geossda.inference.cluster import make_parts
+from geossda.inference.harmonizing import (
+    HarmonizeRecipe,
+    Harmonizing,
+    area_of,
+    layout_of,
+    measure_numbers,
+    open_for,
+    open_harmonizing,
+    transforms_from,
+)
+from geossda.inference.levelling import WORDS, check_scenes, count_scenes, with_levels
+from geossda.progress import SILENT, Progress, Stages
+from geossda.raster.fingerprint import absolute, digest, fingerprints, is_product
+from geossda.raster.parts import begun, open_parts, parts_folder, peek
+from geossda.raster.reading import Mosaic, find_sources
+from geossda.raster.source import gdal_environment, is_remote
+from geossda.raster.writing import Description, parse_creation_options, provenance
 from geossda.staging import PathLike, check_output
 
 if TYPE_CHECKING:
@@ -78,34 +89,43 @@ def harmonize(
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """
+    progress = Stages(progress)
     paths = find_sources(sources)
     if style is None and config.method in {*NEED_STYLE, "auto", "ssda"}:
         raise StyleError("harmonizing needs a style to go to: give --style REF")
     references = [] if style is None or isinstance(style, Style) else _as_list(style)
-    jobs = _plan(paths, output)
-    folder = jobs[0][1].parent
+    planned = _plan(paths, output)
+    folder = planned[0][1].parent
     if _is_folder(output) and not folder.exists():
         check_output(folder, overwrite=False)
     else:
-        for _, target in jobs:
-            check_output(target, overwrite=config.overwrite, inputs=[*paths, *references])
+        left = config.resume and any(parts_folder(target).exists() for _, target in planned)
+        for _, target in planned:
+            # Of several outputs, those an interrupted run has finished may be there.
+            done = left and len(planned) > 1 and is_product(target)
+            check_output(target, overwrite=config.overwrite or done, inputs=[*paths, *references])
     options = parse_creation_options(config.co)
     with gdal_environment():
-        mosaics = [
-            (open_mosaic(some, bands=config.bidx or None, nodata=config.nodata), target)
-            for some, target in jobs
-        ]
-        for mosaic, _ in mosaics:  # before any work is done
-            _area(mosaic, config)
+        mosaics = [open_for(some, config) for some, _ in planned]
+        for mosaic in mosaics:
+            area_of(mosaic, config)  # before any work is done
             mosaic.require_colors()
             check_scenes(mosaic, config.scenes)
-        model = _style_model(config, [mosaic for mosaic, _ in mosaics])
+        model = _style_model(config, mosaics)
+        given = style if isinstance(style, Style) else _fingerprints(references)
+        jobs = [
+            _Job(some, mosaic, target, _key(mosaic, given, model, config))
+            for (some, target), mosaic in zip(planned, mosaics, strict=True)
+        ]
+        going_on = config.resume and any(begun(job.target, job.key) for job in jobs)
         look = style if isinstance(style, Style) else None
         if references and config.method != "equalize":
-            look = resolve_style(references, nodata=config.nodata, model=model, progress=progress)
+            look = _measured_before(jobs, config) or resolve_style(
+                references, nodata=config.nodata, model=model, progress=progress
+            )
         if config.method == "equalize" and style is not None:
             progress.warn("equalize has no use for a style: --style is passed over")
-        for mosaic, _ in mosaics:
+        for mosaic in mosaics:
             if look is not None:
                 look.require_bands(mosaic.count, mosaic.name)
             if mosaic.grid.crs is None:
@@ -115,11 +135,62 @@ def harmonize(
             progress.warn(f"{min(same)} is both source and style: it will change little")
         config = _settled(config, model, look, progress)
         folder.mkdir(exist_ok=True)
-        for mosaic, target in mosaics:
-            _one(mosaic, target, look, model, config, options, progress)
+        for job in jobs:
+            tags = _tags(job, look, config)
+            if going_on and is_product(job.target, tags):
+                progress.note(f"{job.target} is finished already")
+                continue
+            if job.target.exists():
+                check_output(job.target, overwrite=config.overwrite)
+            _one(job, tags, look, model, config, options, progress)
     return HarmonizeResult(
-        tuple(target for _, target in mosaics), config.method, look.name if look else None
+        tuple(job.target for job in jobs), config.method, look.name if look else None
     )
+
+
+class _Job(NamedTuple):
+    """One output: what it is made of, and what its pixels follow from."""
+
+    paths: list[str]
+    mosaic: Mosaic
+    target: Path
+    key: dict[str, Any]
+
+
+def _key(
+    mosaic: Mosaic,
+    style: Style | list[Any],
+    model: "StyleModel | None",
+    config: HarmonizeConfig,
+) -> dict[str, Any]:
+    """Say what an output's pixels follow from."""
+    if isinstance(style, Style):
+        style = [digest(style.numbers())]
+    return {
+        "version": __version__,
+        "command": "harmonize",
+        "sources": fingerprints(source.path for source in mosaic.sources),
+        "style": style,
+        "model": model.card.sha256 if model else "",
+        "scenes": [] if config.scenes in WORDS else fingerprints([config.scenes]),
+        "settings": settings_of(config, HOW),
+    }
+
+
+def _fingerprints(references: Sequence[PathLike]) -> list[Any]:
+    """Tell references apart, before and after they change."""
+    styles = [path for path in references if Path(path).suffix.lower() == ".json"]
+    rasters = [path for path in references if Path(path).suffix.lower() != ".json"]
+    return fingerprints([*styles, *(find_sources(rasters) if rasters else [])])
+
+
+def _measured_before(jobs: list[_Job], config: HarmonizeConfig) -> Style | None:
+    """Give the style that an interrupted run has measured."""
+    for job in jobs if config.resume else []:
+        kept = peek(job.target, job.key, "measured")
+        if kept and kept["style"]:
+            return Style.from_numbers(kept["style"])
+    return None
 
 
 def _style_model(config: HarmonizeConfig, mosaics: list[Mosaic]) -> "StyleModel | None":
@@ -160,89 +231,60 @@ def _settled(
     return dataclasses.replace(config, method="histogram" if model is None else "ssda")
 
 
-def _transform(
-    mosaic: Mosaic,
-    index: int,
-    look: Style | None,
-    model: "StyleModel | None",
-    config: HarmonizeConfig,
-    progress: Progress,
-) -> WindowTransform:
-    """Measure one source and fit the method to it."""
-    lab = config.method in NEED_LAB
-    source = measure_source(mosaic, index, lab=lab, style=look, progress=progress)
-    if model is None or look is None or config.method != "ssda":
-        method = cast(ColorMethod, config.method)
-        return PixelTransform(fit(method, source, look, config.strength))
-    from geossda.inference.learned import fit_learned
-
-    return fit_learned(
-        mosaic.alone(index),
-        look,
-        model,
-        config.structure,
-        source.working_range,
-        config.strength,
-        progress=progress,
+def _tags(job: _Job, look: Style | None, config: HarmonizeConfig) -> dict[str, str]:
+    """Say in the output how it was made."""
+    return provenance(
+        "harmonize",
+        method=config.method,
+        style=look.name if look else "none",
+        settings=settings_of(config, UNTOLD),
+        sources=[os.path.basename(source.path) for source in job.mosaic.sources],
+        key=digest(job.key),
     )
 
 
 def _one(
-    mosaic: Mosaic,
-    target: Path,
+    job: _Job,
+    tags: dict[str, str],
     look: Style | None,
     model: "StyleModel | None",
     config: HarmonizeConfig,
     options: dict[str, str],
-    progress: Progress,
+    progress: Stages,
 ) -> None:
-    """Level the scenes, fit a transform to every source, apply and write."""
-    area = _area(mosaic, config)
-    scenes = config.scenes if config.strength > 0 else "none"
-    mosaic, levellings = levelled(mosaic, scenes, progress=progress)
-    transforms = [
-        _transform(mosaic, index, look, model, config, progress)
-        for index in range(len(mosaic.sources))
-    ]
-    validity, nodata = _output_validity(mosaic)
-    settings = asdict(config)
-    for unrelated in ("overwrite", "device"):
-        del settings[unrelated]
-    with new_cog(
-        target,
-        mosaic.grid[area.rows, area.cols],
-        mosaic.count,
-        mosaic.dtype,
-        validity=validity,
-        nodata=nodata,
-        description=Description.of(mosaic.sources[0]),
-        tags=provenance(
-            "harmonize",
-            method=config.method,
-            style=look.name if look else "none",
-            scenes=[len(found.scenes.polygons) if found else 1 for found in levellings],
-            settings=settings,
-            sources=[os.path.basename(source.path) for source in mosaic.sources],
-        ),
-        options=options,
-        progress=progress,
-    ) as writer:
-        recolor(
-            mosaic,
-            transforms,
-            writer,
-            tile_px=config.tile,
-            feather_px=config.feather,
-            area=area,
+    """Measure, level, fit, make the parts, and put them together."""
+    mosaic, target = job.mosaic, job.target
+    with open_parts(
+        target, layout_of(mosaic, config), job.key, resume=config.resume, progress=progress
+    ) as parts:
+        measured = parts.once(
+            "measured", lambda: measure_numbers(mosaic, look, model, config, progress)
+        )
+        mosaic = with_levels(mosaic, measured["levels"])
+        transforms = transforms_from(measured, model, config)
+        recipe = HarmonizeRecipe(
+            tuple(map(absolute, job.paths)), config, absolute(parts.folder), tags["GEOSSDA_KEY"]
+        )
+        make_parts(
+            Harmonizing(mosaic, transforms, parts, config),
+            open_harmonizing,
+            recipe,
+            config,
+            "harmonizing",
+            progress,
+        )
+        parts.assemble(
+            target,
+            description=Description.of(mosaic.sources[0]),
+            tags=tags
+            | provenance(
+                "harmonize",
+                scenes=[count_scenes(levels) for levels in measured["levels"]],
+                stages=progress.record(),
+            ),
+            options=options,
             progress=progress,
         )
-
-
-def _area(mosaic: Mosaic, config: HarmonizeConfig) -> Window:
-    """Say which part is wanted. Statistics are the whole's, so its pixels are too."""
-    if config.bounds is None:
-        return Window(0, 0, *mosaic.shape)
-    return mosaic.window_of(config.bounds, config.bounds_crs)
 
 
 def _plan(paths: list[str], output: PathLike | None) -> list[tuple[list[str], Path]]:
@@ -266,15 +308,6 @@ def _is_folder(output: PathLike | None) -> bool:
     return output is not None and (
         os.fspath(output).endswith(("/", os.sep)) or Path(output).is_dir()
     )
-
-
-def _output_validity(mosaic: Mosaic) -> tuple[Validity, float | None]:
-    """Keep the sources' way to tell nodata if they share one, else use a mask band."""
-    first = mosaic.sources[0]
-    kinds = {(source.validity, source.nodata) for source in mosaic.sources}
-    if len(mosaic.sources) == 1 or (len(kinds) == 1 and first.validity in ("nodata", "alpha")):
-        return first.validity, first.nodata
-    return "mask", None
 
 
 def _as_list(style: PathLike | Sequence[PathLike]) -> list[PathLike]:

@@ -89,6 +89,16 @@ class Style:
             covariance=None if self.covariance is None else self.covariance * factor**2,
         )
 
+    def numbers(self) -> dict[str, Any]:
+        """Give all there is as a dict, unrounded."""
+        return asdict(self)
+
+    @classmethod
+    def from_numbers(cls, numbers: dict[str, Any]) -> "Style":
+        """Make a style out of what :meth:`numbers` gave."""
+        low, high = numbers["working_range"]
+        return cls(**{**numbers, "working_range": (low, high)})
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the style as JSON."""
         entries: dict[str, Any] = {"format": FORMAT, **asdict(self)}

@@ -227,6 +227,38 @@ class LearnedTransform:
     limits: tuple[float, float]
     strength: float
 
+    def numbers(self) -> dict[str, Any]:
+        """Give what was measured of the image, to be saved."""
+        own, room = self.transfer.own, self.headroom
+        return {
+            "pixels": [part.numpy() for part in own.pixels],
+            "groups": [[[m.mean.numpy(), m.std.numpy()] for m in level] for level in own.groups],
+            "headroom": None if room is None else [room.mean, room.contrast],
+            "limits": [float(end) for end in self.limits],
+        }
+
+    @classmethod
+    def from_numbers(
+        cls,
+        numbers: dict[str, Any],
+        style: Style,
+        model: StyleModel,
+        structure: Structure,
+        strength: float,
+    ) -> "LearnedTransform":
+        """Make the transform out of what :meth:`numbers` gave."""
+        own = Look(
+            Gaussian(*map(torch.from_numpy, numbers["pixels"])),
+            tuple(
+                tuple(Moments(*map(torch.from_numpy, moments)) for moments in levels)
+                for levels in numbers["groups"]
+            ),
+        )
+        room = numbers["headroom"]
+        low, high = numbers["limits"]
+        transfer = Transfer(model, own, look_of(style, model, structure), structure)
+        return cls(transfer, None if room is None else Headroom(*room), (low, high), strength)
+
     @property
     def halo(self) -> int:
         """Pixels around a window that its own pixels depend on."""

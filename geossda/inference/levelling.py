@@ -114,6 +114,47 @@ class Levelling:
                 made[band] = values + np.interp(values, knots, change)
         return made
 
+    def numbers(self) -> dict[str, Any]:
+        """Give what :meth:`from_numbers` makes it of, for saving."""
+        return {
+            "scenes": [
+                shapely.to_wkt(shape, rounding_precision=-1) for shape in self.scenes.polygons
+            ],
+            "limits": [float(end) for end in self.limits],
+            "curves": self.curves,
+            "pairs": np.array(sorted(self.feathers), np.int64).reshape(-1, 2),
+            "widths": np.array([self.feathers[pair] for pair in sorted(self.feathers)], np.int64),
+        }
+
+    @classmethod
+    def from_numbers(cls, numbers: dict[str, Any], grid: GeoBox) -> "Levelling":
+        """Make a levelling of the source of a grid out of its numbers."""
+        pairs = map(tuple, np.asarray(numbers["pairs"]).tolist())
+        low, high = numbers["limits"]
+        return cls(
+            Scenes(tuple(shapely.from_wkb(text) for text in numbers["scenes"])),
+            grid,
+            (low, high),
+            np.asarray(numbers["curves"]),
+            dict(zip(pairs, np.asarray(numbers["widths"]).tolist(), strict=True)),
+        )
+
+
+def with_levels(mosaic: Mosaic, levels: list[dict[str, Any] | None]) -> Mosaic:
+    """Level a mosaic's sources as they were measured: the numbers of each, None for no change."""
+    sources = tuple(
+        replace(source, correction=Levelling.from_numbers(numbers, source.grid))
+        if numbers
+        else source
+        for source, numbers in zip(mosaic.sources, levels, strict=True)
+    )
+    return replace(mosaic, sources=sources)
+
+
+def count_scenes(levels: dict[str, Any] | None) -> int:
+    """Say of how many scenes a source was found to be."""
+    return len(levels["scenes"]) if levels else 1
+
 
 @lru_cache(maxsize=64)
 def _moved(scenes: Scenes, own: GeoBox, grid: GeoBox) -> tuple[Scenes, float]:

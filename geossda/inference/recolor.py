@@ -1,23 +1,26 @@
 """Apply one colour transform a source to a mosaic, tile by tile."""
 
-from collections.abc import Sequence
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import cv2
-import dask
 import numpy as np
 from numpy.typing import NDArray
 
 from geossda.color.methods import Transform, as_dtype
+from geossda.inference.threads import threads
 from geossda.progress import SILENT, Progress
+from geossda.raster.parts import Parts
 from geossda.raster.reading import Mosaic
 from geossda.raster.source import avoid_nodata, gdal_environment
-from geossda.raster.windows import Window, strips, tiles
-from geossda.raster.writing import RasterWriter
+from geossda.raster.windows import Window, tiles
 
-# So many tiles are in one Dask graph: enough for every core, few enough to be small.
-TILES_A_STRIP = 32
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class WindowTransform(Protocol):
@@ -54,40 +57,62 @@ class PixelTransform:
         return self.transform(pixels)
 
 
+Reader = Callable[[int, Window], tuple[NDArray[Any], NDArray[np.bool_]]]
+
+
+class _Tile(NamedTuple):
+    """A tile of a part: its place in the raster that is written, and in the part."""
+
+    part: int
+    place: Window
+    inner: Window
+
+
+class _Made(NamedTuple):
+    pixels: NDArray[Any]
+    valid: NDArray[np.bool_]
+    alpha: NDArray[Any] | None
+
+
 def recolor(
     mosaic: Mosaic,
     transforms: Sequence[WindowTransform],
-    writer: RasterWriter,
+    parts: Parts,
+    indexes: Sequence[int],
     *,
     tile_px: int,
     feather_px: int,
-    area: Window | None = None,
+    area: Window,
     progress: Progress = SILENT,
 ) -> None:
-    """Read, transform, blend and write every tile of a mosaic, strip by strip, in threads.
+    """Read, transform, blend and write every tile of some parts.
+
+    Threads read and transform tiles a few ahead of this one, which writes them in order.
 
     Parameters
     ----------
     mosaic : Mosaic
     transforms : sequence of WindowTransform
         One a source.
-    writer : RasterWriter
+    parts : Parts
+    indexes : sequence of int
+        Which parts to make.
     tile_px : int
         Side of a tile; changes no pixel.
     feather_px : int
         Width over which overlapping sources fade into each other.
-    area : Window, optional
-        Only this part is written, and is the writer's grid. Its pixels are those of the whole.
+    area : Window
+        Only this part of the mosaic is written. Its pixels are those of the whole.
     progress : Progress
         Advanced by one a tile.
     """
     footprints = [source.covered(mosaic.grid) for source in mosaic.sources]
-    area = area or Window(0, 0, *mosaic.shape)
-    shape = (area.height, area.width)
-    progress.stage("harmonizing", sum(1 for _ in tiles(shape, tile_px)))
+    layout = parts.layout
+    nodata = layout.nodata if layout.validity == "nodata" else None
+    with_alpha = len(mosaic.sources) == 1 and mosaic.sources[0].validity == "alpha"
 
-    @dask.delayed(pure=False, traverse=False)  # type: ignore[untyped-decorator]
-    def one(place: Window) -> None:
+    def one(tile: _Tile) -> _Made:
+        place = tile.place
         window = place._replace(row=area.row + place.row, col=area.col + place.col)
         with gdal_environment():
             here = [
@@ -96,25 +121,73 @@ def recolor(
                 if footprint is not None and window.intersection(footprint)
             ]
             if len(here) == 1:
-                before, pixels, valid = _single(mosaic, transforms, here[0], window)
+                before, pixels, valid = _single(mosaic, read, transforms, here[0], window)
             else:
-                before, pixels, valid = _blended(mosaic, transforms, here, window, feather_px)
-            pixels = avoid_nodata(pixels, before, valid, writer.nodata)
-            alpha = None
-            if len(mosaic.sources) == 1 and mosaic.sources[0].validity == "alpha":
-                alpha = mosaic.sources[0].read_alpha(window)
-            writer.write(place, pixels, valid, alpha)
+                before, pixels, valid = _blended(mosaic, read, transforms, here, window, feather_px)
+            pixels = avoid_nodata(pixels, before, valid, nodata)
+            alpha = mosaic.sources[0].read_alpha(window) if with_alpha else None
+        return _Made(pixels, valid, alpha)
 
-    for strip in strips(shape, tile_px, TILES_A_STRIP):
-        dask.compute(*(one(place) for place in strip), scheduler="threads")
-        progress.advance(len(strip))
+    every = (tile for index in indexes for tile in _tiles_of(layout.strips[index], index, tile_px))
+    # Windows with a halo overlap: one thread reads them, whose dataset then has most blocks in its
+    # cache, since the sum of what several read from datasets of their own is twice as much.
+    shared = max(transform.halo for transform in transforms) > 0
+    with contextlib.ExitStack() as stack:
+        read: Reader = mosaic.read_source
+        if shared:
+            read = stack.enter_context(_by_one_thread(read))
+        made = stack.enter_context(contextlib.closing(in_order(one, every, threads())))
+        for index in indexes:
+            with parts.writing(index) as writer:
+                for tile in _tiles_of(layout.strips[index], index, tile_px):
+                    pixels, valid, alpha = next(made)
+                    writer.write(tile.inner, pixels, valid, alpha)
+                    del pixels, valid, alpha
+                    progress.advance()
+
+
+def _tiles_of(strip: Window, part: int, tile_px: int) -> Iterator[_Tile]:
+    for tile in tiles((strip.height, strip.width), tile_px):
+        place = tile._replace(row=tile.row + strip.row, col=tile.col + strip.col)
+        yield _Tile(part, place, tile)
+
+
+def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """Map in threads, in order, at most one more ahead than there are threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) > workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _by_one_thread(read: Reader) -> Iterator[Reader]:
+    """Let one thread read for all others, in the order they ask."""
+
+    def in_thread(index: int, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        with gdal_environment():
+            return read(index, window)
+
+    with ThreadPoolExecutor(1) as reader:
+        yield lambda index, window: reader.submit(in_thread, index, window).result()
 
 
 def _single(
-    mosaic: Mosaic, transforms: Sequence[WindowTransform], index: int, window: Window
+    mosaic: Mosaic,
+    read: Reader,
+    transforms: Sequence[WindowTransform],
+    index: int,
+    window: Window,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     """Give (pixels as read, as changed, valid); what is not valid is kept, or 0 in a mosaic."""
-    pixels, valid, changed, _ = _changed(mosaic, transforms[index], index, window)
+    pixels, valid, changed, _ = _changed(mosaic, read, transforms[index], index, window)
     hidden = pixels if len(mosaic.sources) == 1 else np.zeros_like(pixels)
     if not valid.all():
         changed = np.where(valid, changed, hidden)
@@ -122,7 +195,12 @@ def _single(
 
 
 def _changed(
-    mosaic: Mosaic, transform: WindowTransform, index: int, window: Window, margin: int = 0
+    mosaic: Mosaic,
+    read: Reader,
+    transform: WindowTransform,
+    index: int,
+    window: Window,
+    margin: int = 0,
 ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[Any], NDArray[np.bool_]]:
     """Give (pixels as read, valid, as changed, validity with `margin`) of one source.
 
@@ -131,13 +209,13 @@ def _changed(
     """
     wanted = window.surrounded(transform.halo, transform.align)
     wide = window.grown(margin, mosaic.shape)
-    read = wanted.joined(wide, mosaic.shape)
-    pixels, valid = mosaic.read_source(index, read)
-    around, inner = valid[wide.within(read)], window.within(read)
+    whole_window = wanted.joined(wide, mosaic.shape)
+    pixels, valid = read(index, whole_window)
+    around, inner = valid[wide.within(whole_window)], window.within(whole_window)
     if not valid[inner].any():
         return pixels[:, *inner], valid[inner], pixels[:, *inner], around
     there = wanted.grown(0, mosaic.shape)
-    rows, cols = there.within(read)
+    rows, cols = there.within(whole_window)
     pixels, valid, inner = pixels[:, rows, cols], valid[rows, cols], window.within(there)
     if there != wanted:
         rows, cols = there.within(wanted)
@@ -151,6 +229,7 @@ def _changed(
 
 def _blended(
     mosaic: Mosaic,
+    read: Reader,
     transforms: Sequence[WindowTransform],
     here: list[int],
     window: Window,
@@ -170,7 +249,7 @@ def _blended(
     inner = window.within(wide)
     for index in here:
         pixels, valid, changed, around = _changed(
-            mosaic, transforms[index], index, window, feather_px
+            mosaic, read, transforms[index], index, window, feather_px
         )
         if not valid.any():
             continue

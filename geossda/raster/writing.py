@@ -187,7 +187,9 @@ class RasterWriter:
                     pixels = np.concatenate([pixels, opacity[None].astype(pixels.dtype)])
                 self._dataset.write(pixels, window=where)
                 if self._validity == "mask":
-                    self._dataset.write_mask(valid, window=where)
+                    # A setting of the calling thread, which may not be the one that opened.
+                    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+                        self._dataset.write_mask(valid, window=where)
         except RasterioError as error:
             raise OutputError(f"cannot write {self._dataset.name}: {_reason(error)}") from error
 
@@ -203,10 +205,12 @@ def new_working_raster(
     nodata: float | None = None,
     description: Description | None = None,
     tags: Mapping[str, str] | None = None,
+    block_rows: int = 512,
 ) -> Iterator[RasterWriter]:
     """Open an uncompressed tiled raster, which takes windows in any order at the disk's speed.
 
-    Parameters are those of :func:`new_cog`. It is written in place: for a folder that goes away.
+    Parameters are those of :func:`new_cog`, and the height of its blocks, a multiple of 16. It is
+    written in place: for a folder that goes away.
     """
     bands = count + (validity == "alpha")
     with (
@@ -224,12 +228,12 @@ def new_working_raster(
             nodata=nodata if validity == "nodata" else None,
             tiled=True,
             blockxsize=512,
-            blockysize=512,
+            blockysize=block_rows,
             bigtiff="IF_SAFER",
             interleave="pixel",
         ) as dataset,
     ):
-        _describe(dataset, description or Description(), tags or {}, count, validity)
+        describe_dataset(dataset, description or Description(), tags or {}, count, validity)
         writer = RasterWriter(dataset, validity, nodata)
         try:
             yield writer
@@ -308,22 +312,53 @@ def new_cog(
                 tags=tags,
             ) as writer:
                 yield writer
-            progress.stage(f"compressing {Path(path).name}")
-            rasterio.shutil.copy(
-                working,
-                part,
-                driver="COG",
-                OVERVIEW_RESAMPLING=overviews.upper(),
-                **dict(options or COG_OPTIONS),
-            )
-            _check_cog(part)
+            _to_cog(working, part, Path(path).name, options, overviews, progress)
         except RasterioError as error:
             raise OutputError(f"cannot write {path}: {_reason(error)}") from error
 
 
-def _describe(
+def write_cog(
+    working: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    options: Mapping[str, str] | None = None,
+    overviews: Literal["average", "nearest"] = "average",
+    progress: Progress = SILENT,
+) -> None:
+    """Copy a raster to a COG, whole or not at all.
+
+    Parameters are those of :func:`new_cog`.
+    """
+    with staged(path) as part, rasterio.Env(**GDAL_SETTINGS, GDAL_TIFF_INTERNAL_MASK=True):
+        try:
+            _to_cog(working, part, Path(path).name, options, overviews, progress)
+        except RasterioError as error:
+            raise OutputError(f"cannot write {path}: {_reason(error)}") from error
+
+
+def _to_cog(
+    working: str | os.PathLike[str],
+    part: Path,
+    name: str,
+    options: Mapping[str, str] | None,
+    overviews: str,
+    progress: Progress,
+) -> None:
+    progress.stage(f"compressing {name}")
+    rasterio.shutil.copy(
+        working,
+        part,
+        driver="COG",
+        OVERVIEW_RESAMPLING=overviews.upper(),
+        **dict(options or COG_OPTIONS),
+    )
+    _check_cog(part)
+
+
+def describe_dataset(
     dataset: Any, description: Description, tags: Mapping[str, str], count: int, validity: Validity
 ) -> None:
+    """Write a description and tags into an open dataset of `count` bands, alpha not counted."""
     dataset.update_tags(**{**description.tags, **tags})
     for namespace, entries in description.namespaces.items():
         dataset.update_tags(ns=namespace, **entries)
