@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from geossda import HarmonizeConfig, harmonize
 from geossda.color.levelling import KNOTS, SHARES, Border, level
-from geossda.errors import GeoreferenceError, RasterError
+from geossda.errors import GeoreferenceError, VectorError
 from geossda.inference.levelling import levelled, measure_levelling
 from geossda.inference.seams import find_scenes
 from geossda.raster.reading import open_mosaic
@@ -146,7 +146,7 @@ def test_scenes_on_another_grid_lie_on_the_same_ground(tmp_path):
 @pytest.mark.parametrize(
     ("shapes", "crs", "error", "said"),
     [
-        ([shapely.Point(1, 2)], "EPSG:32633", RasterError, "holds no polygon"),
+        ([shapely.Point(1, 2)], "EPSG:32633", VectorError, "holds no polygon"),
         ([shapely.box(0, 0, 1, 1)], "EPSG:32633", GeoreferenceError, "beside the raster"),
         ([shapely.box(0, 0, 1, 1)], None, GeoreferenceError, "must both have a CRS"),
     ],

@@ -19,8 +19,9 @@ from geossda.errors import BandError, Cancelled, InputError, OutputExistsError, 
 from geossda.evaluation.drawing import compare_drawing
 from geossda.evaluation.pair import Pair
 from geossda.evaluation.seams import lattice_steps
-from geossda.evaluation.strips import borders, read_scenes, strip_steps
+from geossda.evaluation.strips import borders, strip_steps
 from geossda.raster.reading import open_mosaic
+from geossda.raster.scenes import read_scenes
 from geossda.raster.statistics import histograms
 
 SIZE = (300, 420)
@@ -172,7 +173,7 @@ def test_steps_between_scenes_are_those_put_in(tmp_path, make_raster, rotated, f
     )
     path = tmp_path / "scenes.gpkg"
     placed.to_crs(file_crs).to_frame("geometry").to_file(path)
-    scenes = read_scenes(path, pair.after.grid)
+    scenes = read_scenes(path, pair.after.grid).polygons
     found = {(s.first, s.second): s for s in strip_steps(pair, scenes, 8)}
     assert set(found) == {(1, 2), (1, 3), (2, 3)}
     for (first, second), one in found.items():

@@ -17,10 +17,11 @@ from geossda.evaluation.page import plain, plots, render
 from geossda.evaluation.pair import Pair
 from geossda.evaluation.pictures import before_and_after, legend, map_of
 from geossda.evaluation.seams import LatticeSteps, lattice_steps
-from geossda.evaluation.strips import StripStep, read_scenes, strip_steps
+from geossda.evaluation.strips import StripStep, strip_steps
 from geossda.progress import SILENT, Progress
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.reading import Mosaic, find_sources, open_mosaic
+from geossda.raster.scenes import read_scenes
 from geossda.raster.source import gdal_environment, is_remote
 from geossda.raster.statistics import Histograms, histograms
 from geossda.raster.windows import Window, tiles
@@ -110,7 +111,7 @@ def report(
             paths, bands=settings.get("bidx") or None, nodata=settings.get("nodata")
         ).resampled(after.grid)
         pair = Pair(before, after)
-        outlines = read_scenes(scenes, after.grid) if scenes is not None else None
+        outlines = read_scenes(scenes, after.grid).polygons if scenes is not None else None
         drawing = compare_drawing(pair, config.cell, progress=progress)
         values = tuple(
             histograms(mosaic, budget_px=HISTOGRAM_PX, progress=progress)

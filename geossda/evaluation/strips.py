@@ -2,20 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
-from geossda.data.labels import read_frame
-from geossda.errors import GeoreferenceError, VectorError
 from geossda.evaluation.pair import Pair, Views
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
-from geossda.staging import PathLike
 
 # Places looked at along a common border: at most so many.
 PLACES = 2000
@@ -63,44 +58,6 @@ class StripStep:
     places: int
     before: NDArray[np.float64]
     after: NDArray[np.float64]
-
-
-def read_scenes(path: PathLike, grid: GeoBox) -> list[Any]:
-    """Read the scenes' outlines in pixels of a grid.
-
-    Parameters
-    ----------
-    path : path
-        A vector file of polygons, one feature a scene, in any CRS.
-    grid : GeoBox
-
-    Returns
-    -------
-    list of shapely geometry
-        In the file's order.
-
-    Raises
-    ------
-    VectorError
-        Missing, unreadable, without CRS or polygons.
-    GeoreferenceError
-        The raster has no CRS.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise VectorError(f"scenes {path} do not exist")
-    frame = read_frame(path)
-    if frame.crs is None:
-        raise VectorError(f"{path} has no CRS: assign one first")
-    if grid.crs is None:
-        raise GeoreferenceError("the raster has no CRS: scenes cannot be placed on it")
-    shapes = frame.geometry.to_crs(grid.crs.to_wkt()).dropna().force_2d().make_valid()
-    shapes = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon", "GeometryCollection"])]
-    if not len(shapes):
-        raise VectorError(f"{path} holds no polygon, the scenes' outlines were expected")
-    step = ~grid.transform
-    back = [step.a, step.b, step.d, step.e, step.c, step.f]
-    return list(shapes.affine_transform(back))
 
 
 def borders(scenes: Sequence[Any], spacing_px: float) -> list[Border]:
@@ -184,7 +141,7 @@ def strip_steps(
     ----------
     pair : Pair
     scenes : sequence of shapely geometry
-        In pixels, see :func:`read_scenes`.
+        In pixels, see :func:`geossda.raster.scenes.read_scenes`.
     reach_px : int
     progress : Progress
     """

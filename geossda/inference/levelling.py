@@ -132,7 +132,7 @@ class Levelling:
         pairs = map(tuple, np.asarray(numbers["pairs"]).tolist())
         low, high = numbers["limits"]
         return cls(
-            Scenes(tuple(shapely.from_wkb(text) for text in numbers["scenes"])),
+            Scenes(tuple(shapely.from_wkb(bytes.fromhex(str(text))) for text in numbers["scenes"])),
             grid,
             (low, high),
             np.asarray(numbers["curves"]),

@@ -12,7 +12,7 @@ import shapely.affinity
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from geossda.errors import GeoreferenceError, RasterError
+from geossda.errors import GeoreferenceError, VectorError
 from geossda.raster.windows import Window
 
 
@@ -126,23 +126,26 @@ def read_scenes(path: str | os.PathLike[str], grid: GeoBox) -> Scenes:
 
     Raises
     ------
-    RasterError
+    VectorError
         No vector file, or no polygon in it.
     GeoreferenceError
         One of them has a CRS and the other has none, or all lie beside the raster.
     """
+    # Imported here, since it loads pandas, which reading rasters does without.
     import geopandas
 
+    if not os.path.exists(path):
+        raise VectorError(f"scenes {path} do not exist")
     try:
         frame = geopandas.read_file(path)
     except Exception as error:
-        raise RasterError(
+        raise VectorError(
             f"scenes {path} cannot be read ({str(error).splitlines()[0]}): a vector file with one "
             "polygon a scene was expected"
         ) from error
     frame = frame[frame.geometry.notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"])]
     if frame.empty:
-        raise RasterError(f"scenes {path} holds no polygon: one for each scene was expected")
+        raise VectorError(f"scenes {path} holds no polygon: one for each scene was expected")
     if (frame.crs is None) != (grid.crs is None):
         raise GeoreferenceError(
             f"scenes {path} and the raster must both have a CRS: only one of them has"
