@@ -1,25 +1,33 @@
 """Find the buildings of a mosaic."""
 
+import json
 import os
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
+from geossda._version import __version__
 from geossda.api.polygonize import polygonize_to
-from geossda.config import SegmentConfig
-from geossda.devices import choose
-from geossda.inference.predict import predict
+from geossda.config import UNTOLD, SegmentConfig, settings_of
+from geossda.inference.cluster import make_parts
 from geossda.inference.segment import (
     choose_bands,
+    measure_scalings,
     ready_to_predict,
-    require_place,
     write_on_grid,
-    write_probabilities,
+)
+from geossda.inference.segmenting import (
+    Segmenting,
+    SegmentRecipe,
+    layout_of,
+    open_for,
+    open_segmenting,
 )
 from geossda.models.segmenter import load_segmenter
-from geossda.progress import SILENT, Progress
-from geossda.raster.reading import find_sources, open_mosaic
+from geossda.progress import SILENT, Progress, Stages
+from geossda.raster.fingerprint import absolute, digest, fingerprints, is_product
+from geossda.raster.parts import begun, open_parts, parts_folder, sweep
+from geossda.raster.radiometry import numbers_of, scaling_from
+from geossda.raster.reading import find_sources
 from geossda.raster.source import gdal_environment
 from geossda.raster.writing import parse_creation_options, provenance
 from geossda.staging import PathLike, check_output
@@ -67,60 +75,95 @@ def segment(
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """
+    progress = Stages(progress)
     paths = find_sources(sources)
     output = Path(output)
     check_vector_output(output, append=config.append)
+    left = config.resume and parts_folder(output).exists()
     rasters = {
-        kind: check_output(path, overwrite=config.overwrite, inputs=paths)
+        kind: check_output(
+            path,
+            # An interrupted run may have finished it.
+            overwrite=config.overwrite or (left and is_product(path)),
+            inputs=paths,
+        )
         for kind, path in (("probabilities", probabilities), ("mask", mask))
         if path is not None
     }
     check_output(output, overwrite=config.overwrite or config.append, inputs=paths)
     options = parse_creation_options(config.co)
-    with gdal_environment():
-        mosaic = open_mosaic(paths, bands=config.bidx or None, nodata=config.nodata)
-        require_place(mosaic)
-        if config.bounds is not None:
-            mosaic = mosaic.cropped(config.bounds, config.bounds_crs)
-    device = choose(config.device)
+    mosaic = open_for(paths, config)
     network, card = load_segmenter(config.model)
     gsd_m = config.gsd or card.gsd_m
     threshold = card.threshold if config.threshold is None else config.threshold
-    tags = provenance(
-        "segment",
-        model=f"{card.name} {card.version} {card.sha256[:12]}",
-        threshold=f"{threshold:g}",
-        settings=asdict(config),
-        sources=[os.path.basename(path) for path in paths],
-    )
+    # A pixel more than an outline can move keeps buildings off nodata.
+    clearance_m = reach_m(config.regularize, config.tolerance, gsd_m) + gsd_m
+    with gdal_environment():
+        mosaic = choose_bands(mosaic, card, progress)
+        key = {
+            "version": __version__,
+            "command": "segment",
+            "sources": fingerprints(paths),
+            "model": card.sha256,
+            "settings": [gsd_m, clearance_m, config.bidx, config.nodata],
+            "area": [config.bounds, config.bounds_crs],
+        }
+        tags = provenance(
+            "segment",
+            model=f"{card.name} {card.version} {card.sha256[:12]}",
+            threshold=f"{threshold:g}",
+            settings=settings_of(config, UNTOLD),
+            sources=[os.path.basename(path) for path in paths],
+            key=digest(key),
+        )
+        going_on = config.resume and begun(output, key)
+        for target in rasters.values():
+            if target.exists() and not (going_on and is_product(target, tags)):
+                check_output(target, overwrite=config.overwrite)
+            sweep(target)
     with (
         gdal_environment(),
-        tempfile.TemporaryDirectory(dir=output.parent, prefix=f".geossda-{os.getpid()}-") as folder,
+        open_parts(
+            output,
+            layout_of(mosaic, card, gsd_m),
+            key,
+            resume=config.resume,
+            progress=progress,
+        ) as parts,
     ):
-        mosaic = choose_bands(mosaic, card, progress)
-        # A pixel more than an outline can move keeps buildings off nodata.
-        clearance_m = reach_m(config.regularize, config.tolerance, gsd_m) + gsd_m
-        reader = ready_to_predict(mosaic, card, gsd_m, clearance_m=clearance_m, progress=progress)
-        found = Path(folder) / "probabilities.tif"
-        write_probabilities(
-            found,
-            reader,
-            predict(
-                reader,
-                network,
-                device,
-                overlap_px=card.overlap_px,
-                batch=config.batch,
-                progress=progress,
-            ),
+        measured = parts.once(
+            "measured", lambda: [numbers_of(s) for s in measure_scalings(mosaic, card, progress)]
         )
+        reader = ready_to_predict(
+            mosaic,
+            card,
+            gsd_m,
+            clearance_m=clearance_m,
+            scalings=list(map(scaling_from, measured)),
+            progress=progress,
+        )
+        recipe = SegmentRecipe(
+            tuple(map(absolute, paths)), config, clearance_m, absolute(parts.folder), digest(key)
+        )
+        make_parts(
+            Segmenting(reader, network, card, parts, config),
+            open_segmenting,
+            recipe,
+            config,
+            "segmenting",
+            progress,
+        )
+        found = parts.vrt()
         for kind, target in rasters.items():
+            if going_on and is_product(target, tags):
+                progress.note(f"{target} is finished already")
+                continue
             write_on_grid(
                 found,
                 mosaic,
                 target,
                 threshold=threshold if kind == "mask" else None,
-                tags=tags,
+                tags=tags | {"GEOSSDA_STAGES": json.dumps(progress.record())},
                 options=options,
                 progress=progress,
             )

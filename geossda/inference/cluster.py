@@ -106,12 +106,7 @@ def _distribute(
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
-    futures = {
-        client.submit(
-            _do, opened, recipe, run, threads, pure=False, key=f"parts-{run[0]}-{id(work)}"
-        ): run
-        for run in runs
-    }
+    futures = {client.submit(_do, opened, recipe, run, threads, pure=False): run for run in runs}
     try:
         for future in as_completed(futures):
             future.result()

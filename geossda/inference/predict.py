@@ -1,6 +1,5 @@
 """Predict over a mosaic: windows to batches to the model, blended and given back by strip."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from geossda.devices import mixed_precision
+from geossda.errors import InputError
+from geossda.inference.threads import threads
 from geossda.progress import SILENT, Progress
 from geossda.raster.radiometry import Scaling
 from geossda.raster.reading import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, starts
-
-READERS = os.cpu_count() or 1
 
 
 class Strip(NamedTuple):
@@ -100,9 +99,10 @@ def predict(
     *,
     overlap_px: int,
     batch: int,
+    lines: range | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Strip]:
-    """Predict the whole mosaic and give it back strip by strip, from the top.
+    """Predict the mosaic and give it back strip by strip, from the top.
 
     Windows lie on a fixed lattice from the raster's origin and fade into each other over their
     overlap, so no pixel depends on the batch size or on the machine's memory. Windows without a
@@ -116,22 +116,26 @@ def predict(
     device : torch.device
     overlap_px : int
     batch : int
-        Windows a batch; the last one is filled up, so that shapes never change.
+        Windows a batch; the last one is filled up, so that shapes never change. Halved where a
+        GPU's memory does not hold it.
+    lines : range, optional
+        Only these lines of the lattice, which are strips; all by default. The windows of the line
+        above are run again for their share, so pixels are those of the whole.
     progress : Progress
-        Advanced by one a window.
+        Told of the windows.
     """
     height, width = reader.mosaic.shape
     patch = reader.patch_px
     rows, cols = starts(height, patch, overlap_px), starts(width, patch, overlap_px)
     stride = patch - overlap_px
-    progress.stage("segmenting", len(rows) * len(cols))
+    lines = range(len(rows)) if lines is None else lines
     network = network.to(device).to(memory_format=torch.channels_last).eval()
     taper = _taper(patch, overlap_px)
     total = np.zeros((patch, cols[-1] + patch), np.float32)
     weight = np.zeros_like(total)
     valid = np.zeros(total.shape, bool)
-    places = [(row, col) for row in rows for col in cols]
-    done = 0
+    done = max(0, lines.start - 1)
+    places = [(row, col) for row in rows[done : lines.stop] for col in cols]
 
     def flush(row: int) -> Strip:
         count = min(stride, height - row) if row != rows[-1] else height - row
@@ -146,19 +150,23 @@ def predict(
     # The model takes every core of a CPU and waits for the slowest of its threads at each layer:
     # reading beside it costs more than reading before it. A GPU leaves the cores to the readers.
     ahead_of_model = 0 if device.type == "cpu" else 2 * batch
+    fitting = Fitting(batch)
     for group in _groups(places, reader.read, batch, ahead_of_model):
-        probabilities = _run(network, group, device, batch)
+        probabilities = _run(network, group, device, fitting)
         for read, probability in zip(group, probabilities, strict=True):
             row, col = read.window.row, read.window.col
             while row > rows[done]:
-                yield flush(rows[done])
+                strip = flush(rows[done])
+                if done in lines:
+                    yield strip
                 done += 1
             if probability is not None:
                 total[:, col : col + patch] += probability * taper
             weight[:, col : col + patch] += taper
             part = valid[: read.window.height, col : col + read.window.width]
             part |= read.valid
-            progress.advance()
+            if row >= rows[lines.start]:
+                progress.advance()
     yield flush(rows[done])
 
 
@@ -166,7 +174,7 @@ def _groups(
     places: list[tuple[int, int]], read: Callable[[int, int], _Read], batch: int, beyond: int
 ) -> Iterator[list[_Read]]:
     """Read windows in threads, in order, at most `beyond` more than the next batch needs."""
-    with ThreadPoolExecutor(READERS) as readers:
+    with ThreadPoolExecutor(threads()) as readers:
         ahead: list[Future[_Read]] = []
         group: list[_Read] = []
         used = 0
@@ -192,25 +200,69 @@ def _groups(
 
 @torch.inference_mode()
 def _run(
-    network: torch.nn.Module, group: list[_Read], device: torch.device, batch: int
+    network: torch.nn.Module, group: list[_Read], device: torch.device, fitting: "Fitting"
 ) -> list[NDArray[np.float32] | None]:
     """Run the windows that have data; None for the others."""
     used = [index for index, item in enumerate(group) if item.valid.any()]
     results: list[NDArray[np.float32] | None] = [None] * len(group)
     if not used:
         return results
-    first = group[0].image
-    images = np.zeros((batch, *first.shape), np.uint8)
-    for place, index in enumerate(used):
-        images[place] = group[index].image
-    stacked = torch.from_numpy(images).to(device).to(memory_format=torch.channels_last)
-    stacked = stacked.float().div_(255)
-    with mixed_precision(device):
-        logits = network(stacked)
-    probabilities = torch.sigmoid(logits.float()).cpu().numpy()
-    for place, index in enumerate(used):
-        results[index] = probabilities[place, 0]
+
+    def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        stacked = torch.from_numpy(images).to(device).to(memory_format=torch.channels_last)
+        stacked = stacked.float().div_(255)
+        with mixed_precision(device):
+            logits = network(stacked)
+        return np.asarray(torch.sigmoid(logits.float()).cpu().numpy()[:, 0])
+
+    made = fitting(run, np.stack([group[index].image for index in used]))
+    for index, probability in zip(used, made, strict=True):
+        results[index] = probability
     return results
+
+
+class Fitting:
+    """Runs batches of one size, and of half of it once a GPU's memory did not hold them.
+
+    Parameters
+    ----------
+    batch : int
+        Windows a batch to begin with.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def __call__(
+        self, run: Callable[[NDArray[np.uint8]], NDArray[np.float32]], images: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        """Run images batch by batch; the last one is filled up, so that shapes never change.
+
+        Raises
+        ------
+        InputError
+            Not even one image fits.
+        """
+        results: list[NDArray[np.float32]] = []
+        place = 0
+        while place < len(images):
+            some = images[place : place + self.batch]
+            filled = np.zeros((self.batch, *images.shape[1:]), images.dtype)
+            filled[: len(some)] = some
+            try:
+                results.append(run(filled)[: len(some)])
+            except torch.cuda.OutOfMemoryError as error:
+                if self.batch == 1:
+                    raise InputError(
+                        f"the GPU's memory does not hold one window of {images.shape[2]} px: close "
+                        "other programs that use it, or give --device cpu"
+                    ) from error
+                self.batch //= 2
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                continue
+            place += len(some)
+        return np.concatenate(results)
 
 
 def _taper(patch: int, overlap: int) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -152,7 +152,9 @@ def _tiles_of(strip: Window, part: int, tile_px: int) -> Iterator[_Tile]:
         yield _Tile(part, place, tile)
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+def in_order(
+    function: Callable[[T], R], items: Iterable[T], workers: int
+) -> Generator[R, None, None]:
     """Map in threads, in order, at most one more ahead than there are threads."""
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[Future[R]] = deque()

@@ -1,7 +1,7 @@
 """What stands between a mosaic, a segmenter and the rasters of probability it leaves."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,14 @@ import numpy as np
 from rasterio.enums import ColorInterp
 
 from geossda.errors import BandError, GeoreferenceError
-from geossda.inference.predict import Strip, WindowReader
+from geossda.inference.predict import WindowReader
 from geossda.models.card import SegmenterCard
 from geossda.progress import SILENT, Progress
 from geossda.raster.gsd import grid_at_gsd, ground_sample_distance
-from geossda.raster.radiometry import scaling
+from geossda.raster.radiometry import Scaling, scaling
 from geossda.raster.reading import Mosaic, open_mosaic
-from geossda.raster.windows import Window, tiles
-from geossda.raster.writing import Description, new_cog, new_working_raster
+from geossda.raster.windows import tiles
+from geossda.raster.writing import Description, new_cog
 
 # Percentiles need far fewer pixels than histograms that are matched.
 STRETCH_PX = 2**22
@@ -68,12 +68,30 @@ def require_place(mosaic: Mosaic) -> None:
         )
 
 
+def measure_scalings(
+    mosaic: Mosaic, card: SegmenterCard, progress: Progress = SILENT
+) -> list[Scaling]:
+    """Measure the stretch of every source."""
+    return [
+        scaling(
+            card.scaling,
+            mosaic,
+            (card.low_percent, card.high_percent),
+            source=index,
+            budget_px=STRETCH_PX,
+            progress=progress,
+        )
+        for index in range(len(mosaic.sources))
+    ]
+
+
 def ready_to_predict(
     mosaic: Mosaic,
     card: SegmenterCard,
     gsd_m: float,
     *,
     clearance_m: float,
+    scalings: Sequence[Scaling] | None = None,
     progress: Progress = SILENT,
 ) -> WindowReader:
     """Put a mosaic on the model's grid and measure the stretch of every source.
@@ -87,6 +105,8 @@ def ready_to_predict(
         Ground sample distance to predict at, in metres.
     clearance_m : float
         How far buildings stay away from nodata, in metres.
+    scalings : sequence of Scaling, optional
+        Those measured before.
     progress : Progress
 
     Raises
@@ -101,34 +121,14 @@ def ready_to_predict(
             "small buildings to be missed"
         )
     grid = grid_at_gsd(mosaic.grid, gsd_m)
-    scalings = [
-        scaling(
-            card.scaling,
-            mosaic,
-            (card.low_percent, card.high_percent),
-            source=index,
-            budget_px=STRETCH_PX,
-            progress=progress,
-        )
-        for index in range(len(mosaic.sources))
-    ]
+    if scalings is None:
+        scalings = measure_scalings(mosaic, card, progress)
     resampled = grid != mosaic.grid or len(mosaic.sources) > 1
     if resampled and any(source.validity == "nodata" for source in mosaic.sources):
         # There, a pixel is valid if anything it was made from is.
         clearance_m += max(gsd_m, own / 2)
     clearance_px = int(np.ceil(clearance_m / gsd_m))
     return WindowReader(mosaic.resampled(grid), scalings, card.patch_px, clearance_px)
-
-
-def write_probabilities(path: Path, reader: WindowReader, strips: Iterable[Strip]) -> None:
-    """Write what is predicted, strip by strip, on the model's grid (float32, nodata -1)."""
-    with new_working_raster(
-        path, reader.mosaic.grid, 1, np.dtype(np.float32), validity="nodata", nodata=NODATA
-    ) as writer:
-        for strip in strips:
-            height, width = strip.probability.shape
-            window = Window(strip.row, 0, height, width)
-            writer.write(window, strip.probability[None], strip.valid)
 
 
 def write_on_grid(

@@ -26,11 +26,10 @@ def fingerprint(path: str | os.PathLike[str]) -> list[Any]:
         return [_of_file(file) for file in sorted({path, *_files(path)})]
     try:
         with rasterio.open(path) as dataset:
-            place = [
-                -(-s // b) - 1 for s, b in zip(dataset.shape, dataset.block_shapes[0], strict=True)
-            ][::-1]
+            high, wide = dataset.block_shapes[0]
+            last = f"{-(-dataset.width // wide) - 1}_{-(-dataset.height // high) - 1}"
             where = [
-                dataset.get_tag_item(f"{what}_{place[0]}_{place[1]}", "TIFF", bidx=dataset.count)
+                dataset.get_tag_item(f"{what}_{last}", "TIFF", bidx=dataset.count)
                 for what in ("BLOCK_OFFSET", "BLOCK_SIZE")
             ]
             return [[path, *dataset.shape, *dataset.dtypes, *where]]

@@ -30,7 +30,7 @@ def save_numbers(path: Path, numbers: Any) -> None:
     tree = json.dumps(planted(numbers))
     staged = path.with_name(f"{path.stem}.{os.getpid()}.tmp.npz")
     try:
-        np.savez(staged, **arrays, **{_TREE: np.array(tree)})
+        np.savez(staged, allow_pickle=False, **arrays, **{_TREE: np.array(tree)})
         os.replace(staged, path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

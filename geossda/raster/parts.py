@@ -92,7 +92,7 @@ class Parts:
         return self.folder / f"{index:06d}.tif"
 
     def missing(self) -> list[int]:
-        """Number the parts that are still to be made."""
+        """Give the numbers of the parts that are still to be made."""
         there = set(os.listdir(self.folder))
         every = range(len(self.layout.strips))
         return [index for index in every if self.path(index).name not in there]
@@ -218,7 +218,7 @@ def open_parts(
             held.enter_context(
                 locked(folder / _LOCK, f"{output} is being made by another process: wait for it")
             )
-        _sweep(Path(output))
+        sweep(Path(output))
         if not resume:
             if folder.exists():
                 _clear(folder)
@@ -294,7 +294,7 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep(output: Path) -> None:
+def sweep(output: Path) -> None:
     """Remove what killed processes have left under :func:`geossda.staging.staged`'s names."""
     name = re.compile(
         rf"\.{re.escape(output.stem)}\.(\d+)\.part{re.escape(output.suffix)}.*", re.DOTALL

@@ -121,6 +121,21 @@ def scaling(
     return Ranks(found) if kind == "equalize" else percentile_stretch(found, *percent)
 
 
+def numbers_of(scaling: Scaling) -> dict[str, Any]:
+    """Give a scaling as numbers that can be saved."""
+    if isinstance(scaling, Ranks):
+        found = scaling.found
+        return {"first": float(found.first), "step": float(found.step), "counts": found.counts}
+    if isinstance(scaling, Stretch):
+        return {"low": scaling.low, "high": scaling.high}
+    raise TypeError(f"{type(scaling).__name__} cannot be saved")
+
+
+def scaling_from(numbers: dict[str, Any]) -> Scaling:
+    """Make a scaling out of what :func:`numbers_of` gave."""
+    return Ranks(Histograms(**numbers)) if "counts" in numbers else Stretch(**numbers)
+
+
 def percentile_stretch(found: Histograms, low: float = 2, high: float = 98) -> Stretch:
     """Make the stretch between two percentiles of each band.
 
