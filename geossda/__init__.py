@@ -17,6 +17,7 @@ from geossda.config import (
     PaperBenchmarkConfig,
     PolygonizeConfig,
     ReportConfig,
+    ScenesConfig,
     SegmentConfig,
     StyleConfig,
     TrainSegmenterConfig,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from geossda.api.matrix import matrix
     from geossda.api.polygonize import polygonize
     from geossda.api.report import report
+    from geossda.api.scenes import scenes
     from geossda.api.segment import segment
     from geossda.api.style import make_style
     from geossda.api.train import train_segmenter
@@ -53,6 +55,7 @@ _LAZY = {
     "open_mosaic": "geossda.raster.reading",
     "polygonize": "geossda.api.polygonize",
     "report": "geossda.api.report",
+    "scenes": "geossda.api.scenes",
     "segment": "geossda.api.segment",
     "train_segmenter": "geossda.api.train",
     "train_style": "geossda.api.train_style",
@@ -69,6 +72,7 @@ __all__ = [
     "PaperBenchmarkConfig",
     "PolygonizeConfig",
     "ReportConfig",
+    "ScenesConfig",
     "SegmentConfig",
     "StyleConfig",
     "TrainSegmenterConfig",
@@ -86,6 +90,7 @@ __all__ = [
     "open_mosaic",
     "polygonize",
     "report",
+    "scenes",
     "segment",
     "train_segmenter",
     "train_style",

@@ -210,6 +210,19 @@ class StyleConfig:
 
 @documented
 @dataclass(frozen=True)
+class ScenesConfig:
+    """Settings of `scenes`."""
+
+    feathered: bool = setting(
+        False, "Look for feathered borders too; borders of land can be taken for some."
+    )
+    bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
+    nodata: float | None = setting(None, _NODATA)
+    overwrite: bool = setting(False, _OVERWRITE)
+
+
+@documented
+@dataclass(frozen=True)
 class SegmentConfig:
     """Settings of `segment`."""
 

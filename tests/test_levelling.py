@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from conftest import build_raster
 from odc.geo.geobox import GeoBox
 
-from geossda import HarmonizeConfig, harmonize
+from geossda import HarmonizeConfig, harmonize, scenes
 from geossda.color.levelling import KNOTS, SHARES, Border, level
-from geossda.errors import GeoreferenceError, VectorError
+from geossda.errors import GeoreferenceError, OutputError, OutputExistsError, VectorError
 from geossda.inference.levelling import levelled, measure_levelling
 from geossda.inference.seams import find_scenes
 from geossda.raster.reading import open_mosaic
@@ -302,17 +302,44 @@ def test_harmonize_takes_the_step_away_without_a_hint(mosaics, tmp_path):
     style, hard = folder / "clean.tif", folder / "hard.tif"
     clean, before = read(style), read(hard)
     left = {}
-    for scenes in ("auto", "none"):
-        config = HarmonizeConfig(method="histogram", scenes=scenes)
+    for way in ("auto", "none"):
+        config = HarmonizeConfig(method="histogram", scenes=way)
         out = harmonize(
             folder / "hard.tif",
-            tmp_path / f"{scenes}.tif",
+            tmp_path / f"{way}.tif",
             style=folder / "clean.tif",
             config=config,
         )
         after = read(out.outputs[0])
-        left[scenes] = np.mean(step(after, clean, cut, 0)) / np.mean(step(before, clean, cut, 0))
+        left[way] = np.mean(step(after, clean, cut, 0)) / np.mean(step(before, clean, cut, 0))
         with rasterio.open(out.outputs[0]) as data:
-            assert data.tags()["GEOSSDA_SCENES"] == ("[2]" if scenes == "auto" else "[1]")
+            assert data.tags()["GEOSSDA_SCENES"] == ("[2]" if way == "auto" else "[1]")
     assert left["auto"] <= 0.4
     assert left["none"] > 0.6
+
+
+def test_outlines_of_scenes_can_be_written_mended_and_given_back(mosaics, tmp_path):
+    folder, size, _ = mosaics
+    found = scenes(folder / "hard.tif", tmp_path / "s.gpkg")
+    assert found.scenes == 2
+    frame = geopandas.read_file(tmp_path / "s.gpkg")
+    assert frame["scene"].tolist() == [1, 2]
+    window, grid = Window(0, 0, size, size), open_mosaic(folder / "hard.tif").grid
+    again = read_scenes(tmp_path / "s.gpkg", grid).labels(window)
+    there = find_scenes(open_mosaic(folder / "hard.tif"), soft=False).labels(window)
+    assert (again != there).mean() < 1e-4
+    with pytest.raises(OutputExistsError):
+        scenes(folder / "hard.tif", tmp_path / "s.gpkg")
+    one = scenes(folder / "clean.tif", tmp_path / "one.geojson")
+    assert one.scenes == len(geopandas.read_file(tmp_path / "one.geojson")) == 1
+    with pytest.raises(OutputError, match=r"\.gpkg"):
+        scenes(folder / "clean.tif", tmp_path / "one.txt")
+
+
+def test_a_mosaic_without_crs_has_scenes_too(tmp_path, mosaics):
+    folder, *_ = mosaics
+    path = build_raster(tmp_path / "a.tif", image=read(folder / "hard.tif"), crs=None)
+    done = CliRunner().invoke(cli, ["scenes", str(path), "-o", str(tmp_path / "s.gpkg")])
+    assert done.exit_code == 0, done.output
+    assert "2 scenes" in done.output
+    assert len(read_scenes(tmp_path / "s.gpkg", open_mosaic(path).grid).polygons) == 2

@@ -1,6 +1,7 @@
 """The scenes a mosaic was made of: where each lies, and where they meet."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,8 +13,11 @@ import shapely.affinity
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from geossda.errors import GeoreferenceError, VectorError
+from geossda.errors import GeoreferenceError, OutputError, VectorError
 from geossda.raster.windows import Window
+from geossda.staging import staged
+
+SUFFIXES = (".gpkg", ".fgb", ".geojson")
 
 
 class Meeting(NamedTuple):
@@ -163,6 +167,36 @@ def read_scenes(path: str | os.PathLike[str], grid: GeoBox) -> Scenes:
     if not inside:
         raise GeoreferenceError(f"scenes {path} lie beside the raster: is it the right file?")
     return Scenes(inside)
+
+
+def write_scenes(scenes: Scenes, path: str | os.PathLike[str], grid: GeoBox) -> None:
+    """Write outlines of scenes as polygons in the CRS of their raster, whole or not at all.
+
+    Parameters
+    ----------
+    scenes : Scenes
+        Of no polygon where there is one scene only: then the raster's outline is written.
+    path : path
+        With one of :data:`SUFFIXES`.
+    grid : GeoBox
+        Of the raster.
+    """
+    import geopandas
+
+    shapes = scenes.polygons or (shapely.box(0, 0, grid.shape.x, grid.shape.y),)
+    forth = grid.transform
+    matrix = [forth.a, forth.b, forth.d, forth.e, forth.c, forth.f]
+    frame = geopandas.GeoDataFrame(
+        {"scene": range(1, len(shapes) + 1)},
+        geometry=[shapely.affinity.affine_transform(shape, matrix) for shape in shapes],
+        crs=grid.crs.to_wkt() if grid.crs else None,
+    )
+    with warnings.catch_warnings(), staged(path) as part:
+        warnings.filterwarnings("ignore", "'crs' was not provided")
+        try:
+            frame.to_file(part, layer="scenes", engine="pyogrio")
+        except (OSError, RuntimeError, ValueError) as error:
+            raise OutputError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
 
 
 def _lines(shape: Any) -> Any:

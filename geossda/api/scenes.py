@@ -1,0 +1,66 @@
+"""Find the scenes of a mosaic and write their outlines."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from geossda.config import ScenesConfig
+from geossda.errors import OutputError
+from geossda.inference.seams import find_scenes
+from geossda.progress import SILENT, Progress
+from geossda.raster.reading import open_mosaic
+from geossda.raster.scenes import SUFFIXES, write_scenes
+from geossda.raster.source import gdal_environment
+from geossda.staging import PathLike, check_output
+
+
+@dataclass(frozen=True)
+class ScenesResult:
+    """What `scenes` found.
+
+    Attributes
+    ----------
+    output : Path
+    scenes : int
+        1 where no seam was found.
+    """
+
+    output: Path
+    scenes: int
+
+
+def scenes(
+    source: PathLike,
+    output: PathLike,
+    *,
+    config: ScenesConfig = ScenesConfig(),  # noqa: B008  (frozen)
+    progress: Progress = SILENT,
+) -> ScenesResult:
+    """Find where scenes of unlike radiometry meet along straight lines, and write their outlines.
+
+    They can be looked at, mended by hand and given to `harmonize`.
+
+    Parameters
+    ----------
+    source : path
+        One raster.
+    output : path
+        A ``.gpkg``, ``.fgb`` or ``.geojson`` file of polygons in the raster's CRS, one a scene; one
+        polygon in all where no seam was found.
+    config : ScenesConfig
+    progress : Progress
+
+    Raises
+    ------
+    GeossdaError
+        See :mod:`geossda.errors`; nothing is left half-written.
+    """
+    output = Path(output)
+    if output.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"{output}: a file that ends in {', '.join(SUFFIXES)} was expected")
+    check_output(output, overwrite=config.overwrite, inputs=[source])
+    with gdal_environment():
+        mosaic = open_mosaic(source, bands=config.bidx or None, nodata=config.nodata)
+        mosaic.require_colors()
+        found = find_scenes(mosaic.alone(0), soft=config.feathered, progress=progress)
+        write_scenes(found, output, mosaic.grid)
+    return ScenesResult(output, max(1, len(found.polygons)))
