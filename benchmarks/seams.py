@@ -168,6 +168,7 @@ def main() -> None:
     parser.add_argument("mosaic", type=Path)
     parser.add_argument("--size", type=int, help="of the middle taken, in pixels; all by default")
     parser.add_argument("--feather", type=int, default=160, help="width of soft edges, in pixels")
+    parser.add_argument("--method", action="append", help="histogram or ssda; both by default")
     parser.add_argument("--keep", type=Path, help="folder to leave the rasters in")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.keep) as scratch:
@@ -181,7 +182,7 @@ def main() -> None:
             before, likeness = measure(painted, clean, feather)
             told = " ".join(f"{step:.1f}" for step in np.abs(before).mean(1))
             print(f"{kind} edges: steps {told}, gradients {likeness:.4f}")
-            for method in ("histogram", "ssda"):
+            for method in given.method or ("histogram", "ssda"):
                 for scene in ("none", "auto", "feathered", str(scenes)):
                     if scene == "feathered" and kind == "hard":
                         continue

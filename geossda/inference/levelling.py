@@ -117,9 +117,7 @@ class Levelling:
     def numbers(self) -> dict[str, Any]:
         """Give what :meth:`from_numbers` makes it of, for saving."""
         return {
-            "scenes": [
-                shapely.to_wkt(shape, rounding_precision=-1) for shape in self.scenes.polygons
-            ],
+            "scenes": [shape.wkb_hex for shape in self.scenes.polygons],
             "limits": [float(end) for end in self.limits],
             "curves": self.curves,
             "pairs": np.array(sorted(self.feathers), np.int64).reshape(-1, 2),
@@ -132,7 +130,7 @@ class Levelling:
         pairs = map(tuple, np.asarray(numbers["pairs"]).tolist())
         low, high = numbers["limits"]
         return cls(
-            Scenes(tuple(shapely.from_wkb(bytes.fromhex(str(text))) for text in numbers["scenes"])),
+            Scenes(tuple(shapely.from_wkb(text) for text in numbers["scenes"])),
             grid,
             (low, high),
             np.asarray(numbers["curves"]),
