@@ -1,8 +1,8 @@
 """How the library tells of its progress: it calls, it never prints.
 
 An interface (terminal, QGIS, notebook) passes an object with these methods; the default does
-nothing. To cancel, raise :class:`geossda.errors.Cancelled` from :meth:`Progress.advance`: outputs
-are then removed, not left half-written.
+nothing. To cancel, raise :class:`geossda.errors.Cancelled` from :meth:`Progress.advance`: what
+was half-written is then removed.
 """
 
 import sys

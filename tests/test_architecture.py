@@ -349,7 +349,7 @@ def test_description_holds_every_option_of_the_command(name):
         assert len(by_option[option]) >= len(ports)
         assert not params[param].required or not ports[0].optional
     settings = {entry["option"]: entry for entry in told["parameters"] if "default" in entry}
-    shown = set(fields) - {"overwrite", "bounds_crs"}
+    shown = set(fields) - {"overwrite", "resume", "bounds_crs"}
     assert set(settings) == {f"--{field.replace('_', '-')}" for field in shown}
     for field in shown:
         entry, about = settings[f"--{field.replace('_', '-')}"], fields[field].metadata
@@ -357,6 +357,7 @@ def test_description_holds_every_option_of_the_command(name):
             assert entry[key] == about[key]
         assert entry["default"] == fields[field].default
     assert ("--overwrite" in told["switches"]) == ("overwrite" in fields)
+    assert ("--no-resume" in told["switches"]) == ("resume" in fields)
     ids = [entry["id"] for entry in told["parameters"]]
     assert len(set(ids)) == len(ids)
 

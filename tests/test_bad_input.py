@@ -315,8 +315,12 @@ def test_disk_full(tmp_path, style, tiny_model, command):
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr
     # libtiff may say so as well, in lines of its own.
-    assert ended.stderr.strip().splitlines()[-1].startswith("geossda: ")
-    assert left_in(tmp_path) == ["big.tif", "style.tif"]
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith("geossda: ")
+    output = "o.tif" if command == "harmonize" else "b.gpkg"
+    parts = {f".{output}.parts"} & set(left_in(tmp_path))
+    assert set(left_in(tmp_path)) == {"big.tif", "style.tif", *parts}
+    assert bool(parts) == last.endswith("run the same command again to go on")
 
 
 @pytest.mark.parametrize("stage", ["reading statistics", "harmonizing", "compressing"])
@@ -339,7 +343,9 @@ def test_interrupt(tmp_path, style, stage, number):
         stop_if_it_hangs.cancel()
     assert process.returncode == 130, told
     assert not any("Traceback" in line for line in told), told
-    assert left_in(tmp_path) == ["big.tif", "style.tif"]
+    kept = [] if stage == "reading statistics" else [".o.tif.parts"]
+    assert left_in(tmp_path) == [*kept, "big.tif", "style.tif"]
+    assert bool(kept) == told[-1].strip().endswith("again to go on"), told
 
 
 def test_a_nodata_no_pixel_can_hold(make_raster, tmp_path, run):

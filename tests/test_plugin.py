@@ -141,7 +141,7 @@ def test_arguments():
         "harmonize", "a b.tif", "c.tif", "--style", "s.tif", "--style", "l.json",
         "--method", "histogram", "--bidx", "3", "--bidx", "1", "--nodata", "0",
         "--bounds", "-1.5", "2", "3.25", "4", "--bounds-crs", "EPSG:4326", "--tile", "512",
-        "--co", "A=1", "--co", "B=2", "--output", "o.tif", "--overwrite",
+        "--co", "A=1", "--co", "B=2", "--output", "o.tif", "--overwrite", "--no-resume",
     ]  # fmt: skip
     flags = {"INPUT": ["a"], "TEACH": False, "JITTER": True, "OUTPUT": "o"}
     assert build(describe("train-segmenter"), flags) == [

@@ -77,22 +77,50 @@ def fit_affine(
     g, t = len(guide), len(target)
     guide_mean = np.stack([mean(band) for band in guide])
     target_mean = np.stack([mean(band) for band in target])
-    spread = np.empty((*valid.shape, g, g), np.float64)
+    spread = np.empty((g, g, *valid.shape), np.float64)
     for i in range(g):
         for j in range(i, g):
-            spread[..., i, j] = mean(guide[i] * guide[j]) - guide_mean[i] * guide_mean[j]
-            spread[..., j, i] = spread[..., i, j]
+            spread[i, j] = mean(guide[i] * guide[j]) - guide_mean[i] * guide_mean[j]
+            spread[j, i] = spread[i, j]
     # Also against the image's own scale, so that units do not matter.
-    ridge = ridge + 1e-6 * float(np.trace(spread, axis1=2, axis2=3).mean())
-    spread[..., range(g), range(g)] += ridge
-    shared = np.empty((*valid.shape, g, t), np.float64)
+    ridge = ridge + 1e-6 * float(sum(spread[i, i] for i in range(g)).mean())
+    for i in range(g):
+        spread[i, i] += ridge
+    shared = np.empty((g, t, *valid.shape), np.float64)
     for i in range(g):
         for j in range(t):
-            shared[..., i, j] = mean(guide[i] * target[j]) - guide_mean[i] * target_mean[j]
-    slopes = np.linalg.solve(spread, shared).astype(np.float32).transpose(3, 2, 0, 1)
+            shared[i, j] = mean(guide[i] * target[j]) - guide_mean[i] * target_mean[j]
+    slopes = _solve(spread, shared).astype(np.float32).swapaxes(0, 1)
     offset = target_mean - np.einsum("tghw,ghw->thw", slopes, guide_mean)
     fitted = np.concatenate([slopes, offset[:, None]], 1)
     return np.stack([np.stack([mean(c) for c in row]) for row in fitted])
+
+
+def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solve one small symmetric system a pixel, plane by plane (LDL without pivots).
+
+    Millions of systems of three unknowns: LAPACK, called for each, takes many times as long.
+
+    Parameters
+    ----------
+    matrix : (g, g, height, width) array
+        Positive definite; the lower half is overwritten.
+    right : (g, t, height, width) array
+        Overwritten by the result.
+    """
+    g = len(matrix)
+    for k in range(g):
+        inverse = 1 / matrix[k, k]
+        for i in range(k + 1, g):
+            factor = matrix[i, k] * inverse
+            for j in range(k + 1, i + 1):
+                matrix[i, j] -= factor * matrix[j, k]
+            right[i] -= factor * right[k]
+    for k in reversed(range(g)):
+        for i in range(k + 1, g):
+            right[k] -= matrix[i, k] * right[i]
+        right[k] /= matrix[k, k]
+    return right
 
 
 def apply_affine(

@@ -149,7 +149,7 @@ def _client(workers: int, scheduler: str) -> Iterator[Any]:
         stack.enter_context(dask.config.set({"distributed.admin.low-level-log-length": 0}))
         if scheduler:
             try:
-                yield stack.enter_context(Client(scheduler, timeout=20))
+                yield stack.enter_context(Client(scheduler, timeout=10))
             except (OSError, ValueError) as error:
                 if isinstance(error, InputError | OutputError):
                     raise

@@ -114,6 +114,8 @@ class Parts:
                 block_rows=min(512, -(-strip.height // 16) * 16),
             ) as writer:
                 yield writer
+            with open(staged, "rb+") as file:
+                os.fsync(file.fileno())  # a power cut must not leave a name without its pixels
             os.replace(staged, self.path(index))
         except OSError as error:
             if isinstance(error, OutputError):

@@ -1,0 +1,356 @@
+"""Runs that end early and go on, and runs that several processes share."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from geossda import HarmonizeConfig, SegmentConfig, harmonize, segment
+from geossda.errors import Cancelled, OutputError, RasterError
+from geossda.inference.predict import Fitting
+from geossda.raster.numbers import load_numbers, save_numbers
+from geossda.raster.parts import parts_folder, strips_of
+
+# Three parts, the last one short.
+SIZE = (2200, 1100)
+
+
+@pytest.fixture(scope="module")
+def tall(make_raster, tmp_path_factory):
+    return make_raster(tmp_path_factory.mktemp("tall") / "tall.tif", size=SIZE, nodata=0, seed=4,
+                       tiled=True, blockxsize=256, blockysize=256)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def look(make_raster, tmp_path_factory):
+    return make_raster(tmp_path_factory.mktemp("look") / "look.tif", size=(300, 300), seed=9)
+
+
+def pixels(path):
+    with rasterio.open(path) as dataset:
+        return dataset.read(), dataset.dataset_mask()
+
+
+def same(one, other, by=0):
+    (first, mask), (second, mask_too) = pixels(one), pixels(other)
+    assert np.array_equal(mask, mask_too)
+    return np.abs(first.astype(int) - second).max() <= by
+
+
+@pytest.fixture(scope="module")
+def whole(tall, look, tmp_path_factory):
+    """By histogram, in one go."""
+    out = tmp_path_factory.mktemp("whole") / "whole.tif"
+    harmonize(tall, out, style=look, config=HarmonizeConfig(method="histogram"))
+    return out
+
+
+def stopped(tall, look, out, interrupter, after=12, **settings):
+    """Stop in the middle; gives the parts that are finished."""
+    config = HarmonizeConfig(**{"method": "histogram", "tile": 256, **settings})
+    with pytest.raises(Cancelled):
+        harmonize(tall, out, style=look, config=config,
+                  progress=interrupter("harmonizing", after, Cancelled("stop")))  # fmt: skip
+    assert not out.exists()
+    return sorted(path.name for path in parts_folder(out).glob("0*.tif"))
+
+
+def test_strips_cover_and_follow_from_the_shape_alone():
+    for shape in [(1, 1), (1, 100_000), (100_000, 1), (5000, 300), (2048, 40_000)]:
+        strips = strips_of(shape)
+        assert [strip.row for strip in strips] == [
+            sum(before.height for before in strips[:index]) for index in range(len(strips))
+        ]
+        assert sum(strip.height for strip in strips) == shape[0]
+        assert all(strip.height * shape[1] >= 2**20 for strip in strips[:-1])
+
+
+def test_numbers_come_back_to_the_bit(tmp_path):
+    given = {
+        "a": np.array([0.1, np.nan]),
+        "array": [None, "x", 1 / 3, {"b": np.eye(2, dtype="i8")}],
+    }
+    save_numbers(tmp_path / "n.npz", given)
+    back = load_numbers(tmp_path / "n.npz")
+    assert back["a"].tobytes() == given["a"].tobytes()
+    assert back["array"][:3] == given["array"][:3]
+    assert np.array_equal(back["array"][3]["b"], np.eye(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["n.npz"]
+
+
+@pytest.mark.parametrize("tile", [256, 512, 1024])
+def test_a_run_goes_on(tall, look, whole, tmp_path, interrupter, listener, tile):
+    out = tmp_path / "out.tif"
+    finished = stopped(tall, look, out, interrupter, after=30)
+    assert finished == ["000000.tif"]
+    before = (parts_folder(out) / finished[0]).stat().st_mtime_ns
+    config = HarmonizeConfig(method="histogram", tile=tile)
+    listener.stage = lambda name, total=None: (
+        listener.stages.append(name),
+        (name == "harmonizing" and (parts_folder(out) / finished[0]).stat().st_mtime_ns == before)
+        or name != "harmonizing"
+        or pytest.fail("a finished part was made again"),
+    )
+    harmonize(tall, out, style=look, config=config, progress=listener)
+    assert any("going on, 1 of 3" in note for note in listener.notes)
+    assert "reading statistics" not in listener.stages, "measured once"
+    assert same(out, whole)
+    assert os.listdir(tmp_path) == ["out.tif"]
+    with rasterio.open(out) as dataset:
+        stages = json.loads(dataset.tags()["GEOSSDA_STAGES"])
+    assert [stage["stage"] for stage in stages] == ["harmonizing"]
+    assert stages[0]["seconds"] > 0 and stages[0]["peak_mb"] > 50
+
+
+@pytest.mark.parametrize("change", ["strength", "source", "no resume"])
+def test_other_settings_or_inputs_begin_anew(
+    tall, look, tmp_path, interrupter, listener, make_raster, change
+):
+    mine, out = tmp_path / "in.tif", tmp_path / "out.tif"
+    mine.write_bytes(tall.read_bytes())
+    stopped(mine, look, out, interrupter, after=30)
+    config = HarmonizeConfig(method="histogram", strength=0.5 if change == "strength" else 1.0,
+                             resume=change != "no resume")  # fmt: skip
+    if change == "source":
+        with rasterio.open(mine, "r+") as dataset:
+            dataset.write(255 - dataset.read())
+    harmonize(mine, out, style=look, config=config, progress=listener)
+    assert "reading statistics" in listener.stages
+    assert sum("begun anew" in note for note in listener.notes) == (change != "no resume")
+    fresh = tmp_path / "fresh.tif"
+    harmonize(mine, fresh, style=look, config=config)
+    assert same(out, fresh)
+    assert sorted(os.listdir(tmp_path)) == ["fresh.tif", "in.tif", "out.tif"]
+
+
+def test_without_resume_nothing_is_left(tall, look, tmp_path, interrupter):
+    assert stopped(tall, look, tmp_path / "out.tif", interrupter, after=30, resume=False) == []
+    assert os.listdir(tmp_path) == []
+
+
+def test_one_process_an_output(tall, look, tmp_path):
+    out = tmp_path / "out.tif"
+    parts_folder(out).mkdir()
+    holder = "\n".join([
+        "import sys, pathlib, geossda.raster.locks as locks",
+        f"with locks.locked(pathlib.Path({str(parts_folder(out) / 'lock')!r}), 'no'):",
+        "    print('held', flush=True); sys.stdin.read()",
+    ])  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as process:  # fmt: skip
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match="another process"):
+            harmonize(tall, out, style=look, config=HarmonizeConfig(method="histogram"))
+        process.kill()
+    harmonize(tall, out, style=look, config=HarmonizeConfig(method="histogram"))
+    assert os.listdir(tmp_path) == ["out.tif"]
+
+
+def test_of_several_outputs_finished_ones_stay(tall, look, tmp_path, interrupter, listener):
+    other = tmp_path / "other.tif"
+    other.write_bytes(tall.read_bytes())
+    config = HarmonizeConfig(method="histogram")
+    with pytest.raises(Cancelled):
+        harmonize([tall, other], f"{tmp_path}/out/", style=look, config=config,
+                  progress=interrupter("harmonizing", 8, Cancelled("stop")))  # fmt: skip
+    first = tmp_path / "out" / "tall.tif"
+    before = first.stat().st_mtime_ns
+    harmonize([tall, other], f"{tmp_path}/out/", style=look, config=config, progress=listener)
+    assert first.stat().st_mtime_ns == before
+    assert sorted(os.listdir(tmp_path / "out")) == ["other.tif", "tall.tif"]
+    assert same(first, tmp_path / "out" / "other.tif")
+
+
+def test_a_truncated_source_is_mended_and_gone_on_with(tall, look, whole, tmp_path):
+    mine, out = tmp_path / "in.tif", tmp_path / "out.tif"
+    data = tall.read_bytes()
+    mine.write_bytes(data)
+    times = (1_000_000_000, 1_000_000_000)
+    os.utime(mine, times)
+    config = HarmonizeConfig(method="histogram", tile=256)
+
+    class Cut:
+        """Damages the file, length and time kept, once measuring is over."""
+
+        def stage(self, name, total=None):
+            if name == "harmonizing":
+                mine.write_bytes(data[: len(data) // 2])
+                os.utime(mine, times)
+
+        def advance(self, steps=1): ...
+        def note(self, text): ...
+        def warn(self, text): ...
+
+    with pytest.raises(RasterError, match="truncated") as told:
+        harmonize(mine, out, style=look, config=config, progress=Cut())
+    assert any("again to go on" in note for note in told.value.__notes__)
+    assert parts_folder(out).exists()
+    mine.write_bytes(data)
+    os.utime(mine, times)
+    harmonize(mine, out, style=look, config=config)
+    assert same(out, whole)
+    assert sorted(os.listdir(tmp_path)) == ["in.tif", "out.tif"]
+
+
+def killed(arguments, seed):
+    """Run a command, kill it at a random moment, and run it again until it ends well."""
+    rng = random.Random(seed)
+    times = 0
+    while True:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "geossda_cli", *map(str, arguments), "--progress", "json"],
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        for line in process.stderr:
+            if '"event": "progress"' in line and times < 2 and rng.random() < 0.3:
+                time.sleep(rng.random() / 10)
+                process.send_signal(signal.SIGKILL)
+                times += 1
+                break
+        said = process.stderr.read()
+        process.stderr.close()
+        if process.wait() == 0:
+            return times
+        assert process.returncode == -signal.SIGKILL, said
+
+
+def test_killed_again_and_again(tall, look, whole, tmp_path):
+    out = tmp_path / "out.tif"
+    arguments = ["harmonize", tall, "--style", look, "-o", out, "--method", "histogram",
+                 "--tile", "256"]  # fmt: skip
+    assert killed(arguments, 1) == 2
+    assert same(out, whole)
+    assert os.listdir(tmp_path) == ["out.tif"]
+
+
+def test_two_workers_make_the_same(tall, look, whole, tmp_path):
+    out = tmp_path / "out.tif"
+    done = subprocess.run(
+        [sys.executable, "-m", "geossda_cli", "harmonize", tall, "--style", look, "-o", out,
+         "--method", "histogram", "--workers", "2"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert same(out, whole)
+    assert os.listdir(tmp_path) == ["out.tif"]
+
+
+def test_a_scheduler_that_does_not_answer(tall, look, tmp_path):
+    out = tmp_path / "out.tif"
+    command = [sys.executable, "-m", "geossda_cli", "harmonize", tall, "--style", look, "-o", out,
+               "--method", "histogram"]  # fmt: skip
+    done = subprocess.run([*command, "--scheduler", "tcp://127.0.0.1:1"], capture_output=True,
+                          text=True)  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1 and "cannot be reached" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def town(make_raster, tmp_path_factory):
+    """Two parts for the tiny model."""
+    return make_raster(tmp_path_factory.mktemp("place") / "town.tif", size=(1200, 1100), nodata=0)
+
+
+@pytest.fixture(scope="module")
+def found(town, tiny_model, tmp_path_factory):
+    """Footprints, in one go."""
+    out = tmp_path_factory.mktemp("found") / "found.gpkg"
+    segment(town, out, config=settings(tiny_model))
+    return gpd.read_file(out, layer="buildings")
+
+
+def settings(tiny_model):
+    return SegmentConfig(model=str(tiny_model), device="cpu", regularize="none")
+
+
+def test_segmenting_goes_on(town, tiny_model, found, tmp_path, interrupter, listener):
+    out = tmp_path / "out.gpkg"
+    # 23 windows a line, 20 lines a part: in the second part.
+    stop = interrupter("segmenting", 23 * 25, Cancelled("stop"))
+    with pytest.raises(Cancelled):
+        segment(town, out, config=settings(tiny_model), progress=stop)
+    assert len(list(parts_folder(out).glob("0*.tif"))) == 1
+    segment(town, out, config=settings(tiny_model), progress=listener)
+    assert any("going on, 1 of" in note for note in listener.notes)
+    assert gpd.read_file(out, layer="buildings").to_wkb().equals(found.to_wkb())
+    assert os.listdir(tmp_path) == ["out.gpkg"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="processes of Linux")
+def test_workers_find_the_same_and_a_lost_one_is_made_good_for(town, tiny_model, found, tmp_path):
+    out = tmp_path / "out.gpkg"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "geossda_cli", "segment", town, "-o", out, "--model", tiny_model,
+         "--device", "cpu", "--regularize", "none", "--workers", "2", "--progress", "json"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    told = []
+    for line in process.stderr:
+        told.append(line)
+        if '"stage": "segmenting"' in line and '"event": "stage"' in line:
+            # Workers are the children of the child that are at work; one is ended once it is.
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                if any(parts_folder(out).glob("*.tmp.tif")):
+                    workers = [
+                        pid for pid in children_of(process.pid)
+                        if b"spawn_main" in command_of(pid)
+                    ]  # fmt: skip
+                    os.kill(workers[-1], signal.SIGKILL)
+                    break
+                time.sleep(0.05)
+            else:
+                process.kill()
+    process.stderr.close()
+    assert process.wait() == 0, told
+    assert all(line.startswith("{") for line in told), told
+    assert gpd.read_file(out, layer="buildings").to_wkb().equals(found.to_wkb())
+    assert os.listdir(tmp_path) == ["out.gpkg"]
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        direct = [int(child) for child in file.read().split()]
+    threads = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    for thread in threads:
+        if thread != pid:
+            with open(f"/proc/{pid}/task/{thread}/children") as file:
+                direct += [int(child) for child in file.read().split()]
+    return sorted(direct)
+
+
+def command_of(pid):
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read()
+
+
+class Small(torch.nn.Module):
+    """Has room for two images."""
+
+    def forward(self, x):
+        if len(x) > 2:
+            raise torch.cuda.OutOfMemoryError("no room")
+        return x.mean(dim=1)
+
+
+def test_a_batch_too_large_is_halved():
+    images = np.random.default_rng(0).integers(0, 255, (7, 3, 8, 8)).astype(np.uint8)
+    network, sizes = Small(), []
+
+    def run(batch):
+        sizes.append(len(batch))
+        return network(torch.from_numpy(batch).float()).numpy()
+
+    fitting = Fitting(8)
+    made = fitting(run, images)
+    assert np.allclose(made, images.mean(axis=1), atol=1e-4)
+    assert sizes == [8, 4, 2, 2, 2, 2] and fitting.batch == 2
