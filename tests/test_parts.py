@@ -201,6 +201,16 @@ def test_a_truncated_source_is_mended_and_gone_on_with(tall, look, whole, tmp_pa
     assert sorted(os.listdir(tmp_path)) == ["in.tif", "out.tif"]
 
 
+def test_a_learned_run_goes_on_to_the_same_bytes(tall, look, tmp_path, interrupter):
+    settings = {"method": "ssda", "device": "cpu", "tile": 512}
+    out, one_go = tmp_path / "out.tif", tmp_path / "whole.tif"
+    assert stopped(tall, look, out, interrupter, after=7, **settings) == ["000000.tif"]
+    for path in (out, one_go):
+        harmonize(tall, path, style=look, config=HarmonizeConfig(**settings))
+    assert same(out, one_go)
+    assert sorted(os.listdir(tmp_path)) == ["out.tif", "whole.tif"]
+
+
 def killed(arguments, seed):
     """Run a command, kill it at a random moment, and run it again until it ends well."""
     rng = random.Random(seed)
@@ -285,6 +295,7 @@ def test_segmenting_goes_on(town, tiny_model, found, tmp_path, interrupter, list
     assert os.listdir(tmp_path) == ["out.gpkg"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="processes of Linux")
 def test_workers_find_the_same_and_a_lost_one_is_made_good_for(town, tiny_model, found, tmp_path):
     out = tmp_path / "out.gpkg"
