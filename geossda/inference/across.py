@@ -14,7 +14,7 @@ from geossda.raster.windows import Window
 
 # Pixels along a border that are looked at together, and how many such pieces at most.
 LENGTH, MOST = 256, 48
-# Short borders are looked at in shorter pieces, so that there are some to compare.
+# The shortest piece, and how many are wanted.
 SHORT, FEW = 32, 24
 
 
@@ -36,7 +36,9 @@ class Piece(NamedTuple):
     cols: NDArray[np.int64]
 
 
-def pieces(mosaic: Mosaic, line: Any, reach: int, length: int = LENGTH) -> list[Piece]:
+def pieces(
+    mosaic: Mosaic, line: Any, reach: int, length: int = LENGTH, *, shorten: bool = True
+) -> list[Piece]:
     """Look across a border at pieces spread evenly along it.
 
     Parameters
@@ -47,11 +49,14 @@ def pieces(mosaic: Mosaic, line: Any, reach: int, length: int = LENGTH) -> list[
     reach : int
         How many pixels to look at on either side.
     length : int
-        Of a piece, in pixels; less on short borders.
+        Of a piece, in pixels.
+    shorten : bool
+        Whether short borders are looked at in shorter pieces, so that there are some to compare.
     """
     parts = [part for part in shapely.get_parts(line) if part.length >= 1]
     total = sum(part.length for part in parts)
-    length = min(length, max(SHORT, int(total / FEW)))
+    if shorten:
+        length = min(length, max(SHORT, int(total / FEW)))
     apart = max(float(length), total / MOST)
     centres = []
     for part in parts:

@@ -22,9 +22,9 @@ MOST = 64
 LOOK, SOFT = 6.0, 4.5
 # A hard seam steps by so many times what other columns near it do, with neighbours across it as
 # alike as they are elsewhere: objects go on where only the light changed.
-STEP, ALIKE = 11.0, 0.5
+STEP, ALIKE = 11.0, 0.67
 # Pixels along a line that are looked at together, and how many such pieces it takes to judge.
-LENGTH, FEWEST = 128, 6
+LENGTH, FEWEST = 128, 7
 # The least scene, as a share of the cells of the square of the shortest seam.
 LEAST = 0.25
 
@@ -134,7 +134,7 @@ def _halves(polygon: Any, line: Any, least: float) -> list[Any] | None:
 
 def _hard(mosaic: Mosaic, crossing: Any, drawn: Any, reach: int) -> Any:
     """Find a hard seam near a line, to the pixel; None if there is none."""
-    found = pieces(mosaic, crossing, reach, LENGTH)
+    found = pieces(mosaic, crossing, reach, LENGTH, shorten=False)
     found = [piece for piece in found if piece.valid.mean() > 0.5]
     if len(found) < FEWEST:
         return None
@@ -215,13 +215,16 @@ def _straightest(
 
 
 def _likeness(piece: Piece) -> NDArray[np.float64]:
-    """Give the correlation of every column with the next, mean over bands."""
+    """Give how alike the pixels but one on either side of every step are, mean over bands.
+
+    The nearest ones may be mixed where a seam runs aslant.
+    """
     rows = piece.valid.all(axis=1)
-    columns = piece.valid.shape[1] - 1
-    if rows.sum() < 16:
-        return np.full(columns, np.nan)
-    values = piece.pixels[:, rows].astype(np.float64)
-    values -= values.mean(1, keepdims=True)
-    power = (values**2).mean(1)
-    shared = (values[:, :, 1:] * values[:, :, :-1]).mean(1)
-    return np.asarray((shared / np.sqrt(power[:, 1:] * power[:, :-1] + 1e-9)).mean(0))
+    found = np.full(piece.valid.shape[1] - 1, np.nan)
+    if rows.sum() >= 16:
+        values = piece.pixels[:, rows].astype(np.float64)
+        values -= values.mean(1, keepdims=True)
+        power = (values**2).mean(1)
+        shared = (values[:, :, 3:] * values[:, :, :-3]).mean(1)
+        found[1:-1] = (shared / np.sqrt(power[:, 3:] * power[:, :-3] + 1e-9)).mean(0)
+    return found
