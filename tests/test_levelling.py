@@ -72,12 +72,15 @@ def step(image, clean, cut, feather):
     ]
 
 
+def border(first, second, tones):
+    """A border whose tones vary as much dark as bright, each by itself."""
+    return Border(first, second, tones[:, None], 1e-4 * np.eye(len(SHARES))[None], 1.0)
+
+
 def test_curves_undo_what_scenes_differ_in():
     tones = np.linspace(0.1, 0.9, len(SHARES))
     seen = [tones, 0.7 * tones + 0.2, tones**1.4]
-    borders = [
-        Border(a, b, np.stack([seen[a], seen[b]])[:, None], 1.0) for a, b in ((0, 1), (1, 2))
-    ]
+    borders = [border(a, b, np.stack([seen[a], seen[b]])) for a, b in ((0, 1), (1, 2))]
     curves = level(borders, 3, 1)
     assert curves.shape == (3, 1, KNOTS)
     knots = np.linspace(0, 1, KNOTS)
@@ -91,8 +94,7 @@ def test_curves_undo_what_scenes_differ_in():
 
 def test_a_scene_that_meets_none_keeps_its_values():
     tones = np.linspace(0.1, 0.9, len(SHARES))
-    border = Border(0, 1, np.stack([tones, 0.8 * tones])[:, None], 1.0)
-    curves = level([border], 3, 1)
+    curves = level([border(0, 1, np.stack([tones, 0.8 * tones]))], 3, 1)
     assert np.allclose(curves[2, 0], np.linspace(0, 1, KNOTS), atol=1e-6)
 
 
@@ -100,7 +102,20 @@ def test_tones_that_are_not_known_are_left_out():
     tones = np.linspace(0.1, 0.9, len(SHARES))
     seen = np.stack([tones, tones])
     seen[1, -3:] = np.nan
-    assert np.allclose(level([Border(0, 1, seen[:, None], 1.0)], 2, 1), np.linspace(0, 1, KNOTS))
+    assert np.allclose(level([border(0, 1, seen)], 2, 1), np.linspace(0, 1, KNOTS))
+
+
+def test_tones_that_vary_by_themselves_count_less():
+    tones = np.linspace(0.1, 0.9, len(SHARES))
+    other = tones + np.where(tones > 0.6, 0.2, 0.0)
+    firm = 1e-4 * np.eye(len(SHARES))
+    loose = np.diag(np.where(tones > 0.6, 1.0, 1e-4))
+    change = []
+    for usual in (firm, loose):
+        one = Border(0, 1, np.stack([tones, other])[:, None], usual[None], 1.0)
+        curves = level([one], 2, 1)
+        change.append(np.abs(curves[0] - curves[1]).max())
+    assert change[1] < 0.5 * change[0]
 
 
 def test_labels_are_those_of_pixel_centres_the_first_on_top():

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 SHARES = np.array([1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99]) / 100
 KNOTS = 17
 # Weights of smoothness and of changing nothing, against borders of weight 1.
-SMOOTH, STAY = 1.0, 0.01
-# Dark values vary less from place to place than bright ones and count for more; in parts of the
-# range of values.
-DARKEST = 0.04
+SMOOTH, STAY = 3.0, 0.01
+# Share of the variances that is put in the place of correlations, which few pieces tell badly.
+SHRINK = 0.2
 
 
 class Border(NamedTuple):
@@ -33,6 +32,8 @@ class Border(NamedTuple):
     tones : (2, bands, shares) float64 array
         Values of the first's and the second's pixels at :data:`SHARES`, 0..1 in the range that
         the curves are given on; NaN where a value cannot be trusted.
+    usual : (bands, shares, shares) float64 array
+        How such tones vary together from stripe to stripe where there is no border.
     weight : float
         Of the border: its length compared to the mean of all.
     """
@@ -40,6 +41,7 @@ class Border(NamedTuple):
     first: int
     second: int
     tones: NDArray[np.float64]
+    usual: NDArray[np.float64]
     weight: float
 
 
@@ -69,17 +71,16 @@ def _band(borders: Sequence[Border], scenes: int, band: int) -> NDArray[np.float
         if not known.any():
             continue
         first, second = first[known], second[known]
-        trust = 1 / ((first + second) / 2 + DARKEST)
-        trust = np.sqrt(border.weight) * trust / np.sqrt((trust**2).mean())
+        trust = np.sqrt(border.weight) * _trust(border.usual[band][np.ix_(known, known)])
         row = np.zeros((len(first), scenes, KNOTS))
         row[:, border.first], row[:, border.second] = _at(first), -_at(second)
-        rows.append(row * trust[:, None, None])
-        wanted.append((second - first) * trust)
+        rows.append(np.tensordot(trust, row, 1))
+        wanted.append(trust @ (second - first))
     bend = np.zeros((KNOTS - 2, KNOTS))
     for knot in range(KNOTS - 2):
         bend[knot, knot : knot + 3] = 1, -2, 1
     each = np.eye(scenes)[:, None, :, None]
-    rows.append((3 * SMOOTH * bend[None, :, None, :] * each).reshape(-1, scenes, KNOTS))
+    rows.append((SMOOTH * bend[None, :, None, :] * each).reshape(-1, scenes, KNOTS))
     rows.append((STAY * np.eye(KNOTS)[None, :, None, :] * each).reshape(-1, scenes, KNOTS))
     # Without this, making everything one gray would match all borders.
     met = np.zeros(scenes)
@@ -91,6 +92,14 @@ def _band(borders: Sequence[Border], scenes: int, band: int) -> NDArray[np.float
     change = np.linalg.lstsq(matrix, target, rcond=None)[0].reshape(scenes, KNOTS)
     curves = np.linspace(0, 1, KNOTS) + change
     return np.asarray(np.maximum.accumulate(curves, axis=1))
+
+
+def _trust(usual: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn how values vary by themselves into weights of mean 1: generalized least squares."""
+    variances = np.diag(usual) + 1e-6
+    inverse = np.linalg.inv((1 - SHRINK) * usual + SHRINK * np.diag(variances))
+    root = np.linalg.cholesky(inverse).T
+    return np.asarray(root / np.sqrt((root**2).sum() / len(root)))
 
 
 def _at(values: NDArray[np.float64]) -> NDArray[np.float64]:

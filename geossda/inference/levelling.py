@@ -26,11 +26,15 @@ from geossda.raster.windows import Window
 WORDS = ("auto", "feathered", "none")
 # Percentiles need far fewer pixels than histograms that are matched.
 RANGE_PX = 2**22
-# How far across a border it is looked, widths of feathering that are told apart, and how wide a
-# stripe is compared on either side, in pixels: next to a hard border the ground is the same.
+# How far across a border it is looked, at what distances, which widths of feathering are told
+# apart, and how wide a stripe is compared on either side of hard and soft borders, in pixels: next
+# to a hard one the ground is the same.
 REACH = 320
 FEATHERS = (2, 16, 32, 64, 96, 128, 192, 256, 384)
+WIDTHS = (16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 224, 256, 320, 384)
 HARD, SOFT = 4, 128
+# Pixels that steps are averaged over where they are not taken between single ones.
+BEYOND = 16
 # The least number of pixels a border is worth measuring with.
 FEWEST = 2000
 
@@ -266,11 +270,15 @@ def _found(mosaic: Mosaic, meeting: Meeting, scenes: Scenes) -> list[Piece]:
 def feather_width(scores: NDArray[np.float64]) -> int:
     """Say over how many pixels scenes fade into each other, from :func:`_steps` of soft borders.
 
-    Within the fade a step grows with the distance, and its score with the square of that; so where
-    two thirds of the score are reached, four fifths of the fade are behind.
+    Within the fade a step grows with the distance, and its score with the square of that; beyond,
+    it stays. The width that fits the scores best is taken.
     """
-    reached = int(np.argmax(scores >= scores.max() * 2 / 3))
-    return round(FEATHERS[reached] / 0.8)
+    distances = np.array(FEATHERS) + BEYOND
+    errors = []
+    for width in WIDTHS:
+        rise = np.minimum(1, distances / width) ** 2
+        errors.append(float(((scores - rise * (rise @ scores) / (rise @ rise)) ** 2).sum()))
+    return WIDTHS[int(np.argmin(errors))]
 
 
 def _steps(found: list[Piece]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -283,7 +291,7 @@ def _steps(found: list[Piece]) -> tuple[NDArray[np.float64], NDArray[np.float64]
     """
     tones = np.stack([_tones(piece) for piece in found])
     middle, scores = tones.shape[2] // 2, []
-    for beyond in (1, 16):
+    for beyond in (1, BEYOND):
         for width in FEATHERS:
             left, right = middle - width // 2, middle + width // 2
             with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -339,23 +347,38 @@ def _border(
     gap = min(width * 5 // 8, REACH - SOFT)
     stripe = SOFT if width else HARD
     middle = found[0].valid.shape[1] // 2
-    sides = (slice(middle - gap - stripe, middle - gap), slice(middle + gap, middle + gap + stripe))
-    tones = np.full((2, len(found[0].pixels), len(SHARES)), np.nan)
-    fewest = np.inf
-    for side, cut in enumerate(sides):
-        valid = np.concatenate([piece.valid[:, cut].ravel() for piece in found])
-        fewest = min(fewest, int(valid.sum()))
-        if fewest < FEWEST:
-            return None
-        for band in range(tones.shape[1]):
-            values = np.concatenate([piece.pixels[band][:, cut].ravel() for piece in found])[valid]
-            # Whole numbers are spread over their width, so that curves see no stairs.
-            spread = np.quantile(values.astype(np.float64), SHARES, method="hazen")
-            tones[side, band] = _unclipped(spread, values.dtype)
     low, high = limits
-    scaled = (tones - low) / (high - low)
+    front, back = middle - gap - stripe, middle + gap
+    pooled = [_values(found, start, stripe) for start in (front, back)]
+    fewest = min(values.shape[1] for values in pooled)
+    if fewest < FEWEST:
+        return None
+    tones = np.stack([_quantiles(values) for values in pooled])
+    # As far apart, but on the same side of the border: what the ground differs by itself.
+    apart = 2 * gap + stripe
+    pairs = ((front, max(0, front - apart)), (back, min(2 * middle - stripe, back + apart)))
+    steps = []
+    for piece in found:
+        for near, far in pairs:
+            one, other = (_values([piece], start, stripe) for start in (near, far))
+            if min(one.shape[1], other.shape[1]) >= len(SHARES):
+                steps.append((_quantiles(one) - _quantiles(other)) / (high - low))
+    usual = np.einsum("nbi,nbj->bij", steps, steps) / len(steps) if steps else None
+    scaled = (_unclipped(tones, found[0].pixels.dtype) - low) / (high - low)
     scaled[(scaled < 0) | (scaled > 1)] = np.nan
-    return Border(meeting.first, meeting.second, scaled, float(fewest))
+    if usual is None:
+        return None
+    return Border(meeting.first, meeting.second, scaled, usual, float(fewest))
+
+
+def _values(found: list[Piece], start: int, stripe: int) -> NDArray[Any]:
+    """Give the valid pixels of some columns, (bands, pixels)."""
+    cut = slice(start, start + stripe)
+    return np.concatenate([p.pixels[:, :, cut][:, p.valid[:, cut]] for p in found], axis=1)
+
+
+def _quantiles(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(np.quantile(values.astype(np.float32), SHARES, axis=1, method="hazen").T)
 
 
 def _unclipped(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[np.float64]:
