@@ -254,6 +254,7 @@ CONFIGS = {
     "harmonize": config.HarmonizeConfig,
     "polygonize": config.PolygonizeConfig,
     "report": config.ReportConfig,
+    "scenes": config.ScenesConfig,
     "segment": config.SegmentConfig,
     "style": config.StyleConfig,
     "train-segmenter": config.TrainSegmenterConfig,
