@@ -47,7 +47,14 @@ def scenes(
         A ``.gpkg``, ``.fgb`` or ``.geojson`` file of polygons in the raster's CRS, one a scene; one
         polygon in all where no seam was found.
     config : ScenesConfig
+        Settings.
     progress : Progress
+        Is told of stages, steps and warnings.
+
+    Returns
+    -------
+    ScenesResult
+        What was found.
 
     Raises
     ------
