@@ -56,8 +56,9 @@ def main() -> None:
     parser.add_argument("style", type=Path)
     parser.add_argument("--gpx", type=float, action="append", help="0.1, 0.25, 0.5 and 1")
     parser.add_argument("--verb", choices=("harmonize", "segment"), default="harmonize")
-    parser.add_argument("options", nargs="*", help="for the verb, after --")
-    given = parser.parse_args()
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    given, options = parser.parse_args(words[:end]), words[end + 1 :]
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"{'Gpx':>6}{'seconds':>9}{'s/Gpx':>8}{'peak MB':>9}")
     with rasterio.open(given.mosaic) as data:
@@ -70,7 +71,7 @@ def main() -> None:
             style = ["--style", str(given.style)] if given.verb == "harmonize" else []
             seconds, peak, _ = child(
                 [sys.executable, "-m", "geossda_cli", given.verb, str(large), *style, "-o",
-                 str(out), *given.options]
+                 str(out), *options]
             )  # fmt: skip
             out.unlink()
             print(f"{size:6.2f}{seconds:9.1f}{seconds / size:8.1f}{peak:9.0f}", flush=True)

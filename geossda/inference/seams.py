@@ -1,5 +1,6 @@
 """Find the scenes of a mosaic from its pixels alone."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,17 @@ from numpy.typing import NDArray
 
 from geossda.color.seams import SHORTEST, Line, Search, tones
 from geossda.inference.across import Piece, pieces
+from geossda.inference.threads import threads
 from geossda.progress import SILENT, Progress
 from geossda.raster.reading import Mosaic
 from geossda.raster.scenes import Scenes
-from geossda.raster.windows import tiles
+from geossda.raster.source import gdal_environment
+from geossda.raster.windows import Window, tiles
 
 # Cells along the longer side, and pixels along a cell's side that are looked at.
 CELLS, SIDE = 256, 8
+# Side in pixels of what is read at once.
+PIECE = 2048
 # More scenes than this are not looked for.
 MOST = 64
 # From which strength a line is looked at closely, and from which it counts as a feathered seam.
@@ -76,20 +81,26 @@ def _cells(
     step = side // SIDE
     grid = mosaic.grid[: height * step, : width * step].zoom_out(step)
     small = mosaic.resampled(grid)
-    windows = list(tiles((height, width), 64 * SIDE))
+    # What is read at full resolution for a window must not grow with the mosaic.
+    windows = list(tiles((height, width), max(1, PIECE // (step * SIDE)) * SIDE))
     progress.stage("measuring tones", len(windows))
     found = np.zeros((6 * mosaic.count, height // SIDE, width // SIDE), np.float32)
     valid = np.zeros(found.shape[1:], bool)
-    for window in windows:
-        pixels, known = small.read(window)
-        cut = np.s_[
-            window.row // SIDE : (window.row + window.height) // SIDE,
-            window.col // SIDE : (window.col + window.width) // SIDE,
-        ]
-        found[:, *cut], valid[cut] = tones(
-            np.where(known, pixels, 0).astype(np.float32), known, SIDE
-        )
-        progress.advance()
+
+    def measure(window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        with gdal_environment():
+            pixels, known = small.read(window)
+        return tones(np.where(known, pixels, 0).astype(np.float32), known, SIDE)
+
+    with ThreadPoolExecutor(threads()) as pool:
+        try:
+            for window, part in zip(windows, pool.map(measure, windows), strict=True):
+                rows = slice(window.row // SIDE, (window.row + window.height) // SIDE)
+                cols = slice(window.col // SIDE, (window.col + window.width) // SIDE)
+                found[:, rows, cols], valid[rows, cols] = part
+                progress.advance()
+        finally:
+            pool.shutdown(cancel_futures=True)
     return found, valid
 
 
