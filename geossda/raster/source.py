@@ -26,7 +26,6 @@ GDAL_SETTINGS: dict[str, Any] = {
     "GDAL_CACHEMAX": 192 * 2**20,
     "GDAL_HTTP_MAX_RETRY": 4,
     "GDAL_HTTP_RETRY_DELAY": 1,
-    "VSI_CACHE": True,
 }
 Validity = Literal["all", "nodata", "alpha", "mask"]
 
@@ -219,7 +218,8 @@ class _Handles(threading.local):
         if path not in self.datasets:
             # Side files (.msk, .tfw, .aux.xml) count; over a network looking for them is slow.
             listing = "EMPTY_DIR" if is_remote(path) else "FALSE"
-            with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=listing):
+            # 25 MB a file, which pays over a network only.
+            with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=listing, VSI_CACHE=is_remote(path)):
                 self.datasets[path] = rasterio.open(path)
         return self.datasets[path]
 
