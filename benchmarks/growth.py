@@ -63,7 +63,7 @@ def main() -> None:
     print(f"{'Gpx':>6}{'seconds':>9}{'s/Gpx':>8}{'peak MB':>9}")
     with rasterio.open(given.mosaic) as data:
         each = data.width * data.height / 1e9
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as folder:
         for gpx in given.gpx or (0.1, 0.25, 0.5, 1.0):
             large = Path(folder) / "large.vrt"
             size = stacked(given.mosaic, max(1, round(gpx / each)), large)

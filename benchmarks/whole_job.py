@@ -82,7 +82,7 @@ def main() -> None:
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"{versions.strip()}, {count} windows"
     )
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as folder:
         out = f"{folder}/out.tif"
         profile = [part for k, v in COG_OPTIONS.items() for part in ("-co", f"{k}={v}")]
         translate = ["gdal_translate", "-q", "-of", "COG", *profile, given.mosaic, out]

@@ -1,6 +1,5 @@
 """Find the scenes of a mosaic from its pixels alone."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from geossda.color.seams import SHORTEST, Line, Search, tones
 from geossda.inference.across import Piece, pieces
+from geossda.inference.recolor import in_order
 from geossda.inference.threads import threads
 from geossda.progress import SILENT, Progress
 from geossda.raster.reading import Mosaic
@@ -92,15 +92,11 @@ def _cells(
             pixels, known = small.read(window)
         return tones(np.where(known, pixels, 0).astype(np.float32), known, SIDE)
 
-    with ThreadPoolExecutor(threads()) as pool:
-        try:
-            for window, part in zip(windows, pool.map(measure, windows), strict=True):
-                rows = slice(window.row // SIDE, (window.row + window.height) // SIDE)
-                cols = slice(window.col // SIDE, (window.col + window.width) // SIDE)
-                found[:, rows, cols], valid[rows, cols] = part
-                progress.advance()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for window, part in zip(windows, in_order(measure, windows, threads()), strict=True):
+        rows = slice(window.row // SIDE, (window.row + window.height) // SIDE)
+        cols = slice(window.col // SIDE, (window.col + window.width) // SIDE)
+        found[:, rows, cols], valid[rows, cols] = part
+        progress.advance()
     return found, valid
 
 
