@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geossda.errors import VectorError
+from geossda.raster.burning import burn
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 
@@ -115,10 +116,9 @@ def rasterize(shapes: "gpd.GeoSeries", grid: GeoBox, window: Window) -> NDArray[
     corners = [transform * (x, y) for x in (0, window.width) for y in (0, window.height)]
     low, high = np.min(corners, axis=0), np.max(corners, axis=0)
     near = shapes.sindex.query(_box(*low, *high))
-    burnt = np.zeros((window.height, window.width), np.uint8)
-    if len(near):
-        rasterio.features.rasterize(shapes.iloc[near], out=burnt, transform=transform)
-    return burnt
+    return burn(
+        ((shape, 1) for shape in shapes.iloc[near]), (window.height, window.width), transform
+    )
 
 
 def _box(left: float, bottom: float, right: float, top: float) -> Any:

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import rasterio.features
 import rasterio.warp
 import shapely
 import shapely.affinity
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio import Affine
 
 from geossda.errors import GeoreferenceError, OutputError, VectorError
+from geossda.raster.burning import burn
 from geossda.raster.windows import Window
 from geossda.staging import staged
 
@@ -69,13 +70,8 @@ class Scenes:
             for number, polygon in reversed(list(enumerate(self.polygons)))
             if shapely.intersects(polygon, box)
         ]
-        shape = (window.height, window.width)
-        if not shapes:
-            return np.full(shape, rest, np.int32)
-        corner = rasterio.Affine.translation(window.col, window.row)
-        return np.asarray(
-            rasterio.features.rasterize(shapes, shape, fill=rest, transform=corner, dtype=np.int32)
-        )
+        corner = Affine.translation(window.col, window.row)
+        return burn(shapes, (window.height, window.width), corner, rest, np.int32)
 
     def on(self, own: GeoBox, other: GeoBox) -> "Scenes":
         """Give the scenes in pixels of another grid than their own."""
