@@ -21,7 +21,7 @@ from .evaluate import SHAPES
 from .main import COMMANDS
 
 # Raised when a reader of the old form would misread the new one.
-FORMAT = 1
+FORMAT = 2
 PYTHON = "3.11"
 
 
@@ -32,8 +32,8 @@ class Port(NamedTuple):
     ----------
     id : str
     kind : str
-        "raster", "rasters", "layer" (raster or polygons), "vectors" or "file"; with "_out",
-        "raster", "vector", "file" or "folder".
+        "raster", "rasters", "vector", "vectors", "layer" (raster or polygons) or "file"; with
+        "_out", "raster", "vector", "file" or "folder".
     label : str
     help : str
         Where the command's own does not do.
@@ -106,6 +106,14 @@ STYLE = (
         advanced=True,
     ),
 )
+SCENES = Port(
+    "SCENES_LAYER",
+    "vector",
+    "Outlines of scenes",
+    "Polygons of the scenes, drawn or found by Find scenes, instead of looking for them.",
+    optional=True,
+    advanced=True,
+)
 # The first is what a temporary result is written as; only GeoPackages carry a style.
 VECTORS = "gpkg fgb geojson"
 RUN = (Port("RUN", "folder_out", "Run folder", optional=True, advanced=True),)
@@ -118,9 +126,47 @@ VERBS = {
         {
             "sources": MOSAIC,
             "style": STYLE,
+            "scenes": (SCENES,),
             "output": (
                 Port("OUTPUT", "raster_out", "Harmonized", "One mosaic of all rasters.", "tif"),
             ),
+        },
+    ),
+    "scenes": Verb(
+        "Find scenes",
+        COLOURS,
+        config.ScenesConfig,
+        {
+            "source": (Port("INPUT", "raster", "Raster"),),
+            "output": (Port("OUTPUT", "vector_out", "Scenes", suffix=VECTORS),),
+        },
+    ),
+    "report": Verb(
+        "Report on a harmonized raster",
+        COLOURS,
+        config.ReportConfig,
+        {
+            "harmonized": (Port("INPUT", "raster", "Harmonized raster"),),
+            "sources": (
+                Port(
+                    "SOURCES",
+                    "rasters",
+                    "What it was made from",
+                    "In the same order. Default: files of the names it carries, beside it.",
+                    optional=True,
+                ),
+            ),
+            "scenes": (
+                Port(
+                    "SCENES_LAYER",
+                    "vector",
+                    "Outlines of scenes",
+                    "Tells the steps in colour where the scenes meet.",
+                    optional=True,
+                ),
+            ),
+            "output": (Port("OUTPUT", "file_out", "Report", suffix="html"),),
+            "qa": (Port("QA", "raster_out", "Likeness", suffix="tif", optional=True),),
         },
     ),
     "style": Verb(
@@ -317,7 +363,8 @@ def _from_field(entry: "dataclasses.Field[Any]", hint: Any) -> dict[str, Any]:
     about, dashed = entry.metadata, entry.name.replace("_", "-")
     plain = entry.name.replace("_", " ")
     words = config.WORDS.get(entry.name, config.Words(plain[0].upper() + plain[1:]))
-    kind = words.kind or _kind(hint, about["choices"])
+    choices = about["choices"] or about["words"]
+    kind = words.kind or _kind(hint, choices)
     told = {
         "id": "EXTENT" if kind == "extent" else entry.name.upper(),
         "kind": "distance" if words.unit == "m" and kind == "number" else kind,
@@ -325,7 +372,7 @@ def _from_field(entry: "dataclasses.Field[Any]", hint: Any) -> dict[str, Any]:
         "option": f"--{dashed}",
         "help": _named(about["help"]),
         "default": entry.default,
-        "choices": about["choices"],
+        "choices": choices,
         "low": about["low"],
         "high": about["high"],
         "optional": entry.default in (None, (), "") or kind == "model",

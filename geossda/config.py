@@ -23,6 +23,7 @@ def setting(
     help: str,
     *,
     choices: tuple[str, ...] | None = None,
+    words: tuple[str, ...] | None = None,
     low: float | None = None,
     high: float | None = None,
     metavar: str | None = None,
@@ -37,6 +38,8 @@ def setting(
         One line; units in it.
     choices : tuple of str, optional
         The only values allowed.
+    words : tuple of str, optional
+        Values that are no file, where any other is one.
     low, high : float, optional
         Inclusive limits.
     metavar : str, optional
@@ -49,6 +52,7 @@ def setting(
         metadata={
             "help": help,
             "choices": choices,
+            "words": words,
             "low": low,
             "high": high,
             "metavar": metavar,
@@ -167,6 +171,7 @@ class HarmonizeConfig:
         "auto",
         'Scenes to bring to one radiometry first: "auto" finds those with hard straight borders, '
         '"feathered" others too, "none", or a vector file of their footprints.',
+        words=("auto", "feathered", "none"),
     )
     bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
     nodata: float | None = setting(None, _NODATA)

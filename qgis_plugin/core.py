@@ -12,7 +12,7 @@ from .process import LAUNCH, ask, environment
 SETTING = "geossda/python"
 SNAPSHOT = Path(__file__).with_name("description.json")
 # The form of the core's description that this plugin reads.
-FORMAT = 1
+FORMAT = 2
 SET_UP = 'run "Set up geossda" in the Processing toolbox, or name the Python that has it under Settings, Options, geossda'  # noqa: E501
 
 # What was found about a Python in this session, since asking takes a fraction of a second.

@@ -18,6 +18,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
+    QgsProcessingParameterVectorLayer,
     QgsUnitTypes,
 )
 
@@ -50,6 +51,10 @@ def _raster(told):
 
 def _rasters(told):
     return QgsProcessingParameterMultipleLayers(**_common(told, layerType=RASTER))
+
+
+def _vector(told):
+    return QgsProcessingParameterVectorLayer(**_common(told, types=[POLYGON]))
 
 
 def _vectors(told):
@@ -154,6 +159,7 @@ def _output(told, **more):
 MAKERS = {
     "raster": _raster,
     "rasters": _rasters,
+    "vector": _vector,
     "vectors": _vectors,
     "layer": _layer,
     "file": _file,

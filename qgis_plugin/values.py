@@ -21,7 +21,7 @@ def read(algorithm, told, parameters, context, feedback):
         return None
     if kind == "extent":
         return _extent(algorithm, name, parameters, context)
-    if kind in ("raster", "layer"):
+    if kind in ("raster", "vector", "layer"):
         found = algorithm.parameterAsLayer(parameters, name, context)
         if found is None:
             raise QgsProcessingException(_unusable(told, given))

@@ -242,28 +242,6 @@ def test_killed_again_and_again(tall, look, whole, tmp_path):
     assert os.listdir(tmp_path) == ["out.tif"]
 
 
-def test_two_workers_make_the_same(tall, look, whole, tmp_path):
-    out = tmp_path / "out.tif"
-    done = subprocess.run(
-        [sys.executable, "-m", "geossda_cli", "harmonize", tall, "--style", look, "-o", out,
-         "--method", "histogram", "--workers", "2"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    assert same(out, whole)
-    assert os.listdir(tmp_path) == ["out.tif"]
-
-
-def test_a_scheduler_that_does_not_answer(tall, look, tmp_path):
-    out = tmp_path / "out.tif"
-    command = [sys.executable, "-m", "geossda_cli", "harmonize", tall, "--style", look, "-o", out,
-               "--method", "histogram"]  # fmt: skip
-    done = subprocess.run([*command, "--scheduler", "tcp://127.0.0.1:1"], capture_output=True,
-                          text=True)  # fmt: skip
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1 and "cannot be reached" in done.stderr
-
-
 @pytest.fixture(scope="module")
 def town(make_raster, tmp_path_factory):
     """Two parts for the tiny model."""

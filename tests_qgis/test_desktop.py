@@ -35,7 +35,7 @@ def told(enabled, make_raster, tmp_path_factory):
 def test_every_dialog_opens(told):
     folder, about = told
     assert "error" not in about, about["error"]
-    assert len(about["dialogs"]) == 10
+    assert len(about["dialogs"]) == 12
     for name in [
         *about["dialogs"],
         "options",

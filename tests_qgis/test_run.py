@@ -294,3 +294,31 @@ def test_a_model_chains_harmonize_and_segment(qgis, listen, make_raster, tmp_pat
     core("segment", tmp_path / "step.tif", "-o", tmp_path / "steps.gpkg", "--threshold", 0.3)
     geometries = [[g for g, _ in polygons(tmp_path / f"{n}.gpkg")] for n in ("chained", "steps")]
     assert geometries[0] == geometries[1]
+
+
+def test_scenes_found_drawn_and_reported_on(qgis, listen, make_raster, tmp_path):
+    from qgis.core import QgsFeature, QgsGeometry, QgsRectangle, QgsVectorLayer
+
+    town, other = make_raster(tmp_path / "town.tif"), make_raster(tmp_path / "other.tif", seed=7)
+    found, heard = run("scenes", {"INPUT": town, "OUTPUT": "TEMPORARY_OUTPUT"}, listen)
+    assert ogr.Open(found["OUTPUT"]).GetLayerByName("scenes").GetFeatureCount() == 1
+    assert "--scenes" not in heard.commands[0]
+
+    # Drawn in QGIS and in no file yet.
+    drawn = QgsVectorLayer("Polygon?crs=EPSG:32633", "drawn", "memory")
+    west = QgsFeature()
+    box = QgsRectangle(500000, 5199000, 500060, 5200000)
+    west.setGeometry(QgsGeometry.fromRect(box))
+    drawn.dataProvider().addFeatures([west])
+    given = {"INPUT": town, "STYLE": other, **LOOK, "SCENES_LAYER": drawn}
+    levelled, heard = run("harmonize", {**given, "OUTPUT": str(tmp_path / "out.tif")}, listen)
+    assert heard.commands[0].count("--scenes") == 1
+    tags = gdal.Open(levelled["OUTPUT"]).GetMetadata()
+    assert "GEOSSDA_SCENES" in tags
+
+    page = tmp_path / "report.html"
+    told = {"INPUT": levelled["OUTPUT"], "SOURCES": [town], "SCENES_LAYER": drawn,
+            "OUTPUT": str(page), "QA": str(tmp_path / "qa.tif")}  # fmt: skip
+    made, _ = run("report", told, listen)
+    assert "</html>" in page.read_text(encoding="utf-8")
+    assert gdal.Open(made["QA"]).RasterCount == 1

@@ -8,12 +8,14 @@ import contextlib
 import functools
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from typing import Any, Protocol
 
 from geossda.config import HarmonizeConfig, SegmentConfig
-from geossda.errors import InputError, OutputError
+from geossda.errors import GeossdaError, InputError, OutputError
 from geossda.inference.threads import limit_threads
 from geossda.progress import SILENT, Progress
 from geossda.raster.parts import Parts
@@ -122,15 +124,21 @@ def _distribute(
 
 def _do(opened: Opener, recipe: Hashable, indexes: list[int], threads: int) -> None:
     """Make parts on a worker, one task at a time: each takes all the cores the worker has."""
-    with _TURN:
-        if not threads:
-            from distributed import get_worker
+    try:
+        with _TURN:
+            if not threads:
+                from distributed import get_worker
 
-            threads = get_worker().state.nthreads
-        work = _open_once(opened, recipe)
-        limit_threads(threads)
-        missing = set(work.parts.missing())
-        work.make([index for index in indexes if index in missing])
+                threads = get_worker().state.nthreads
+            work = _open_once(opened, recipe)
+            limit_threads(threads)
+            missing = set(work.parts.missing())
+            work.make([index for index in indexes if index in missing])
+        return
+    except GeossdaError as error:
+        failed = type(error)(*error.args)
+    # Without what it came from: GDAL's errors cannot travel.
+    raise failed
 
 
 @functools.lru_cache(maxsize=1)
@@ -158,14 +166,37 @@ def _client(workers: int, scheduler: str) -> Iterator[Any]:
                     f"scheduler {scheduler} cannot be reached ({reason}): check --scheduler"
                 ) from error
             return
-        cluster = stack.enter_context(
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                memory_limit=0,
-                silence_logs=logging.CRITICAL,
+        with _quietly():
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    memory_limit=0,
+                    silence_logs=logging.CRITICAL,
+                )
             )
-        )
         yield stack.enter_context(Client(cluster))
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Have processes that begin here warn of nothing and not hear Ctrl-C.
+
+    A terminal sends it to all processes of a program: this one acts upon it, and the others would
+    only tell of it in many lines.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    told = os.environ.get("PYTHONWARNINGS")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    resource_tracker.ensure_running()  # starting it later would let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if told is None:
+            del os.environ["PYTHONWARNINGS"]

@@ -16,6 +16,7 @@ import rasterio.shutil
 import rasterio.windows
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
@@ -27,6 +28,8 @@ from geossda.raster.source import GDAL_SETTINGS, Source, Validity
 from geossda.raster.windows import Window
 from geossda.staging import check_space, staged
 
+# Copying raises GDAL's errors as they are, everything else as rasterio's.
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 COG_OPTIONS = {
     "BLOCKSIZE": "512",
     "COMPRESS": "DEFLATE",
@@ -127,7 +130,7 @@ def _try_options(options: dict[str, str]) -> None:
             ) as probe:
                 probe.write(np.zeros((1, 16, 16), np.uint8))
             rasterio.shutil.copy(small.name, copy.name, driver="COG", **options)
-    except RasterioError as error:
+    except GDAL_ERRORS as error:
         told.append(_reason(error))
     finally:
         logger.removeHandler(listener)
@@ -190,7 +193,7 @@ class RasterWriter:
                     # A setting of the calling thread, which may not be the one that opened.
                     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
                         self._dataset.write_mask(valid, window=where)
-        except RasterioError as error:
+        except GDAL_ERRORS as error:
             raise OutputError(f"cannot write {self._dataset.name}: {_reason(error)}") from error
 
 
@@ -313,7 +316,7 @@ def new_cog(
             ) as writer:
                 yield writer
             _to_cog(working, part, Path(path).name, options, overviews, progress)
-        except RasterioError as error:
+        except GDAL_ERRORS as error:
             raise OutputError(f"cannot write {path}: {_reason(error)}") from error
 
 
@@ -332,7 +335,7 @@ def write_cog(
     with staged(path) as part, rasterio.Env(**GDAL_SETTINGS, GDAL_TIFF_INTERNAL_MASK=True):
         try:
             _to_cog(working, part, Path(path).name, options, overviews, progress)
-        except RasterioError as error:
+        except GDAL_ERRORS as error:
             raise OutputError(f"cannot write {path}: {_reason(error)}") from error
 
 

@@ -1,0 +1,193 @@
+"""Parts made by other processes: a scheduler of one's own, errors in workers, Ctrl-C."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from geossda import HarmonizeConfig, harmonize
+from geossda.raster.parts import parts_folder
+
+pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="processes of Linux")
+BY_HISTOGRAM = ("--method", "histogram", "--scenes", "none", "--tile", "256")
+
+
+@pytest.fixture(scope="module")
+def tall(make_raster, tmp_path_factory):
+    """Three parts, the last one short."""
+    return make_raster(tmp_path_factory.mktemp("tall") / "tall.tif", size=(2200, 1100), nodata=0,
+                       seed=4, tiled=True, blockxsize=256, blockysize=256)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def look(make_raster, tmp_path_factory):
+    return make_raster(tmp_path_factory.mktemp("look") / "look.tif", size=(300, 300), seed=9)
+
+
+@pytest.fixture(scope="module")
+def whole(tall, look, tmp_path_factory):
+    """In one process and one go."""
+    out = tmp_path_factory.mktemp("whole") / "whole.tif"
+    config = HarmonizeConfig(method="histogram", scenes="none")
+    harmonize(tall, out, style=look, config=config)
+    return out
+
+
+def verb(source, look, out, *more):
+    return [sys.executable, "-m", "geossda_cli", "harmonize", source, "--style", look, "-o", out,
+            *BY_HISTOGRAM, *more]  # fmt: skip
+
+
+def pixels(path):
+    with rasterio.open(path) as dataset:
+        return dataset.read(masked=True)
+
+
+def same(one, other):
+    first, second = pixels(one), pixels(other)
+    return np.array_equal(first.mask, second.mask) and np.array_equal(first.data, second.data)
+
+
+def alive(group):
+    """Tell which processes of a group are there, zombies not counted."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            state, _, of = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(of) == group and state != "Z":
+            found.append(int(entry))
+    return found
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """A Dask scheduler with two workers, started as a user would; gives its address."""
+    told = tmp_path / "dask.json"
+    where = ["--scheduler-file", str(told), "--no-dashboard"]
+    begun = [
+        subprocess.Popen([sys.executable, "-m", "dask", *words, *where], cwd=tmp_path,
+                         stderr=subprocess.DEVNULL)
+        for words in (
+            ["scheduler", "--host", "127.0.0.1", "--port", "0"],
+            ["worker", "--nworkers", "2", "--nthreads", "1", "--host", "127.0.0.1"],
+        )
+    ]  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while not told.exists() or not told.read_text().strip().endswith("}"):
+            assert time.monotonic() < deadline, "no scheduler came up"
+            time.sleep(0.1)
+        yield json.loads(told.read_text())["address"]
+    finally:
+        for process in reversed(begun):
+            process.terminate()
+        for process in begun:
+            process.wait(30)
+
+
+def test_two_workers_make_the_same(tall, look, whole, tmp_path):
+    out = tmp_path / "out.tif"
+    done = subprocess.run(verb(tall, look, out, "--workers", "2"), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert same(out, whole)
+    assert os.listdir(tmp_path) == ["out.tif"]
+
+
+def test_a_scheduler_that_does_not_answer(tall, look, tmp_path):
+    done = subprocess.run(
+        verb(tall, look, tmp_path / "out.tif", "--scheduler", "tcp://127.0.0.1:1"),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1 and "cannot be reached" in done.stderr
+
+
+def test_a_scheduler_of_ones_own(tall, look, whole, scheduler, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    out = folder / "out.tif"
+    done = subprocess.run(verb(tall, look, out, "--scheduler", scheduler), capture_output=True,
+                          text=True)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert same(out, whole)
+    assert os.listdir(folder) == ["out.tif"]
+
+
+def test_an_error_in_a_worker_is_one_line_and_is_gone_on_from(tall, look, whole, tmp_path):
+    mine, out = tmp_path / "in.tif", tmp_path / "out.tif"
+    data, times = tall.read_bytes(), (1_000_000_000, 1_000_000_000)
+    mine.write_bytes(data)
+    os.utime(mine, times)
+    command = verb(mine, look, out, "--workers", "2", "--progress", "json")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        told = []
+        for line in process.stderr:
+            told.append(line)
+            if '"harmonizing"' in line and '"event": "stage"' in line:
+                # Damaged before any worker has opened it: they take seconds to start.
+                mine.write_bytes(data[: len(data) // 2])
+                os.utime(mine, times)
+    assert process.returncode == 1
+    errors = [line for line in told if not line.startswith("{")]
+    assert len(errors) == 1 and "truncated" in errors[0], errors
+    assert not out.exists()
+    mine.write_bytes(data)
+    os.utime(mine, times)
+    subprocess.run(verb(mine, look, out), check=True, capture_output=True)
+    assert same(out, whole)
+    assert sorted(os.listdir(tmp_path)) == ["in.tif", "out.tif"]
+
+
+def test_ctrl_c_ends_the_workers_too(tall, look, whole, tmp_path):
+    out = tmp_path / "out.tif"
+    process = subprocess.Popen(
+        verb(tall, look, out, "--workers", "2", "--progress", "json"), stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    for line in process.stderr:
+        if '"harmonizing"' in line:
+            deadline = time.monotonic() + 60
+            while len(alive(process.pid)) < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all of them
+            break
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 130
+    assert "Traceback" not in said
+    deadline = time.monotonic() + 10
+    while alive(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert alive(process.pid) == []
+    assert not out.exists()
+    subprocess.run(verb(tall, look, out), check=True, capture_output=True)
+    assert same(out, whole)
+    assert os.listdir(tmp_path) == ["out.tif"]
+
+
+def test_a_full_disk_is_told_of_and_gone_on_from(tall, look, whole, tmp_path):
+    out = tmp_path / "out.tif"
+    # The first part fits into a file of this size, the whole does not.
+    limit = 5_000_000
+    done = subprocess.run(
+        verb(tall, look, out), capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr and "run the same command again" in done.stderr
+    assert not out.exists()
+    finished = sorted(path.name for path in parts_folder(out).glob("0*.tif"))
+    assert finished
+    subprocess.run(verb(tall, look, out), check=True, capture_output=True)
+    assert same(out, whole)
+    assert os.listdir(tmp_path) == ["out.tif"]
