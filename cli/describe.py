@@ -168,6 +168,12 @@ VERBS = {
             "output": (Port("OUTPUT", "file_out", "Report", suffix="html"),),
             "qa": (Port("QA", "raster_out", "Likeness", suffix="tif", optional=True),),
         },
+        ("--json",),
+        (
+            ("SEAM_RATIO", "seams.after.ratio", "Step across windows over the step within"),
+            ("SEAM_RATIO_BEFORE", "seams.before.ratio", "The same of what it was made from"),
+            ("LIKENESS", "drawing.median", "Median likeness of what is drawn"),
+        ),
     ),
     "style": Verb(
         "Save a style",

@@ -322,3 +322,4 @@ def test_scenes_found_drawn_and_reported_on(qgis, listen, make_raster, tmp_path)
     made, _ = run("report", told, listen)
     assert "</html>" in page.read_text(encoding="utf-8")
     assert gdal.Open(made["QA"]).RasterCount == 1
+    assert 0.9 < made["LIKENESS"] <= 1
