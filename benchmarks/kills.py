@@ -25,25 +25,37 @@ import pandas
 import rasterio
 
 
-def differences(one: Path, other: Path) -> int:
-    """Count the pixels, or the rows of footprints, that differ between two outputs."""
+def differences(one: Path, other: Path) -> tuple[int, float]:
+    """Compare two outputs.
+
+    Returns
+    -------
+    int
+        Pixels, or rows of footprints, that differ.
+    float
+        Largest difference of a pixel; infinite where one is valid and the other not.
+    """
     if one.suffix != ".tif":
-        first, second = (geopandas.read_file(path, layer="buildings") for path in (one, other))
-        if len(first) != len(second):
-            return abs(len(first) - len(second))
         first, second = (
             pandas.DataFrame(frame).assign(geometry=frame.geometry.to_wkb()).fillna("")
-            for frame in (first, second)
+            for frame in (geopandas.read_file(path, layer="buildings") for path in (one, other))
         )
-        return int((first != second).any(axis=1).sum())
-    count = 0
+        if len(first) != len(second):
+            return abs(len(first) - len(second)), 0.0
+        return int((first != second).any(axis=1).sum()), 0.0
+    count, largest = 0, 0.0
     with rasterio.open(one) as first, rasterio.open(other) as second:
         for row in range(0, first.height, 1024):
             part = rasterio.windows.Window(0, row, first.width, min(1024, first.height - row))
-            unlike = (first.read(window=part) != second.read(window=part)).any(axis=0)
-            unlike |= first.dataset_mask(window=part) != second.dataset_mask(window=part)
-            count += np.count_nonzero(unlike)
-    return count
+            valid, valid_too = (data.dataset_mask(window=part) > 0 for data in (first, second))
+            apart = np.abs(
+                np.subtract(first.read(window=part), second.read(window=part), dtype=np.float64)
+            ).max(axis=0)
+            apart[valid != valid_too] = np.inf
+            apart[~valid & ~valid_too] = 0
+            count += np.count_nonzero(apart)
+            largest = max(largest, float(apart.max()))
+    return count, largest
 
 
 def run(arguments: list[str], output: Path, seconds: float | None = None) -> bool:
@@ -98,7 +110,7 @@ def main() -> None:
                 print(f"killed after {moment:.1f} s, {parts} parts there", flush=True)
                 continue
             ended += 1
-            different += differences(whole, output)
+            different += differences(whole, output)[0]
             left |= {name for name in os.listdir(output.parent) if name != output.name}
             output.unlink()
         beside = ", ".join(sorted(left)) or "nothing"
