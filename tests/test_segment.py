@@ -412,7 +412,7 @@ def whole_prediction(path, patch, overlap, batch=2, reader=WindowReader):
 @pytest.mark.parametrize(("patch", "overlap"), [(64, 16), (64, 0), (32, 24), (96, 40), (512, 64)])
 def test_windows_cover_the_mosaic_and_blend_to_one(town, patch, overlap, monkeypatch):
     monkeypatch.setattr(
-        "geossda.inference.predict.mixed_precision", lambda device: contextlib.nullcontext()
+        "geossda.inference.running.mixed_precision", lambda device: contextlib.nullcontext()
     )
     strips = whole_prediction(town, patch, overlap)
     assert [strip.row for strip in strips] == [
