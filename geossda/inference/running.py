@@ -104,7 +104,7 @@ def _in_threads(
         try:
             for place in places:
                 waiting.append(runners.submit(ran, readers.submit(read, *place)))
-                if len(waiting) > 2 * count:
+                if len(waiting) > 4 * count:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
