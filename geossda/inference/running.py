@@ -95,7 +95,7 @@ def _in_threads(
         return item, run(item.image[None])[0] if item.valid.any() else None
 
     count, before = min(batch, threads()), torch.get_num_threads()
-    share = threads() // count
+    share = -(-threads() // count)
     # Each reader opens files of its own and decodes by itself what neighbouring windows share.
     readers = ThreadPoolExecutor(max(1, count // 2))
     runners = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(share,))

@@ -2,6 +2,7 @@
 
 import copy
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,8 @@ class Upconvolution(nn.Module):
     def __init__(self, block: UnetDecoderBlock, channels: int) -> None:
         super().__init__()
         first: nn.Conv2d = block.conv1[0]
-        below, beside = first.weight.detach().split([channels, first.in_channels - channels], dim=1)
+        weight = first.weight.detach()
+        below, beside = weight[:, :channels], weight[:, channels:].clone()
         # Row o of what comes out is made of rows (o + k - 1) // 2, and takes kernel row t of them.
         taps = torch.zeros(4, 3)
         for o in range(2):
@@ -105,10 +107,11 @@ def _without_norms(network: nn.Module) -> nn.Module:
 def _with_upconvolutions(network: nn.Module) -> nn.Module:
     """Exchange the blocks of a U-Net's decoder, where it is one."""
     made = copy.deepcopy(network)
-    blocks = getattr(getattr(made, "decoder", None), "blocks", ())
+    blocks: Any = getattr(getattr(made, "decoder", None), "blocks", ())
     if not all(_doubles(block) for block in blocks):
         return network
-    channels = made.get_submodule("encoder").out_channels[-1] if blocks else 0
+    encoder: Any = getattr(made, "encoder", None)
+    channels = encoder.out_channels[-1] if blocks else 0
     for index, block in enumerate(blocks):
         blocks[index] = Upconvolution(block, channels)
         channels = block.conv2[0].out_channels
