@@ -16,7 +16,7 @@ import torch
 
 from geossda import HarmonizeConfig, SegmentConfig, harmonize, segment
 from geossda.errors import Cancelled, OutputError, RasterError
-from geossda.inference.predict import Fitting
+from geossda.inference.running import Fitting
 from geossda.raster.numbers import load_numbers, save_numbers
 from geossda.raster.parts import parts_folder, strips_of
 

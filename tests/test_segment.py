@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import threading
 
 import geopandas as gpd
 import numpy as np
@@ -18,13 +19,15 @@ from conftest import ragged_border, synthesize
 
 import geossda
 from geossda import SegmentConfig, segment
-from geossda.errors import BandError, Cancelled, ModelError, OutputExistsError
+from geossda.errors import BandError, Cancelled, ModelError, OutputExistsError, RasterError
+from geossda.inference import running
 from geossda.inference.predict import WindowReader, predict
 from geossda.inference.segment import ready_to_predict
 from geossda.models.card import SegmenterCard
 from geossda.models.segmenter import load_segmenter
 from geossda.raster.radiometry import Stretch
 from geossda.raster.reading import open_mosaic
+from geossda.raster.windows import Window
 from geossda.vector.features import reach_m
 
 SIZE = (151, 203)
@@ -412,7 +415,7 @@ def whole_prediction(path, patch, overlap, batch=2, reader=WindowReader):
 @pytest.mark.parametrize(("patch", "overlap"), [(64, 16), (64, 0), (32, 24), (96, 40), (512, 64)])
 def test_windows_cover_the_mosaic_and_blend_to_one(town, patch, overlap, monkeypatch):
     monkeypatch.setattr(
-        "geossda.inference.predict.mixed_precision", lambda device: contextlib.nullcontext()
+        "geossda.inference.running.mixed_precision", lambda device: contextlib.nullcontext()
     )
     strips = whole_prediction(town, patch, overlap)
     assert [strip.row for strip in strips] == [
@@ -443,6 +446,60 @@ def test_windows_are_read_once_and_not_all_at_once(make_raster, tmp_path):
     rest = list(strips)
     assert Count.reads == 50
     assert len(rest) == 49 and rest[-1].valid.any()
+
+
+class Convolving(torch.nn.Module):
+    """Looks at some pixels around each, so that windows matter to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 1, 15, padding=7, bias=False)
+        torch.nn.init.normal_(self.layer.weight, 0, 0.1, generator=torch.Generator().manual_seed(0))
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_a_window_a_thread_is_the_same_as_batches(town, batch, monkeypatch):
+    """The first is a CPU's way, the other a GPU's."""
+    monkeypatch.setattr(running, "mixed_precision", lambda device: contextlib.nullcontext())
+    before = torch.get_num_threads()
+    ready = WindowReader(open_mosaic(town), [Stretch(np.zeros(3), np.full(3, 255.0))], 64, 0)
+
+    def strips():
+        return list(predict(ready, Convolving(), torch.device("cpu"), overlap_px=16, batch=batch))
+
+    one_a_thread = strips()
+    assert torch.get_num_threads() == before
+    monkeypatch.setattr(running, "_in_threads", running._in_batches)
+    for mine, other in zip(one_a_thread, strips(), strict=True):
+        assert mine.row == other.row and np.array_equal(mine.valid, other.valid)
+        assert np.abs(mine.probability - other.probability).max() < 1e-5
+        assert np.ptp(mine.probability[mine.valid]) > 0.1
+
+
+@pytest.mark.parametrize("fails", ["reading", "running"])
+@pytest.mark.parametrize("way", ["_in_threads", "_in_batches"])
+def test_what_fails_in_a_thread_is_raised_and_nothing_goes_on(town, way, fails):
+    asked = []
+
+    def read(row, col):
+        asked.append(row)
+        if fails == "reading" and row == 3:
+            raise RasterError("truncated")
+        return running.Read(Window(row, col, 4, 4), np.zeros((3, 4, 4), np.uint8), np.ones((4, 4)))
+
+    def run(images):
+        if fails == "running" and len(asked) > 3:
+            raise RasterError("truncated")
+        return images[:, 0].astype(np.float32)
+
+    made = getattr(running, way)([(row, 0) for row in range(200)], read, run, 2)
+    with pytest.raises(RasterError, match="truncated"):
+        list(made)
+    assert len(asked) < 50
+    assert not [t for t in threading.enumerate() if t.name.startswith("ThreadPoolExecutor")]
 
 
 # What is left behind

@@ -8,6 +8,7 @@ import pickle
 import geopandas as gpd
 import numpy as np
 import pytest
+import segmentation_models_pytorch
 import shapely
 import torch
 from affine import Affine
@@ -30,6 +31,7 @@ from geossda.errors import (
     VectorError,
 )
 from geossda.models.card import SegmenterCard, digest, load, read_card, save
+from geossda.models.folding import Upconvolution, folded
 from geossda.models.losses import masked_bce_dice
 from geossda.models.segmenter import build, load_segmenter
 from geossda.raster.radiometry import scaling
@@ -390,6 +392,36 @@ def test_folding_the_norms_changes_no_probability(tmp_path, draw):
     image = torch.rand((2, 3, 96, 96), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         assert torch.allclose(torch.sigmoid(trained(image)), torch.sigmoid(made(image)), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "transposed"),
+    [
+        ("unet", {}, 5),
+        ("unet", {"decoder_use_norm": False}, 5),
+        ("unet", {"decoder_attention_type": "scse"}, 0),
+        ("unet", {"decoder_interpolation": "bilinear"}, 0),
+        ("unetplusplus", {}, 0),
+        ("fpn", {}, 0),
+    ],
+)
+def test_what_doubles_and_convolves_becomes_one_layer(architecture, options, transposed):
+    """With norms that do something, so that a mistake in their order is seen."""
+    draw = torch.Generator().manual_seed(2)
+    network = segmentation_models_pytorch.create_model(
+        architecture, "tu-mobilenetv3_small_050", encoder_weights=None, in_channels=4, **options
+    ).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2, generator=draw)
+            module.running_var.uniform_(0.5, 2, generator=draw)
+    made = folded(network, 4)
+    assert sum(isinstance(module, Upconvolution) for module in made.modules()) == transposed
+    image = torch.rand((2, 4, 96, 160), generator=draw)
+    with torch.inference_mode():
+        expected, found = network(image), made(image)
+    assert expected.std() > 0.01
+    assert torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max()))
 
 
 def test_other_settings_are_refused_and_unrelated_ones_are_not(tmp_path, draw):

@@ -1,7 +1,6 @@
-"""Predict over a mosaic: windows to batches to the model, blended and given back by strip."""
+"""Predict over a mosaic: windows to the model, blended and given back by strip."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,9 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geossda.devices import mixed_precision
-from geossda.errors import InputError
-from geossda.inference.threads import threads
+from geossda.inference.running import Read, run_windows
 from geossda.progress import SILENT, Progress
 from geossda.raster.radiometry import Scaling
 from geossda.raster.reading import Mosaic
@@ -37,12 +34,6 @@ class Strip(NamedTuple):
     valid: NDArray[np.bool_]
 
 
-class _Read(NamedTuple):
-    window: Window
-    image: NDArray[np.uint8]
-    valid: NDArray[np.bool_]
-
-
 @dataclass(frozen=True)
 class WindowReader:
     """Reads model input from a mosaic on the model's grid.
@@ -64,7 +55,7 @@ class WindowReader:
     patch_px: int
     clearance_px: int
 
-    def read(self, row: int, col: int) -> _Read:
+    def read(self, row: int, col: int) -> Read:
         """Read the window whose first pixel is at `row` and `col`."""
         height, width = self.mosaic.shape
         window = Window(row, col, min(self.patch_px, height - row), min(self.patch_px, width - col))
@@ -89,7 +80,7 @@ class WindowReader:
             valid = np.asarray(near, bool)
         patch = np.zeros((self.mosaic.count, self.patch_px, self.patch_px), np.uint8)
         patch[:, : window.height, : window.width] = image[:, *inner]
-        return _Read(window, patch, valid[inner])
+        return Read(window, patch, valid[inner])
 
 
 def predict(
@@ -116,8 +107,7 @@ def predict(
     device : torch.device
     overlap_px : int
     batch : int
-        Windows a batch; the last one is filled up, so that shapes never change. Halved where a
-        GPU's memory does not hold it.
+        Windows at a time.
     lines : range, optional
         Only these lines of the lattice, which are strips; all by default. The windows of the line
         above are run again for their share, so pixels are those of the whole.
@@ -129,7 +119,6 @@ def predict(
     rows, cols = starts(height, patch, overlap_px), starts(width, patch, overlap_px)
     stride = patch - overlap_px
     lines = range(len(rows)) if lines is None else lines
-    network = network.to(device).to(memory_format=torch.channels_last).eval()
     taper = _taper(patch, overlap_px)
     total = np.zeros((patch, cols[-1] + patch), np.float32)
     weight = np.zeros_like(total)
@@ -147,122 +136,21 @@ def predict(
             buffer[patch - stride :] = 0
         return strip
 
-    # The model takes every core of a CPU and waits for the slowest of its threads at each layer:
-    # reading beside it costs more than reading before it. A GPU leaves the cores to the readers.
-    ahead_of_model = 0 if device.type == "cpu" else 2 * batch
-    fitting = Fitting(batch)
-    for group in _groups(places, reader.read, batch, ahead_of_model):
-        probabilities = _run(network, group, device, fitting)
-        for read, probability in zip(group, probabilities, strict=True):
-            row, col = read.window.row, read.window.col
-            while row > rows[done]:
-                strip = flush(rows[done])
-                if done in lines:
-                    yield strip
-                done += 1
-            if probability is not None:
-                total[:, col : col + patch] += probability * taper
-            weight[:, col : col + patch] += taper
-            part = valid[: read.window.height, col : col + read.window.width]
-            part |= read.valid
-            if row >= rows[lines.start]:
-                progress.advance()
+    for read, probability in run_windows(places, reader.read, network, device, batch):
+        row, col = read.window.row, read.window.col
+        while row > rows[done]:
+            strip = flush(rows[done])
+            if done in lines:
+                yield strip
+            done += 1
+        if probability is not None:
+            total[:, col : col + patch] += probability * taper
+        weight[:, col : col + patch] += taper
+        part = valid[: read.window.height, col : col + read.window.width]
+        part |= read.valid
+        if row >= rows[lines.start]:
+            progress.advance()
     yield flush(rows[done])
-
-
-def _groups(
-    places: list[tuple[int, int]], read: Callable[[int, int], _Read], batch: int, beyond: int
-) -> Iterator[list[_Read]]:
-    """Read windows in threads, in order, at most `beyond` more than the next batch needs."""
-    with ThreadPoolExecutor(threads()) as readers:
-        ahead: list[Future[_Read]] = []
-        group: list[_Read] = []
-        used = 0
-        todo = iter(places)
-        try:
-            while True:
-                while len(ahead) < batch - used + beyond:
-                    if (place := next(todo, None)) is None:
-                        break
-                    ahead.append(readers.submit(read, *place))
-                if not ahead:
-                    break
-                group.append(ahead.pop(0).result())
-                used += bool(group[-1].valid.any())
-                if used == batch or len(group) == 4 * batch:  # wide nodata must not pile up
-                    yield group
-                    group, used = [], 0
-            if group:
-                yield group
-        finally:
-            readers.shutdown(cancel_futures=True)
-
-
-@torch.inference_mode()
-def _run(
-    network: torch.nn.Module, group: list[_Read], device: torch.device, fitting: "Fitting"
-) -> list[NDArray[np.float32] | None]:
-    """Run the windows that have data; None for the others."""
-    used = [index for index, item in enumerate(group) if item.valid.any()]
-    results: list[NDArray[np.float32] | None] = [None] * len(group)
-    if not used:
-        return results
-
-    def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        stacked = torch.from_numpy(images).to(device).to(memory_format=torch.channels_last)
-        stacked = stacked.float().div_(255)
-        with mixed_precision(device):
-            logits = network(stacked)
-        return np.asarray(torch.sigmoid(logits.float()).cpu().numpy()[:, 0])
-
-    made = fitting(run, np.stack([group[index].image for index in used]))
-    for index, probability in zip(used, made, strict=True):
-        results[index] = probability
-    return results
-
-
-class Fitting:
-    """Runs batches of one size, and of half of it once a GPU's memory did not hold them.
-
-    Parameters
-    ----------
-    batch : int
-        Windows a batch to begin with.
-    """
-
-    def __init__(self, batch: int) -> None:
-        self.batch = batch
-
-    def __call__(
-        self, run: Callable[[NDArray[np.uint8]], NDArray[np.float32]], images: NDArray[np.uint8]
-    ) -> NDArray[np.float32]:
-        """Run images batch by batch; the last one is filled up, so that shapes never change.
-
-        Raises
-        ------
-        InputError
-            Not even one image fits.
-        """
-        results: list[NDArray[np.float32]] = []
-        place = 0
-        while place < len(images):
-            some = images[place : place + self.batch]
-            filled = np.zeros((self.batch, *images.shape[1:]), images.dtype)
-            filled[: len(some)] = some
-            try:
-                results.append(run(filled)[: len(some)])
-            except torch.cuda.OutOfMemoryError as error:
-                if self.batch == 1:
-                    raise InputError(
-                        f"the GPU's memory does not hold one window of {images.shape[2]} px: close "
-                        "other programs that use it, or give --device cpu"
-                    ) from error
-                self.batch //= 2
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
-                continue
-            place += len(some)
-        return np.concatenate(results)
 
 
 def _taper(patch: int, overlap: int) -> NDArray[np.float32]:

@@ -1,12 +1,14 @@
 """Masked statistics of a raster, from windows spread over it; never the raster at once."""
 
+import itertools
 import math
+import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import cv2
-import dask
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -130,22 +132,18 @@ def over_tiles(
         Advanced by one a window.
     """
 
-    @dask.delayed(pure=False, traverse=False)  # type: ignore[untyped-decorator]
     def one(window: Window) -> T:
         with gdal_environment():
             pixels, valid = mosaic.read(window)
         return measure(pixels, valid)
 
     result: T | None = None
-    batch: list[Any] = []
-    todo = list(windows)
-    for index, window in enumerate(todo):
-        batch.append(one(window))
-        if len(batch) == 16 or index == len(todo) - 1:
-            for part in dask.compute(*batch, scheduler="threads"):
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        todo = iter(windows)
+        while batch := tuple(itertools.islice(todo, 16)):
+            for part in pool.map(one, batch):
                 result = part if result is None else merge(result, part)
             progress.advance(len(batch))
-            batch = []
     if result is None:
         raise EmptyRasterError(f"{mosaic.name} has no pixels")
     return result
