@@ -8,10 +8,18 @@ import torch
 from numpy.typing import NDArray
 
 from geossda.color.methods import as_dtype
+from geossda.color.structure import apply_affine, reduce
 from geossda.color.style import Style
 from geossda.config import Structure
 from geossda.errors import EmptyRasterError, StyleError
-from geossda.inference.transfer import Headroom, Transfer, measure_look, scale
+from geossda.inference.transfer import (
+    FACTOR,
+    Headroom,
+    Local,
+    Transfer,
+    measure_look,
+    scale,
+)
 from geossda.models.moments import Gaussian, Look, Moments
 from geossda.models.style_model import StyleModel
 from geossda.progress import SILENT, Progress
@@ -269,20 +277,60 @@ class LearnedTransform:
         """Windows start and end at multiples of so many pixels from the raster's origin."""
         return 1 if self.strength == 0 else self.transfer.align
 
-    def __call__(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
-        """Map (bands, height, width) pixels; the result has the same dtype and shape."""
+    def __call__(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_], inner: tuple[slice, slice]
+    ) -> NDArray[Any]:
+        """Map the inner part of (bands, height, width) pixels."""
         if self.strength == 0 or not valid.any():
-            return pixels
+            return pixels[:, *inner]
+        if self.transfer.structure == "lock":
+            return self._locally(pixels, valid, inner)
         low, high = self.limits
-        made = self.transfer(_scaled(pixels, valid, self.limits), valid)
+        made = self.transfer(_scaled(pixels, valid, self.limits), valid)[:, *inner]
         if self.headroom is not None:
             made = self.headroom(made)
-        made *= high - low
-        made += low
+        made = made * np.float32(high - low) + np.float32(low)
         if self.strength < 1:
-            known = np.where(valid, pixels, 0).astype(np.float32)
+            known = np.where(valid[inner], pixels[:, *inner], 0).astype(np.float32)
             made = known + np.float32(self.strength) * (made - known)
         return as_dtype(made, pixels.dtype)
+
+    def _locally(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_], inner: tuple[slice, slice]
+    ) -> NDArray[Any]:
+        """Do the same with smooth local transforms: all that comes after is in their numbers."""
+        guide, known = reduce(pixels, valid, FACTOR)
+        cells = tuple(
+            slice(max(0, part.start // FACTOR - 1), min(length, -(-part.stop // FACTOR) + 1))
+            for part, length in zip(inner, known.shape, strict=True)
+        )
+        within = tuple(
+            slice(part.start - FACTOR * cell.start, part.stop - FACTOR * cell.start)
+            for part, cell in zip(inner, cells, strict=True)
+        )
+        own = pixels[:, *(slice(FACTOR * cell.start, FACTOR * cell.stop) for cell in cells)]
+        result = np.empty((len(pixels), *valid[inner].shape), pixels.dtype)
+        for local in self.transfer.fit(_scaled(guide, known, self.limits), known, cells):
+            result[local.fresh] = apply_affine(
+                own[local.bands], self._in_numbers(local), FACTOR, within
+            )
+        return result
+
+    def _in_numbers(self, local: Local) -> NDArray[np.float32]:
+        """Give coefficients for digital numbers, with headroom and strength in them."""
+        low, high = self.limits
+        slopes, offset = np.split(local.fitted.astype(np.float64), [-1], axis=1)
+        if self.headroom is not None:
+            mean, contrast = (
+                part[local.fresh, None, None, None]
+                for part in (self.headroom.mean, self.headroom.contrast)
+            )
+            slopes, offset = slopes * contrast, (offset - mean) * contrast + mean
+        offset = offset * (high - low) + low - low * slopes.sum(1, keepdims=True)
+        slopes, offset = slopes * self.strength, offset * self.strength
+        for row, band in enumerate(local.fresh):
+            slopes[row, local.bands.index(band)] += 1 - self.strength
+        return np.concatenate([slopes, offset], 1).astype(np.float32)
 
 
 def _scaled(

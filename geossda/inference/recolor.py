@@ -40,8 +40,10 @@ class WindowTransform(Protocol):
     @property
     def align(self) -> int: ...  # noqa: D102
 
-    def __call__(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
-        """Map (bands, height, width) pixels; the result has the same dtype and shape."""
+    def __call__(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_], inner: tuple[slice, slice]
+    ) -> NDArray[Any]:
+        """Map the inner part (rows and columns) of (bands, height, width) pixels; dtype stays."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,11 @@ class PixelTransform:
     halo: int = 0
     align: int = 1
 
-    def __call__(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
-        """Map (bands, height, width) pixels."""
-        return self.transform(pixels)
+    def __call__(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_], inner: tuple[slice, slice]
+    ) -> NDArray[Any]:
+        """Map the inner part of (bands, height, width) pixels."""
+        return self.transform(pixels[:, *inner])
 
 
 Reader = Callable[[int, Window], tuple[NDArray[Any], NDArray[np.bool_]]]
@@ -225,8 +229,7 @@ def _changed(
         known = np.zeros((wanted.height, wanted.width), np.bool_)
         whole[:, rows, cols], known[rows, cols] = pixels, valid
         pixels, valid, inner = whole, known, window.within(wanted)
-    changed = transform(pixels, valid)
-    return pixels[:, *inner], valid[inner], changed[:, *inner], around
+    return pixels[:, *inner], valid[inner], transform(pixels, valid, inner), around
 
 
 def _blended(
