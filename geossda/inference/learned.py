@@ -277,6 +277,11 @@ class LearnedTransform:
         """Windows start and end at multiples of so many pixels from the raster's origin."""
         return 1 if self.strength == 0 else self.transfer.align
 
+    @property
+    def small(self) -> bool:
+        """Whether windows are best made beside each other, each on one core."""
+        return self.transfer.structure == "lock"
+
     def __call__(
         self, pixels: NDArray[Any], valid: NDArray[np.bool_], inner: tuple[slice, slice]
     ) -> NDArray[Any]:
