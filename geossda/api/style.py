@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from geossda.color.pooling import pool
 from geossda.color.style import Style, load_style
-from geossda.config import StyleConfig, Structure
+from geossda.config import Structure, StyleConfig
 from geossda.inference.measure import measure_style
 from geossda.progress import SILENT, Progress
 from geossda.raster.reading import find_sources, open_mosaic

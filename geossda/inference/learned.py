@@ -12,6 +12,8 @@ from geossda.color.structure import apply_affine, reduce
 from geossda.color.style import Style
 from geossda.config import Structure
 from geossda.errors import EmptyRasterError, StyleError
+from geossda.inference.recolor import in_order
+from geossda.inference.threads import threads
 from geossda.inference.transfer import (
     FACTOR,
     Headroom,
@@ -26,6 +28,7 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.reading import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.statistics import covariance, sample_tiles
+from geossda.raster.windows import Window
 
 # Features are measured on so many windows spread over the image; those of `lock`, which sees
 # cells of several pixels, are larger.
@@ -78,27 +81,29 @@ def read_patches(
         Not one valid pixel.
     """
     side = SIDE[structure]
-    patches, masks = [], []
     # Twice as many windows as needed: many mosaics are half nodata.
     windows = sample_tiles(mosaic.shape, 2 * WINDOWS * side**2, side)
     progress.stage("measuring the look", len(windows))
-    for window in windows:
+
+    def read(window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         with gdal_environment():
-            pixels, valid = mosaic.read(window)
+            return mosaic.read(window)
+
+    found = []
+    for pixels, valid in in_order(read, windows, threads()):
         progress.advance()
-        if not valid.any():
-            continue
-        scaled = _scaled(pixels, valid, limits)
-        pad = ((0, side - window.height), (0, side - window.width))
-        patches.append(np.pad(scaled, ((0, 0), *pad)))
-        masks.append(np.pad(valid, pad))
-    if not patches:
+        if valid.any():
+            found.append((pixels, valid))
+    if not found:
         raise EmptyRasterError(f"{mosaic.name} has no valid pixel where its look is measured")
-    fullest = np.argsort([-mask.mean() for mask in masks], kind="stable")[:WINDOWS]
-    return Patches(
-        np.stack([patches[index] for index in fullest]),
-        np.stack([masks[index] for index in fullest]),
-    )
+    found.sort(key=lambda patch: -np.count_nonzero(patch[1]) / side**2)
+    image = np.zeros((len(found[:WINDOWS]), mosaic.count, side, side), np.float32)
+    mask = np.zeros((len(image), side, side), np.bool_)
+    for index, (pixels, valid) in enumerate(found[:WINDOWS]):
+        height, width = valid.shape
+        image[index, :, :height, :width] = _scaled(pixels, valid, limits)
+        mask[index, :height, :width] = valid
+    return Patches(image, mask)
 
 
 def measure_pixels(

@@ -143,14 +143,15 @@ def recolor(
     # Windows with a halo overlap: one thread reads them, whose dataset then has most blocks in its
     # cache, since the sum of what several read from datasets of their own is twice as much.
     shared = max(transform.halo for transform in transforms) > 0
+    small = all(transform.small for transform in transforms)
     with contextlib.ExitStack() as stack:
         read: Reader = mosaic.read_source
         if shared:
             read = stack.enter_context(_by_one_thread(read))
-        begin = None
-        if all(transform.small for transform in transforms):
-            begin = stack.enter_context(_one_core_each())
-        made = stack.enter_context(contextlib.closing(in_order(one, every, threads(), begin)))
+        begin = stack.enter_context(_one_core_each()) if small else None
+        # One more than cores where they wait for their turn to read.
+        workers = threads() + (shared and small)
+        made = stack.enter_context(contextlib.closing(in_order(one, every, workers, begin)))
         for index in indexes:
             with parts.writing(index) as writer:
                 for tile in _tiles_of(layout.strips[index], index, tile_px):
@@ -229,8 +230,8 @@ def _single(
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     """Give (pixels as read, as changed, valid); what is not valid is kept, or 0 in a mosaic."""
     pixels, valid, changed, _ = _changed(mosaic, read, transforms[index], index, window)
-    hidden = pixels if len(mosaic.sources) == 1 else np.zeros_like(pixels)
     if not valid.all():
+        hidden = pixels if len(mosaic.sources) == 1 else np.zeros_like(pixels)
         changed = np.where(valid, changed, hidden)
     return pixels, changed, valid
 

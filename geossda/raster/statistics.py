@@ -223,11 +223,12 @@ def covariance(
     def sums(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
         # Row by row, so that float32 has only short sums to do.
         values = np.empty((valid.shape[0], len(pixels) + 1, valid.shape[1]), np.float32)
-        colors = values[:, :-1]
-        colors[:] = np.where(valid, pixels, low).swapaxes(0, 1)
-        colors -= np.float32(low)
-        colors *= np.float32(1 / (high - low))
-        np.clip(colors, -1, 2, out=colors)
+        for index, band in enumerate(pixels):
+            color = values[:, index]
+            color[:] = band if valid.all() else np.where(valid, band, low)
+            color -= np.float32(low)
+            color *= np.float32(1 / (high - low))
+            np.clip(color, -1, 2, out=color)
         values[:, -1] = valid
         return np.asarray((values @ values.swapaxes(1, 2)).sum(0, dtype=np.float64))
 
