@@ -5,11 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
 import numpy as np
 import pytest
 import rasterio
+import torch
 from affine import Affine
 from click.testing import CliRunner
 from conftest import RANGES, UTM, ragged_border, synthesize
@@ -20,6 +22,7 @@ from geossda import HarmonizeConfig, harmonize
 from geossda.config import METHODS, Structure
 from geossda.errors import Cancelled, OutputError, OutputExistsError, StyleError
 from geossda.raster.parts import parts_folder
+from geossda.raster.writing import parse_creation_options
 
 SIZE = (157, 211)
 VALIDITIES = ("nodata", "mask", "alpha", "all")
@@ -236,6 +239,20 @@ def test_tile_size_changes_learned_pixels_by_rounding_only(
     assert not np.array_equal(made[0][0], everything(path)[0])
 
 
+def test_torch_has_its_threads_again(tmp_path, make_raster, style):
+    """Those of `lock` compute on one core each; a thread begun later has all again."""
+    path = make_raster(tmp_path / "in.tif", size=(211, 330), seed=4)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        config = HarmonizeConfig(method="ssda", structure="lock", device="cpu")
+        harmonize(path, tmp_path / "out.tif", style=style(), config=config)
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("method", ["histogram", "reinhard", "grayworld"])
 @pytest.mark.parametrize("by", ["nodata", "alpha", "unlike"])
 def test_tile_size_changes_no_pixel_of_two_feathered_sources(
@@ -447,6 +464,12 @@ def test_output_is_a_cog(tmp_path, make_raster, style, by):
         half = small.read([1, 2, 3])[:, 100:200, 150:450]
         assert half.mean(axis=(1, 2)) == pytest.approx(full.mean(axis=(1, 2)), abs=3)
         assert (small.dataset_mask() == 0).any() and (small.dataset_mask() == 255).any()
+
+
+def test_a_level_is_of_its_compression():
+    assert parse_creation_options(("BLOCKSIZE=128",))["LEVEL"] == "1"
+    assert "LEVEL" not in parse_creation_options(("compress=zstd",))
+    assert parse_creation_options(("COMPRESS=ZSTD", "level=9"))["LEVEL"] == "9"
 
 
 def test_creation_options_reach_gdal(tmp_path, make_raster, style):

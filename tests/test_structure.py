@@ -1,5 +1,6 @@
 """The smooth local colour transform, and measures of likeness, against values known beforehand."""
 
+import cv2
 import numpy as np
 import pytest
 from conftest import synthesize
@@ -113,3 +114,37 @@ def test_headroom_keeps_the_mean_and_the_ends():
         assert cut == pytest.approx(0.03, abs=0.003)
     # With room enough nothing is changed.
     assert (Headroom.of(samples, -9, 9).contrast == 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_a_part_is_made_as_in_the_whole(dtype):
+    """Wherever it begins, between cells or blocks of rows, and in the image's own type."""
+    pixels = synthesize(3, (320, 160), "uint16", 3)
+    pixels = (pixels / pixels.max() * 250).astype(dtype)
+    fitted = np.random.default_rng(1).normal(0, 0.5, (3, 4, 80, 40)).astype(np.float32)
+    fitted[:, 3] += 100
+    whole = apply_affine(pixels, fitted, 4)
+    assert whole.dtype == pixels.dtype and whole.shape == pixels.shape
+    for inner in ((slice(0, 320), slice(0, 160)), (slice(127, 262), slice(3, 158))):
+        assert np.array_equal(apply_affine(pixels, fitted, 4, inner), whole[:, *inner])
+    if dtype == "uint8":
+        assert whole.min() == 0 and whole.max() == 255  # cut, not wrapped around
+    full = np.stack(
+        [[cv2.resize(cell, (160, 320), interpolation=cv2.INTER_LINEAR) for cell in row]
+         for row in fitted]
+    )  # fmt: skip
+    exact = np.einsum("tghw,ghw->thw", full[:, :3], pixels.astype(np.float64)) + full[:, 3]
+    limits = None if dtype == "float32" else np.iinfo(dtype)
+    if limits is not None:
+        exact = np.clip(exact, limits.min, limits.max)
+    assert np.abs(whole - exact).max() <= (1e-3 if limits is None else 0.501)
+
+
+def test_reduce_takes_digital_numbers():
+    pixels = synthesize(2, (64, 96), "uint16", 5)
+    valid = np.random.default_rng(0).random((64, 96)) > 0.3
+    small, known = reduce(pixels, valid, 8)
+    cells = (8, 8, 12, 8)
+    count = valid.reshape(cells).sum((1, 3))
+    total = (pixels.astype(np.float64) * valid).reshape(2, *cells).sum((2, 4))
+    assert known.all() and np.allclose(small, total / count, rtol=1e-6)

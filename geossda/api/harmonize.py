@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geossda._version import __version__
 from geossda.api.style import resolve_style
-from geossda.color.methods import NEED_STYLE
+from geossda.color.methods import NEED_LAB, NEED_STYLE
 from geossda.color.style import Style
 from geossda.config import HOW, UNTOLD, HarmonizeConfig, settings_of
 from geossda.errors import BandError, OutputError, StyleError
@@ -121,7 +121,12 @@ def harmonize(
         look = style if isinstance(style, Style) else None
         if references and config.method != "equalize":
             look = _measured_before(jobs, config) or resolve_style(
-                references, nodata=config.nodata, model=model, progress=progress
+                references,
+                nodata=config.nodata,
+                model=model,
+                structures=[config.structure],
+                lab=config.method in NEED_LAB,
+                progress=progress,
             )
         if config.method == "equalize" and style is not None:
             progress.warn("equalize has no use for a style: --style is passed over")

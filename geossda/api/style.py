@@ -3,11 +3,11 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from geossda.color.pooling import pool
 from geossda.color.style import Style, load_style
-from geossda.config import StyleConfig
+from geossda.config import Structure, StyleConfig
 from geossda.inference.measure import measure_style
 from geossda.progress import SILENT, Progress
 from geossda.raster.reading import find_sources, open_mosaic
@@ -70,6 +70,8 @@ def resolve_style(
     nodata: float | None = None,
     weights: tuple[float, ...] = (),
     model: "StyleModel | None" = None,
+    structures: Sequence[Structure] = get_args(Structure),
+    lab: bool = True,
     progress: Progress = SILENT,
 ) -> Style:
     """Load or measure references and pool them.
@@ -86,6 +88,10 @@ def resolve_style(
         Shares, one a reference; by their numbers of pixels if empty.
     model : StyleModel, optional
         To measure for, as far as it takes the rasters' bands.
+    structures : sequence of {"lock", "full"}
+        What it is to be measured for.
+    lab : bool
+        Whether rasters' moments of L*a*b* are wanted.
     progress : Progress
     """
     looks: list[Style] = []
@@ -97,5 +103,9 @@ def resolve_style(
                 continue
             for path in find_sources(reference):
                 mosaic = open_mosaic(path, bands=bands or None, nodata=nodata)
-                looks.append(measure_style(mosaic, progress, like=first, model=model))
+                looks.append(
+                    measure_style(
+                        mosaic, progress, like=first, model=model, structures=structures, lab=lab
+                    )
+                )
     return pool(looks, weights)

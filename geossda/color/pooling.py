@@ -110,6 +110,7 @@ def _features(share: NDArray[np.float64], styles: Sequence[Style]) -> dict[str, 
                 for g, levels in enumerate(groups)
             ]
             for structure, groups in structures.items()
+            if all(structure in style.features[model] for style in styles)
         }  # fmt: skip
     return pooled
 

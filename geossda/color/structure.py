@@ -12,31 +12,48 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from geossda.color.methods import as_dtype
+
+# Rows that are made together.
+ROWS = 128
+
 
 def reduce(
-    image: NDArray[np.float32], valid: NDArray[np.bool_], factor: int
+    image: NDArray[Any], valid: NDArray[np.bool_], factor: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Average valid pixels over cells of `factor` pixels.
 
     Parameters
     ----------
-    image : (bands, height, width) float32 array
+    image : (bands, height, width) array
         Sides multiples of `factor`.
     valid : (height, width) bool array
     factor : int
+        A power of two.
 
     Returns
     -------
     image : (bands, height / factor, width / factor) float32 array
+        0 where a cell has no valid pixel.
     valid : bool array
         Whether a cell has any valid pixel.
     """
-    height, width = valid.shape
-    cells = (height // factor, factor, width // factor, factor)
-    weight = valid.astype(np.float32)
-    count = weight.reshape(cells).sum((1, 3))
-    total = (image * weight).reshape(len(image), *cells).sum((2, 4))
-    return np.asarray(total / np.maximum(count, 1), np.float32), count > 0
+    if valid.all():
+        means = [_means(band, factor) for band in image]
+        return np.stack(means), np.ones(means[0].shape, np.bool_)
+    share = _means(valid, factor)
+    known = share > 0
+    share[~known] = 1
+    return np.stack([_means(np.where(valid, band, 0), factor) / share for band in image]), known
+
+
+def _means(band: NDArray[Any], factor: int) -> NDArray[np.float32]:
+    """Average cells; by halves, for which OpenCV has a fast way."""
+    band = band.astype(np.float32)
+    while factor > 1:
+        size = (band.shape[1] // 2, band.shape[0] // 2)
+        band, factor = cv2.resize(band, size, interpolation=cv2.INTER_AREA), factor // 2
+    return band
 
 
 def fit_affine(
@@ -124,26 +141,50 @@ def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[n
 
 
 def apply_affine(
-    image: NDArray[np.float32], fitted: NDArray[np.float32], factor: int
-) -> NDArray[np.float32]:
+    image: NDArray[Any],
+    fitted: NDArray[np.float32],
+    factor: int,
+    inner: tuple[slice, slice] | None = None,
+) -> NDArray[Any]:
     """Apply coefficients fitted at reduced resolution, interpolated linearly between cells.
+
+    A few rows at a time, which stay in the cache from the first product to rounding.
 
     Parameters
     ----------
-    image : (g, height, width) float32 array
+    image : (g, height, width) array
     fitted : (t, g + 1, height / factor, width / factor) array
     factor : int
+    inner : pair of slices, optional
+        Of rows and columns, the part that is wanted; by default all.
 
     Returns
     -------
-    (t, height, width) float32 array
+    (t, rows, columns) array of the image's type
+        Rounded and cut to what it holds.
     """
-    size = (image.shape[2], image.shape[1])
-    made: list[Any] = []
-    for row in fitted:
-        full = [cv2.resize(c, size, interpolation=cv2.INTER_LINEAR) for c in row]
-        result = full[-1]
-        for band, slope in zip(image, full[:-1], strict=True):
-            cv2.accumulateProduct(band, slope, result)
-        made.append(result)
-    return np.stack(made)
+    height, width = image.shape[1:]
+    rows, cols = inner or (slice(0, height), slice(0, width))
+    # Cells whose middles lie around the wanted pixels' middles.
+    left, right = _cells(cols, factor, width)
+    image = image[:, :, cols]
+    cols = slice(cols.start - left * factor, cols.stop - left * factor)
+    made = np.empty((len(fitted), rows.stop - rows.start, image.shape[2]), image.dtype)
+    for start in range(rows.start, rows.stop, ROWS):
+        some = slice(start, min(start + ROWS, rows.stop))
+        top, bottom = _cells(some, factor, height)
+        size = ((right - left) * factor, (bottom - top) * factor)
+        lines = slice(some.start - top * factor, some.stop - top * factor)
+        bands = [np.ascontiguousarray(band, np.float32) for band in image[:, some]]
+        for row, result in zip(fitted[:, :, top:bottom, left:right], made, strict=True):
+            full = (cv2.resize(c, size, interpolation=cv2.INTER_LINEAR)[lines, cols] for c in row)
+            *slopes, total = full
+            for band, slope in zip(bands, slopes, strict=True):
+                cv2.accumulateProduct(band, slope, total)
+            result[some.start - rows.start : some.stop - rows.start] = as_dtype(total, image.dtype)
+    return made
+
+
+def _cells(pixels: slice, factor: int, length: int) -> tuple[int, int]:
+    """Give the cells between whose middles pixels lie, and one more where there is one."""
+    return max(0, pixels.start // factor - 1), min(length, pixels.stop + 2 * factor) // factor

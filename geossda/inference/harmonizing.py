@@ -175,7 +175,7 @@ def _measure(
             "lab_mean": source.lab_mean,
             "lab_std": source.lab_std,
         }
-    from geossda.inference.learned import fit_learned
+    from geossda.inference.translating import fit_learned
 
     return fit_learned(
         mosaic.alone(index),
@@ -205,7 +205,7 @@ def _transform(
         )
         method = cast(ColorMethod, config.method)
         return PixelTransform(fit(method, source, look, config.strength))
-    from geossda.inference.learned import LearnedTransform
+    from geossda.inference.translating import LearnedTransform
 
     return LearnedTransform.from_numbers(numbers, look, model, config.structure, config.strength)
 

@@ -1,23 +1,24 @@
-"""SS(DA)² on rasters: looks measured over a whole image, applied to its digital numbers."""
+"""Looks of rasters, as SS(DA)² measures them over a whole image."""
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geossda.color.methods import as_dtype
 from geossda.color.style import Style
 from geossda.config import Structure
 from geossda.errors import EmptyRasterError, StyleError
-from geossda.inference.transfer import Headroom, Transfer, measure_look, scale
+from geossda.inference.recolor import in_order
+from geossda.inference.threads import threads
+from geossda.inference.transfer import measure_look, scale
 from geossda.models.moments import Gaussian, Look, Moments
 from geossda.models.style_model import StyleModel
 from geossda.progress import SILENT, Progress
 from geossda.raster.reading import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.statistics import covariance, sample_tiles
+from geossda.raster.windows import Window
 
 # Features are measured on so many windows spread over the image; those of `lock`, which sees
 # cells of several pixels, are larger.
@@ -25,9 +26,6 @@ WINDOWS = 32
 SIDE: dict[Structure, int] = {"full": 256, "lock": 512}
 # Deviations of fewer of the deepest level's cells than this mean nothing.
 CELLS = 16
-# Patches on which it is tried how many pixels would be cut.
-TRIED = 8
-
 
 PixelLook = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -70,27 +68,29 @@ def read_patches(
         Not one valid pixel.
     """
     side = SIDE[structure]
-    patches, masks = [], []
     # Twice as many windows as needed: many mosaics are half nodata.
     windows = sample_tiles(mosaic.shape, 2 * WINDOWS * side**2, side)
     progress.stage("measuring the look", len(windows))
-    for window in windows:
+
+    def read(window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         with gdal_environment():
-            pixels, valid = mosaic.read(window)
+            return mosaic.read(window)
+
+    found = []
+    for pixels, valid in in_order(read, windows, threads()):
         progress.advance()
-        if not valid.any():
-            continue
-        scaled = _scaled(pixels, valid, limits)
-        pad = ((0, side - window.height), (0, side - window.width))
-        patches.append(np.pad(scaled, ((0, 0), *pad)))
-        masks.append(np.pad(valid, pad))
-    if not patches:
+        if valid.any():
+            found.append((pixels, valid))
+    if not found:
         raise EmptyRasterError(f"{mosaic.name} has no valid pixel where its look is measured")
-    fullest = np.argsort([-mask.mean() for mask in masks], kind="stable")[:WINDOWS]
-    return Patches(
-        np.stack([patches[index] for index in fullest]),
-        np.stack([masks[index] for index in fullest]),
-    )
+    found.sort(key=lambda patch: -np.count_nonzero(patch[1]) / side**2)
+    image = np.zeros((len(found[:WINDOWS]), mosaic.count, side, side), np.float32)
+    mask = np.zeros((len(image), side, side), np.bool_)
+    for index, (pixels, valid) in enumerate(found[:WINDOWS]):
+        height, width = valid.shape
+        image[index, :, :height, :width] = in_limits(pixels, valid, limits)
+        mask[index, :height, :width] = valid
+    return Patches(image, mask)
 
 
 def measure_pixels(
@@ -156,136 +156,7 @@ def look_of(style: Style, model: StyleModel, structure: Structure) -> Look:
     return Look(pixels, groups)
 
 
-def fit_learned(
-    mosaic: Mosaic,
-    style: Style,
-    model: StyleModel,
-    structure: Structure,
-    limits: tuple[float, float],
-    strength: float,
-    *,
-    progress: Progress = SILENT,
-) -> "LearnedTransform":
-    """Measure one source's image and make the transform that gives it a style.
-
-    Parameters
-    ----------
-    mosaic : Mosaic
-        Of one source.
-    style : Style
-    model : StyleModel
-    structure : {"lock", "full"}
-    limits : (float, float)
-        Digital numbers taken as 0 and 1.
-    strength : float
-        0 leaves the image as it is, 1 goes all the way; linear in between.
-    progress : Progress
-
-    Raises
-    ------
-    StyleError
-        The style was not measured with this model, or was too small for it.
-    EmptyRasterError
-        Not one valid pixel.
-    """
-    other = look_of(style, model, structure)
-    patches = read_patches(mosaic, structure, limits, progress=progress)
-    pixels = measure_pixels(mosaic, limits, progress=progress)
-    own = measure_features(pixels, patches, model, structure)
-    transfer = Transfer(model, own, other, structure)
-    headroom = None
-    if mosaic.dtype.kind in "ui":
-        held = np.iinfo(mosaic.dtype)
-        step = len(patches.valid) // TRIED + 1
-        tried = [
-            transfer(image, valid)[:, valid]
-            for image, valid in zip(patches.image[::step], patches.valid[::step], strict=True)
-        ]
-        low, high = limits
-        ends = ((end - low) / (high - low) for end in (held.min, held.max))
-        headroom = Headroom.of(np.concatenate(tried, axis=1), *ends)
-    return LearnedTransform(transfer, headroom, limits, strength)
-
-
-@dataclass(frozen=True)
-class LearnedTransform:
-    """Apply a transfer to windows of digital numbers.
-
-    Attributes
-    ----------
-    transfer : Transfer
-    headroom : Headroom or None
-        None where the type has no ends to be cut at.
-    limits : (float, float)
-        Digital numbers taken as 0 and 1.
-    strength : float
-        How far to go from the source (0) to the style (1).
-    """
-
-    transfer: Transfer
-    headroom: Headroom | None
-    limits: tuple[float, float]
-    strength: float
-
-    def numbers(self) -> dict[str, Any]:
-        """Give what was measured of the image, to be saved."""
-        own, room = self.transfer.own, self.headroom
-        return {
-            "pixels": [part.numpy() for part in own.pixels],
-            "groups": [[[m.mean.numpy(), m.std.numpy()] for m in level] for level in own.groups],
-            "headroom": None if room is None else [room.mean, room.contrast],
-            "limits": [float(end) for end in self.limits],
-        }
-
-    @classmethod
-    def from_numbers(
-        cls,
-        numbers: dict[str, Any],
-        style: Style,
-        model: StyleModel,
-        structure: Structure,
-        strength: float,
-    ) -> "LearnedTransform":
-        """Make the transform out of what :meth:`numbers` gave."""
-        own = Look(
-            Gaussian(*map(torch.from_numpy, numbers["pixels"])),
-            tuple(
-                tuple(Moments(*map(torch.from_numpy, moments)) for moments in levels)
-                for levels in numbers["groups"]
-            ),
-        )
-        room = numbers["headroom"]
-        low, high = numbers["limits"]
-        transfer = Transfer(model, own, look_of(style, model, structure), structure)
-        return cls(transfer, None if room is None else Headroom(*room), (low, high), strength)
-
-    @property
-    def halo(self) -> int:
-        """Pixels around a window that its own pixels depend on."""
-        return 0 if self.strength == 0 else self.transfer.halo
-
-    @property
-    def align(self) -> int:
-        """Windows start and end at multiples of so many pixels from the raster's origin."""
-        return 1 if self.strength == 0 else self.transfer.align
-
-    def __call__(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
-        """Map (bands, height, width) pixels; the result has the same dtype and shape."""
-        if self.strength == 0 or not valid.any():
-            return pixels
-        low, high = self.limits
-        made = self.transfer(_scaled(pixels, valid, self.limits), valid)
-        if self.headroom is not None:
-            made = self.headroom(made)
-        made *= high - low
-        made += low
-        if self.strength < 1:
-            known = np.where(valid, pixels, 0).astype(np.float32)
-            made = known + np.float32(self.strength) * (made - known)
-        return as_dtype(made, pixels.dtype)
-
-
-def _scaled(
+def in_limits(
     pixels: NDArray[Any], valid: NDArray[np.bool_], limits: tuple[float, float]
 ) -> NDArray[np.float32]:
     """Scale digital numbers to 0..1; what is not valid, NaN perhaps, becomes 0."""

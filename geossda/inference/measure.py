@@ -1,5 +1,6 @@
 """From rasters to what the colour methods need to know of them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -68,6 +69,8 @@ def measure_style(
     *,
     like: Style | None = None,
     model: "StyleModel | None" = None,
+    structures: Sequence[Structure] = get_args(Structure),
+    lab: bool = True,
 ) -> Style:
     """Measure a reference raster (the first source of `mosaic`).
 
@@ -79,8 +82,12 @@ def measure_style(
         A style to be pooled with, whose working range is taken if their types are the same.
     model : StyleModel, optional
         Measures what the learned method needs, if it takes no more bands than there are.
+    structures : sequence of {"lock", "full"}
+        What it is to be used for.
+    lab : bool
+        Whether the moments of L*a*b* are wanted.
     """
-    source = measure_source(mosaic, 0, lab=True, style=like, progress=progress)
+    source = measure_source(mosaic, 0, lab=lab, style=like, progress=progress)
     found = source.histograms
     low, high = source.working_range
     alone = mosaic.alone(0)
@@ -101,7 +108,7 @@ def measure_style(
             structure: measure_features(
                 pixels, read_patches(alone, structure, limits, progress=progress), model, structure
             )
-            for structure in get_args(Structure)
+            for structure in structures
         }
         if all(look.groups for look in looks.values()):
             features[model.key] = {name: features_of(look) for name, look in looks.items()}

@@ -1,6 +1,7 @@
 """One image's look put on another, window by window."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,11 +151,62 @@ class Transfer:
         if self.structure == "full":
             made = self.model.translate(image[None], self.own, self.other, valid[None])
             return np.asarray(made[0])
-        guide, known = reduce(image, valid, FACTOR)
-        made = self.model.translate(guide[None], self.own, self.other, known[None])[0]
         result = np.empty_like(image)
-        for group in self.model.groups(len(image)):
-            bands, fresh = list(group.bands), list(group.fresh)
-            fitted = fit_affine(guide[bands], made[fresh], known, RADIUS, RIDGE)
-            result[fresh] = apply_affine(image[bands], fitted, FACTOR)
+        for local in self.fit(*reduce(image, valid, FACTOR)):
+            result[local.fresh] = apply_affine(image[local.bands], local.fitted, FACTOR)
         return result
+
+    def fit(
+        self,
+        guide: NDArray[np.float32],
+        known: NDArray[np.bool_],
+        inner: tuple[slice, slice] | None = None,
+    ) -> list["Local"]:
+        """Fit the smooth local colour transforms nearest to what the generator makes.
+
+        Parameters
+        ----------
+        guide : (bands, rows, columns) float32 array
+            Cells of a window, as :func:`geossda.color.structure.reduce` gives them.
+        known : (rows, columns) bool array
+        inner : pair of slices, optional
+            Cells that coefficients are wanted of; by default all.
+        """
+        made = self.model.translate(guide[None], self.own, self.other, known[None])[0]
+        rows, cols = inner or (slice(0, known.shape[0]), slice(0, known.shape[1]))
+        # What the fit and its averaging reach.
+        around = tuple(
+            slice(max(0, cells.start - 2 * RADIUS), cells.stop + 2 * RADIUS)
+            for cells in (rows, cols)
+        )
+        rows, cols = (
+            slice(cells.start - wide.start, cells.stop - wide.start)
+            for cells, wide in zip((rows, cols), around, strict=True)
+        )
+        guide, made, known = guide[:, *around], made[:, *around], known[around]
+        return [
+            Local(
+                group.bands,
+                group.fresh,
+                fit_affine(guide[group.bands], made[group.fresh], known, RADIUS, RIDGE)[
+                    :, :, rows, cols
+                ],
+            )
+            for group in self.model.groups(len(guide))
+        ]
+
+
+class Local(NamedTuple):
+    """A smooth local colour transform of some bands.
+
+    Attributes
+    ----------
+    bands, fresh : list of int
+        What it takes, and what it makes.
+    fitted : (fresh, bands + 1, rows, columns) float32 array
+        As :func:`geossda.color.structure.fit_affine` gives it.
+    """
+
+    bands: list[int]
+    fresh: list[int]
+    fitted: NDArray[np.float32]

@@ -75,7 +75,7 @@ class SpectralGenerator(Generator):
         for level, convolve in enumerate(self.down):
             # Measured after the activation, moments tell how often a feature is there, which
             # the mean of a convolution of a normalised image cannot.
-            x = functional.relu(convolve(x))
+            x = functional.relu(convolve(x), inplace=True)
             if levels is None:
                 found.append(measure(x, images, at_stride(valid, 2**level)))
             x = normalize(x, found[level] if levels is None else levels[level])
@@ -118,8 +118,8 @@ class SpectralGenerator(Generator):
             x = functional.interpolate(
                 self.up[level](x), scale_factor=2, mode="bilinear", align_corners=False
             )
-            x = functional.relu(self.skip[level](styled[level]) + x)
+            x = functional.relu(x + self.skip[level](styled[level]), inplace=True)
         # The first level's features also go straight to the head: the shortest way there is
         # learned first.
-        said: torch.Tensor = self.head(torch.cat([x, styled[0]], 1))
-        return said
+        deep, short = self.head.weight.chunk(2, 1)
+        return functional.conv2d(x, deep) + functional.conv2d(styled[0], short)

@@ -1,5 +1,6 @@
 """A trained generator with its card, taken to images of any number of bands."""
 
+import contextlib
 import os
 import threading
 from typing import Any
@@ -30,8 +31,6 @@ class StyleModel:
     def __init__(self, network: Generator, card: StyleCard, device: torch.device) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self.card, self.device = card, device
-        # One caller at a time: the network takes all cores, and several at once would wait for
-        # each other at every layer.
         self._turn = threading.Lock()
 
     @property
@@ -129,7 +128,11 @@ class StyleModel:
         """
         mask = None if valid is None else self._tensor(valid[:, None])
         mine, theirs = (look.each(lambda t: t.to(self.device)) for look in (own, other))
-        with self._turn, mixed_precision(self.device):
+        # Where it takes all cores, one caller at a time: several would wait for each other at every
+        # layer.
+        alone = self.device.type == "cpu" and torch.get_num_threads() == 1
+        turn = contextlib.nullcontext() if alone else self._turn
+        with turn, mixed_precision(self.device):
             content, mine = self.network.encode(self._tensor(image), valid=mask, look=mine)
             made = self.network.decode(content, mine, mine if other is own else theirs)
         result: NDArray[np.float32] = made.float().cpu().numpy()

@@ -219,9 +219,16 @@ def covariance(
     low, high = limits
 
     def sums(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-        values = np.clip((pixels[:, valid].astype(np.float64) - low) / (high - low), -1, 2)
-        values = np.concatenate([values, np.ones((1, values.shape[1]))])
-        return np.asarray(values @ values.T)
+        # Row by row, so that float32 has only short sums to do.
+        values = np.empty((valid.shape[0], len(pixels) + 1, valid.shape[1]), np.float32)
+        for index, band in enumerate(pixels):
+            color = values[:, index]
+            color[:] = band if valid.all() else np.where(valid, band, low)
+            color -= np.float32(low)
+            color *= np.float32(1 / (high - low))
+            np.clip(color, -1, 2, out=color)
+        values[:, -1] = valid
+        return np.asarray((values @ values.swapaxes(1, 2)).sum(0, dtype=np.float64))
 
     total = over_tiles(mosaic, windows, sums, np.add, progress=progress)
     mean = total[:-1, -1] / total[-1, -1]
