@@ -51,7 +51,10 @@ def strips(probability, block=None, threshold=0.5, workers=None, **how):
 def footprints(probability, block=None, **how):
     """All footprints of an array, in the order they come."""
     parts = Parts(
-        *map(np.concatenate, zip(*(p for p, _ in strips(probability, block, **how)), strict=True))
+        *map(
+            np.concatenate,
+            zip(*(p.parts() for p, _ in strips(probability, block, **how)), strict=True),
+        )
     )
     return [Parts(*row) for row in zip(*parts, strict=True)]
 
@@ -266,7 +269,10 @@ def shape_all(
     """Footprints of an array on a grid, as one frame."""
     ended = [(probability, DONE)] if isinstance(probability, Parts) else strips(probability, block)
     shaping = Shaping(grid, gsd_m, regularity, tolerance_m, min_area_m2)
-    every = list(features(ended, shaping))
+    every = [
+        each._replace(shapes=shapely.from_wkb(np.array(to_wkb(each.shapes), object)))
+        for each in features(ended, shaping)
+    ]
     columns = [np.concatenate(column) for column in zip(*every, strict=True)]
     names = ("area_m2", "pixels", "confidence", "lowest", "highest")
     return gpd.GeoDataFrame(

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.raster.windows import Window
-from geossda.vector.finishing import Ended, Finished, Tally, finish
-from geossda.vector.parts import Marks
+from geossda.vector.finishing import Ended, Tally, finish
+from geossda.vector.parts import Marks, Traced
 from geossda.vector.tracing import Corners, find_corners
 
 
@@ -24,7 +24,7 @@ class Block(NamedTuple):
         Of these parts; the first entry is the outside.
     top, bottom, left, right : int arrays
         The numbers of the pixels of its rim, 0 outside.
-    whole : Finished
+    whole : Traced
         The parts that do not reach the rim.
     """
 
@@ -34,7 +34,7 @@ class Block(NamedTuple):
     bottom: NDArray[np.int64]
     left: NDArray[np.int64]
     right: NDArray[np.int64]
-    whole: Finished
+    whole: Traced
 
 
 def read_block(read: Callable[[Window], Marks], window: Window, *, diagonal: bool) -> Block:

@@ -10,8 +10,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
+
+from geossda.vector.outlines import Outlines
 
 # How an outline leaves a corner along its row and its column, and whether the part is around it.
 _RIGHT, _DOWN, _CONCAVE = np.uint8(1), np.uint8(2), np.uint8(4)
@@ -104,30 +105,25 @@ def find_corners(
     return Corners.joined(pieces)
 
 
-class Outlines(NamedTuple):
+class Found(NamedTuple):
     """Outlines of whole parts.
 
     Attributes
     ----------
-    shapes : (n,) array of shapely.Polygon
-        In pixels (x right, y down), valid, holes kept. Rings begin at their upper left corner and
-        have no point on a straight.
+    outlines : Outlines
+        In pixels, valid, holes kept. Rings begin at their upper left corner and have no point on
+        a straight.
     part : (n,) int array
         Their labels, ascending.
     pixels : (n,) int array
-    top, left, bottom : (n,) int arrays
-        The first point, and the line below the last row.
     """
 
-    shapes: NDArray[np.object_]
+    outlines: Outlines
     part: NDArray[np.int64]
     pixels: NDArray[np.int64]
-    top: NDArray[np.int64]
-    left: NDArray[np.int64]
-    bottom: NDArray[np.int64]
 
 
-def build_polygons(corners: Corners) -> Outlines:
+def build_polygons(corners: Corners) -> Found:
     """Walk the rings of whole parts.
 
     Parameters
@@ -138,7 +134,7 @@ def build_polygons(corners: Corners) -> Outlines:
     """
     if not len(corners.row):
         none = np.zeros(0, np.int64)
-        return Outlines(np.zeros(0, object), none, none, none, none, none)
+        return Found(Outlines.none(), none, none)
     goes_right = (corners.flags & _RIGHT).astype(bool)
     order = _order(corners.part, corners.row, corners.col, goes_right)
     row, col, flags, part = corners.take(order)
@@ -165,19 +161,21 @@ def build_polygons(corners: Corners) -> Outlines:
     length = np.diff(np.append(first, count))
     # Each ring ends where it began.
     points = np.insert(order, np.append(first, count)[1:], order[first])
-    ends = np.concatenate([[0], np.cumsum(length + 1)])
+    ends = np.cumsum(length + 1)
     owner = part[order[first]]
-    begins = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
-    shapes = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON,
-        np.column_stack([col[points], row[points]]).astype(np.float64),
-        (ends, np.append(begins, len(owner))),
-    )
+    outer = np.concatenate([[True], owner[1:] != owner[:-1]])
+    begins = np.flatnonzero(outer)
     starts = np.flatnonzero(np.concatenate([[True], part[1:] != part[:-1]]))
+    stops = np.append(starts[1:], count) - 1
+    box = [col[upright[starts]], row[starts], col[upright[stops]], row[stops]]
+    outlines = Outlines(
+        np.column_stack([col, row]).astype(np.int32)[points],
+        ends - length - 1, ends, outer,
+        begins, np.append(begins[1:], len(owner)), np.column_stack(box),
+    )  # fmt: skip
     # By Green's theorem, a corner adds or takes away the rectangle from the origin to it.
     pixels = np.add.reduceat(np.where(falling, row * col, -row * col), starts)
-    bottom = np.maximum.reduceat(row, starts)
-    return Outlines(shapes, part[starts], pixels, row[starts], col[starts], bottom)
+    return Found(outlines, part[starts], pixels)
 
 
 def _order(*keys: NDArray[Any]) -> NDArray[np.int64]:
