@@ -1,5 +1,7 @@
 """One block of a raster: the parts in it, those that touch its rim, and those that are whole."""
 
+import math
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -50,8 +52,10 @@ def read_block(read: Callable[[Window], Marks], window: Window, *, diagonal: boo
     """
     inside, probability = read(window)
     # Counting pixels here (connectedComponentsWithStats) takes four times as long; corners tell.
-    count, found = cv2.connectedComponents(inside.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)
-    labels = np.asarray(found)
+    labels = _labels_of(inside.shape)
+    count, _ = cv2.connectedComponents(
+        inside.view(np.uint8), labels, connectivity=4, ltype=cv2.CV_32S
+    )
     tally = Tally.empty(count)
     if probability is not None:
         where = np.flatnonzero(inside)
@@ -75,3 +79,15 @@ def read_block(read: Callable[[Window], Marks], window: Window, *, diagonal: boo
         right,
         finish(Ended(corners.take(~stays), tally, None)),
     )
+
+
+_scratch = threading.local()
+
+
+def _labels_of(shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Give the calling thread its array for labels: threads that ask for memory wait in line."""
+    size = math.prod(shape)
+    if len(getattr(_scratch, "labels", ())) < size:
+        _scratch.labels = np.empty(size, np.int32)
+    labels: NDArray[np.int32] = _scratch.labels[:size].reshape(shape)
+    return labels

@@ -65,9 +65,7 @@ class Outlines(NamedTuple):
 
     def take(self, chosen: NDArray[np.generic]) -> "Outlines":
         """Choose some by index or mask; points stay where they are."""
-        return self._replace(
-            first=self.first[chosen], last=self.last[chosen], box=self.box[chosen]
-        )
+        return self._replace(first=self.first[chosen], last=self.last[chosen], box=self.box[chosen])
 
     def together(self, order: NDArray[np.int64], begins: NDArray[np.int64]) -> "Outlines":
         """Make MultiPolygons of runs of polygons, put in `order`, that begin at `begins`."""

@@ -85,13 +85,18 @@ def find_corners(
     inside : (height, width) bool array, optional
         Where labels are not 0, if that is known.
     """
-    inside = ((labels > 0) if inside is None else inside).view(np.uint8)
-    # A few passes over bytes find the few points where an edge between columns begins or ends, or
+    inside = (labels > 0) if inside is None else inside
+    # A few passes over bits find the few points where an edge between columns begins or ends, or
     # four edges meet; only those are looked at one by one.
-    upright = inside[:, 1:] ^ inside[:, :-1]
+    left, right = np.packbits(inside[:, :-1], axis=1), np.packbits(inside[:, 1:], axis=1)
+    upright = left ^ right
     turns = upright[1:] ^ upright[:-1]
-    turns |= upright[1:] & upright[:-1] & (inside[1:, 1:] ^ inside[:-1, 1:])
-    down, right = np.divmod(np.flatnonzero(turns.view(np.bool_)), turns.shape[1])
+    turns |= upright[1:] & upright[:-1] & (right[1:] ^ right[:-1])
+    some = np.flatnonzero(turns != 0)
+    bit = np.flatnonzero(np.unpackbits(turns.ravel()[some]).view(np.bool_))
+    down, byte = np.divmod(some[bit >> 3], turns.shape[1])
+    right = 8 * byte + (bit & 7)
+    inside = inside.view(np.uint8)
     codes = inside[down, right] | inside[down, right + 1] << 1
     codes |= inside[down + 1, right] << 2 | inside[down + 1, right + 1] << 3
     pieces = []
@@ -154,13 +159,10 @@ def build_polygons(corners: Corners) -> Found:
     # With the part on the right hand: outer rings go clockwise on the screen, holes against it.
     level = (flags & _RIGHT > 0) == goes_down
     falling = level ^ (flags & _CONCAVE > 0)
-    ring, place = _walk(np.where(falling, beside, across))
-    order = _order(ring, place)
-    ring = ring[order]
-    first = np.flatnonzero(np.concatenate([[True], ring[1:] != ring[:-1]]))
-    length = np.diff(np.append(first, count))
+    order, length = _walk(np.where(falling, beside, across))
+    first = np.cumsum(length) - length
     # Each ring ends where it began.
-    points = np.insert(order, np.append(first, count)[1:], order[first])
+    points = np.insert(order, first + length, order[first])
     ends = np.cumsum(length + 1)
     owner = part[order[first]]
     outer = np.concatenate([[True], owner[1:] != owner[:-1]])
@@ -194,24 +196,24 @@ def _order(*keys: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _walk(follower: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Tell the cycles of a permutation apart, and each element's place in its own.
+    """Put the elements of a permutation in the order of its cycles, and tell their lengths.
 
-    By doubling (list ranking, Wyllie 1979): after k rounds each element knows 2^k of those after
-    it. A cycle's number is its lowest element, which has place 0.
+    Cycles begin at their lowest elements and are ordered by these. By doubling (list ranking,
+    Wyllie 1979): after k rounds each element knows the lowest of the 2^k from itself on and how
+    far that is, in one number that is least for the lowest and nearest. When a round tells none of
+    them anything, the lowest so far is that of a cycle all around it.
     """
     count = len(follower)
-    lowest, ahead = np.arange(count), follower
+    found, ahead, step = np.arange(count) << 32, follower, 1
     while True:
-        lower = np.minimum(lowest, lowest[ahead])
-        ahead = ahead[ahead]
-        if np.array_equal(lower, lowest) and np.array_equal(lower, lower[follower]):
+        better = np.minimum(found, found[ahead] + step)
+        if np.array_equal(better, found):
             break
-        lowest = lower
-    head = lowest == np.arange(count)
-    ahead = np.where(head, np.arange(count), follower)
-    left = (~head).astype(np.int64)
-    while not head[ahead].all():
-        left += left[ahead]
-        ahead = ahead[ahead]
-    size = np.bincount(lowest, minlength=count)[lowest]
-    return lowest, np.where(head, 0, size - left)
+        found, ahead, step = better, ahead[ahead], 2 * step
+    lowest, left = found >> 32, found & (2**32 - 1)
+    length = np.bincount(lowest, minlength=count)
+    place = np.cumsum(length)[lowest] - left
+    place[left == 0] -= length[lowest[left == 0]]
+    order = np.empty(count, np.int64)
+    order[place] = np.arange(count)
+    return order, length[length > 0]
