@@ -147,8 +147,8 @@ class Shaping:
         frames = self._frames_at((box[:, :2] + box[:, 2:]) / 2)
         areas = traced.pixels * np.abs(np.linalg.det(frames))
         large = areas >= self.min_area_m2
-        outlines, *others = traced.take(large)
-        return Features(outlines.placed(self.grid.transform), areas[large], *others)
+        kept = traced.take(large)
+        return Features(kept.outlines.placed(self.grid.transform), areas[large], *kept[1:])
 
     def placed(self, parts: Parts, shapes: NDArray[np.object_]) -> Features:
         """Measure outlines and put them into the CRS; those that are too small are left out."""

@@ -93,20 +93,22 @@ def find_corners(
     turns = upright[1:] ^ upright[:-1]
     turns |= upright[1:] & upright[:-1] & (right[1:] ^ right[:-1])
     some = np.flatnonzero(turns != 0)
-    bit = np.flatnonzero(np.unpackbits(turns.ravel()[some]).view(np.bool_))
-    down, byte = np.divmod(some[bit >> 3], turns.shape[1])
-    right = 8 * byte + (bit & 7)
-    inside = inside.view(np.uint8)
-    codes = inside[down, right] | inside[down, right + 1] << 1
-    codes |= inside[down + 1, right] << 2 | inside[down + 1, right + 1] << 3
+    place = np.flatnonzero(np.unpackbits(turns.ravel()[some]).view(np.bool_))
+    down, byte = np.divmod(some[place >> 3], turns.shape[1])
+    right = 8 * byte + (place & 7)
+    width = inside.shape[1]
+    marks, numbers = inside.view(np.uint8).ravel(), labels.ravel()
+    pixel, around = down * width + right, np.array([0, 1, width, width + 1])
+    codes = marks.take(pixel)
+    for bit, step in enumerate(around[1:], 1):
+        codes |= marks.take(pixel + step) << bit
     pieces = []
     for which in (0, 1):
         if which:  # patterns of two opposite pixels
-            two = (codes == 6) | (codes == 9)
-            codes, down, right = codes[two], down[two], right[two]
-        owner = _OWNER[which][codes]
-        part = labels[down + (owner >> 1), right + (owner & 1)].astype(np.int64)
-        pieces.append(Corners(down + row, right + col, _FLAGS[which][codes], part))
+            two = np.flatnonzero((codes == 6) | (codes == 9))
+            codes, down, right, pixel = codes[two], down[two], right[two], pixel[two]
+        part = numbers.take(pixel + around.take(_OWNER[which].take(codes))).astype(np.int64)
+        pieces.append(Corners(down + row, right + col, _FLAGS[which].take(codes), part))
     return Corners.joined(pieces)
 
 
@@ -155,7 +157,7 @@ def build_polygons(corners: Corners) -> Found:
     beside = np.arange(count) ^ 1
     upright = _order(part, col, row, goes_down)
     across = np.empty(count, np.int64)
-    across[upright] = upright[beside]
+    across[upright] = upright.take(beside)
     # With the part on the right hand: outer rings go clockwise on the screen, holes against it.
     level = (flags & _RIGHT > 0) == goes_down
     falling = level ^ (flags & _CONCAVE > 0)
@@ -171,7 +173,7 @@ def build_polygons(corners: Corners) -> Found:
     stops = np.append(starts[1:], count) - 1
     box = [col[upright[starts]], row[starts], col[upright[stops]], row[stops]]
     outlines = Outlines(
-        np.column_stack([col, row]).astype(np.int32)[points],
+        np.column_stack([col.astype(np.int32).take(points), row.astype(np.int32).take(points)]),
         ends - length - 1, ends, outer,
         begins, np.append(begins[1:], len(owner)), np.column_stack(box),
     )  # fmt: skip
@@ -206,13 +208,13 @@ def _walk(follower: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.in
     count = len(follower)
     found, ahead, step = np.arange(count) << 32, follower, 1
     while True:
-        better = np.minimum(found, found[ahead] + step)
+        better = np.minimum(found, found.take(ahead) + step)
         if np.array_equal(better, found):
             break
-        found, ahead, step = better, ahead[ahead], 2 * step
+        found, ahead, step = better, ahead.take(ahead), 2 * step
     lowest, left = found >> 32, found & (2**32 - 1)
     length = np.bincount(lowest, minlength=count)
-    place = np.cumsum(length)[lowest] - left
+    place = np.cumsum(length).take(lowest) - left
     place[left == 0] -= length[lowest[left == 0]]
     order = np.empty(count, np.int64)
     order[place] = np.arange(count)

@@ -40,7 +40,7 @@ def to_wkb(shapes: Shapes, before: NDArray[Any] | None = None) -> list[bytes]:
     headers["points"] = end - begin
     before = np.zeros(len(simple), []) if before is None else before
     heads = _each(np.hstack([_bytes(before[simple]), _bytes(headers)]))
-    body = memoryview(np.ascontiguousarray(points).reshape(-1).view(np.uint8))
+    body = np.ascontiguousarray(points).reshape(-1).view(np.uint8).data
     step = points.itemsize * 2
     places = zip((begin * step).tolist(), (end * step).tolist(), strict=True)
     encoded = shapely.to_wkb(others, byte_order=1)
