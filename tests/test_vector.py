@@ -31,6 +31,7 @@ from geossda.vector.joining import united
 from geossda.vector.parts import Marks, Open, Parts
 from geossda.vector.polygonize import polygonize
 from geossda.vector.records import Stream
+from geossda.vector.rtree import Index
 from geossda.vector.wkb import to_wkb
 from geossda.vector.writing import check_vector_output, write_features
 
@@ -51,7 +52,10 @@ def strips(probability, block=None, threshold=0.5, workers=None, **how):
 def footprints(probability, block=None, **how):
     """All footprints of an array, in the order they come."""
     parts = Parts(
-        *map(np.concatenate, zip(*(p for p, _ in strips(probability, block, **how)), strict=True))
+        *map(
+            np.concatenate,
+            zip(*(p.parts() for p, _ in strips(probability, block, **how)), strict=True),
+        )
     )
     return [Parts(*row) for row in zip(*parts, strict=True)]
 
@@ -266,7 +270,10 @@ def shape_all(
     """Footprints of an array on a grid, as one frame."""
     ended = [(probability, DONE)] if isinstance(probability, Parts) else strips(probability, block)
     shaping = Shaping(grid, gsd_m, regularity, tolerance_m, min_area_m2)
-    every = list(features(ended, shaping))
+    every = [
+        each._replace(shapes=shapely.from_wkb(np.array(to_wkb(each.shapes), object)))
+        for each in features(ended, shaping)
+    ]
     columns = [np.concatenate(column) for column in zip(*every, strict=True)]
     names = ("area_m2", "pixels", "confidence", "lowest", "highest")
     return gpd.GeoDataFrame(
@@ -592,6 +599,67 @@ def test_polygons_are_encoded_as_shapely_does():
     assert to_wkb(shapes) == shapely.to_wkb(shapes, byte_order=1).tolist()
     for few in (shapes[:0], shapes[:1], shapes[-3:]):
         assert to_wkb(few) == shapely.to_wkb(few, byte_order=1).tolist()
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+@pytest.mark.parametrize("turned", [0, 30])
+def test_outlines_as_arrays_are_those_shapely_makes(connectivity, turned):
+    transform = Affine(0.3, 0, 5e5, 0, -0.3, 5e6) * Affine.rotation(turned)
+    for mask in list(hard_masks())[3:8]:
+        ((traced, _),) = strips(mask * 0.7, connectivity=connectivity)
+        chosen = traced.take(np.random.default_rng(0).permutation(len(traced.pixels))[::2])
+        theirs = shapely.transform(
+            chosen.shapes, lambda xy: np.column_stack(transform * (xy[:, 0], xy[:, 1]))
+        )
+        assert set(shapely.get_type_id(theirs)) == {3 if connectivity == 4 else 6}
+        assert shapely.is_valid(theirs).all()
+        assert shapely.area(chosen.shapes).tolist() == chosen.pixels.tolist()
+        assert (shapely.bounds(chosen.shapes) == chosen.outlines.box).all()
+        ours = chosen.outlines.placed(transform)
+        assert (shapely.bounds(theirs) == ours.box).all()
+        assert to_wkb(ours) == shapely.to_wkb(theirs, byte_order=1).tolist()
+        heads = np.arange(len(ours.box), dtype="<i4")
+        for index, (head, body) in enumerate(zip(to_wkb(ours, heads), to_wkb(ours), strict=True)):
+            assert head == index.to_bytes(4, "little") + body
+        both = type(ours).joined([ours, ours.take(np.arange(0)), ours])
+        assert to_wkb(both) == to_wkb(ours) * 2
+
+
+@pytest.mark.parametrize("count", [0, 1, 51, 52, 2700, 30_000])
+def test_the_index_finds_what_sqlite_would(count):
+    """Packed from below or row by row: the same boxes, found by the same questions."""
+    rng = np.random.default_rng(count)
+    low = rng.uniform(-1e5, 1e6, (count, 2))
+    bounds = np.hstack([low, low + rng.uniform(0, 3e4, (count, 2))])
+    numbers = rng.permutation(count) + 1
+    with closing(sqlite3.connect(":memory:")) as database:
+        for name in ("ours", "theirs"):
+            database.execute(f"CREATE VIRTUAL TABLE {name} USING rtree(id, x, xx, y, yy)")
+        index = Index(database, "ours")
+        for some in np.array_split(np.arange(count), 7):
+            index.add(numbers[some], bounds[some])
+        index.finish()
+        rows = np.column_stack([numbers, bounds[:, [0, 2, 1, 3]]]).tolist()
+        database.executemany("INSERT INTO theirs VALUES (?, ?, ?, ?, ?)", rows)
+
+        def same(where="", values=()):
+            told = [
+                database.execute(f"SELECT * FROM {name} {where} ORDER BY id", values).fetchall()
+                for name in ("ours", "theirs")
+            ]
+            assert told[0] == told[1]
+            assert database.execute("SELECT rtreecheck('ours')").fetchone() == ("ok",)
+            return told[0]
+
+        assert len(same()) == count
+        for x, y in rng.uniform(-1e5, 1e6, (20, 2)).tolist():
+            same("WHERE x <= ? AND xx >= ? AND y <= ? AND yy >= ?", (x + 2e4, x, y + 2e4, y))
+        for name in ("ours", "theirs"):  # as a layer is edited
+            database.execute(f"DELETE FROM {name} WHERE id % 3 = 0")
+            more = [(count + i, i, i + 1, -i, 1 - i) for i in range(1, 200)]
+            database.executemany(f"INSERT INTO {name} VALUES (?, ?, ?, ?, ?)", more)
+        same("WHERE x < 1e5")
+        assert len(same()) == count - count // 3 + 199
 
 
 def test_a_crs_without_a_number_is_left_to_ogr(tmp_path, write):

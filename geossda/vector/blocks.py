@@ -1,5 +1,7 @@
 """One block of a raster: the parts in it, those that touch its rim, and those that are whole."""
 
+import math
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.raster.windows import Window
-from geossda.vector.finishing import Ended, Finished, Tally, finish
-from geossda.vector.parts import Marks
+from geossda.vector.finishing import Ended, Tally, finish
+from geossda.vector.parts import Marks, Traced
 from geossda.vector.tracing import Corners, find_corners
 
 
@@ -24,7 +26,7 @@ class Block(NamedTuple):
         Of these parts; the first entry is the outside.
     top, bottom, left, right : int arrays
         The numbers of the pixels of its rim, 0 outside.
-    whole : Finished
+    whole : Traced
         The parts that do not reach the rim.
     """
 
@@ -34,7 +36,7 @@ class Block(NamedTuple):
     bottom: NDArray[np.int64]
     left: NDArray[np.int64]
     right: NDArray[np.int64]
-    whole: Finished
+    whole: Traced
 
 
 def read_block(read: Callable[[Window], Marks], window: Window, *, diagonal: bool) -> Block:
@@ -50,8 +52,10 @@ def read_block(read: Callable[[Window], Marks], window: Window, *, diagonal: boo
     """
     inside, probability = read(window)
     # Counting pixels here (connectedComponentsWithStats) takes four times as long; corners tell.
-    count, found = cv2.connectedComponents(inside.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)
-    labels = np.asarray(found)
+    labels = _labels_of(inside.shape)
+    count, _ = cv2.connectedComponents(
+        inside.view(np.uint8), labels, connectivity=4, ltype=cv2.CV_32S
+    )
     tally = Tally.empty(count)
     if probability is not None:
         where = np.flatnonzero(inside)
@@ -75,3 +79,15 @@ def read_block(read: Callable[[Window], Marks], window: Window, *, diagonal: boo
         right,
         finish(Ended(corners.take(~stays), tally, None)),
     )
+
+
+_scratch = threading.local()
+
+
+def _labels_of(shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Give the calling thread its array for labels: threads that ask for memory wait in line."""
+    size = math.prod(shape)
+    if len(getattr(_scratch, "labels", ())) < size:
+        _scratch.labels = np.empty(size, np.int32)
+    labels: NDArray[np.int32] = _scratch.labels[:size].reshape(shape)
+    return labels

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import cv2
+import numpy as np
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,6 +36,7 @@ class Crew:
 
     def __enter__(self) -> "Crew":
         self._open.enter_context(_opencv_in_one_thread())
+        _keep_memory()
         if self.workers > 1:
             self._drawer = ThreadPoolExecutor(1)
             self._pool = ThreadPoolExecutor(self.workers)
@@ -71,6 +73,15 @@ class Crew:
                 yield item
 
         return drawn()
+
+
+def _keep_memory() -> None:
+    """Have memory of blocks used again rather than given back and asked for, which takes turns.
+
+    glibc does so with pieces up to the largest that was ever freed, of 32 MB at most (mallopt(3),
+    M_MMAP_THRESHOLD); elsewhere this does nothing.
+    """
+    np.empty(31 << 20, np.uint8)
 
 
 _lock = threading.Lock()

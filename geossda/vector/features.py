@@ -12,8 +12,9 @@ from odc.geo.geobox import GeoBox
 from geossda.config import Regularity
 from geossda.vector.crew import Crew
 from geossda.vector.ground import centres, ground_frames, moved
+from geossda.vector.outlines import Shapes
 from geossda.vector.overlaps import GRAIN_PX, GiveWay
-from geossda.vector.parts import Open, Parts
+from geossda.vector.parts import Open, Parts, Traced
 from geossda.vector.regularize import REACH, regularize
 from geossda.vector.split import Splitter
 from geossda.vector.walls import partition, shared_walls
@@ -24,7 +25,7 @@ class Features(NamedTuple):
 
     Attributes
     ----------
-    shapes : (n,) array of shapely.Polygon
+    shapes : Outlines or (n,) array of shapely.Polygon
         In the grid's CRS.
     area_m2 : (n,) float array
         On the ellipsoid.
@@ -34,7 +35,7 @@ class Features(NamedTuple):
         Mean and extremes of their probabilities; NaN without any.
     """
 
-    shapes: NDArray[np.object_]
+    shapes: Shapes
     area_m2: NDArray[np.float64]
     pixels: NDArray[np.int64]
     confidence: NDArray[np.float64]
@@ -72,10 +73,13 @@ class Shaping:
 
     def frames(self, shapes: NDArray[np.object_]) -> NDArray[np.float64]:
         """Give for each shape in pixels the (2, 2) matrix from pixels to metres east and north."""
-        if not len(shapes):
+        return self._frames_at(centres(shapes))
+
+    def _frames_at(self, middles: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not len(middles):
             return np.zeros((0, 2, 2))
         step = self.grid.transform
-        x, y = step * centres(shapes).T
+        x, y = step * middles.T
         linear = np.array([[step.a, step.b], [step.d, step.e]])
         frames = ground_frames(self.grid.crs.to_wkt(), np.column_stack([x, y]))
         return np.asarray(frames @ linear)
@@ -137,6 +141,15 @@ class Shaping:
             made[mine] = on_grain(np.asarray(apart, object))
         return np.asarray(made, object)
 
+    def unmoved(self, traced: Traced) -> Features:
+        """Measure and place parts whose outlines stay along the pixels."""
+        box = traced.outlines.box
+        frames = self._frames_at((box[:, :2] + box[:, 2:]) / 2)
+        areas = traced.pixels * np.abs(np.linalg.det(frames))
+        large = areas >= self.min_area_m2
+        kept = traced.take(large)
+        return Features(kept.outlines.placed(self.grid.transform), areas[large], *kept[1:])
+
     def placed(self, parts: Parts, shapes: NDArray[np.object_]) -> Features:
         """Measure outlines and put them into the CRS; those that are too small are left out."""
         some = np.flatnonzero(shapely.area(shapes) > 0)  # giving way can leave nothing
@@ -160,7 +173,7 @@ def reach_m(regularity: Regularity, tolerance_m: float, gsd_m: float) -> float:
 
 
 def features(
-    ended: Iterable[tuple[Parts, Open]],
+    ended: Iterable[tuple[Traced | Parts, Open]],
     shaping: Shaping,
     splitter: Splitter | None = None,
     crew: Crew | None = None,
@@ -169,8 +182,8 @@ def features(
 
     Parameters
     ----------
-    ended : iterable of (Parts, Open)
-        As :func:`polygonize` yields them.
+    ended : iterable of (Traced or Parts, Open)
+        As :func:`polygonize` yields them, or with geometries of any kind.
     shaping : Shaping
     splitter : Splitter, optional
         Parts what is run together.
@@ -184,12 +197,18 @@ def features(
     """
     crew = crew or Crew(1)
 
-    def shape(told: tuple[Parts, Open]) -> tuple[Parts, NDArray[np.object_], Open]:
-        parts = shaping.large(told[0])
-        return parts, shaping.shaped(parts.shapes), told[1]
+    def shape(told: tuple[Traced | Parts, Open]) -> tuple[Parts, NDArray[np.object_], Open]:
+        parts, still = told
+        parts = shaping.large(parts.parts() if isinstance(parts, Traced) else parts)
+        return parts, shaping.shaped(parts.shapes), still
+
+    def place(told: tuple[Traced | Parts, Open]) -> Features:
+        if isinstance(told[0], Traced):
+            return shaping.unmoved(told[0])
+        return shaping.placed(*shape(told)[:2])
 
     if splitter is None and shaping.regularity == "none":  # each for itself
-        yield from crew.map(lambda told: shaping.placed(*shape(told)[:2]), ended)
+        yield from crew.map(place, ended)
         return
     settled = _settled(crew.map(shape, ended), shaping, splitter)
     yield from crew.map(lambda each: shaping.placed(*each), settled)

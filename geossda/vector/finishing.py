@@ -3,10 +3,9 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
-from geossda.vector.parts import Parts
+from geossda.vector.parts import Traced
 from geossda.vector.tracing import Corners, build_polygons
 
 # Probabilities are summed as whole numbers of this unit, so that sums do not depend on the order.
@@ -65,44 +64,29 @@ class Ended(NamedTuple):
     family: NDArray[np.int64] | None
 
 
-class Finished(NamedTuple):
-    """Footprints, and what their order goes by: the line below them, and their first point."""
-
-    parts: Parts
-    bottom: NDArray[np.int64]
-    top: NDArray[np.int64]
-    left: NDArray[np.int64]
-
-
-def finish(ended: Ended) -> Finished:
+def finish(ended: Ended) -> Traced:
     """Walk the outlines of parts that ended, and put families of them together."""
     corners, tally, family = ended
-    found = build_polygons(corners)
-    shapes, pixels = found.shapes, found.pixels
-    bottom, top, left = found.bottom, found.top, found.left
-    mine = tally.take(found.part)
-    if family is not None and len(shapes):
+    outlines, part, pixels = build_polygons(corners)
+    mine = tally.take(part)
+    if family is not None and len(part):
         # By family, its upper left part first.
-        order = np.lexsort((left, top, family[found.part]))
-        members = family[found.part][order]
+        left, top = outlines.start.T
+        order = np.lexsort((left, top, family[part]))
+        members = family[part][order]
         begins = np.flatnonzero(np.concatenate([[True], members[1:] != members[:-1]]))
         member = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(members))))
-        shapes = np.asarray(shapely.multipolygons(shapes[order], indices=member), object)
+        outlines = outlines.together(order, begins)
         pixels = np.add.reduceat(pixels[order], begins)
-        bottom = np.maximum.reduceat(bottom[order], begins)
-        top, left = top[order][begins], left[order][begins]
         mine = mine.take(order).grouped(member, len(begins))
     known = np.where(np.isfinite(mine.lowest), np.float32(1), np.float32(np.nan))
     mean = mine.units * _UNIT / pixels
     with np.errstate(invalid="ignore"):  # infinite, where there are no probabilities
-        parts = Parts(shapes, pixels, mean * known, mine.lowest * known, mine.highest * known)
-    return Finished(parts, bottom, top, left)
+        return Traced(outlines, pixels, mean * known, mine.lowest * known, mine.highest * known)
 
 
-def in_order(pieces: list[Finished]) -> Parts:
-    """Put footprints together in the order of their last row, then of their upper left corner."""
-    first, *more = (piece.parts for piece in pieces)
-    bottom, top, left = (
-        np.concatenate(column) for column in zip(*(piece[1:] for piece in pieces), strict=True)
-    )
-    return first.followed_by(*more).take(np.lexsort((left, top, bottom)))
+def in_order(pieces: list[Traced]) -> Traced:
+    """Put parts together in the order of their last row, then of their upper left corner."""
+    every = Traced.joined(pieces)
+    left, top = every.outlines.start.T
+    return every.take(np.lexsort((left, top, every.outlines.box[:, 3])))

@@ -15,10 +15,11 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 import pyproj
-import shapely
 from numpy.typing import NDArray
 
+from geossda.vector.outlines import Shapes, bounds_of
 from geossda.vector.records import Stream
+from geossda.vector.rtree import Index, insert
 from geossda.vector.wkb import to_wkb
 
 LAYER = "buildings"
@@ -53,7 +54,6 @@ def write(stream: Stream, part: Path, crs: str, metadata: Mapping[str, str], kin
     fields = "".join(
         f', "{name}" {"INTEGER" if kind is int else "REAL"}' for name, kind in stream.fields.items()
     )
-    places = ", ".join("?" * (len(stream.fields) + 2))
     extent = np.array([np.inf, np.inf, -np.inf, -np.inf])
     with closing(sqlite3.connect(part, isolation_level=None)) as database:
         # It gets its name when it is whole; until then there is nothing to go back to.
@@ -67,16 +67,17 @@ def write(stream: Stream, part: Path, crs: str, metadata: Mapping[str, str], kin
             f'CREATE TABLE {LAYER} ("fid" INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, '
             f'"geom" {kind.upper()}{fields})'
         )
+        index = Index(database, f"rtree_{LAYER}_geom")
         for shapes, columns in stream:
-            first, bounds = columns[0].tolist(), shapely.bounds(shapes)
+            first, bounds = columns[0].tolist(), bounds_of(shapes)
             rows = zip(first, _geometries(shapes, bounds, srs_id), first,
                        *(column.tolist() for column in columns[1:]), strict=True)  # fmt: skip
-            database.executemany(f"INSERT INTO {LAYER} VALUES ({places})", rows)
-            boxes = zip(first, *bounds[:, [0, 2, 1, 3]].T.tolist(), strict=True)
-            database.executemany(f"INSERT INTO rtree_{LAYER}_geom VALUES (?, ?, ?, ?, ?)", boxes)
+            insert(database, LAYER, list(rows))
+            index.add(columns[0], bounds)
             if len(bounds):
                 extent[:2] = np.minimum(extent[:2], bounds[:, :2].min(axis=0))
                 extent[2:] = np.maximum(extent[2:], bounds[:, 2:].max(axis=0))
+        index.finish()
         known = [None] * 4 if np.isinf(extent).any() else extent.tolist()
         database.execute(
             "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, min_x, "
@@ -103,16 +104,12 @@ def write(stream: Stream, part: Path, crs: str, metadata: Mapping[str, str], kin
         database.executescript("BEGIN;" + _script("triggers") + "COMMIT;")
 
 
-def _geometries(
-    shapes: NDArray[np.object_], bounds: NDArray[np.float64], srs_id: int
-) -> list[bytes]:
+def _geometries(shapes: Shapes, bounds: NDArray[np.float64], srs_id: int) -> list[bytes]:
     """Encode geometries as the standard has them: a header, then WKB."""
-    headers = np.zeros(len(shapes), _HEADER)
+    headers = np.zeros(len(bounds), _HEADER)
     headers["magic"], headers["flags"], headers["srs_id"] = b"GP", 3, srs_id
     headers["envelope"] = bounds[:, [0, 2, 1, 3]]
-    size, every = _HEADER.itemsize, headers.tobytes()
-    bodies = enumerate(to_wkb(shapes))
-    return [every[i * size : (i + 1) * size] + body for i, body in bodies]
+    return to_wkb(shapes, headers)
 
 
 def _metadata_xml(metadata: Mapping[str, str]) -> str:

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geossda.vector.outlines import Outlines
+
 
 class Marks(NamedTuple):
     """What is read of a window.
@@ -19,6 +21,44 @@ class Marks(NamedTuple):
 
     inside: NDArray[np.bool_]
     probability: NDArray[np.float32] | None = None
+
+
+class Traced(NamedTuple):
+    """Parts as they were traced, in pixels of the whole raster (x right, y down).
+
+    Attributes
+    ----------
+    outlines : Outlines
+        Along pixel edges, holes kept.
+    pixels, confidence, lowest, highest : (n,) arrays
+        As of :class:`Parts`.
+    """
+
+    outlines: Outlines
+    pixels: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    lowest: NDArray[np.float32]
+    highest: NDArray[np.float32]
+
+    @classmethod
+    def joined(cls, pieces: "list[Traced]") -> "Traced":
+        """Put several together."""
+        outlines, *columns = zip(*pieces, strict=True)
+        others: Any = map(np.concatenate, columns)
+        return cls(Outlines.joined(list(outlines)), *others)
+
+    def take(self, chosen: NDArray[np.generic]) -> "Traced":
+        """Choose some by index or mask."""
+        return Traced(self.outlines.take(chosen), *(column[chosen] for column in self[1:]))
+
+    @property
+    def shapes(self) -> NDArray[np.object_]:
+        """A geometry of each."""
+        return self.outlines.shapes
+
+    def parts(self) -> "Parts":
+        """Give them as others work with them."""
+        return Parts(self.shapes, *self[1:])
 
 
 class Parts(NamedTuple):

@@ -18,7 +18,7 @@ from geossda.vector.blocks import read_block
 from geossda.vector.crew import Crew
 from geossda.vector.finishing import finish, in_order
 from geossda.vector.joining import Join
-from geossda.vector.parts import Marks, Open, Parts
+from geossda.vector.parts import Marks, Open, Traced
 
 
 def polygonize(
@@ -29,7 +29,7 @@ def polygonize(
     block: int = 2048,
     crew: Crew | None = None,
     progress: Progress = SILENT,
-) -> Iterator[tuple[Parts, Open]]:
+) -> Iterator[tuple[Traced, Open]]:
     """Turn a raster into footprints, strip by strip of blocks.
 
     Neither their outlines nor their order depend on `block` or `crew`: they come in the order
@@ -53,7 +53,7 @@ def polygonize(
 
     Yields
     ------
-    (Parts, Open)
+    (Traced, Open)
         Those that ended in a strip, maybe none, and what is known of those that did not.
     """
     height, width = shape

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.vector.features import Features
+from geossda.vector.outlines import Shapes
 
 
 class Batch(NamedTuple):
@@ -14,12 +15,12 @@ class Batch(NamedTuple):
 
     Attributes
     ----------
-    shapes : (n,) array of shapely geometry
+    shapes : Outlines or (n,) array of shapely geometry
     columns : list of (n,) arrays
         As :attr:`Stream.fields` names them.
     """
 
-    shapes: NDArray[np.object_]
+    shapes: Shapes
     columns: list[NDArray[Any]]
 
 
@@ -59,14 +60,14 @@ class Stream:
     def __iter__(self) -> Iterator[Batch]:
         try:
             for batch in self._batches:
-                if len(batch.shapes):
+                if len(batch.area_m2):
                     yield self._record(batch)
         except BaseException as error:
             self.error = error
             raise
 
     def _record(self, batch: Features) -> Batch:
-        count = len(batch.shapes)
+        count = len(batch.area_m2)
         numbers = np.arange(self.count + 1, self.count + count + 1)
         self.count += count
         areas = batch.area_m2.round(2)

@@ -145,7 +145,7 @@ def _traced(
         values = np.full(1, np.nan) if probability is None else probability[where][mask]
         rows.append(
             (
-                build_polygons(corners).shapes[0],
+                build_polygons(corners).outlines.shapes[0],
                 np.count_nonzero(mask),
                 values.mean(dtype=np.float64),
                 values.min(),

@@ -10,8 +10,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
+
+from geossda.vector.outlines import Outlines
 
 # How an outline leaves a corner along its row and its column, and whether the part is around it.
 _RIGHT, _DOWN, _CONCAVE = np.uint8(1), np.uint8(2), np.uint8(4)
@@ -84,50 +85,52 @@ def find_corners(
     inside : (height, width) bool array, optional
         Where labels are not 0, if that is known.
     """
-    inside = ((labels > 0) if inside is None else inside).view(np.uint8)
-    # A few passes over bytes find the few points where an edge between columns begins or ends, or
+    inside = (labels > 0) if inside is None else inside
+    # A few passes over bits find the few points where an edge between columns begins or ends, or
     # four edges meet; only those are looked at one by one.
-    upright = inside[:, 1:] ^ inside[:, :-1]
+    left, right = np.packbits(inside[:, :-1], axis=1), np.packbits(inside[:, 1:], axis=1)
+    upright = left ^ right
     turns = upright[1:] ^ upright[:-1]
-    turns |= upright[1:] & upright[:-1] & (inside[1:, 1:] ^ inside[:-1, 1:])
-    down, right = np.divmod(np.flatnonzero(turns.view(np.bool_)), turns.shape[1])
-    codes = inside[down, right] | inside[down, right + 1] << 1
-    codes |= inside[down + 1, right] << 2 | inside[down + 1, right + 1] << 3
+    turns |= upright[1:] & upright[:-1] & (right[1:] ^ right[:-1])
+    some = np.flatnonzero(turns != 0)
+    place = np.flatnonzero(np.unpackbits(turns.ravel()[some]).view(np.bool_))
+    down, byte = np.divmod(some[place >> 3], turns.shape[1])
+    right = 8 * byte + (place & 7)
+    width = inside.shape[1]
+    marks, numbers = inside.view(np.uint8).ravel(), labels.ravel()
+    pixel, around = down * width + right, np.array([0, 1, width, width + 1])
+    codes = marks.take(pixel)
+    for bit, step in enumerate(around[1:], 1):
+        codes |= marks.take(pixel + step) << bit
     pieces = []
     for which in (0, 1):
         if which:  # patterns of two opposite pixels
-            two = (codes == 6) | (codes == 9)
-            codes, down, right = codes[two], down[two], right[two]
-        owner = _OWNER[which][codes]
-        part = labels[down + (owner >> 1), right + (owner & 1)].astype(np.int64)
-        pieces.append(Corners(down + row, right + col, _FLAGS[which][codes], part))
+            two = np.flatnonzero((codes == 6) | (codes == 9))
+            codes, down, right, pixel = codes[two], down[two], right[two], pixel[two]
+        part = numbers.take(pixel + around.take(_OWNER[which].take(codes))).astype(np.int64)
+        pieces.append(Corners(down + row, right + col, _FLAGS[which].take(codes), part))
     return Corners.joined(pieces)
 
 
-class Outlines(NamedTuple):
+class Found(NamedTuple):
     """Outlines of whole parts.
 
     Attributes
     ----------
-    shapes : (n,) array of shapely.Polygon
-        In pixels (x right, y down), valid, holes kept. Rings begin at their upper left corner and
-        have no point on a straight.
+    outlines : Outlines
+        In pixels, valid, holes kept. Rings begin at their upper left corner and have no point on
+        a straight.
     part : (n,) int array
         Their labels, ascending.
     pixels : (n,) int array
-    top, left, bottom : (n,) int arrays
-        The first point, and the line below the last row.
     """
 
-    shapes: NDArray[np.object_]
+    outlines: Outlines
     part: NDArray[np.int64]
     pixels: NDArray[np.int64]
-    top: NDArray[np.int64]
-    left: NDArray[np.int64]
-    bottom: NDArray[np.int64]
 
 
-def build_polygons(corners: Corners) -> Outlines:
+def build_polygons(corners: Corners) -> Found:
     """Walk the rings of whole parts.
 
     Parameters
@@ -138,7 +141,7 @@ def build_polygons(corners: Corners) -> Outlines:
     """
     if not len(corners.row):
         none = np.zeros(0, np.int64)
-        return Outlines(np.zeros(0, object), none, none, none, none, none)
+        return Found(Outlines.none(), none, none)
     goes_right = (corners.flags & _RIGHT).astype(bool)
     order = _order(corners.part, corners.row, corners.col, goes_right)
     row, col, flags, part = corners.take(order)
@@ -154,30 +157,29 @@ def build_polygons(corners: Corners) -> Outlines:
     beside = np.arange(count) ^ 1
     upright = _order(part, col, row, goes_down)
     across = np.empty(count, np.int64)
-    across[upright] = upright[beside]
+    across[upright] = upright.take(beside)
     # With the part on the right hand: outer rings go clockwise on the screen, holes against it.
     level = (flags & _RIGHT > 0) == goes_down
     falling = level ^ (flags & _CONCAVE > 0)
-    ring, place = _walk(np.where(falling, beside, across))
-    order = _order(ring, place)
-    ring = ring[order]
-    first = np.flatnonzero(np.concatenate([[True], ring[1:] != ring[:-1]]))
-    length = np.diff(np.append(first, count))
+    order, length = _walk(np.where(falling, beside, across))
+    first = np.cumsum(length) - length
     # Each ring ends where it began.
-    points = np.insert(order, np.append(first, count)[1:], order[first])
-    ends = np.concatenate([[0], np.cumsum(length + 1)])
+    points = np.insert(order, first + length, order[first])
+    ends = np.cumsum(length + 1)
     owner = part[order[first]]
-    begins = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
-    shapes = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON,
-        np.column_stack([col[points], row[points]]).astype(np.float64),
-        (ends, np.append(begins, len(owner))),
-    )
+    outer = np.concatenate([[True], owner[1:] != owner[:-1]])
+    begins = np.flatnonzero(outer)
     starts = np.flatnonzero(np.concatenate([[True], part[1:] != part[:-1]]))
+    stops = np.append(starts[1:], count) - 1
+    box = [col[upright[starts]], row[starts], col[upright[stops]], row[stops]]
+    outlines = Outlines(
+        np.column_stack([col.astype(np.int32).take(points), row.astype(np.int32).take(points)]),
+        ends - length - 1, ends, outer,
+        begins, np.append(begins[1:], len(owner)), np.column_stack(box),
+    )  # fmt: skip
     # By Green's theorem, a corner adds or takes away the rectangle from the origin to it.
     pixels = np.add.reduceat(np.where(falling, row * col, -row * col), starts)
-    bottom = np.maximum.reduceat(row, starts)
-    return Outlines(shapes, part[starts], pixels, row[starts], col[starts], bottom)
+    return Found(outlines, part[starts], pixels)
 
 
 def _order(*keys: NDArray[Any]) -> NDArray[np.int64]:
@@ -196,24 +198,24 @@ def _order(*keys: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _walk(follower: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Tell the cycles of a permutation apart, and each element's place in its own.
+    """Put the elements of a permutation in the order of its cycles, and tell their lengths.
 
-    By doubling (list ranking, Wyllie 1979): after k rounds each element knows 2^k of those after
-    it. A cycle's number is its lowest element, which has place 0.
+    Cycles begin at their lowest elements and are ordered by these. By doubling (list ranking,
+    Wyllie 1979): after k rounds each element knows the lowest of the 2^k from itself on and how
+    far that is, in one number that is least for the lowest and nearest. When a round tells none of
+    them anything, the lowest so far is that of a cycle all around it.
     """
     count = len(follower)
-    lowest, ahead = np.arange(count), follower
+    found, ahead, step = np.arange(count) << 32, follower, 1
     while True:
-        lower = np.minimum(lowest, lowest[ahead])
-        ahead = ahead[ahead]
-        if np.array_equal(lower, lowest) and np.array_equal(lower, lower[follower]):
+        better = np.minimum(found, found.take(ahead) + step)
+        if np.array_equal(better, found):
             break
-        lowest = lower
-    head = lowest == np.arange(count)
-    ahead = np.where(head, np.arange(count), follower)
-    left = (~head).astype(np.int64)
-    while not head[ahead].all():
-        left += left[ahead]
-        ahead = ahead[ahead]
-    size = np.bincount(lowest, minlength=count)[lowest]
-    return lowest, np.where(head, 0, size - left)
+        found, ahead, step = better, ahead.take(ahead), 2 * step
+    lowest, left = found >> 32, found & (2**32 - 1)
+    length = np.bincount(lowest, minlength=count)
+    place = np.cumsum(length).take(lowest) - left
+    place[left == 0] -= length[lowest[left == 0]]
+    order = np.empty(count, np.int64)
+    order[place] = np.arange(count)
+    return order, length[length > 0]
