@@ -61,6 +61,11 @@ class Line:
         along = self.points @ np.array([math.cos(self.angle), math.sin(self.angle)])
         return float(along.max() - along.min()) if len(along) else 0.0
 
+    @property
+    def chord(self) -> float:
+        """How far its last point is from its first."""
+        return math.dist(self.points[0], self.points[-1])
+
     def nearest(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the point of it that is nearest to another."""
         normal = self.normal
@@ -109,12 +114,11 @@ def direction(points: NDArray[np.float64]) -> float:
     return math.atan2(chord[1], chord[0])
 
 
-def main_direction(runs: list[NDArray[np.float64]]) -> float:
+def main_direction(lines: list[Line]) -> float:
     """Find the direction that most of the outline keeps to, square to it included."""
     # Those that count, and no more than can be compared with each other.
-    runs = sorted(runs, key=lambda run: -math.dist(run[0], run[-1]))[:256]
-    lengths = np.array([math.dist(run[0], run[-1]) for run in runs])
-    angles = np.array([direction(run) for run in runs])
+    told = sorted(((line.chord, line.angle) for line in lines), reverse=True)[:256]
+    lengths, angles = np.array(told).T
     apart = angles[:, None] - angles[None]
     apart = np.abs((apart + math.pi / 4) % (math.pi / 2) - math.pi / 4)
     votes = (np.maximum(0, 1 - apart / _SPREAD) * lengths**2).sum(axis=1)
@@ -129,11 +133,10 @@ def fit(run: NDArray[np.float64]) -> Line:
     return Line(direction(run), None, run)
 
 
-def snapped(runs: list[NDArray[np.float64]], main: float, tolerance: float) -> list[Line]:
-    """Fit lines, turned to the main direction where that moves them little."""
-    lines = []
-    for run in runs:
-        line = fit(run)
+def snapped(lines: list[Line], main: float, tolerance: float) -> list[Line]:
+    """Turn lines to the main direction where that moves them little."""
+    turned = []
+    for line in lines:
         eighth = round((line.angle - main) / (math.pi / 4))
         for axis in sorted(
             (eighth, eighth - 1, eighth + 1), key=lambda a: (a % 2, abs(a - eighth))
@@ -146,8 +149,8 @@ def snapped(runs: list[NDArray[np.float64]], main: float, tolerance: float) -> l
             if long and line.length / 2 * math.sin(min(apart, math.pi / 2)) <= limit:
                 line = replace(line, angle=angle, axis=axis % 8)
                 break
-        lines.append(line)
-    return _joined(_without_cuts(_joined(lines, tolerance), tolerance), tolerance)
+        turned.append(line)
+    return _joined(_without_cuts(_joined(turned, tolerance), tolerance), tolerance)
 
 
 def _joined(lines: list[Line], tolerance: float) -> list[Line]:
