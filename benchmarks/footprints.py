@@ -1,8 +1,7 @@
-"""Footprints against the plain alternatives: time, memory and likeness.
+"""Footprints against the plain alternatives: time and memory.
 
     python benchmarks/footprints.py speed                 # a town of 8192 x 8192, three times each
     python benchmarks/footprints.py growth --gpx 1        # memory and time from 0.1 to 1 Gpx
-    python benchmarks/footprints.py shapes PLACES         # outlines against buildingregulariser
     python benchmarks/footprints.py split PROBABILITIES FOOTPRINTS MOSAIC
 
 Ratios are of runs side by side, whole processes, start-up included.
@@ -152,90 +151,6 @@ def growth(folder: Path, gpx: float, repeats: int) -> None:
         )
 
 
-def shapes(places: Path) -> None:
-    """Compare outlines on true footprints as masks of 0.3 m."""
-    import geopandas as gpd
-    import shapely
-
-    from geossda.data.labels import rasterize, read_footprints
-    from geossda.evaluation.buildings import match, meet, score
-    from geossda.raster.gsd import grid_at_gsd
-    from geossda.raster.reading import open_mosaic
-    from geossda.raster.windows import Window
-    from geossda.vector.features import Shaping
-    from geossda.vector.overlaps import GiveWay
-    from geossda.vector.parts import Marks, Open, Parts
-    from geossda.vector.polygonize import polygonize
-
-    def regularised(raw: np.ndarray) -> np.ndarray:
-        import buildingregulariser
-
-        frame = gpd.GeoDataFrame(geometry=list(raw), crs=32636)
-        made = buildingregulariser.regularize_geodataframe(frame, num_cores=1)
-        found = made.geometry.to_numpy()
-        # It leaves some out and reorders: each goes with the one most alike.
-        one, other = shapely.STRtree(found).query(raw, predicate="intersects")
-        common = shapely.area(shapely.intersection(raw[one], found[other]))
-        best = {a: b for _, a, b in sorted(zip(common, one, other, strict=True))}
-        return np.array([found[best[i]] if i in best else raw[i] for i in range(len(raw))], object)
-
-    rows: dict[str, list[tuple[float, ...]]] = {}
-    for path in sorted(places.glob("*/mosaic_*.tif")):
-        mosaic = open_mosaic(path)
-        grid = grid_at_gsd(mosaic.grid, 0.3)
-        size = (int(grid.shape.y), int(grid.shape.x))
-        true = read_footprints(path.parent / "footprints.gpkg", grid.crs.to_wkt())
-        true = true[true.intersects(grid.extent.geom)]
-        mask = rasterize(true, grid, Window(0, 0, *size)).astype(bool)
-        to_pixel = ~grid.transform
-        goal = shapely.transform(
-            true.to_numpy(), lambda xy, t=to_pixel: np.column_stack(t * (xy[:, 0], xy[:, 1]))
-        )
-        parts = [p for p, _ in polygonize(lambda w, m=mask: Marks(m[w.rows, w.cols]), size)]
-        raw = np.concatenate([part.shapes for part in parts])
-        raw = raw[shapely.area(raw) * 0.09 >= 8]
-
-        def settled(how: str, raw: np.ndarray = raw, grid: object = grid) -> np.ndarray:
-            made = Shaping(grid, 0.3, how, 0.5, 0).shaped(raw)
-            each = np.ones(len(raw))
-            parts = Parts(raw, shapely.area(raw).astype(int), each, each, each)
-            return GiveWay(10).add(parts, made, Open(np.inf, np.zeros((0, 4))))[1]
-
-        ways = {"raw": raw, "simplify": settled("simplify"), "rectilinear": settled("rectilinear")}
-        # In metres, since its settings are.
-        ways["buildingregulariser"] = regularised(shapely.transform(raw, lambda xy: xy * 0.3))
-        ways["buildingregulariser"] = shapely.transform(
-            ways["buildingregulariser"], lambda xy: xy / 0.3
-        )
-        same = meet(raw, goal)
-        hits = match(same, 0.5)
-        for name, made in ways.items():
-            pairs = meet(made, goal)
-            # The same buildings for all, matched by their pixels.
-            key = {pair: i for i, pair in enumerate(zip(pairs.found, pairs.true, strict=True))}
-            kept = [key[same.found[i], same.true[i]] for i in hits
-                    if (same.found[i], same.true[i]) in key]  # fmt: skip
-            figures = score(made, goal, pairs, np.array(kept, int), metres=0.3, invalid=0)
-            common = shapely.area(shapely.intersection(made, raw))
-            iou = common / (shapely.area(made) + shapely.area(raw) - common)
-            rows.setdefault(name, []).append(
-                (len(raw), figures.polis_m, figures.vertices, figures.right_angles, iou.mean(),
-                 figures.overlaps, (~shapely.is_valid(made)).sum())
-            )  # fmt: skip
-    print(machine())
-    print(
-        "| outlines | PoLiS, m | vertices | right angles | IoU with pixels | overlaps | invalid |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for name, figures in rows.items():
-        table = np.array(figures, float)
-        mean = (table[:, 0, None] * table[:, 1:5]).sum(axis=0) / table[:, 0].sum()
-        print(
-            f"| {name} | {mean[0]:.3f} | {mean[1]:.1f} | {mean[2]:.2f} | {mean[3]:.3f} "
-            f"| {table[:, 5].sum():.0f} | {table[:, 6].sum():.0f} |"
-        )
-
-
 def split(probabilities: str, footprints: str, mosaic: str, folder: Path) -> None:
     """Show what parting houses does to their F1."""
     from geossda import PolygonizeConfig, evaluate, polygonize
@@ -257,7 +172,7 @@ def split(probabilities: str, footprints: str, mosaic: str, folder: Path) -> Non
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("speed", "growth", "shapes", "split"))
+    parser.add_argument("what", choices=("speed", "growth", "split"))
     parser.add_argument("data", nargs="*")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--gpx", type=float, default=1.0)
@@ -267,8 +182,6 @@ def main() -> None:
             speed(Path(folder), given.repeats)
         elif given.what == "growth":
             growth(Path(folder), given.gpx, given.repeats)
-        elif given.what == "shapes":
-            shapes(Path(given.data[0]))
         else:
             split(*given.data, Path(folder))
 

@@ -13,10 +13,12 @@ from test_vector import DONE, UTM, grained, grid_at, parts_of, shape_all, strips
 
 from geossda.evaluation.buildings import _corner_angles, match, meet, polis
 from geossda.vector.features import Shaping, features, whole
+from geossda.vector.lines import middles
 from geossda.vector.overlaps import GiveWay
 from geossda.vector.parts import Marks, Open
+from geossda.vector.plain import box
 from geossda.vector.polygonize import polygonize
-from geossda.vector.regularize import REACH, overlap, regularize
+from geossda.vector.regularize import REACH, overlap, regularize, smoothed
 from geossda.vector.split import Splitter
 from geossda.vector.walls import partition, shared_walls
 
@@ -108,6 +110,73 @@ def test_anything_stays_valid_near_and_alike(seed, blur, tolerance):
     reach = REACH * max(tolerance, PIXEL)
     assert shapely.distance(shapely.points(shapely.get_coordinates(made)), raw).max() <= reach
     assert corners(made) <= corners(raw)
+
+
+def painted(true, seed, stray=0.5, wide=1.0):
+    """The outline a model might paint: it errs by `stray` metres, alike over `wide` metres."""
+    mask = pixels_of(true)
+    inside, outside = (
+        cv2.distanceTransform(side.view(np.uint8), cv2.DIST_L2, 5) for side in (mask, ~mask)
+    )
+    noise = np.random.default_rng(seed).normal(size=mask.shape).astype(np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), wide / PIXEL)
+    away = cv2.GaussianBlur((inside - outside) * PIXEL, (0, 0), 3)
+    return outline_of(away + stray * noise / noise.std() > 0)
+
+
+def test_what_a_model_paints_of_a_box_is_a_box_again():
+    away, plain = [], 0
+    for seed in range(12):
+        true = turned(shapely.box(30, 33, 54, 49), 15 * seed)
+        raw = painted(true, seed)
+        made = regularize(raw, PIXEL, 0.5)
+        away.append([polis(raw, true), polis(made, true)])
+        plain += corners(made) <= 5
+        assert overlap(made, raw) >= 0.85
+    raw_mean, made_mean = np.mean(away, axis=0)
+    assert plain >= 10
+    assert made_mean < 0.7 * raw_mean
+
+
+def test_what_a_model_paints_of_a_mess_is_kept_and_smoothed():
+    rng = np.random.default_rng(4)
+    boxes = [shapely.box(x, y, x + 9, y + 7) for x, y in rng.uniform(25, 55, (7, 2))]
+    true = shapely.union_all([turned(each, 13 * n) for n, each in enumerate(boxes)])
+    true = max(shapely.get_parts(true), key=shapely.area)
+    raw = painted(true, 4)
+    made = regularize(raw, PIXEL, 0.5)
+    assert corners(made) < corners(raw) / 2
+    assert overlap(made, raw) > 0.93
+    assert polis(made, raw) < 0.2
+
+
+@pytest.mark.parametrize("degrees", [0, 9, 31])
+def test_a_box_is_not_moved_by_an_annexe_nor_turned(degrees):
+    house = shapely.box(30, 35, 56, 50)
+    both = house.union(shapely.box(56, 36, 59, 42)).difference(shapely.box(34, 48, 41, 50))
+    raw = outline_of(pixels_of(turned(both, degrees)))
+    main = np.radians(degrees + 6)  # as an annexe or a neighbour can mislead it
+    found = box(middles(raw.exterior, PIXEL), raw, main, PIXEL, 0.5, turn=True).outline
+    assert corners(found) == 4
+    assert overlap(found, turned(house, degrees)) > 0.98
+    assert polis(found, turned(house, degrees)) < 0.2
+
+
+def test_a_box_keeps_off_a_corner_that_is_not_built():
+    cut = shapely.Polygon([(30, 30), (60, 30), (60, 46), (54, 52), (30, 52)])
+    raw = outline_of(pixels_of(cut))
+    found = box(middles(raw.exterior, PIXEL), raw, 0.0, PIXEL, 0.5, turn=False).outline
+    assert corners(found) == 5
+    assert shapely.hausdorff_distance(found, raw) < REACH * 0.5
+
+
+def test_smoothing_favours_neither_side():
+    for seed in range(5):
+        raw = painted(shapely.Point(45, 45).buffer(12), seed, stray=1.5)
+        made = smoothed(raw, 0.5)
+        assert made.is_valid and corners(made) < corners(raw) / 2
+        assert made.area == pytest.approx(raw.area, rel=0.005)
+        assert polis(made, raw) < 0.1
 
 
 def test_a_footprint_of_a_hundred_thousand_corners_is_simplified_in_time():
@@ -269,6 +338,44 @@ def test_true_footprints_come_back_from_their_pixels(places, place):
         way(away, axis=0) for way in (np.mean, np.median)
     )
     assert made_mean < raw_mean and made_median < 0.7 * raw_median
+
+
+def test_outlines_of_real_model_output_come_nearer_to_the_truth(places, tmp_path):
+    import geopandas as gpd
+
+    from geossda import SegmentConfig, segment
+    from geossda.data.labels import read_footprints
+    from geossda.raster.gsd import grid_at_gsd
+    from geossda.raster.reading import open_mosaic
+
+    path = places / "nairobi" / "mosaic_0.tif"
+    grid = grid_at_gsd(open_mosaic(path).grid, PIXEL)
+    left, bottom, right, top = grid.extent.boundingbox.bbox
+    half = (left, bottom, (left + right) / 2, top)
+    config = SegmentConfig(regularize="none", split=False, device="cpu", bounds=half)
+    segment(path, tmp_path / "raw.gpkg", config=config)
+    raw, true = (
+        shapely.transform(
+            shapes.to_numpy(),
+            lambda xy: PIXEL * np.column_stack(~grid.transform * (xy[:, 0], xy[:, 1])),
+        )
+        for shapes in (
+            gpd.read_file(tmp_path / "raw.gpkg", layer="buildings").geometry,
+            read_footprints(path.parent / "footprints.gpkg", grid.crs.to_wkt()),
+        )
+    )
+    made = np.array([regularize(shape, PIXEL, 0.5) for shape in raw], object)
+    assert shapely.is_valid(made).all()
+    assert np.median([corners(shape) for shape in made]) <= 8
+    assert np.mean([overlap(*both) for both in zip(made, raw, strict=True)]) >= 0.9
+    pairs = meet(raw, true)
+    hits = match(pairs, 0.5)
+    goal = true[pairs.true[hits]]
+    raw_away, made_away = (
+        np.mean([polis(*both) for both in zip(outlines[pairs.found[hits]], goal, strict=True)])
+        for outlines in (raw, made)
+    )
+    assert len(hits) > 20 and made_away < raw_away
 
 
 def test_nothing_is_no_footprint():

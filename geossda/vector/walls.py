@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from geossda.vector.regularize import turned_square
 
+# Pieces are smoothed together by so many tolerances: walls that part them leave corners behind.
+_SMOOTH = 2.0
+
 
 def shared_walls(pieces: NDArray[np.object_]) -> NDArray[np.object_]:
     """Find the lines along which pieces touch.
@@ -61,8 +64,8 @@ def partition(
     Returns
     -------
     (n,) array of geometry
-        They share their walls, and lie in the outline. A piece that no straight walls part from
-        its neighbours keeps its own, simplified.
+        They share their walls, and lie in the outline but for its smallest corners. A piece that
+        no straight walls part from its neighbours keeps its own, simplified.
     """
     straight = [_straight(wall, outline, tolerance) for wall in walls]
     lines = shapely.union_all([shapely.boundary(outline), *straight])
@@ -80,7 +83,10 @@ def partition(
     if astray.any():
         made[astray] = shapely.intersection(simple[astray], outline)
         made[~astray] = shapely.difference(made[~astray], shapely.union_all(made[astray]))
-    return _scraps_given(made)
+    made = _scraps_given(made)
+    areal = shapely.get_type_id(made) == shapely.GeometryType.POLYGON
+    made[areal] = shapely.coverage_simplify(made[areal], _SMOOTH * tolerance)
+    return made
 
 
 def _scraps_given(pieces: NDArray[np.object_]) -> NDArray[np.object_]:
