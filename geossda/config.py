@@ -165,8 +165,8 @@ class HarmonizeConfig:
     )
     scenes: str = setting(
         "auto",
-        'Scenes to bring to one radiometry first: "auto" finds those with hard straight borders, '
-        '"feathered" others too, "none", or a vector file of their footprints.',
+        'Scenes to bring to one radiometry first: "auto" finds those with straight borders, '
+        '"none", or a vector file of their footprints.',
     )
     bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
     nodata: float | None = setting(None, _NODATA)
@@ -213,9 +213,6 @@ class StyleConfig:
 class ScenesConfig:
     """Settings of `scenes`."""
 
-    feathered: bool = setting(
-        False, "Look for feathered borders too; borders of land can be taken for some."
-    )
     bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
     nodata: float | None = setting(None, _NODATA)
     overwrite: bool = setting(False, _OVERWRITE)

@@ -74,7 +74,7 @@ def step(image, clean, cut, feather):
 
 def border(first, second, tones):
     """A border whose tones vary as much dark as bright, each by itself."""
-    return Border(first, second, tones[:, None], 1e-4 * np.eye(len(SHARES))[None], 1.0)
+    return Border(first, second, tones[None, :, None], 1e-4 * np.eye(len(SHARES))[None], 1.0)
 
 
 def test_curves_undo_what_scenes_differ_in():
@@ -112,7 +112,7 @@ def test_tones_that_vary_by_themselves_count_less():
     loose = np.diag(np.where(tones > 0.6, 1.0, 1e-4))
     change = []
     for usual in (firm, loose):
-        one = Border(0, 1, np.stack([tones, other])[:, None], usual[None], 1.0)
+        one = Border(0, 1, np.stack([tones, other])[None, :, None], usual[None], 1.0)
         curves = level([one], 2, 1)
         change.append(np.abs(curves[0] - curves[1]).max())
     assert change[1] < 0.5 * change[0]
@@ -236,7 +236,7 @@ def test_scenes_given_are_levelled(mosaics, name, feather, fall):
 
 def test_a_hard_seam_is_found_to_the_pixel(mosaics):
     folder, size, cut = mosaics
-    scenes = find_scenes(open_mosaic(folder / "hard.tif"), soft=False)
+    scenes = find_scenes(open_mosaic(folder / "hard.tif"))
     assert len(scenes.polygons) == 2
     found = scenes.labels(Window(0, 0, size, size))
     wanted = Scenes(polygons(size, cut)).labels(Window(0, 0, size, size))
@@ -246,7 +246,7 @@ def test_a_hard_seam_is_found_to_the_pixel(mosaics):
 
 def test_no_seam_is_found_where_there_is_none(mosaics, listener):
     folder, *_ = mosaics
-    assert not find_scenes(open_mosaic(folder / "clean.tif"), soft=False).polygons
+    assert not find_scenes(open_mosaic(folder / "clean.tif")).polygons
     mosaic, found = levelled(open_mosaic(folder / "clean.tif"), "auto", progress=listener)
     assert found == [None]
     assert np.array_equal(applied(mosaic, 512), read(folder / "clean.tif"))
@@ -257,7 +257,7 @@ def test_where_the_ground_itself_changes_no_seam_is_seen(tmp_path):
     left, right = ground(1024, seed=1), 0.7 * ground(1024, seed=2) + 0.25
     image = np.where(away_from(1024, 500) < 0, left, right)
     path = build_raster(tmp_path / "land.tif", image=np.rint(image * 255).astype(np.uint8))
-    assert not find_scenes(open_mosaic(path), soft=False).polygons
+    assert not find_scenes(open_mosaic(path)).polygons
 
 
 @pytest.mark.parametrize("name", ["hard", "feathered"])
@@ -341,7 +341,7 @@ def test_outlines_of_scenes_can_be_written_mended_and_given_back(mosaics, tmp_pa
     assert frame["scene"].tolist() == [1, 2]
     window, grid = Window(0, 0, size, size), open_mosaic(folder / "hard.tif").grid
     again = read_scenes(tmp_path / "s.gpkg", grid).labels(window)
-    there = find_scenes(open_mosaic(folder / "hard.tif"), soft=False).labels(window)
+    there = find_scenes(open_mosaic(folder / "hard.tif")).labels(window)
     assert (again != there).mean() < 1e-4
     with pytest.raises(OutputExistsError):
         scenes(folder / "hard.tif", tmp_path / "s.gpkg")
