@@ -10,6 +10,7 @@ they stay changed, as far as the scenes reach.
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -208,7 +209,7 @@ class Search:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             sums = list(threads.map(lambda slope: _sheared(edges, slope, self.fine), slopes))
             for number, reach in enumerate(REACHES):
-                seen = list(threads.map(lambda one: self._steps(one, reach), sums))
+                seen = list(threads.map(self._steps, sums, repeat(reach)))
                 one = self._strengths(seen, steep, reach)
                 best[one > strength] = number
                 strength = np.maximum(strength, one)

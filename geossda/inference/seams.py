@@ -118,11 +118,11 @@ def _parted(
         crossing = shapely.intersection(drawn, polygon)
         if _halves(polygon, drawn, least) is None:
             continue
-        seam = _hard(mosaic, crossing, drawn, 3 * side)
-        # Lines that cross a seam see something of it too.
+        seam, alike = _hard(mosaic, crossing, drawn, 4 * side)
         if seam is None and feathered and not shapely.intersects(crossing, taken).any():
+            # What crosses a seam sees something of it too.
             seam = drawn
-        if seam is not None:
+        if seam is not None and alike:
             taken.append(seam)
             parts = [half for piece in parts for half in _halves(piece, seam, least) or (piece,)]
     return parts
@@ -148,12 +148,19 @@ def _halves(polygon: Any, line: Any, least: float) -> list[Any] | None:
     return parts if len(parts) == 2 and min(part.area for part in parts) >= least else None
 
 
-def _hard(mosaic: Mosaic, crossing: Any, drawn: Any, reach: int) -> Any:
-    """Find a hard seam near a line, to the pixel; None if there is none."""
+def _hard(mosaic: Mosaic, crossing: Any, drawn: Any, reach: int) -> tuple[Any, bool]:
+    """Find a hard edge near a line, to the pixel.
+
+    Returns
+    -------
+    edge : shapely LineString or None
+    alike : bool
+        Whether the ground goes on across it: else it is a border of land.
+    """
     found = pieces(mosaic, crossing, reach, LENGTH, shorten=False)
     found = [piece for piece in found if piece.valid.mean() > 0.5]
     if len(found) < FEWEST:
-        return None
+        return None, True
     start, end = (np.array(drawn.coords[place]) for place in (0, -1))
     length = float(np.hypot(*(end - start)))
     along = (end - start) / length
@@ -163,15 +170,14 @@ def _hard(mosaic: Mosaic, crossing: Any, drawn: Any, reach: int) -> Any:
     steps = np.stack([_step(piece) for piece in found])
     turn, middle, strength = _straightest(steps, places)
     if strength < STEP:
-        return None
+        return None, True
     at = np.rint(middle + turn * (places - places.mean())).astype(int)
     likeness = np.stack([_likeness(piece) for piece in found])
     here = np.nanmean(np.take_along_axis(likeness, at.clip(0, likeness.shape[1] - 1)[:, None], 1))
-    if 1 - here > (1 - np.nanmedian(likeness)) / ALIKE:
-        return None
+    alike = bool(1 - here <= (1 - np.nanmedian(likeness)) / ALIKE)
     # Column i is the step between pixels i and i + 1 of a piece.
     near, far = (middle + turn * (place - places.mean()) + 1 - reach for place in (0.0, length))
-    return shapely.LineString([start + near * across, end + far * across])
+    return shapely.LineString([start + near * across, end + far * across]), alike
 
 
 def _step(piece: Piece) -> NDArray[np.float64]:
