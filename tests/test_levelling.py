@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from geossda import HarmonizeConfig, harmonize, scenes
 from geossda.color.levelling import KNOTS, SHARES, Border, level
+from geossda.color.seams import Search, count_tones
 from geossda.errors import GeoreferenceError, OutputError, OutputExistsError, VectorError
 from geossda.inference.levelling import levelled, measure_levelling
 from geossda.inference.seams import find_scenes
@@ -242,6 +243,43 @@ def test_a_hard_seam_is_found_to_the_pixel(mosaics):
     wanted = Scenes(polygons(size, cut)).labels(Window(0, 0, size, size))
     wrong = min((found != wanted).mean(), (found == wanted).mean())
     assert wrong * size <= 1.5  # columns
+
+
+def test_a_feathered_seam_is_found_and_levelled_without_a_hint(mosaics):
+    folder, size, cut = mosaics
+    mosaic, (found,) = levelled(open_mosaic(folder / "feathered.tif"), "auto")
+    assert len(found.scenes.polygons) == 2
+    assert found.feathers
+    before, after, clean = (
+        read(folder / "feathered.tif"), applied(mosaic, size), read(folder / "clean.tif"),
+    )  # fmt: skip
+    left = np.mean(step(after, clean, cut, 64)) / np.mean(step(before, clean, cut, 64))
+    assert left <= 0.3
+
+
+def test_a_road_is_no_seam_since_beyond_it_the_ground_is_as_before(mosaics, tmp_path):
+    folder, size, cut = mosaics
+    image = read(folder / "clean.tif").astype(float)
+    road = np.clip(60 - np.abs(away_from(size, cut)), 0, 16) / 16  # soft shoulders
+    image += road * (190 - image) * 0.7
+    path = build_raster(tmp_path / "road.tif", image=np.rint(image).astype(np.uint8))
+    search = Search(count_tones(image, np.ones((size, size), bool), 16), 256)
+    line = search.strongest(np.ones((size // 16, size // 16), bool))[0]
+    assert abs(line.offset + line.slope * size / 32 - cut / 16) < 8  # its edges stand out
+    assert line.lasting < 0.5
+    assert not find_scenes(open_mosaic(path)).polygons
+
+
+def test_pieces_of_a_border_where_the_ground_changes_count_little():
+    tones = np.linspace(0.1, 0.9, len(SHARES))
+    other = 0.8 * tones + 0.1
+    pieces = np.stack([tones, other])[None].repeat(12, 0)
+    pieces[:3, 1] += 0.3  # a lake begins at the border
+    one = Border(0, 1, pieces[:, :, None], 1e-4 * np.eye(len(SHARES))[None], 1.0)
+    curves = level([one], 2, 1)[:, 0]
+    knots = np.linspace(0, 1, KNOTS)
+    left = np.interp(tones, knots, curves[0]) - np.interp(other, knots, curves[1])
+    assert np.abs(left).mean() < 0.1 * np.abs(tones - other).mean()
 
 
 def test_no_seam_is_found_where_there_is_none(mosaics, listener):

@@ -36,7 +36,7 @@ BEYOND = (Reach(4, 4), Reach(8, 6))
 BLOCK, FEWEST = 2, 6
 # The narrowest scene in cells, the shortest seam, and how many candidates are given in each
 # direction.
-NARROWEST, SHORTEST, CANDIDATES = 4, 12, 8
+NARROWEST, SHORTEST, CANDIDATES = 4, 12, 16
 # Share of a stripe that must be known.
 KNOWN = 0.5
 # By how many cells lines of two slopes that are tried differ at their ends, at most.
@@ -135,7 +135,7 @@ class Search:
             steps = max(1, counts.shape[1] // (2 * TURN * self.fine))
             slopes = np.linspace(-1, 1, 2 * steps + 1)
             strength, best, sums = self._scan(counts, slopes, steep)
-            apart = 2 * NARROWEST * self.fine
+            apart = NARROWEST * self.fine
             for _ in range(CANDIDATES):
                 row, col = np.unravel_index(int(np.argmax(strength)), strength.shape)
                 if strength[row, col] <= 0:

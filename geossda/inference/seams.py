@@ -7,7 +7,7 @@ import shapely
 import shapely.ops
 from numpy.typing import NDArray
 
-from geossda.color.seams import SHORTEST, Line, Search, count_tones
+from geossda.color.seams import NARROWEST, SHORTEST, Line, Search, count_tones
 from geossda.inference.across import Piece, pieces
 from geossda.inference.recolor import in_order
 from geossda.inference.threads import threads
@@ -24,8 +24,8 @@ LOOKED_AT, SIDE, FINE = 2048, 16, 8
 PIECE = 2048
 # More scenes than this are not looked for.
 MOST = 64
-# From which strength a line is looked at more closely, and from which for a hard seam.
-PLACE, LOOK = 3.4, 4.5
+# From which strength a line is looked at closely for a hard seam.
+LOOK = 4.5
 # A feathered seam stands out by so many deviations, and so much of its step is there further out,
 # the more the surer it is: at roads, shores and edges of towns tones change back. Where fewer
 # blocks vote, land can agree by chance.
@@ -107,25 +107,30 @@ def _parted(
     within, exactly = (_within(search, polygon, step) for search in (coarse, fine))
     parts, taken = [polygon], []
     for rough in coarse.strongest(within):
-        line = fine.refined(exactly, rough) if rough.strength >= PLACE else None
-        if line is None:
+        hopeful = soft and rough.strength >= SOFT and rough.votes >= VOTES
+        if rough.strength < LOOK and not (hopeful and _lasts(rough)):
             continue
-        lasts = line.lasting >= max(LASTING, 1 - 2 / line.strength)
-        feathered = soft and lasts and line.strength >= SOFT and line.votes >= VOTES
-        if line.strength < LOOK and not feathered:
+        line = fine.refined(exactly, rough)
+        if line is None:
             continue
         drawn = _drawn(line, side, mosaic.shape)
         crossing = shapely.intersection(drawn, polygon)
         if _halves(polygon, drawn, least) is None:
             continue
         seam, alike = _hard(mosaic, crossing, drawn, 4 * side)
-        if seam is None and feathered and not shapely.intersects(crossing, taken).any():
-            # What crosses a seam sees something of it too.
+        # Lines that cross a seam, or run beside it, see something of it too.
+        clear = not (shapely.distance(crossing, taken) < 2 * NARROWEST * SIDE * step).any()
+        if seam is None and hopeful and _lasts(line) and clear:
             seam = drawn
         if seam is not None and alike:
             taken.append(seam)
             parts = [half for piece in parts for half in _halves(piece, seam, least) or (piece,)]
     return parts
+
+
+def _lasts(line: Line) -> bool:
+    """Say whether tones stay changed on either side of a line."""
+    return line.lasting >= max(LASTING, 1 - 2 / line.strength)
 
 
 def _within(search: Search, polygon: Any, step: int) -> NDArray[np.bool_]:
