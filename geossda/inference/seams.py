@@ -26,10 +26,10 @@ PIECE = 2048
 MOST = 64
 # From which strength a line is looked at closely for a hard seam.
 LOOK = 4.5
-# A feathered seam stands out by so many deviations, and so much of its step is there further out,
-# the more the surer it is: at roads, shores and edges of towns tones change back. Where fewer
-# blocks vote, land can agree by chance.
-SOFT, LASTING, VOTES = 4.0, 0.67, 30
+# A feathered seam stands out by so many deviations, or by fewer where it runs along a surer one, as
+# strips do; so much of its step is there further out, the more the surer it is: at roads, shores
+# and edges of towns tones change back. Where fewer blocks vote, land can agree by chance.
+SOFT, BESIDE, ALONG, LASTING, VOTES = 5.5, 3.6, 0.07, 0.67, 30
 # A hard seam steps by so many times what other columns near it do, with neighbours across it as
 # alike as they are elsewhere: objects go on where only the light changed.
 STEP, ALIKE = 11.0, 0.67
@@ -105,9 +105,10 @@ def _parted(
     side = FINE * step
     least = LEAST * (SHORTEST * SIDE * step) ** 2
     within, exactly = (_within(search, polygon, step) for search in (coarse, fine))
-    parts, taken = [polygon], []
+    parts, taken, kept = [polygon], [], []
     for rough in coarse.strongest(within):
-        hopeful = soft and rough.strength >= SOFT and rough.votes >= VOTES
+        least_strong = BESIDE if any(_parallel(rough, other) for other in kept) else SOFT
+        hopeful = soft and rough.strength >= least_strong and rough.votes >= VOTES
         if rough.strength < LOOK and not (hopeful and _lasts(rough)):
             continue
         line = fine.refined(exactly, rough)
@@ -124,6 +125,7 @@ def _parted(
             seam = drawn
         if seam is not None and alike:
             taken.append(seam)
+            kept.append(line)
             parts = [half for piece in parts for half in _halves(piece, seam, least) or (piece,)]
     return parts
 
@@ -131,6 +133,10 @@ def _parted(
 def _lasts(line: Line) -> bool:
     """Say whether tones stay changed on either side of a line."""
     return line.lasting >= max(LASTING, 1 - 2 / line.strength)
+
+
+def _parallel(line: Line, other: Line) -> bool:
+    return line.steep == other.steep and abs(line.slope - other.slope) <= ALONG
 
 
 def _within(search: Search, polygon: Any, step: int) -> NDArray[np.bool_]:
