@@ -29,7 +29,7 @@ LOOK = 4.5
 # A feathered seam stands out by so many deviations, or by fewer where it runs along a surer one, as
 # strips do; so much of its step is there further out, the more the surer it is: at roads, shores
 # and edges of towns tones change back. Where fewer blocks vote, land can agree by chance.
-SOFT, BESIDE, ALONG, LASTING, VOTES = 5.5, 3.6, 0.07, 0.67, 30
+SOFT, BESIDE, ALONG, LASTING, VOTES = 5.5, 3.6, 0.07, 0.67, 48
 # A hard seam steps by so many times what other columns near it do, with neighbours across it as
 # alike as they are elsewhere: objects go on where only the light changed.
 STEP, ALIKE = 11.0, 0.67
