@@ -37,6 +37,8 @@ BLOCK, FEWEST = 2, 6
 # The narrowest scene in cells, the shortest seam, and how many candidates are given in each
 # direction.
 NARROWEST, SHORTEST, CANDIDATES = 4, 12, 16
+# How many steps tell how steps across ordinary ground vary.
+SAMPLE = 2**14
 # Share of a stripe that must be known.
 KNOWN = 0.5
 # By how many cells lines of two slopes that are tried differ at their ends, at most.
@@ -243,11 +245,14 @@ class Search:
         key = steep, reach
         if key not in self._whiten:
             some = [step[:, known].T for step, known in seen[:: max(1, len(seen) // 9)]]
-            self._whiten[key] = _whitening(np.concatenate(some).astype(np.float64))
+            every = np.concatenate(some)
+            every = every[:: 1 + len(every) // SAMPLE]
+            self._whiten[key] = _whitening(every.astype(np.float64))
         whiten = self._whiten[key].astype(np.float32)
         scores = np.zeros((len(seen), seen[0][1].shape[1]))
         for score, (step, known) in zip(scores, seen, strict=True):
-            signs = np.tensordot(whiten, step, 1)
+            # Not by BLAS, whose threads wait for each other where others work too.
+            signs = np.einsum("ij,jkl->ikl", whiten, step)
             signs /= np.sqrt(1 + (signs**2).mean(0))
             votes = known.sum(0)
             # Cube roots make sums of squares nearly normal.
@@ -334,9 +339,9 @@ def _whitening(steps: NDArray[np.float64]) -> NDArray[np.float64]:
     weights = np.ones(count)
     found = np.eye(features)
     for _ in range(5):
-        covariance = (steps * weights[:, None]).T @ steps / max(weights.sum(), 1)
+        covariance = np.einsum("n,ni,nj->ij", weights, steps, steps) / max(weights.sum(), 1)
         # Bands may be copies of each other.
         covariance += (1e-2 * np.trace(covariance) / features + 1e-9) * np.eye(features)
         found = np.linalg.inv(np.linalg.cholesky(covariance))
-        weights = 1 / (1 + ((steps @ found.T) ** 2).mean(1))
+        weights = 1 / (1 + (np.einsum("ij,nj->ni", found, steps) ** 2).mean(1))
     return found
