@@ -183,9 +183,7 @@ def main() -> None:
             told = " ".join(f"{step:.1f}" for step in np.abs(before).mean(1))
             print(f"{kind} edges: steps {told}, gradients {likeness:.4f}")
             for method in given.method or ("histogram", "ssda"):
-                for scene in ("none", "auto", "feathered", str(scenes)):
-                    if scene == "feathered" and kind == "hard":
-                        continue
+                for scene in ("none", "auto", str(scenes)):
                     began = time.perf_counter()
                     subprocess.run(
                         [sys.executable, "-m", "geossda_cli", "harmonize", painted, "--style",

@@ -169,9 +169,9 @@ class HarmonizeConfig:
     )
     scenes: str = setting(
         "auto",
-        'Scenes to bring to one radiometry first: "auto" finds those with hard straight borders, '
-        '"feathered" others too, "none", or a vector file of their footprints.',
-        words=("auto", "feathered", "none"),
+        'Scenes to bring to one radiometry first: "auto" finds those with straight borders, '
+        '"none", or a vector file of their footprints.',
+        words=("auto", "none"),
     )
     bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
     nodata: float | None = setting(None, _NODATA)
@@ -218,9 +218,6 @@ class StyleConfig:
 class ScenesConfig:
     """Settings of `scenes`."""
 
-    feathered: bool = setting(
-        False, "Look for feathered borders too; borders of land can be taken for some."
-    )
     bidx: tuple[int, ...] = setting((), _BIDX, metavar="N")
     nodata: float | None = setting(None, _NODATA)
     overwrite: bool = setting(False, _OVERWRITE)

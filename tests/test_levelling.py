@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from geossda import HarmonizeConfig, harmonize, scenes
 from geossda.color.levelling import KNOTS, SHARES, Border, level
+from geossda.color.seams import Search, count_tones
 from geossda.errors import GeoreferenceError, OutputError, OutputExistsError, VectorError
 from geossda.inference.levelling import levelled, measure_levelling
 from geossda.inference.seams import find_scenes
@@ -74,7 +75,7 @@ def step(image, clean, cut, feather):
 
 def border(first, second, tones):
     """A border whose tones vary as much dark as bright, each by itself."""
-    return Border(first, second, tones[:, None], 1e-4 * np.eye(len(SHARES))[None], 1.0)
+    return Border(first, second, tones[None, :, None], 1e-4 * np.eye(len(SHARES))[None], 1.0)
 
 
 def test_curves_undo_what_scenes_differ_in():
@@ -112,7 +113,7 @@ def test_tones_that_vary_by_themselves_count_less():
     loose = np.diag(np.where(tones > 0.6, 1.0, 1e-4))
     change = []
     for usual in (firm, loose):
-        one = Border(0, 1, np.stack([tones, other])[:, None], usual[None], 1.0)
+        one = Border(0, 1, np.stack([tones, other])[None, :, None], usual[None], 1.0)
         curves = level([one], 2, 1)
         change.append(np.abs(curves[0] - curves[1]).max())
     assert change[1] < 0.5 * change[0]
@@ -236,7 +237,7 @@ def test_scenes_given_are_levelled(mosaics, name, feather, fall):
 
 def test_a_hard_seam_is_found_to_the_pixel(mosaics):
     folder, size, cut = mosaics
-    scenes = find_scenes(open_mosaic(folder / "hard.tif"), soft=False)
+    scenes = find_scenes(open_mosaic(folder / "hard.tif"))
     assert len(scenes.polygons) == 2
     found = scenes.labels(Window(0, 0, size, size))
     wanted = Scenes(polygons(size, cut)).labels(Window(0, 0, size, size))
@@ -244,9 +245,47 @@ def test_a_hard_seam_is_found_to_the_pixel(mosaics):
     assert wrong * size <= 1.5  # columns
 
 
+def test_a_feathered_seam_is_found_and_levelled_without_a_hint(tmp_path):
+    size, cut, feather = 1600, 800, 96  # shorter ones are not looked for
+    clean = ground(size)
+    image = strips(clean, cut, feather)
+    clean, before = (np.rint(one * 255).astype(np.uint8) for one in (clean, image))
+    mosaic = open_mosaic(build_raster(tmp_path / "a.tif", image=before))
+    mosaic, (found,) = levelled(mosaic, "auto")
+    assert len(found.scenes.polygons) == 2
+    assert found.feathers
+    left = np.mean(step(applied(mosaic, size), clean, cut, feather))
+    assert left <= 0.2 * np.mean(step(before, clean, cut, feather))
+
+
+def test_a_road_is_no_seam_since_beyond_it_the_ground_is_as_before(mosaics, tmp_path):
+    folder, size, cut = mosaics
+    image = read(folder / "clean.tif").astype(float)
+    road = np.clip(60 - np.abs(away_from(size, cut)), 0, 16) / 16  # soft shoulders
+    image += road * (190 - image) * 0.7
+    path = build_raster(tmp_path / "road.tif", image=np.rint(image).astype(np.uint8))
+    search = Search(count_tones(image, np.ones((size, size), bool), 16), 256)
+    line = search.strongest(np.ones((size // 16, size // 16), bool))[0]
+    assert abs(line.offset + line.slope * size / 32 - cut / 16) < 8  # its edges stand out
+    assert line.lasting < 0.5
+    assert not find_scenes(open_mosaic(path)).polygons
+
+
+def test_pieces_of_a_border_where_the_ground_changes_count_little():
+    tones = np.linspace(0.1, 0.9, len(SHARES))
+    other = 0.8 * tones + 0.1
+    pieces = np.stack([tones, other])[None].repeat(12, 0)
+    pieces[:3, 1] += 0.3  # a lake begins at the border
+    one = Border(0, 1, pieces[:, :, None], 1e-4 * np.eye(len(SHARES))[None], 1.0)
+    curves = level([one], 2, 1)[:, 0]
+    knots = np.linspace(0, 1, KNOTS)
+    left = np.interp(tones, knots, curves[0]) - np.interp(other, knots, curves[1])
+    assert np.abs(left).mean() < 0.1 * np.abs(tones - other).mean()
+
+
 def test_no_seam_is_found_where_there_is_none(mosaics, listener):
     folder, *_ = mosaics
-    assert not find_scenes(open_mosaic(folder / "clean.tif"), soft=False).polygons
+    assert not find_scenes(open_mosaic(folder / "clean.tif")).polygons
     mosaic, found = levelled(open_mosaic(folder / "clean.tif"), "auto", progress=listener)
     assert found == [None]
     assert np.array_equal(applied(mosaic, 512), read(folder / "clean.tif"))
@@ -257,7 +296,7 @@ def test_where_the_ground_itself_changes_no_seam_is_seen(tmp_path):
     left, right = ground(1024, seed=1), 0.7 * ground(1024, seed=2) + 0.25
     image = np.where(away_from(1024, 500) < 0, left, right)
     path = build_raster(tmp_path / "land.tif", image=np.rint(image * 255).astype(np.uint8))
-    assert not find_scenes(open_mosaic(path), soft=False).polygons
+    assert not find_scenes(open_mosaic(path)).polygons
 
 
 @pytest.mark.parametrize("name", ["hard", "feathered"])
@@ -341,7 +380,7 @@ def test_outlines_of_scenes_can_be_written_mended_and_given_back(mosaics, tmp_pa
     assert frame["scene"].tolist() == [1, 2]
     window, grid = Window(0, 0, size, size), open_mosaic(folder / "hard.tif").grid
     again = read_scenes(tmp_path / "s.gpkg", grid).labels(window)
-    there = find_scenes(open_mosaic(folder / "hard.tif"), soft=False).labels(window)
+    there = find_scenes(open_mosaic(folder / "hard.tif")).labels(window)
     assert (again != there).mean() < 1e-4
     with pytest.raises(OutputExistsError):
         scenes(folder / "hard.tif", tmp_path / "s.gpkg")

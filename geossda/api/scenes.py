@@ -68,6 +68,6 @@ def scenes(
     with gdal_environment():
         mosaic = open_mosaic(source, bands=config.bidx or None, nodata=config.nodata)
         mosaic.require_colors()
-        found = find_scenes(mosaic.alone(0), soft=config.feathered, progress=progress)
+        found = find_scenes(mosaic.alone(0), progress=progress)
         write_scenes(found, output, mosaic.grid)
     return ScenesResult(output, max(1, len(found.polygons)))

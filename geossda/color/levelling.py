@@ -2,7 +2,8 @@
 
 The ground does not change at a border between scenes, so the tones on its two sides should be the
 same. Every scene gets one curve a band; all curves together are chosen by least squares so that
-borders vanish, that curves are smooth and that their mean over the scenes changes nothing. It is
+borders vanish, that curves are smooth and that their mean over the scenes changes nothing. Pieces
+of a border at which the ground does change count little (iterated weights). It is
 the adjustment of gains in the overlaps of scenes (Cresson and Saint-Geours 2015) with curves in
 the place of gains, and without need of overlaps.
 """
@@ -20,6 +21,8 @@ KNOTS = 17
 SMOOTH, STAY = 3.0, 0.01
 # Share of the variances that is put in the place of correlations, which few pieces tell badly.
 SHRINK = 0.2
+# How often pieces are weighed anew.
+ROUNDS = 8
 
 
 class Border(NamedTuple):
@@ -29,9 +32,10 @@ class Border(NamedTuple):
     ----------
     first, second : int
         The scenes.
-    tones : (2, bands, shares) float64 array
-        Values of the first's and the second's pixels at :data:`SHARES`, 0..1 in the range that
-        the curves are given on; NaN where a value cannot be trusted.
+    tones : (pieces, 2, bands, shares) float64 array
+        Values of the first's and the second's pixels at :data:`SHARES`, piece by piece along the
+        border, 0..1 in the range that the curves are given on; NaN where a value cannot be
+        trusted.
     usual : (bands, shares, shares) float64 array
         How such tones vary together from stripe to stripe where there is no border.
     weight : float
@@ -58,40 +62,81 @@ def level(borders: Sequence[Border], scenes: int, bands: int) -> NDArray[np.floa
     (scenes, bands, KNOTS) float64 array
         What the values at evenly spaced knots from 0 to 1 become; curves never fall.
     """
-    return np.stack([_band(borders, scenes, band) for band in range(bands)], axis=1)
+    told = [[_equations(border, band) for band in range(bands)] for border in borders]
+    votes = [np.ones(len(border.tones)) for border in borders]
+    change = np.zeros((scenes, bands, KNOTS))
+    for _ in range(ROUNDS):
+        for band in range(bands):
+            ours = [equations[band] for equations in told]
+            change[:, band] = _solved(borders, ours, votes, scenes)
+        votes = [
+            _votes(np.concatenate([change[border.first], -change[border.second]], 1), equations)
+            for border, equations in zip(borders, told, strict=True)
+        ]
+    return np.asarray(np.maximum.accumulate(np.linspace(0, 1, KNOTS) + change, axis=2))
 
 
-def _band(borders: Sequence[Border], scenes: int, band: int) -> NDArray[np.float64]:
-    # The unknowns are changes at the knots; matched values give: change of the first less change of
-    # the second is the second's value less the first's.
-    rows, wanted = [], []
-    for border in borders:
-        first, second = border.tones[:, band]
-        known = np.isfinite(first) & np.isfinite(second)
-        if not known.any():
-            continue
-        first, second = first[known], second[known]
-        trust = np.sqrt(border.weight) * _trust(border.usual[band][np.ix_(known, known)])
-        row = np.zeros((len(first), scenes, KNOTS))
-        row[:, border.first], row[:, border.second] = _at(first), -_at(second)
-        rows.append(np.tensordot(trust, row, 1))
-        wanted.append(trust @ (second - first))
-    bend = np.zeros((KNOTS - 2, KNOTS))
-    for knot in range(KNOTS - 2):
-        bend[knot, knot : knot + 3] = 1, -2, 1
-    each = np.eye(scenes)[:, None, :, None]
-    rows.append((SMOOTH * bend[None, :, None, :] * each).reshape(-1, scenes, KNOTS))
-    rows.append((STAY * np.eye(KNOTS)[None, :, None, :] * each).reshape(-1, scenes, KNOTS))
+def _equations(border: Border, band: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Say what the change of the first less that of the second must be.
+
+    Returns
+    -------
+    rows : (pieces, shares, 2 * KNOTS) array
+        Weights of the first's knots and of the second's, less by sign.
+    wanted : (pieces, shares) array
+        The second's value less the first's: 0, as are the rows, where one is not known.
+    """
+    first, second = border.tones[:, 0, band], border.tones[:, 1, band]
+    known = np.isfinite(first) & np.isfinite(second)
+    first, second = np.where(known, first, 0), np.where(known, second, 0)
+    rows = np.concatenate([_at(first), _at(second)], axis=2) * known[:, :, None]
+    trust = _trust(border.usual[band])
+    return trust @ rows, (second - first) @ trust.T
+
+
+def _solved(
+    borders: Sequence[Border],
+    told: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    votes: list[NDArray[np.float64]],
+    scenes: int,
+) -> NDArray[np.float64]:
+    """Choose one band's changes at the knots of all scenes, by least squares."""
+    bend = np.diff(np.eye(KNOTS), 2, axis=0)
+    matrix = np.zeros((scenes, KNOTS, scenes, KNOTS))
+    target = np.zeros((scenes, KNOTS))
+    for scene in range(scenes):
+        matrix[scene, :, scene] += SMOOTH**2 * bend.T @ bend + STAY**2 * np.eye(KNOTS)
     # Without this, making everything one gray would match all borders.
-    met = np.zeros(scenes)
-    met[[scene for border in borders for scene in border[:2]]] = 1
-    together = np.eye(KNOTS)[:, None, :] * met[None, :, None]
-    rows.append(100 * together / np.sqrt(max(1, met.sum())))
-    matrix = np.concatenate(rows).reshape(-1, scenes * KNOTS)
-    target = np.concatenate([*wanted, np.zeros(len(matrix) - sum(map(len, wanted)))])
-    change = np.linalg.lstsq(matrix, target, rcond=None)[0].reshape(scenes, KNOTS)
-    curves = np.linspace(0, 1, KNOTS) + change
-    return np.asarray(np.maximum.accumulate(curves, axis=1))
+    met = sorted({scene for border in borders for scene in border[:2]})
+    for one in met:
+        for other in met:
+            matrix[one, :, other] += 100**2 / len(met) * np.eye(KNOTS)
+    for border, (rows, wanted), vote in zip(borders, told, votes, strict=True):
+        weights = border.weight * vote / vote.sum()
+        own = np.einsum("n,nik,nil->kl", weights, rows, rows).reshape(2, KNOTS, 2, KNOTS)
+        seen = np.einsum("n,nik,ni->k", weights, rows, wanted).reshape(2, KNOTS)
+        pair = (border.first, 1.0), (border.second, -1.0)
+        for place, (one, sign) in enumerate(pair):
+            target[one] += sign * seen[place]
+            for across, (other, turned) in enumerate(pair):
+                matrix[one, :, other] += sign * turned * own[place, :, across]
+    size = scenes * KNOTS
+    return np.linalg.solve(matrix.reshape(size, size), target.ravel()).reshape(scenes, KNOTS)
+
+
+def _votes(
+    change: NDArray[np.float64], told: list[tuple[NDArray[np.float64], NDArray[np.float64]]]
+) -> NDArray[np.float64]:
+    """Weigh pieces of a border by how well its bands' changes fit them: land may change there too.
+
+    Cauchy's weights, iterated (Holland and Welsch 1977).
+    """
+    left = [
+        ((rows @ own - wanted) ** 2).mean(1)
+        for own, (rows, wanted) in zip(change, told, strict=True)
+    ]
+    error = np.mean(left, axis=0)
+    return np.asarray(1 / (1 + error / (np.median(error) + 1e-12)))
 
 
 def _trust(usual: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -103,11 +148,6 @@ def _trust(usual: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _at(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the weights of the knots that a curve's height at some values is made of."""
+    """Give the weights, (..., KNOTS), of the knots that a curve's height at values is made of."""
     place = np.clip(values, 0, 1) * (KNOTS - 1)
-    knot = np.minimum(place.astype(int), KNOTS - 2)
-    share = place - knot
-    weights = np.zeros((len(values), KNOTS))
-    index = np.arange(len(values))
-    weights[index, knot], weights[index, knot + 1] = 1 - share, share
-    return weights
+    return np.asarray(np.maximum(0, 1 - np.abs(place[..., None] - np.arange(KNOTS))))

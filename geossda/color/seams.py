@@ -1,21 +1,24 @@
 """Straight seams between scenes of unlike radiometry, found in a mosaic without any hint.
 
 Ground changes from place to place, but seldom in the same way along a line thousands of pixels
-long: where the tones on one side of a long straight line differ from those on the other by more
-than they do across other lines, two scenes may meet. Tones are compared by Hotelling's T squared
-(Hotelling 1931) along all lines, as in a Radon transform.
+long: where the tones on one side of a long straight line differ from those on the other in the
+same way all along, two scenes may meet. Steps are compared along all lines, as in a Radon
+transform, by their spatial signs (Möttönen and Oja 1995): every block of a line has one vote,
+however much its ground changes. At a road or a shore the tones change back further out; at a seam
+they stay changed, as far as the scenes reach.
 """
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Tones of a cell: shadows, which every scene has and which tell its haze, up to highlights.
-SHARES = (0.03, 0.1, 0.5, 0.9, 0.97)
+# Tones below which pixels are counted: shadows, which every scene has and which tell its haze, up
+# to highlights.
+SHARES = (0.02, 0.06, 0.15, 0.35, 0.65, 0.9, 0.97)
 
 
 class Reach(NamedTuple):
@@ -25,13 +28,21 @@ class Reach(NamedTuple):
     width: int
 
 
-# Cells on either side of a line that are compared: near ones see hard seams, far ones feathered.
-REACHES = (Reach(0, 1), Reach(0, 3), Reach(2, 4), Reach(4, 12))
-FAR = REACHES[-1]
-# The narrowest scene in cells, and how many candidates are given in each direction.
-NARROWEST, CANDIDATES = 8, 8
-# The shortest seam, in cells.
-SHORTEST = 24
+# Cells on either side of a line that are compared to find seams, hard and feathered ones, and
+# those further out where tones must still differ in the same way.
+REACHES = (Reach(0, 2), Reach(1, 2), Reach(2, 4))
+BEYOND = (Reach(4, 4), Reach(8, 6))
+# Cells along a line that have one vote, and the fewest votes.
+BLOCK, FEWEST = 2, 6
+# The narrowest scene in cells, the shortest seam, and how many candidates are given in each
+# direction.
+NARROWEST, SHORTEST, CANDIDATES = 4, 12, 16
+# How many steps tell how steps across ordinary ground vary.
+SAMPLE = 2**14
+# Share of a stripe that must be known.
+KNOWN = 0.5
+# By how many cells lines of two slopes that are tried differ at their ends, at most.
+TURN = 2
 
 
 class Line(NamedTuple):
@@ -43,176 +54,294 @@ class Line(NamedTuple):
         Slope within -1 and 1.
     steep : bool
         Whether it runs down the columns (x is a function of y) rather than across.
-    strength, far : float
-        By how many deviations it stands out, at any reach and at the farthest.
+    strength : float
+        By how many deviations it stands out of all lines.
+    lasting : float
+        The least share of its step that is still there further out; 0 where that is not known.
+    votes : int
+        Blocks of it that are known.
     """
 
     slope: float
     offset: float
     steep: bool
     strength: float
-    far: float
+    lasting: float
+    votes: int
 
 
-def tones(
+def count_tones(
     pixels: NDArray[np.float32], valid: NDArray[np.bool_], side: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Measure the tones of square cells.
+) -> NDArray[np.float32]:
+    """Count the dark, middling and bright pixels of square cells.
 
     Parameters
     ----------
-    pixels : (bands, height, width) float32 array
-        Sides multiples of `side`.
+    pixels : (bands, height, width) array
     valid : (height, width) bool array
     side : int
-        Of a cell, in pixels.
+        Of a cell, in pixels; what is left over at the lower and right edges is not looked at.
 
     Returns
     -------
-    tones : (features, height / side, width / side) float32 array
-        Of every band the values at :data:`SHARES`, and the spread of its values.
-    valid : bool array
-        Cells without a pixel of nodata.
+    (features + 1, height // side, width // side) float32 array
+        Of every band how many pixels are not above its values at :data:`SHARES`; last, how many
+        are valid.
     """
-    bands, height, width = pixels.shape
-    rows, cols = height // side, width // side
-    cells = pixels.reshape(bands, rows, side, cols, side).transpose(0, 1, 3, 2, 4)
-    ordered = np.sort(cells.reshape(bands, rows, cols, side**2), axis=-1)
-    places = [round(share * (side**2 - 1)) for share in SHARES]
-    found = [ordered[..., place] for place in places]
-    whole = np.asarray(valid.reshape(rows, side, cols, side).all(axis=(1, 3)))
-    return np.concatenate([*found, ordered.std(axis=-1)]).astype(np.float32), whole
+    rows, cols = (length // side for length in valid.shape)
+    valid = valid[: rows * side, : cols * side]
+
+    def counted(which: NDArray[np.bool_]) -> NDArray[np.float32]:
+        cells = which.reshape(rows, side, cols, side)
+        return np.asarray(cells.sum((1, 3), dtype=np.float32))
+
+    found = []
+    for band in pixels:
+        inner = band[: rows * side, : cols * side]
+        known = inner[valid]
+        ends = (
+            np.unique(np.quantile(known[:: 1 + len(known) // 2**18], SHARES)) if known.size else []
+        )
+        found += [counted((inner <= end) & valid) for end in ends]
+    return np.stack([*found, counted(valid)])
 
 
 class Search:
-    """Search a mosaic for its strongest seam, and its parts for theirs.
+    """Search a mosaic for its strongest seams, and its parts for theirs.
 
     Parameters
     ----------
-    tones : (features, rows, cols) float32 array
-    valid : (rows, cols) bool array
+    counts : (features + 1, rows, cols) float32 array
+        From :func:`count_tones`.
+    full : int
+        Pixels of a cell.
+    fine : int
+        How many of these cells make one of those that reaches are given in.
     """
 
-    def __init__(self, tones: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
-        self.tones = np.where(valid, tones, 0).astype(np.float32)
-        self.valid = valid
-        self._scales: dict[tuple[bool, Reach], NDArray[np.float64]] = {}
+    def __init__(self, counts: NDArray[np.float32], full: int, fine: int = 1) -> None:
+        self.counts = counts
+        self.full = full
+        self.fine = fine
+        self._whiten: dict[tuple[bool, Reach], NDArray[np.float64]] = {}
         self._usual: dict[tuple[bool, Reach], tuple[float, float]] = {}
 
     def strongest(self, part: NDArray[np.bool_]) -> list[Line]:
         """Give the lines that stand out most in a part of the mosaic, the strongest first."""
         found: list[Line] = []
         for steep in (True, False):
-            found += self._lines(part & self.valid, steep)
+            cut = self._cut(part, steep)
+            if cut is None:
+                continue
+            counts, corner = cut
+            steps = max(1, counts.shape[1] // (2 * TURN * self.fine))
+            slopes = np.linspace(-1, 1, 2 * steps + 1)
+            strength, best, sums = self._scan(counts, slopes, steep)
+            apart = NARROWEST * self.fine
+            for _ in range(CANDIDATES):
+                row, col = np.unravel_index(int(np.argmax(strength)), strength.shape)
+                if strength[row, col] <= 0:
+                    break
+                reach = REACHES[best[row, col]]
+                middle = col - slopes[row] * counts.shape[1] / 2
+                lasting, votes = self._lasting(sums[row], int(col), steep, reach)
+                line = Line(slopes[row], middle, steep, strength[row, col], lasting, votes)
+                found.append(_moved(line, corner))
+                strength[:, max(0, col - apart + 1) : col + apart] = 0
         return sorted(found, key=lambda line: -line.strength)
 
-    def _lines(self, part: NDArray[np.bool_], steep: bool) -> list[Line]:
-        turned, tones = (part, self.tones) if steep else (part.T, self.tones.transpose(0, 2, 1))
-        inside = np.argwhere(turned)
+    def refined(self, part: NDArray[np.bool_], line: Line) -> Line | None:
+        """Look for a line of coarser cells among those near it; None if nothing is known there."""
+        cut = self._cut(part, line.steep)
+        if cut is None:
+            return None
+        counts, (top, left) = cut
+        rows = counts.shape[1]
+        turn = np.arange(-4, 5) * 2 / rows  # a cell at the ends
+        slopes = np.clip(line.slope + turn, -1, 1)
+        strength, best, sums = self._scan(counts, slopes, line.steep)
+        middle = line.offset * self.fine + line.slope * (top + rows / 2) - left
+        away = np.abs(np.arange(strength.shape[1]) - middle)
+        strength[:, away > TURN * self.fine] = 0
+        row, col = np.unravel_index(int(np.argmax(strength)), strength.shape)
+        most = float(strength[row, col])
+        if most <= 0:
+            return None
+        # Across a feather the top is flat: its middle is meant.
+        over = np.maximum(strength - 0.85 * most, 0)
+        slope = float(over.sum(1) @ slopes / over.sum())
+        middle = float(over.sum(0) @ np.arange(over.shape[1]) / over.sum()) - slope * rows / 2
+        lasting, _ = self._lasting(sums[row], int(col), line.steep, REACHES[best[row, col]])
+        placed = line._replace(slope=slope, offset=middle, lasting=min(lasting, line.lasting))
+        return _moved(placed, (top, left))
+
+    def _cut(
+        self, part: NDArray[np.bool_], steep: bool
+    ) -> tuple[NDArray[np.float32], tuple[int, int]] | None:
+        """Give the cells of a part, turned so that lines run down, and its corner."""
+        counts = self.counts * part
+        counts = counts if steep else counts.transpose(0, 2, 1)
+        inside = np.argwhere(counts[-1] > 0)
         if len(inside) == 0:
-            return []
-        (top, left), (bottom, right) = inside.min(0), inside.max(0) + 1
-        if bottom - top < SHORTEST or right - left < 2 * NARROWEST:
-            return []
-        cut = (slice(top, bottom), slice(left, right))
-        whiten = [self._whitening(steep, reach) for reach in REACHES]
-        slope, offset, scores = _scan(tones[:, *cut], turned[cut], whiten)
-        strength = far = np.zeros(len(slope))
-        for reach, one in zip(REACHES, scores, strict=True):
-            if (steep, reach) not in self._usual:
-                known = one[one > 0]
-                usual = float(np.median(known)) if len(known) else 0.0
-                spread = 1.4826 * float(np.median(np.abs(known - usual))) if len(known) else 0.0
-                self._usual[steep, reach] = usual, max(spread, 1e-6)
-            usual, spread = self._usual[steep, reach]
-            far = np.where(one > 0, (one - usual) / spread, 0)
-            strength = np.maximum(strength, far)
-        lines = []
-        middle = offset + slope * (bottom - top) / 2
-        for _ in range(CANDIDATES):
-            best = int(np.argmax(strength))
-            if strength[best] <= 0:
-                break
-            # From the part's corner to the mosaic's, whichever way it is turned.
-            start = float(offset[best] + left - slope[best] * top)
-            at = np.abs(middle - middle[best])
-            line = Line(
-                float(slope[best]),
-                start,
-                steep,
-                float(strength[best]),
-                float(far[at < 2].max()),
-            )
-            lines.append(line)
-            strength[at < NARROWEST] = 0
-        return lines
+            return None
+        (top, left), (bottom, right) = inside.min(0).tolist(), (inside.max(0) + 1).tolist()
+        block = BLOCK * self.fine
+        bottom = top + (bottom - top) // block * block
+        if bottom - top < block * FEWEST or right - left < 2 * NARROWEST * self.fine:
+            return None
+        return counts[:, top:bottom, left:right], (top, left)
 
-    def _whitening(self, steep: bool, reach: Reach) -> NDArray[np.float64]:
-        """Give what turns steps across ordinary ground into noise of equal strength."""
-        if (steep, reach) not in self._scales:
-            tones, valid = self.tones, self.valid
-            if not steep:
-                tones, valid = tones.transpose(0, 2, 1), valid.T
-            lag = min(reach.gap * 2 + reach.width, valid.shape[1] - 1)
-            both = valid[:, lag:] & valid[:, :-lag]
-            steps = (tones[:, :, lag:] - tones[:, :, :-lag])[:, both].astype(np.float64)
-            covariance = steps @ steps.T / max(1, steps.shape[1])
-            # Bands may be copies of each other.
-            ridge = 1e-3 * np.trace(covariance) / len(covariance) + 1e-9
-            covariance += ridge * np.eye(len(covariance))
-            self._scales[steep, reach] = np.linalg.inv(np.linalg.cholesky(covariance))
-        return self._scales[steep, reach]
+    def _scan(
+        self, counts: NDArray[np.float32], slopes: NDArray[np.float64], steep: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp], list[NDArray[np.float32]]]:
+        """Compare both sides of all lines of some slopes.
+
+        Returns
+        -------
+        strength : (slopes, cols) array
+            Of the line at column x at half the height, by the reach that sees it best.
+        best : (slopes, cols) int array
+            That reach.
+        sums : list of arrays
+            From :func:`_sheared`, of every slope.
+        """
+        edges = np.pad(np.cumsum(counts, axis=2), ((0, 0), (0, 0), (1, 0)))
+        strength = np.full((len(slopes), counts.shape[2]), -np.inf)
+        best = np.zeros(strength.shape, np.intp)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            sums = list(threads.map(lambda slope: _sheared(edges, slope, self.fine), slopes))
+            for number, reach in enumerate(REACHES):
+                seen = list(threads.map(self._steps, sums, repeat(reach)))
+                one = self._strengths(seen, steep, reach)
+                best[one > strength] = number
+                strength = np.maximum(strength, one)
+        return strength, best, sums
+
+    def _steps(
+        self, sums: NDArray[np.float32], reach: Reach
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Give the steps across lines, (features, blocks, cols), and where they are known."""
+        pad = _PAD * self.fine
+        cols = sums.shape[2] - 1 - 2 * pad
+        gap, width = reach.gap * self.fine, reach.width * self.fine
+
+        def over(start: int) -> NDArray[np.float32]:
+            first, last = pad + start, pad + start + width
+            return np.asarray(sums[:, :, last : last + cols] - sums[:, :, first : first + cols])
+
+        left, right = over(-gap - width), over(gap)
+        wanted = KNOWN * BLOCK * self.fine * width * self.full
+        known = np.minimum(left[-1], right[-1]) >= wanted
+        step = right[:-1] / np.maximum(right[-1], 1) - left[:-1] / np.maximum(left[-1], 1)
+        return np.where(known, step, 0), known
+
+    def _strengths(
+        self,
+        seen: list[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+        steep: bool,
+        reach: Reach,
+    ) -> NDArray[np.float64]:
+        """Say of all lines by how many deviations the votes of their blocks agree."""
+        key = steep, reach
+        if key not in self._whiten:
+            some = [step[:, known].T for step, known in seen[:: max(1, len(seen) // 9)]]
+            every = np.concatenate(some)
+            every = every[:: 1 + len(every) // SAMPLE]
+            self._whiten[key] = _whitening(every.astype(np.float64))
+        whiten = self._whiten[key].astype(np.float32)
+        scores = np.zeros((len(seen), seen[0][1].shape[1]))
+        for score, (step, known) in zip(scores, seen, strict=True):
+            # Not by BLAS, whose threads wait for each other where others work too.
+            signs = np.einsum("ij,jkl->ikl", whiten, step)
+            signs /= np.sqrt(1 + (signs**2).mean(0))
+            votes = known.sum(0)
+            # Cube roots make sums of squares nearly normal.
+            power = np.cbrt((signs.sum(1) ** 2).sum(0) / np.maximum(votes, 1))
+            score[:] = np.where(votes >= max(FEWEST, KNOWN * len(known)), power, 0)
+        known = scores > 0
+        if not known.any():
+            return scores
+        if key not in self._usual:
+            usual = float(np.median(scores[known]))
+            spread = 1.4826 * float(np.median(np.abs(scores[known] - usual)))
+            self._usual[key] = usual, max(spread, 1e-6)
+        usual, spread = self._usual[key]
+        return np.where(known, (scores - usual) / spread, 0)
+
+    def _lasting(
+        self, sums: NDArray[np.float32], col: int, steep: bool, reach: Reach
+    ) -> tuple[float, int]:
+        """Say what share of a line's step is still there further out, and of how many votes."""
+        whiten = self._whiten[steep, reach]
+        (near, votes), *further = (
+            self._typical(sums, col, one, whiten) for one in (reach, *BEYOND)
+        )
+        power = float(near @ near)
+        return min(float(far @ near) / power if power else 0.0 for far, _ in further), votes
+
+    def _typical(
+        self, sums: NDArray[np.float32], col: int, reach: Reach, whiten: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], int]:
+        """Give a line's step, whitened, 0 where too little is known, and of how many blocks.
+
+        Blocks that step by more than others count less.
+        """
+        steps, known = self._steps(sums[:, :, col : col + 2 + 2 * _PAD * self.fine], reach)
+        votes = int(known[:, 0].sum())
+        if votes < FEWEST:
+            return np.zeros(len(whiten)), votes
+        steps = whiten @ steps[:, known[:, 0], 0]
+        weights = 1 / (1 + (steps**2).mean(0))
+        return np.asarray((steps * weights).sum(1) / weights.sum()), votes
 
 
-def _scan(
-    tones: NDArray[np.float32], part: NDArray[np.bool_], whiten: list[NDArray[np.float64]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Compare both sides of all lines down the columns.
+def _moved(line: Line, corner: tuple[int, int]) -> Line:
+    """Give a line of a part, whose corner is at (row, column) as turned, in the whole."""
+    slope, offset = float(line.slope), float(line.offset)
+    return line._replace(
+        slope=slope,
+        offset=offset + corner[1] - slope * corner[0],
+        strength=float(line.strength),
+    )
+
+
+# Cells beyond the edges of a part that stripes may reach to.
+_PAD = max(reach.gap + reach.width for reach in (*REACHES, *BEYOND))
+
+
+def _sheared(edges: NDArray[np.float32], slope: float, fine: int) -> NDArray[np.float32]:
+    """Turn lines of a slope into columns, blocks of them into rows.
+
+    Parameters
+    ----------
+    edges : (features + 1, rows, cols + 1) array
+        Counts added up along rows, from the left edge to every edge of cells.
 
     Returns
     -------
-    slopes, offsets : (lines,) arrays
-    scores : (reaches, lines) array
-        Cube roots of T squared, which make it nearly normal; 0 where a line is too short.
+    (features + 1, blocks, cols + 1 + 2 * pad) array
+        Column ``pad + x`` is at the line that is at x at half the height.
     """
-    rows, cols = part.shape
-    weighted = np.concatenate([tones * part, part[None].astype(np.float32)])
-    most = FAR.gap + FAR.width
-    long = max(SHORTEST, 0.3 * rows)
+    features, rows, count = edges.shape
+    pad, block = _PAD * fine, BLOCK * fine
+    shift = np.rint(slope * (np.arange(rows) + 0.5 - rows / 2)).astype(int)
+    at = np.clip(shift[:, None] + np.arange(-pad, count + pad), 0, count - 1)
+    found = edges[:, np.arange(rows)[:, None], at]
+    return np.asarray(found.reshape(features, rows // block, block, -1).sum(2))
 
-    def along(slope: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        # Sheared so that the line is a column.
-        first = -int(np.ceil(max(0.0, slope) * rows))
-        width = cols + int(np.ceil(abs(slope) * rows))
-        shear = np.array([[1, slope, first], [0, 1, 0]], np.float64)
-        how = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        sums = [cv2.warpAffine(b, shear, (width, rows), flags=how).sum(0) for b in weighted]
-        totals = np.pad(np.cumsum(sums, 1, dtype=np.float64), ((0, 0), (1, 0)))
-        totals = np.pad(totals, ((0, 0), (most, most)), mode="edge")
-        x = np.arange(width) + most
 
-        def over(start: int, stop: int) -> NDArray[np.float64]:
-            return np.asarray(totals[:, x + stop] - totals[:, x + start])
+def _whitening(steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give what turns steps across ordinary ground, (steps, features), into noise of strength 1.
 
-        both = np.minimum(over(-NARROWEST, 0)[-1], over(0, NARROWEST)[-1])
-        roomy = both >= 0.6 * long * NARROWEST
-        scores = np.zeros((len(REACHES), width))
-        for score, reach, matrix in zip(scores, REACHES, whiten, strict=True):
-            left = over(-reach.gap - reach.width, -reach.gap)
-            right = over(reach.gap, reach.gap + reach.width)
-            pairs = np.minimum(left[-1], right[-1]) / reach.width
-            known = roomy & (pairs >= long)
-            step = right[:-1, known] / right[-1, known] - left[:-1, known] / left[-1, known]
-            score[known] = np.cbrt(((matrix @ step) ** 2).sum(0) * pairs[known])
-        return x - most + float(first), scores
-
-    count = max(1, round(rows / 2))
-    slopes = np.linspace(-1, 1, 2 * count + 1)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        found = list(threads.map(along, slopes))
-    offsets = [offset for offset, _ in found]
-    return (
-        np.repeat(slopes, [len(offset) for offset in offsets]),
-        np.concatenate(offsets),
-        np.concatenate([scores for _, scores in found], axis=1),
-    )
+    Steps far out of the ordinary count less (Tyler 1987).
+    """
+    count, features = steps.shape
+    weights = np.ones(count)
+    found = np.eye(features)
+    for _ in range(5):
+        covariance = np.einsum("n,ni,nj->ij", weights, steps, steps) / max(weights.sum(), 1)
+        # Bands may be copies of each other.
+        covariance += (1e-2 * np.trace(covariance) / features + 1e-9) * np.eye(features)
+        found = np.linalg.inv(np.linalg.cholesky(covariance))
+        weights = 1 / (1 + (np.einsum("ij,nj->ni", found, steps) ** 2).mean(1))
+    return found

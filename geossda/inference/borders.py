@@ -1,6 +1,5 @@
 """What scenes show on both sides of their borders, and over how far they fade into each other."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,11 @@ from geossda.raster.windows import Window
 REACH = 320
 FEATHERS = (2, 16, 32, 64, 96, 128, 192, 256, 384)
 WIDTHS = (16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 224, 256, 320, 384)
-HARD, SOFT = 4, 128
+HARD, SOFT = 4, 64
 # Pixels that steps are averaged over where they are not taken between single ones.
 BEYOND = 16
-# The least number of pixels a border is worth measuring with.
-FEWEST = 2000
+# The least number of pixels on a side that a border is worth measuring with, and of a piece.
+FEWEST, PIECE = 2000, 100
 
 
 def measure_borders(
@@ -64,7 +63,7 @@ def measure_borders(
             borders.append(_border(found, meeting, 0, limits))
         else:
             soft.append(meeting)
-            scores += wide / wide.max()
+            scores += wide / max(wide.max(), 1e-9)
     width = feather_width(scores) if soft else 0
     for meeting in soft:  # mosaics are feathered alike all over
         borders.append(_border(_found(mosaic, meeting, scenes), meeting, width, limits))
@@ -107,14 +106,25 @@ def _steps(found: list[Piece]) -> tuple[NDArray[np.float64], NDArray[np.float64]
     for beyond in (1, BEYOND):
         for width in FEATHERS:
             left, right = middle - width // 2, middle + width // 2
-            with np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # pieces without a pixel so far out
-                step = np.nanmean(tones[:, :, right : right + beyond], axis=2) - np.nanmean(
-                    tones[:, :, left - beyond : left], axis=2
-                )
-                score = np.nanmean(step, axis=0) ** 2 / np.nanvar(step, axis=0)
-            scores.append(float(np.nansum(np.where(np.isfinite(score), score, 0))))
+            sides = tones[:, :, right : right + beyond], tones[:, :, left - beyond : left]
+            scores.append(_plainly(_mean(sides[0], 2) - _mean(sides[1], 2)))
     return np.array(scores[: len(FEATHERS)]), np.array(scores[len(FEATHERS) :])
+
+
+def _plainly(step: NDArray[np.float64]) -> float:
+    """Add up the squares of the mean steps of pieces, (pieces, tones), over how they vary."""
+    mean = _mean(step, 0)
+    spread = _mean((step - mean) ** 2, 0)
+    known = np.isfinite(mean) & (spread > 0)
+    return float((mean[known] ** 2 / spread[known]).sum())
+
+
+def _mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Average what is known; NaN where nothing is."""
+    known = np.isfinite(values)
+    count = known.sum(axis)
+    total = np.where(known, values, 0).sum(axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _tones(piece: Piece) -> NDArray[np.float64]:
@@ -156,42 +166,63 @@ def oriented(piece: Piece, meeting: Meeting, scenes: Scenes) -> Piece:
 def _border(
     found: list[Piece], meeting: Meeting, width: int, limits: tuple[float, float]
 ) -> Border | None:
-    """Measure the tones of both sides, beyond the width over which they fade."""
+    """Measure the tones of both sides, piece by piece, beyond the width over which they fade."""
     gap = min(width * 5 // 8, REACH - SOFT)
     stripe = SOFT if width else HARD
     middle = found[0].valid.shape[1] // 2
     low, high = limits
     front, back = middle - gap - stripe, middle + gap
-    pooled = [_values(found, start, stripe) for start in (front, back)]
-    fewest = min(values.shape[1] for values in pooled)
-    if fewest < FEWEST:
-        return None
-    tones = np.stack([_quantiles(values) for values in pooled])
+    fewest = min(sum(_count(piece, start, stripe) for piece in found) for start in (front, back))
     # As far apart, but on the same side of the border: what the ground differs by itself.
     apart = 2 * gap + stripe
-    pairs = ((front, max(0, front - apart)), (back, min(2 * middle - stripe, back + apart)))
-    steps = []
-    for piece in found:
-        for near, far in pairs:
-            one, other = (_values([piece], start, stripe) for start in (near, far))
-            if min(one.shape[1], other.shape[1]) >= len(SHARES):
-                steps.append((_quantiles(one) - _quantiles(other)) / (high - low))
-    usual = np.einsum("nbi,nbj->bij", steps, steps) / len(steps) if steps else None
-    scaled = (_unclipped(tones, found[0].pixels.dtype) - low) / (high - low)
-    scaled[(scaled < 0) | (scaled > 1)] = np.nan
-    if usual is None:
+    ahead, behind = max(0, front - apart), min(2 * middle - stripe, back + apart)
+    tones = np.stack(
+        [[_quantiles(piece, at, stripe) for at in (ahead, front, back, behind)] for piece in found]
+    )
+    tones = (_unclipped(tones, found[0].pixels.dtype) - low) / (high - low)
+    tones = np.where((tones >= 0) & (tones <= 1), tones, np.nan)
+    usual = _varying(np.concatenate([tones[:, 1] - tones[:, 0], tones[:, 2] - tones[:, 3]]))
+    sides = tones[:, 1:3]
+    sides = sides[np.isfinite(sides).all(1).any((1, 2))]
+    if fewest < FEWEST or usual is None or len(sides) == 0:
         return None
-    return Border(meeting.first, meeting.second, scaled, usual, float(fewest))
+    return Border(meeting.first, meeting.second, sides, usual, float(fewest))
 
 
-def _values(found: list[Piece], start: int, stripe: int) -> NDArray[Any]:
-    """Give the valid pixels of some columns, (bands, pixels)."""
-    cut = slice(start, start + stripe)
-    return np.concatenate([p.pixels[:, :, cut][:, p.valid[:, cut]] for p in found], axis=1)
+def _varying(steps: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Say how tones of ordinary ground vary together, from steps (pieces, bands, shares).
+
+    Returns
+    -------
+    (bands, shares, shares) array or None
+        Pieces far out of the ordinary count less (Tyler 1987). None where nothing is known.
+    """
+    found = []
+    for band in range(steps.shape[1]):
+        known = steps[np.isfinite(steps[:, band]).any(1), band]
+        if len(known) == 0:
+            return None
+        known = np.where(np.isfinite(known), known, 0)  # what is not known varies not at all
+        weights = np.ones(len(known))
+        for _ in range(4):
+            covariance = (known * weights[:, None]).T @ known / weights.sum()
+            sure = covariance + np.diag(0.25 * np.diag(covariance) + 1e-6)
+            weights = 1 / (1 + ((known @ np.linalg.inv(sure)) * known).mean(1))
+        found.append(covariance)
+    return np.stack(found)
 
 
-def _quantiles(values: NDArray[Any]) -> NDArray[np.float64]:
-    return np.asarray(np.quantile(values.astype(np.float32), SHARES, axis=1, method="hazen").T)
+def _count(piece: Piece, start: int, stripe: int) -> int:
+    return int(piece.valid[:, start : start + stripe].sum())
+
+
+def _quantiles(piece: Piece, start: int, stripe: int) -> NDArray[np.float64]:
+    """Give the values at SHARES of some columns, (bands, shares); NaN of too few pixels."""
+    columns = slice(start, start + stripe)
+    values = piece.pixels[:, :, columns][:, piece.valid[:, columns]].astype(np.float32)
+    if values.shape[1] < PIECE:
+        return np.full((len(values), len(SHARES)), np.nan)
+    return np.asarray(np.quantile(values, SHARES, axis=1, method="hazen").T)
 
 
 def _unclipped(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from geossda.raster.statistics import histograms
 from geossda.raster.windows import Window
 
 # What may stand in the place of a file of footprints.
-WORDS = ("auto", "feathered", "none")
+WORDS = ("auto", "none")
 # Percentiles need far fewer pixels than histograms that are matched.
 RANGE_PX = 2**22
 
@@ -173,8 +173,8 @@ def levelled(
     ----------
     mosaic : Mosaic
     scenes : str
-        ``"auto"`` finds scenes with hard straight borders, ``"feathered"`` others too, ``"none"``
-        does nothing; else a vector file of their footprints.
+        ``"auto"`` finds scenes with straight borders, ``"none"`` does nothing; else a vector
+        file of their footprints.
     progress : Progress
 
     Returns
@@ -189,8 +189,8 @@ def levelled(
         alone = mosaic.alone(index)
         if scenes == "none":
             cut = Scenes(())
-        elif scenes in ("auto", "feathered"):
-            cut = find_scenes(alone, soft=scenes == "feathered", progress=progress)
+        elif scenes == "auto":
+            cut = find_scenes(alone, progress=progress)
         else:
             cut = read_scenes(scenes, alone.grid)
         if not cut.polygons:

@@ -7,7 +7,7 @@ import shapely
 import shapely.ops
 from numpy.typing import NDArray
 
-from geossda.color.seams import SHORTEST, Line, Search, tones
+from geossda.color.seams import NARROWEST, SHORTEST, Line, Search, count_tones
 from geossda.inference.across import Piece, pieces
 from geossda.inference.recolor import in_order
 from geossda.inference.threads import threads
@@ -17,14 +17,19 @@ from geossda.raster.scenes import Scenes
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
 
-# Cells along the longer side, and pixels along a cell's side that are looked at.
-CELLS, SIDE = 256, 8
+# Pixels along the longer side that are looked at, along a cell's side, and along that of the
+# cells in which seams are placed.
+LOOKED_AT, SIDE, FINE = 2048, 16, 8
 # Side in pixels of what is read at once.
 PIECE = 2048
 # More scenes than this are not looked for.
 MOST = 64
-# From which strength a line is looked at closely, and from which it counts as a feathered seam.
-LOOK, SOFT = 6.0, 4.5
+# From which strength a line is looked at closely for a hard seam.
+LOOK = 4.5
+# A feathered seam stands out by so many deviations, or by fewer where it runs along a surer one, as
+# strips do; so much of its step is there further out, the more the surer it is: at roads, shores
+# and edges of towns tones change back. Where fewer blocks vote, land can agree by chance.
+SOFT, BESIDE, ALONG, LASTING, VOTES = 5.5, 3.6, 0.07, 0.67, 48
 # A hard seam steps by so many times what other columns near it do, with neighbours across it as
 # alike as they are elsewhere: objects go on where only the light changed.
 STEP, ALIKE = 11.0, 0.67
@@ -34,16 +39,13 @@ LENGTH, FEWEST = 128, 7
 LEAST = 0.25
 
 
-def find_scenes(mosaic: Mosaic, *, soft: bool, progress: Progress = SILENT) -> Scenes:
-    """Find scenes of unlike radiometry with straight borders.
+def find_scenes(mosaic: Mosaic, *, progress: Progress = SILENT) -> Scenes:
+    """Find scenes of unlike radiometry with straight borders, hard or feathered.
 
     Parameters
     ----------
     mosaic : Mosaic
         Of one source.
-    soft : bool
-        Whether to look for feathered borders too. A long straight border between two kinds of
-        land can be taken for one.
     progress : Progress
 
     Returns
@@ -52,19 +54,20 @@ def find_scenes(mosaic: Mosaic, *, soft: bool, progress: Progress = SILENT) -> S
         With no polygon where there is one scene only.
     """
     height, width = mosaic.shape
-    side = max(SIDE, -(-max(height, width) // (CELLS * SIDE)) * SIDE)
-    if min(height, width) // side < SHORTEST:
+    step = max(1, -(-max(height, width) // LOOKED_AT))
+    if min(height, width) // step < SIDE * SHORTEST:
         return Scenes(())
-    search = Search(*_cells(mosaic, side, progress))
-    rows, cols = search.valid.shape
-    y, x = np.mgrid[:rows, :cols] + 0.5
-    todo: list[Any] = [shapely.box(0, 0, width, height)]
-    done: list[Any] = []
+    pixels, valid = _looked_at(mosaic, step, progress)
     progress.stage("looking for seams")
+    coarse = Search(count_tones(pixels, valid, SIDE), SIDE**2)
+    fine = Search(count_tones(pixels, valid, FINE), FINE**2, SIDE // FINE)
+    del pixels
+    whole = shapely.box(0, 0, width, height)
+    todo: list[Any] = [whole]
+    done: list[Any] = []
     while todo and len(todo) + len(done) < MOST:
         polygon = todo.pop()
-        part = shapely.contains_xy(polygon, x * side, y * side)
-        parts = _parted(mosaic, search, polygon, part, side, soft)
+        parts = _parted(mosaic, coarse, fine, polygon, step, soft=polygon is whole)
         if len(parts) == 1:
             done += parts
         else:
@@ -73,57 +76,74 @@ def find_scenes(mosaic: Mosaic, *, soft: bool, progress: Progress = SILENT) -> S
     return Scenes(tuple(done) if len(done) > 1 else ())
 
 
-def _cells(
-    mosaic: Mosaic, side: int, progress: Progress
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Measure the tones of the mosaic's cells, read at reduced resolution."""
-    height, width = (length // side * SIDE for length in mosaic.shape)
-    step = side // SIDE
-    grid = mosaic.grid[: height * step, : width * step].zoom_out(step)
-    small = mosaic.resampled(grid)
+def _looked_at(
+    mosaic: Mosaic, step: int, progress: Progress
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read the mosaic at reduced resolution, one pixel in the place of `step` squared."""
+    height, width = (length // step for length in mosaic.shape)
+    small = mosaic.resampled(mosaic.grid[: height * step, : width * step].zoom_out(step))
     # What is read at full resolution for a window must not grow with the mosaic.
-    windows = list(tiles((height, width), max(1, PIECE // (step * SIDE)) * SIDE))
+    windows = list(tiles((height, width), max(SIDE, PIECE // step)))
     progress.stage("measuring tones", len(windows))
-    found = np.zeros((6 * mosaic.count, height // SIDE, width // SIDE), np.float32)
-    valid = np.zeros(found.shape[1:], bool)
+    pixels = np.zeros((mosaic.count, height, width), mosaic.dtype)
+    valid = np.zeros((height, width), bool)
 
-    def measure(window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def read(window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         with gdal_environment():
-            pixels, known = small.read(window)
-        return tones(np.where(known, pixels, 0).astype(np.float32), known, SIDE)
+            return small.read(window)
 
-    for window, part in zip(windows, in_order(measure, windows, threads()), strict=True):
-        rows = slice(window.row // SIDE, (window.row + window.height) // SIDE)
-        cols = slice(window.col // SIDE, (window.col + window.width) // SIDE)
-        found[:, rows, cols], valid[rows, cols] = part
+    for window, found in zip(windows, in_order(read, windows, threads()), strict=True):
+        pixels[:, window.rows, window.cols], valid[window.rows, window.cols] = found
         progress.advance()
-    return found, valid
+    return pixels, valid
 
 
 def _parted(
-    mosaic: Mosaic,
-    search: Search,
-    polygon: Any,
-    part: NDArray[np.bool_],
-    side: int,
-    soft: bool,
+    mosaic: Mosaic, coarse: Search, fine: Search, polygon: Any, step: int, *, soft: bool
 ) -> list[Any]:
-    """Cut a part along its hard seams or, if there are none, along its strongest soft one."""
-    parts, strongest, strength = [polygon], None, 0.0
-    least = LEAST * (SHORTEST * side) ** 2
-    for line in search.strongest(part):
-        if line.strength < LOOK and not (soft and line.far > SOFT):
+    """Cut a part along its seams; feathered ones are looked for in the whole mosaic only."""
+    side = FINE * step
+    least = LEAST * (SHORTEST * SIDE * step) ** 2
+    within, exactly = (_within(search, polygon, step) for search in (coarse, fine))
+    parts, taken, kept = [polygon], [], []
+    for rough in coarse.strongest(within):
+        least_strong = BESIDE if any(_parallel(rough, other) for other in kept) else SOFT
+        hopeful = soft and rough.strength >= least_strong and rough.votes >= VOTES
+        if rough.strength < LOOK and not (hopeful and _lasts(rough)):
+            continue
+        line = fine.refined(exactly, rough)
+        if line is None:
             continue
         drawn = _drawn(line, side, mosaic.shape)
-        halves = _halves(polygon, drawn, least)
-        if halves is None:
+        crossing = shapely.intersection(drawn, polygon)
+        if _halves(polygon, drawn, least) is None:
             continue
-        exact = _hard(mosaic, shapely.intersection(drawn, polygon), drawn, 2 * side)
-        if exact is not None:
-            parts = [half for piece in parts for half in _halves(piece, exact, least) or (piece,)]
-        elif soft and line.far > max(SOFT, strength):
-            strongest, strength = halves, line.far
-    return strongest if len(parts) == 1 and strongest else parts
+        seam, alike = _hard(mosaic, crossing, drawn, 4 * side)
+        # Lines that cross a seam, or run beside it, see something of it too.
+        clear = not (shapely.distance(crossing, taken) < 2 * NARROWEST * SIDE * step).any()
+        if seam is None and hopeful and _lasts(line) and clear:
+            seam = drawn
+        if seam is not None and alike:
+            taken.append(seam)
+            kept.append(line)
+            parts = [half for piece in parts for half in _halves(piece, seam, least) or (piece,)]
+    return parts
+
+
+def _lasts(line: Line) -> bool:
+    """Say whether tones stay changed on either side of a line."""
+    return line.lasting >= max(LASTING, 1 - 2 / line.strength)
+
+
+def _parallel(line: Line, other: Line) -> bool:
+    return line.steep == other.steep and abs(line.slope - other.slope) <= ALONG
+
+
+def _within(search: Search, polygon: Any, step: int) -> NDArray[np.bool_]:
+    """Say which cells of a search have their middle in a polygon."""
+    rows, cols = search.counts.shape[1:]
+    y, x = (np.mgrid[:rows, :cols] + 0.5) * (SIDE * step / search.fine)
+    return np.asarray(shapely.contains_xy(polygon, x, y))
 
 
 def _drawn(line: Line, side: int, shape: tuple[int, int]) -> Any:
@@ -139,12 +159,19 @@ def _halves(polygon: Any, line: Any, least: float) -> list[Any] | None:
     return parts if len(parts) == 2 and min(part.area for part in parts) >= least else None
 
 
-def _hard(mosaic: Mosaic, crossing: Any, drawn: Any, reach: int) -> Any:
-    """Find a hard seam near a line, to the pixel; None if there is none."""
+def _hard(mosaic: Mosaic, crossing: Any, drawn: Any, reach: int) -> tuple[Any, bool]:
+    """Find a hard edge near a line, to the pixel.
+
+    Returns
+    -------
+    edge : shapely LineString or None
+    alike : bool
+        Whether the ground goes on across it: else it is a border of land.
+    """
     found = pieces(mosaic, crossing, reach, LENGTH, shorten=False)
     found = [piece for piece in found if piece.valid.mean() > 0.5]
     if len(found) < FEWEST:
-        return None
+        return None, True
     start, end = (np.array(drawn.coords[place]) for place in (0, -1))
     length = float(np.hypot(*(end - start)))
     along = (end - start) / length
@@ -154,15 +181,14 @@ def _hard(mosaic: Mosaic, crossing: Any, drawn: Any, reach: int) -> Any:
     steps = np.stack([_step(piece) for piece in found])
     turn, middle, strength = _straightest(steps, places)
     if strength < STEP:
-        return None
+        return None, True
     at = np.rint(middle + turn * (places - places.mean())).astype(int)
     likeness = np.stack([_likeness(piece) for piece in found])
     here = np.nanmean(np.take_along_axis(likeness, at.clip(0, likeness.shape[1] - 1)[:, None], 1))
-    if 1 - here > (1 - np.nanmedian(likeness)) / ALIKE:
-        return None
+    alike = bool(1 - here <= (1 - np.nanmedian(likeness)) / ALIKE)
     # Column i is the step between pixels i and i + 1 of a piece.
     near, far = (middle + turn * (place - places.mean()) + 1 - reach for place in (0.0, length))
-    return shapely.LineString([start + near * across, end + far * across])
+    return shapely.LineString([start + near * across, end + far * across]), alike
 
 
 def _step(piece: Piece) -> NDArray[np.float64]:
