@@ -170,6 +170,16 @@ def test_a_box_keeps_off_a_corner_that_is_not_built():
     assert shapely.hausdorff_distance(found, raw) < REACH * 0.5
 
 
+def test_no_box_is_drawn_over_a_yard():
+    house = shapely.box(25, 30, 60, 52)
+    true = house.difference(shapely.box(40, 44, 45, 52))
+    raw = painted(true, 1)
+    assert overlap(house, raw) > 0.88, "it would pass for a box"
+    made = regularize(raw, PIXEL, 0.5)
+    assert raw.buffer(REACH * 0.5).contains(made)
+    assert not made.contains(shapely.Point(42.5, 48))
+
+
 def test_smoothing_favours_neither_side():
     for seed in range(5):
         raw = painted(shapely.Point(45, 45).buffer(12), seed, stray=1.5)

@@ -33,7 +33,7 @@ from geossda.vector.plain import box, disc
 # walls; and of an outline that wanders, a plain one, and any other of so many corners at most.
 LEAST_IOU, PLAIN_IOU, OTHER_IOU = 0.85, 0.88, 0.93
 _MOST_CORNERS = 8
-# How far a corner can come to lie outside the pixels, in tolerances.
+# How far an outline can come to lie outside the pixels, in tolerances.
 REACH = 3.0
 # An outline wanders if it strays by more pixels than these from the lines fitted to it at the
 # tolerance, and at twice that. One of twenty masks' outlines does, and three of four of a model's
@@ -73,9 +73,10 @@ def regularize(shape: Any, pixel: float, tolerance: float) -> Any:
     rings = [middles(ring, pixel) for ring in (shape.exterior, *holes)]
     if sum(map(len, rings)) <= _LONGEST:
         for proposal, least in _proposals(shape, rings, pixel, tolerance):
-            corners = shapely.points(shapely.get_coordinates(proposal.outline))
-            near = shapely.distance(corners, shape).max() <= REACH * tolerance
-            if near and overlap(proposal.outline, shape) >= least:
+            if overlap(proposal.outline, shape) < least:
+                continue
+            around = shapely.buffer(shape, REACH * tolerance, quad_segs=4)
+            if shapely.contains_properly(around, proposal.outline):
                 return proposal.outline
     return smoothed(shape, tolerance)
 
@@ -97,8 +98,9 @@ def _proposals(
         disc(rings[0], shape, tolerance),
         box(rings[0], shape, main[2 * tolerance], pixel, tolerance, turn=wanders),
     ]
-    if wanders:
+    if wanders and len(rings) == 1:
         yield from ((proposal, PLAIN_IOU) for proposal in proposed if proposal is not None)
+    if wanders:
         proposed = []
     for reach, each in walls.items():
         turned = [snapped(ring, main[reach], reach) for ring in each]
