@@ -108,7 +108,8 @@ def main() -> None:
                 killed += 1
                 parts = len(list(output.parent.glob(".*/0*.tif")))
                 print(f"killed after {moment:.1f} s, {parts} parts there", flush=True)
-                continue
+                if not output.exists():
+                    continue  # else it was killed when all was done
             ended += 1
             different += differences(whole, output)[0]
             left |= {name for name in os.listdir(output.parent) if name != output.name}
