@@ -167,8 +167,8 @@ def _border(
     found: list[Piece], meeting: Meeting, width: int, limits: tuple[float, float]
 ) -> Border | None:
     """Measure the tones of both sides, piece by piece, beyond the width over which they fade."""
-    gap = min(width * 5 // 8, REACH - SOFT)
-    stripe = SOFT if width else HARD
+    gap = min(width * 3 // 4, REACH - SOFT)
+    stripe = min(max(SOFT, width // 2), REACH - gap) if width else HARD
     middle = found[0].valid.shape[1] // 2
     low, high = limits
     front, back = middle - gap - stripe, middle + gap

@@ -25,14 +25,16 @@ PIECE = 2048
 # More scenes than this are not looked for.
 MOST = 64
 # From which strength a line is looked at closely for a hard seam.
-LOOK = 4.5
-# A feathered seam stands out by so many deviations, or by fewer where it runs along a surer one, as
-# strips do; so much of its step is there further out, the more the surer it is: at roads, shores
-# and edges of towns tones change back. Where fewer blocks vote, land can agree by chance.
-SOFT, BESIDE, ALONG, LASTING, VOTES = 5.5, 3.6, 0.07, 0.67, 48
+LOOK = 5.0
+# A feathered seam stands out by so many deviations, and so much of its step is there further out,
+# the more the surer it is: at roads, shores and edges of towns tones change back. Where fewer
+# blocks vote, land can agree by chance. Less is asked of one that runs along a surer one, with
+# slopes no further apart than this, since strips lie side by side.
+SOFT, LASTING, VOTES = 5.5, 0.67, 42
+BESIDE, LASTING_BESIDE, ALONG = 3.6, 0.6, 0.07
 # A hard seam steps by so many times what other columns near it do, with neighbours across it as
 # alike as they are elsewhere: objects go on where only the light changed.
-STEP, ALIKE = 11.0, 0.67
+STEP, ALIKE = 13.5, 0.67
 # Pixels along a line that are looked at together, and how many such pieces it takes to judge.
 LENGTH, FEWEST = 128, 7
 # The least scene, as a share of the cells of the square of the shortest seam.
@@ -107,9 +109,8 @@ def _parted(
     within, exactly = (_within(search, polygon, step) for search in (coarse, fine))
     parts, taken, kept = [polygon], [], []
     for rough in coarse.strongest(within):
-        least_strong = BESIDE if any(_parallel(rough, other) for other in kept) else SOFT
-        hopeful = soft and rough.strength >= least_strong and rough.votes >= VOTES
-        if rough.strength < LOOK and not (hopeful and _lasts(rough)):
+        hopeful = soft and _plain(rough, kept)
+        if rough.strength < LOOK and not hopeful:
             continue
         line = fine.refined(exactly, rough)
         if line is None:
@@ -121,7 +122,7 @@ def _parted(
         seam, alike = _hard(mosaic, crossing, drawn, 4 * side)
         # Lines that cross a seam, or run beside it, see something of it too.
         clear = not (shapely.distance(crossing, taken) < 2 * NARROWEST * SIDE * step).any()
-        if seam is None and hopeful and _lasts(line) and clear:
+        if seam is None and hopeful and _plain(line, kept) and clear:
             seam = drawn
         if seam is not None and alike:
             taken.append(seam)
@@ -130,13 +131,14 @@ def _parted(
     return parts
 
 
-def _lasts(line: Line) -> bool:
-    """Say whether tones stay changed on either side of a line."""
-    return line.lasting >= max(LASTING, 1 - 2 / line.strength)
-
-
-def _parallel(line: Line, other: Line) -> bool:
-    return line.steep == other.steep and abs(line.slope - other.slope) <= ALONG
+def _plain(line: Line, kept: list[Line]) -> bool:
+    """Say whether a line is plainly a feathered seam, beside those already found."""
+    along = (line.steep == one.steep and abs(line.slope - one.slope) <= ALONG for one in kept)
+    if any(along):
+        wanted = BESIDE, LASTING_BESIDE
+    else:
+        wanted = SOFT, max(LASTING, 1 - 2 / line.strength)
+    return line.votes >= VOTES and line.strength >= wanted[0] and line.lasting >= wanted[1]
 
 
 def _within(search: Search, polygon: Any, step: int) -> NDArray[np.bool_]:
