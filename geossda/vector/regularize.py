@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from geossda.vector.lines import (
     Proposal,
     alike,
-    direction,
     fit,
     intersected,
+    main_angle,
     main_direction,
     middles,
     runs_of,
@@ -86,7 +86,7 @@ def _proposals(
 ) -> Iterator[tuple[Proposal, float]]:
     """Give outlines, best first, with what each must have in common with the pixels."""
     walls = {
-        reach: [[fit(run) for run in runs_of(points, reach)] for points in rings]
+        reach: [fit(runs_of(points, reach)) for points in rings]
         for reach in (tolerance, 2 * tolerance)
     }
     lines = {reach: list(itertools.chain(*each)) for reach, each in walls.items()}
@@ -137,17 +137,24 @@ def smoothed(shape: Any, tolerance: float) -> Any:
     return shapely.coverage_simplify([shape], tolerance)[0]
 
 
+def square_to(outline: Any) -> float:
+    """Give the main direction of an outline's walls, in radians."""
+    corners = shapely.get_coordinates(outline.exterior)
+    walls = np.diff(corners, axis=0)
+    return main_angle(walls, np.arctan2(walls[:, 1], walls[:, 0]))
+
+
 def turned_square(
-    points: NDArray[np.float64], outline: Any, tolerance: float
+    points: NDArray[np.float64], main: float, tolerance: float
 ) -> NDArray[np.float64]:
-    """Fit a straight wall to points, square to an outline if that moves no end by more.
+    """Fit a straight wall to points, square to a direction if that moves no end by more.
 
     Parameters
     ----------
     points : (n, 2) array
         Along pixel edges, in order.
-    outline : Polygon
-        Whose main direction counts.
+    main : float
+        The direction, in radians.
     tolerance : float
         In the points' unit.
 
@@ -156,10 +163,9 @@ def turned_square(
     (2, 2) array
         Its ends.
     """
-    corners = shapely.get_coordinates(outline.exterior)
-    main = main_direction([fit(wall) for wall in np.stack([corners[:-1], corners[1:]], axis=1)])
     middles = (points[:-1] + points[1:]) / 2 if len(points) > 2 else points
-    angle = direction(np.concatenate([points[:1], middles, points[-1:]]))
+    (line,) = fit([np.concatenate([points[:1], middles, points[-1:]])])
+    angle = line.angle
     square = main + round((angle - main) / (math.pi / 2)) * math.pi / 2
     length = math.dist(points[0], points[-1])
     if length / 2 * math.sin(abs(angle - square)) <= tolerance:

@@ -116,7 +116,9 @@ def _flood(
     # Hills between which no valley is deeper are one, equal ones too (extended maxima, Soille
     # 2003), which scikit-image's h_maxima keeps apart.
     filled = reconstruction(low - valley, low, footprint=ndimage.generate_binary_structure(2, 1))
-    peaks, _ = ndimage.label(local_maxima(filled, connectivity=1) & mine)
+    peaks, count = ndimage.label(local_maxima(filled, connectivity=1) & mine)
+    if count < 2:
+        return mine.astype(np.int32)
     while True:
         pieces = watershed(-height, peaks, mask=mine)
         small = np.flatnonzero(np.bincount(pieces.ravel()) < least)

@@ -6,7 +6,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geossda.vector.regularize import turned_square
+from geossda.vector.regularize import square_to, turned_square
 
 # Pieces are smoothed together by so many tolerances: walls that part them leave corners behind.
 _SMOOTH = 2.0
@@ -67,7 +67,8 @@ def partition(
         They share their walls, and lie in the outline but for its smallest corners. A piece that
         no straight walls part from its neighbours keeps its own, simplified.
     """
-    straight = [_straight(wall, outline, tolerance) for wall in walls]
+    main = square_to(outline)
+    straight = [_straight(wall, main, tolerance) for wall in walls]
     lines = shapely.union_all([shapely.boundary(outline), *straight])
     faces = shapely.get_parts(shapely.polygonize([*shapely.get_parts(lines)]))
     faces = faces[shapely.contains(outline.buffer(tolerance / 100), faces)]
@@ -106,13 +107,13 @@ def _scraps_given(pieces: NDArray[np.object_]) -> NDArray[np.object_]:
     return pieces
 
 
-def _straight(wall: Any, outline: Any, tolerance: float) -> Any:
+def _straight(wall: Any, main: float, tolerance: float) -> Any:
     """Straighten a wall, and carry it on past the outline."""
     if shapely.is_closed(wall):  # one in the courtyard of another
         return shapely.simplify(wall, tolerance)
     points = shapely.get_coordinates(shapely.simplify(wall, 2 * tolerance))
     if len(points) == 2:
-        points = turned_square(shapely.get_coordinates(wall), outline, 2 * tolerance)
+        points = turned_square(shapely.get_coordinates(wall), main, 2 * tolerance)
     ends = [points[0] - points[1], points[-1] - points[-2]]
     ahead = [end * (10 * tolerance / max(1e-9, float(np.hypot(*end)))) for end in ends]
     return shapely.LineString([points[0] + ahead[0], *points, points[-1] + ahead[1]])
