@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from geossda.vector.lines import (
     Proposal,
     alike,
+    direction,
     fit,
     intersected,
     main_angle,
@@ -141,7 +142,7 @@ def square_to(outline: Any) -> float:
     """Give the main direction of an outline's walls, in radians."""
     corners = shapely.get_coordinates(outline.exterior)
     walls = np.diff(corners, axis=0)
-    return main_angle(walls, np.arctan2(walls[:, 1], walls[:, 0]))
+    return main_angle(walls, np.array([math.atan2(y, x) for x, y in walls.tolist()]))
 
 
 def turned_square(
@@ -164,8 +165,7 @@ def turned_square(
         Its ends.
     """
     middles = (points[:-1] + points[1:]) / 2 if len(points) > 2 else points
-    (line,) = fit([np.concatenate([points[:1], middles, points[-1:]])])
-    angle = line.angle
+    angle = direction(np.concatenate([points[:1], middles, points[-1:]]))
     square = main + round((angle - main) / (math.pi / 2)) * math.pi / 2
     length = math.dist(points[0], points[-1])
     if length / 2 * math.sin(abs(angle - square)) <= tolerance:
