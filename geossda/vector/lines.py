@@ -115,21 +115,6 @@ def runs_of(points: NDArray[np.float64], tolerance: float) -> list[NDArray[np.fl
     return [closed[a : b + 1] for a, b in itertools.pairwise(ends)]
 
 
-def direction(points: NDArray[np.float64]) -> float:
-    """Give the direction that :func:`fit` gives one run.
-
-    A wall's last bit decides how it is noded with an outline it runs along, so houses' walls keep
-    to this way of working it out.
-    """
-    chord = points[-1] - points[0]
-    if len(points) > 3:
-        spread = points - points.mean(axis=0)
-        _, vectors = np.linalg.eigh(spread.T @ spread)
-        axis = vectors[:, 1]
-        chord = axis if axis @ chord >= 0 else -axis
-    return math.atan2(chord[1], chord[0])
-
-
 def fit(runs: list[NDArray[np.float64]]) -> list[Line]:
     """Fit a line to each run of points (total least squares), walking from first to last.
 

@@ -18,10 +18,8 @@ from numpy.typing import NDArray
 from geossda.vector.lines import (
     Proposal,
     alike,
-    direction,
     fit,
     intersected,
-    main_angle,
     main_direction,
     middles,
     runs_of,
@@ -136,43 +134,6 @@ def smoothed(shape: Any, tolerance: float) -> Any:
     the outline does.
     """
     return shapely.coverage_simplify([shape], tolerance)[0]
-
-
-def square_to(outline: Any) -> float:
-    """Give the main direction of an outline's walls, in radians."""
-    corners = shapely.get_coordinates(outline.exterior)
-    walls = np.diff(corners, axis=0)
-    return main_angle(walls, np.array([math.atan2(y, x) for x, y in walls.tolist()]))
-
-
-def turned_square(
-    points: NDArray[np.float64], main: float, tolerance: float
-) -> NDArray[np.float64]:
-    """Fit a straight wall to points, square to a direction if that moves no end by more.
-
-    Parameters
-    ----------
-    points : (n, 2) array
-        Along pixel edges, in order.
-    main : float
-        The direction, in radians.
-    tolerance : float
-        In the points' unit.
-
-    Returns
-    -------
-    (2, 2) array
-        Its ends.
-    """
-    middles = (points[:-1] + points[1:]) / 2 if len(points) > 2 else points
-    angle = direction(np.concatenate([points[:1], middles, points[-1:]]))
-    square = main + round((angle - main) / (math.pi / 2)) * math.pi / 2
-    length = math.dist(points[0], points[-1])
-    if length / 2 * math.sin(abs(angle - square)) <= tolerance:
-        angle = square
-    along = np.array([math.cos(angle), math.sin(angle)])
-    centre = middles.mean(axis=0)
-    return np.array([centre + ((end - centre) @ along) * along for end in (points[0], points[-1])])
 
 
 def overlap(one: Any, other: Any) -> float:
