@@ -19,6 +19,9 @@ from geossda.vector.regularize import REACH, regularize
 from geossda.vector.split import Splitter
 from geossda.vector.walls import partition, shared_walls
 
+# Parts that a thread shapes at a time: one large patch can take as long as hundreds of houses.
+_AT_ONCE = 16
+
 
 class Features(NamedTuple):
     """Footprints on the ground.
@@ -188,7 +191,7 @@ def features(
     splitter : Splitter, optional
         Parts what is run together.
     crew : Crew, optional
-        Threads that shape and measure; none by default.
+        Threads that shape, part and measure; none by default.
 
     Yields
     ------
@@ -197,38 +200,55 @@ def features(
     """
     crew = crew or Crew(1)
 
-    def shape(told: tuple[Traced | Parts, Open]) -> tuple[Parts, NDArray[np.object_], Open]:
+    def shape(told: tuple[Parts, Open | None]) -> tuple[Parts, NDArray[np.object_], Open | None]:
         parts, still = told
-        parts = shaping.large(parts.parts() if isinstance(parts, Traced) else parts)
-        return parts, shaping.shaped(parts.shapes), still
+        shapes = shaping.shaped(parts.shapes)
+        if splitter is None:
+            return parts, shapes, still
+        pieces, owner = splitter.split(parts)
+        return pieces, shaping.partitioned(parts, shapes, pieces.shapes, owner), still
 
     def place(told: tuple[Traced | Parts, Open]) -> Features:
         if isinstance(told[0], Traced):
             return shaping.unmoved(told[0])
-        return shaping.placed(*shape(told)[:2])
+        return shaping.placed(told[0], told[0].shapes)
 
     if splitter is None and shaping.regularity == "none":  # each for itself
         yield from crew.map(place, ended)
         return
-    settled = _settled(crew.map(shape, ended), shaping, splitter)
+    settled = _settled(crew.map(shape, _few(ended, shaping)), shaping)
     yield from crew.map(lambda each: shaping.placed(*each), settled)
 
 
+def _few(
+    ended: Iterable[tuple[Traced | Parts, Open]], shaping: Shaping
+) -> Iterator[tuple[Parts, Open | None]]:
+    """Give a few large parts at a time; what is still open is told with a strip's last."""
+    for strip, still in ended:
+        parts = shaping.large(strip.parts() if isinstance(strip, Traced) else strip)
+        begins = range(0, max(1, len(parts.shapes)), _AT_ONCE)
+        for begin in begins:
+            few = parts.take(np.arange(begin, min(begin + _AT_ONCE, len(parts.shapes))))
+            yield few, still if begin == begins[-1] else None
+
+
 def _settled(
-    shaped: Iterable[tuple[Parts, NDArray[np.object_], Open]],
-    shaping: Shaping,
-    splitter: Splitter | None,
+    shaped: Iterable[tuple[Parts, NDArray[np.object_], Open | None]], shaping: Shaping
 ) -> Iterator[tuple[Parts, NDArray[np.object_]]]:
-    """Part what is run together, and let those that overlap give way."""
+    """Let those that overlap give way, strip by strip."""
     # Metres are longest in pixels where pixels are smallest; a tenth more for a raster whose
     # pixels are not all of one size on the ground.
     reach_px = 1.1 * shaping.reach_m / shaping.gsd_m + 1
     settle = GiveWay(reach_px) if shaping.regularity != "none" else None
-    for parts, shapes, still in shaped:
-        if splitter is not None:
-            pieces, owner = splitter.split(parts)
-            shapes = shaping.partitioned(parts, shapes, pieces.shapes, owner)
-            parts = pieces
+    strip: list[tuple[Parts, NDArray[np.object_]]] = []
+    for few, some, still in shaped:
+        strip.append((few, some))
+        if still is None:
+            continue
+        first, *others = (each for each, _ in strip)
+        parts = first.followed_by(*others)
+        shapes = np.concatenate([each for _, each in strip])
+        strip = []
         if settle is not None:
             parts, shapes = settle.add(parts, shapes, still)
             shapes = whole(shapes)

@@ -16,6 +16,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+Point = tuple[float, float]
+
 # Of the main direction: edges within so many degrees of each other count together.
 _SPREAD = math.radians(12)
 
@@ -39,44 +41,54 @@ class Line:
         Multiple of 45 degrees from the main direction, or None if free.
     points : (n, 2) array
         What it was fitted to.
+    centre : (float, float)
+        Their mean.
     """
 
     angle: float
     axis: int | None
     points: NDArray[np.float64]
+    centre: Point
 
     @property
-    def normal(self) -> NDArray[np.float64]:
+    def normal(self) -> Point:
         """Unit vector across it."""
-        return np.array([-math.sin(self.angle), math.cos(self.angle)])
+        return -math.sin(self.angle), math.cos(self.angle)
 
     @property
     def offset(self) -> float:
         """How far it lies from the origin, along the normal."""
-        return float((self.points @ self.normal).mean())
+        return self.along_normal(self.centre)
 
     @property
     def length(self) -> float:
         """How far its points reach along it."""
         along = self.points @ np.array([math.cos(self.angle), math.sin(self.angle)])
-        return float(along.max() - along.min()) if len(along) else 0.0
+        return float(along.max() - along.min())
 
-    @property
-    def chord(self) -> float:
-        """How far its last point is from its first."""
-        return math.dist(self.points[0], self.points[-1])
+    def along_normal(self, point: Point) -> float:
+        """Say how far a point lies from the origin, along the normal."""
+        return -math.sin(self.angle) * point[0] + math.cos(self.angle) * point[1]
 
-    def nearest(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+    def nearest(self, point: Point) -> Point:
         """Give the point of it that is nearest to another."""
-        normal = self.normal
-        return np.asarray(point + (self.offset - normal @ point) * normal)
+        x, y = self.normal
+        away = self.offset - self.along_normal(point)
+        return point[0] + away * x, point[1] + away * y
 
-    def crossing(self, other: "Line") -> NDArray[np.float64] | None:
+    def crossing(self, other: "Line") -> Point | None:
         """Give where it meets another; None if they are nearly parallel."""
-        both = np.array([self.normal, other.normal])
-        if abs(np.linalg.det(both)) < 0.17:  # less than 10 degrees
+        (a, b), (c, d) = self.normal, other.normal
+        turn = a * d - b * c
+        if abs(turn) < 0.17:  # less than 10 degrees
             return None
-        return np.asarray(np.linalg.solve(both, [self.offset, other.offset]))
+        one, two = self.offset, other.offset
+        return (one * d - b * two) / turn, (a * two - one * c) / turn
+
+    def meeting(self, after: "Line") -> Point:
+        """Give the middle between its last point and the first of the one that follows."""
+        (a, b), (c, d) = self.points[-1].tolist(), after.points[0].tolist()
+        return (a + c) / 2, (b + d) / 2
 
 
 def middles(ring: Any, pixel: float) -> NDArray[np.float64]:
@@ -103,40 +115,57 @@ def runs_of(points: NDArray[np.float64], tolerance: float) -> list[NDArray[np.fl
     return [closed[a : b + 1] for a, b in itertools.pairwise(ends)]
 
 
-def direction(points: NDArray[np.float64]) -> float:
-    """Fit a direction to points in order (total least squares), walking from first to last."""
-    chord = points[-1] - points[0]
-    if len(points) > 3:
-        spread = points - points.mean(axis=0)
-        _, vectors = np.linalg.eigh(spread.T @ spread)
-        axis = vectors[:, 1]
-        chord = axis if axis @ chord >= 0 else -axis
-    return math.atan2(chord[1], chord[0])
+def fit(runs: list[NDArray[np.float64]]) -> list[Line]:
+    """Fit a line to each run of points (total least squares), walking from first to last.
+
+    All at once: most runs are so short that a call of NumPy takes longer than its work.
+    """
+    counts = np.array([len(run) for run in runs])
+    ends = np.cumsum(counts)
+    begins = ends - counts
+    points = np.concatenate(runs)
+    centres = np.add.reduceat(points, begins) / counts[:, None]
+    x, y = (points - np.repeat(centres, counts, axis=0)).T
+    xx, xy, yy = np.add.reduceat(np.stack([x * x, x * y, y * y]), begins, axis=1)
+    chords = points[ends - 1] - points[begins]
+    angles = np.arctan2(2 * xy, xx - yy) / 2  # of the longer principal axis
+    back = np.cos(angles) * chords[:, 0] + np.sin(angles) * chords[:, 1] < 0
+    angles += np.where(back, np.where(angles > 0, -math.pi, math.pi), 0)
+    angles = np.where(counts > 3, angles, np.arctan2(chords[:, 1], chords[:, 0]))
+    return [
+        Line(angle, None, run, centre)
+        for angle, run, centre in zip(
+            angles.tolist(), runs, map(tuple, centres.tolist()), strict=True
+        )
+    ]
 
 
 def main_direction(lines: list[Line]) -> float:
-    """Find the direction that most of the outline keeps to, square to it included."""
+    """Find the direction that most of an outline's lines keep to, square to it included."""
+    chords = np.array([[*line.points[0], *line.points[-1]] for line in lines])
+    return main_angle(chords[:, 2:] - chords[:, :2], np.array([line.angle for line in lines]))
+
+
+def main_angle(chords: NDArray[np.float64], angles: NDArray[np.float64]) -> float:
+    """Find the main direction of lines from last points less first, (n, 2), and directions."""
+    lengths = np.hypot(*chords.T)
     # Those that count, and no more than can be compared with each other.
-    told = sorted(((line.chord, line.angle) for line in lines), reverse=True)[:256]
-    lengths, angles = np.array(told).T
-    apart = angles[:, None] - angles[None]
-    apart = np.abs((apart + math.pi / 4) % (math.pi / 2) - math.pi / 4)
-    votes = (np.maximum(0, 1 - apart / _SPREAD) * lengths**2).sum(axis=1)
+    told = np.lexsort((angles, lengths))[::-1][:256]
+    lengths, angles = lengths[told], angles[told]
+    apart = (angles[:, None] - angles[None]) / (math.pi / 2)
+    apart = np.abs(apart - np.rint(apart)) * (math.pi / 2)
+    votes = np.maximum(0, 1 - apart / _SPREAD) @ lengths**2
     near = apart[np.argmax(votes)] < _SPREAD
     weights = lengths[near] ** 2
     fourfold = (weights * np.exp(4j * angles[near])).sum()
     return float(np.angle(fourfold) / 4)
 
 
-def fit(run: NDArray[np.float64]) -> Line:
-    """Fit a line to a run of points."""
-    return Line(direction(run), None, run)
-
-
 def snapped(lines: list[Line], main: float, tolerance: float) -> list[Line]:
     """Turn lines to the main direction where that moves them little."""
     turned = []
     for line in lines:
+        length = line.length
         eighth = round((line.angle - main) / (math.pi / 4))
         for axis in sorted(
             (eighth, eighth - 1, eighth + 1), key=lambda a: (a % 2, abs(a - eighth))
@@ -145,8 +174,8 @@ def snapped(lines: list[Line], main: float, tolerance: float) -> list[Line]:
             apart = abs((line.angle - angle + math.pi) % (2 * math.pi) - math.pi)
             # At 45 degrees only what is clearly so: it is a rare angle between walls.
             limit = tolerance if axis % 2 == 0 else tolerance / 2
-            long = axis % 2 == 0 or line.length > 4 * tolerance
-            if long and line.length / 2 * math.sin(min(apart, math.pi / 2)) <= limit:
+            long = axis % 2 == 0 or length > 4 * tolerance
+            if long and length / 2 * math.sin(min(apart, math.pi / 2)) <= limit:
                 line = replace(line, angle=angle, axis=axis % 8)
                 break
         turned.append(line)
@@ -166,22 +195,30 @@ def _joined(lines: list[Line], tolerance: float) -> list[Line]:
             made.append(line)
         elif line.axis == before.axis:
             if abs(line.offset - before.offset) <= tolerance:
-                made[-1] = replace(before, points=np.concatenate([before.points, line.points]))
+                made[-1] = _together(before, line)
             else:
                 made += [_step(before, line), line]
-        elif (line.axis - before.axis) % 8 == 4 and line.length > 0:
+        elif (line.axis - before.axis) % 8 == 4 and len(line.points) > 1:
             made += [_step(before, line), line]
         else:
             made.append(line)
     return made
 
 
+def _together(one: Line, other: Line) -> Line:
+    """Give the line of both their points, as the first one runs."""
+    m, n = len(one.points), len(other.points)
+    (a, b), (c, d) = one.centre, other.centre
+    centre = (m * a + n * c) / (m + n), (m * b + n * d) / (m + n)
+    return replace(one, points=np.concatenate([one.points, other.points]), centre=centre)
+
+
 def _step(before: Line, after: Line) -> Line:
     """Give the short wall between two parallel ones, through where they meet."""
-    meeting = (before.points[-1] + after.points[0]) / 2
-    normal = before.normal
-    side = 1 if normal @ after.points.mean(axis=0) > normal @ before.points.mean(axis=0) else -1
-    return Line(before.angle + side * math.pi / 2, (before.axis or 0) + 2 * side, meeting[None])
+    meeting = before.meeting(after)
+    side = 1 if before.along_normal(after.centre) > before.offset else -1
+    angle, axis = before.angle + side * math.pi / 2, (before.axis or 0) + 2 * side
+    return Line(angle, axis, np.array([meeting]), meeting)
 
 
 def _without_cuts(lines: list[Line], tolerance: float) -> list[Line]:
@@ -197,7 +234,7 @@ def _without_cuts(lines: list[Line], tolerance: float) -> list[Line]:
         )
         if square and len(lines) > 4:
             corner = before.crossing(after)
-            if corner is not None and abs(line.normal @ corner - line.offset) <= 2 * tolerance:
+            if corner is not None and abs(line.along_normal(corner) - line.offset) <= 2 * tolerance:
                 continue
         kept.append(line)
     return kept
@@ -205,7 +242,7 @@ def _without_cuts(lines: list[Line], tolerance: float) -> list[Line]:
 
 def stray(lines: list[Line]) -> float:
     """Say how far points stray from the lines that were fitted to them (root mean square)."""
-    away = np.concatenate([line.points @ line.normal - line.offset for line in lines])
+    away, _ = _strays(lines)
     return float(np.sqrt((away**2).mean()))
 
 
@@ -215,25 +252,32 @@ def alike(lines: list[Line]) -> float:
     From the correlation of neighbours about the fitted lines: those of a mask scatter, those of a
     model's outline wander.
     """
-    strays = [line.points @ line.normal - line.offset for line in lines]
-    square = sum(float(stray @ stray) for stray in strays)
-    beside = sum(float(stray[1:] @ stray[:-1]) for stray in strays)
-    correlation = min(max(beside / max(square, 1e-12), 0.0), 0.95)
+    away, of = _strays(lines)
+    beside = float((away[1:] * away[:-1])[of[1:] == of[:-1]].sum())
+    correlation = min(max(beside / max(float(away @ away), 1e-12), 0.0), 0.95)
     return (1 + correlation) / (1 - correlation)
+
+
+def _strays(lines: list[Line]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Give each point's distance from its line, and which line that is."""
+    of = np.repeat(np.arange(len(lines)), [len(line.points) for line in lines])
+    told = np.array([(*line.normal, line.offset) for line in lines])[of]
+    points = np.concatenate([line.points for line in lines])
+    return (points * told[:, :2]).sum(axis=1) - told[:, 2], of
 
 
 def intersected(rings: list[list[Line]], tolerance: float) -> Proposal | None:
     """Intersect neighbouring lines; None if no valid polygon comes of it."""
-    made: list[list[NDArray[np.float64]]] = []
+    made: list[list[Point]] = []
     for lines in rings:
         if len(lines) < 3:
             if not made:
                 return None
             continue  # a courtyard too small to have walls
-        points: list[NDArray[np.float64]] = []
+        points: list[Point] = []
         for place, line in enumerate(lines):
             before = lines[place - 1]
-            meeting = (before.points[-1] + line.points[0]) / 2
+            meeting = before.meeting(line)
             corner = before.crossing(line)
             if corner is not None and math.dist(corner, meeting) <= 3 * tolerance:
                 points.append(corner)

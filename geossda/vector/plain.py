@@ -1,5 +1,6 @@
 """The plainest outlines: a disc and a box."""
 
+import functools
 import math
 from typing import Any
 
@@ -72,15 +73,19 @@ def box(
         Whether to turn it to where least strays.
     """
 
+    @functools.cache
+    def upright(angle: float) -> tuple[float, NDArray[np.float64]]:
+        return _upright(points @ _turned(angle), pixel)
+
     def stray(angle: float) -> float:
-        return _upright(points @ _turned(angle), pixel)[0]
+        return upright(angle)[0]
 
     best = main
     if turn:
         best = min(np.arange(-_TURN, _TURN + 1e-9, _STEPS[0]) + main, key=stray)
         for step in _STEPS[1:]:
             best = min((best - step, best, best + step), key=stray)
-    (left, top), (right, bottom) = _upright(points @ _turned(best), pixel)[1]
+    (left, top), (right, bottom) = upright(best)[1]
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
     whole = shapely.Polygon(corners @ _turned(best).T)
     around = shapely.buffer(shape.convex_hull, 2 * tolerance, join_style="mitre")
@@ -107,16 +112,23 @@ def _upright(points: NDArray[np.float64], pixel: float) -> tuple[float, NDArray[
         some = np.isfinite(low)
         sides.append((low[some], high[some], where[some]))
     walls = np.stack([corner, points.max(axis=0)])
-    for _ in range(3):
-        for axis, (low, high, where) in enumerate(sides):
-            beside = (where > walls[0, 1 - axis]) & (where < walls[1, 1 - axis])
-            walls[:, axis] = _median(low[beside]), _median(high[beside])
+    before: list[slice | None] = [None, None]  # what is beside the walls, of either side
+    for turn in range(6):
+        axis = turn % 2
+        low, high, where = sides[axis]
+        beside = slice(*np.searchsorted(where, walls[:, 1 - axis]).tolist())
+        if beside == before[axis]:
+            break  # and so will everything
+        before[axis] = beside
+        walls[:, axis] = _median(low[beside]), _median(high[beside])
     area = 0.0
     for axis, (low, high, where) in enumerate(sides):
-        beside = (where > walls[0, 1 - axis]) & (where < walls[1, 1 - axis])
-        area += np.abs(low[beside] - walls[0, axis]).sum()
-        area += np.abs(high[beside] - walls[1, axis]).sum() + (high - low)[~beside].sum()
-    return area * pixel / 2, walls
+        first, last = np.searchsorted(where, walls[:, 1 - axis]).tolist()
+        left, right = walls[:, axis].tolist()
+        area += np.abs(low[first:last] - left).sum() + np.abs(high[first:last] - right).sum()
+        width = high - low
+        area += width[:first].sum() + width[last:].sum()
+    return float(area) * pixel / 2, walls
 
 
 def _median(values: NDArray[np.float64]) -> float:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from geossda.vector.lines import (
     Proposal,
     alike,
-    direction,
     fit,
     intersected,
     main_direction,
@@ -86,7 +85,7 @@ def _proposals(
 ) -> Iterator[tuple[Proposal, float]]:
     """Give outlines, best first, with what each must have in common with the pixels."""
     walls = {
-        reach: [[fit(run) for run in runs_of(points, reach)] for points in rings]
+        reach: [fit(runs_of(points, reach)) for points in rings]
         for reach in (tolerance, 2 * tolerance)
     }
     lines = {reach: list(itertools.chain(*each)) for reach, each in walls.items()}
@@ -135,38 +134,6 @@ def smoothed(shape: Any, tolerance: float) -> Any:
     the outline does.
     """
     return shapely.coverage_simplify([shape], tolerance)[0]
-
-
-def turned_square(
-    points: NDArray[np.float64], outline: Any, tolerance: float
-) -> NDArray[np.float64]:
-    """Fit a straight wall to points, square to an outline if that moves no end by more.
-
-    Parameters
-    ----------
-    points : (n, 2) array
-        Along pixel edges, in order.
-    outline : Polygon
-        Whose main direction counts.
-    tolerance : float
-        In the points' unit.
-
-    Returns
-    -------
-    (2, 2) array
-        Its ends.
-    """
-    corners = shapely.get_coordinates(outline.exterior)
-    main = main_direction([fit(wall) for wall in np.stack([corners[:-1], corners[1:]], axis=1)])
-    middles = (points[:-1] + points[1:]) / 2 if len(points) > 2 else points
-    angle = direction(np.concatenate([points[:1], middles, points[-1:]]))
-    square = main + round((angle - main) / (math.pi / 2)) * math.pi / 2
-    length = math.dist(points[0], points[-1])
-    if length / 2 * math.sin(abs(angle - square)) <= tolerance:
-        angle = square
-    along = np.array([math.cos(angle), math.sin(angle)])
-    centre = middles.mean(axis=0)
-    return np.array([centre + ((end - centre) @ along) * along for end in (points[0], points[-1])])
 
 
 def overlap(one: Any, other: Any) -> float:

@@ -1,5 +1,7 @@
 """Part buildings that the raster shows as one."""
 
+import contextlib
+import threading
 from collections.abc import Callable
 
 import cv2
@@ -17,6 +19,8 @@ _SMOOTH_M = 0.9
 _VALLEY_LOG_ODDS, _VALLEY_M = 1.2, 0.3
 # No house is smaller; and what is larger than that across is no house, and too much for memory.
 _LEAST_M2, _WIDEST_PX = 10.0, 4096
+# Flooding takes some hundred bytes a pixel: of windows larger than this one at a time.
+_ALONE_PX = 1 << 20
 
 
 class Splitter:
@@ -25,6 +29,7 @@ class Splitter:
     Of probabilities it follows their log odds: a model that runs two roofs together is still less
     sure where they meet. Of masks it follows the distance to the outside: houses are wide, and what
     joins them is narrow. Each part is looked at whole, so blocks change nothing.
+    Threads may share one.
 
     Parameters
     ----------
@@ -47,6 +52,7 @@ class Splitter:
     ) -> None:
         self._read, self._shape, self._gsd_m, self._progress = read, shape, gsd_m, progress
         self._warned = False
+        self._alone = threading.Lock()
 
     def split(self, parts: Parts) -> tuple[Parts, NDArray[np.int64]]:
         """Give the pieces, in order, and which part each is of; most parts are one piece."""
@@ -96,7 +102,8 @@ class Splitter:
             odds = np.log(odds / np.maximum(1 - odds, 1e-3)).astype(np.float32)
             height = cv2.GaussianBlur(odds, (0, 0), smooth_px)[inner]
             valley = _VALLEY_LOG_ODDS
-        found = _flood(height, mine, valley, least)
+        with self._alone if mine.size > _ALONE_PX else contextlib.nullcontext():
+            found = _flood(height, mine, valley, least)
         if found.max() < 2:
             return None
         probability = None if marks.probability is None else marks.probability[inner]
@@ -116,7 +123,9 @@ def _flood(
     # Hills between which no valley is deeper are one, equal ones too (extended maxima, Soille
     # 2003), which scikit-image's h_maxima keeps apart.
     filled = reconstruction(low - valley, low, footprint=ndimage.generate_binary_structure(2, 1))
-    peaks, _ = ndimage.label(local_maxima(filled, connectivity=1) & mine)
+    peaks, count = ndimage.label(local_maxima(filled, connectivity=1) & mine)
+    if count < 2:
+        return mine.astype(np.int32)
     while True:
         pieces = watershed(-height, peaks, mask=mine)
         small = np.flatnonzero(np.bincount(pieces.ravel()) < least)

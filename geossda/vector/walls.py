@@ -1,12 +1,13 @@
 """Houses that touch keep their walls in common."""
 
+import math
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geossda.vector.regularize import turned_square
+from geossda.vector.lines import main_angle
 
 # Pieces are smoothed together by so many tolerances: walls that part them leave corners behind.
 _SMOOTH = 2.0
@@ -67,7 +68,8 @@ def partition(
         They share their walls, and lie in the outline but for its smallest corners. A piece that
         no straight walls part from its neighbours keeps its own, simplified.
     """
-    straight = [_straight(wall, outline, tolerance) for wall in walls]
+    main = _main_direction(outline)
+    straight = [_straight(wall, main, tolerance) for wall in walls]
     lines = shapely.union_all([shapely.boundary(outline), *straight])
     faces = shapely.get_parts(shapely.polygonize([*shapely.get_parts(lines)]))
     faces = faces[shapely.contains(outline.buffer(tolerance / 100), faces)]
@@ -106,13 +108,61 @@ def _scraps_given(pieces: NDArray[np.object_]) -> NDArray[np.object_]:
     return pieces
 
 
-def _straight(wall: Any, outline: Any, tolerance: float) -> Any:
+def _straight(wall: Any, main: float, tolerance: float) -> Any:
     """Straighten a wall, and carry it on past the outline."""
     if shapely.is_closed(wall):  # one in the courtyard of another
         return shapely.simplify(wall, tolerance)
     points = shapely.get_coordinates(shapely.simplify(wall, 2 * tolerance))
     if len(points) == 2:
-        points = turned_square(shapely.get_coordinates(wall), outline, 2 * tolerance)
+        points = _turned_square(shapely.get_coordinates(wall), main, 2 * tolerance)
     ends = [points[0] - points[1], points[-1] - points[-2]]
     ahead = [end * (10 * tolerance / max(1e-9, float(np.hypot(*end)))) for end in ends]
     return shapely.LineString([points[0] + ahead[0], *points, points[-1] + ahead[1]])
+
+
+def _main_direction(outline: Any) -> float:
+    """Give the main direction of an outline's walls, in radians."""
+    corners = shapely.get_coordinates(outline.exterior)
+    walls = np.diff(corners, axis=0)
+    return main_angle(walls, np.array([math.atan2(y, x) for x, y in walls.tolist()]))
+
+
+def _turned_square(
+    points: NDArray[np.float64], main: float, tolerance: float
+) -> NDArray[np.float64]:
+    """Fit a straight wall to points, square to a direction if that moves no end by more.
+
+    Parameters
+    ----------
+    points : (n, 2) array
+        Along pixel edges, in order.
+    main : float
+        The direction, in radians.
+    tolerance : float
+        In the points' unit.
+
+    Returns
+    -------
+    (2, 2) array
+        Its ends.
+    """
+    middles = (points[:-1] + points[1:]) / 2 if len(points) > 2 else points
+    angle = _direction(np.concatenate([points[:1], middles, points[-1:]]))
+    square = main + round((angle - main) / (math.pi / 2)) * math.pi / 2
+    length = math.dist(points[0], points[-1])
+    if length / 2 * math.sin(abs(angle - square)) <= tolerance:
+        angle = square
+    along = np.array([math.cos(angle), math.sin(angle)])
+    centre = middles.mean(axis=0)
+    return np.array([centre + ((end - centre) @ along) * along for end in (points[0], points[-1])])
+
+
+def _direction(points: NDArray[np.float64]) -> float:
+    """Fit a direction to points in order (total least squares), walking from first to last."""
+    chord = points[-1] - points[0]
+    if len(points) > 3:
+        spread = points - points.mean(axis=0)
+        _, vectors = np.linalg.eigh(spread.T @ spread)
+        axis = vectors[:, 1]
+        chord = axis if axis @ chord >= 0 else -axis
+    return math.atan2(chord[1], chord[0])
