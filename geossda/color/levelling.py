@@ -121,7 +121,8 @@ def _solved(
             for across, (other, turned) in enumerate(pair):
                 matrix[one, :, other] += sign * turned * own[place, :, across]
     size = scenes * KNOTS
-    return np.linalg.solve(matrix.reshape(size, size), target.ravel()).reshape(scenes, KNOTS)
+    solved = np.linalg.solve(matrix.reshape(size, size), target.ravel())
+    return np.asarray(solved.reshape(scenes, KNOTS), np.float64)
 
 
 def _votes(

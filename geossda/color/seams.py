@@ -99,9 +99,8 @@ def count_tones(
     for band in pixels:
         inner = band[: rows * side, : cols * side]
         known = inner[valid]
-        ends = (
-            np.unique(np.quantile(known[:: 1 + len(known) // 2**18], SHARES)) if known.size else []
-        )
+        few = known[:: 1 + len(known) // 2**18]
+        ends = np.unique(np.quantile(few, SHARES)) if known.size else np.empty(0)
         found += [counted((inner <= end) & valid) for end in ends]
     return np.stack([*found, counted(valid)])
 
@@ -290,9 +289,9 @@ class Search:
         votes = int(known[:, 0].sum())
         if votes < FEWEST:
             return np.zeros(len(whiten)), votes
-        steps = whiten @ steps[:, known[:, 0], 0]
-        weights = 1 / (1 + (steps**2).mean(0))
-        return np.asarray((steps * weights).sum(1) / weights.sum()), votes
+        white = whiten @ steps[:, known[:, 0], 0]
+        weights = 1 / (1 + (white**2).mean(0))
+        return np.asarray((white * weights).sum(1) / weights.sum()), votes
 
 
 def _moved(line: Line, corner: tuple[int, int]) -> Line:
