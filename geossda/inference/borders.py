@@ -183,7 +183,8 @@ def _border(
     tones = np.where((tones >= 0) & (tones <= 1), tones, np.nan)
     usual = _varying(np.concatenate([tones[:, 1] - tones[:, 0], tones[:, 2] - tones[:, 3]]))
     sides = tones[:, 1:3]
-    sides = sides[np.isfinite(sides).all(1).any((1, 2))]
+    seen = np.asarray(np.isfinite(sides).all(axis=1))
+    sides = sides[seen.any(axis=(1, 2))]
     if fewest < FEWEST or usual is None or len(sides) == 0:
         return None
     return Border(meeting.first, meeting.second, sides, usual, float(fewest))
