@@ -121,8 +121,8 @@ def _solved(
             for across, (other, turned) in enumerate(pair):
                 matrix[one, :, other] += sign * turned * own[place, :, across]
     size = scenes * KNOTS
-    solved = np.linalg.solve(matrix.reshape(size, size), target.ravel())
-    return np.asarray(solved.reshape(scenes, KNOTS), np.float64)
+    found = np.linalg.solve(matrix.reshape(size, size), target.ravel())
+    return np.asarray(found.reshape(scenes, KNOTS), np.float64)
 
 
 def _votes(

@@ -99,8 +99,9 @@ def count_tones(
     for band in pixels:
         inner = band[: rows * side, : cols * side]
         known = inner[valid]
-        few = known[:: 1 + len(known) // 2**18]
-        ends = np.unique(np.quantile(few, SHARES)) if known.size else np.empty(0)
+        if known.size == 0:
+            continue
+        ends = np.unique(np.quantile(known[:: 1 + known.size // 2**18], SHARES))
         found += [counted((inner <= end) & valid) for end in ends]
     return np.stack([*found, counted(valid)])
 
@@ -289,9 +290,9 @@ class Search:
         votes = int(known[:, 0].sum())
         if votes < FEWEST:
             return np.zeros(len(whiten)), votes
-        white = whiten @ steps[:, known[:, 0], 0]
-        weights = 1 / (1 + (white**2).mean(0))
-        return np.asarray((white * weights).sum(1) / weights.sum()), votes
+        signs = whiten @ steps[:, known[:, 0], 0]
+        weights = 1 / (1 + (signs**2).mean(0))
+        return np.asarray((signs * weights).sum(1) / weights.sum()), votes
 
 
 def _moved(line: Line, corner: tuple[int, int]) -> Line:

@@ -21,6 +21,9 @@ WIDTHS = (16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 224, 256, 320, 384)
 HARD, SOFT = 4, 64
 # Pixels that steps are averaged over where they are not taken between single ones.
 BEYOND = 16
+# A border is hard if a third of all its step is between neighbours, and that is so many times what
+# would be there by chance.
+PLAIN = 4
 # The least number of pixels on a side that a border is worth measuring with, and of a piece.
 FEWEST, PIECE = 2000, 100
 
@@ -52,20 +55,25 @@ def measure_borders(
     """
     meetings = scenes.meetings(mosaic.shape)
     progress.stage("levelling scenes", 2 * len(meetings))
-    soft, scores, borders = [], np.zeros(len(FEATHERS)), []
+    soft, unclear, borders = [], [], []
+    scores = np.zeros(len(FEATHERS))
     for meeting in meetings:
         found = _found(mosaic, meeting, scenes)
         progress.advance()
         if not found:
             continue
         sharp, wide = _steps(found)
-        if sharp[0] > sharp.max() / 3:  # all of the step is between neighbours
-            borders.append(_border(found, meeting, 0, limits))
-        else:
+        if sharp[0] <= sharp.max() / 3:
             soft.append(meeting)
             scores += wide / max(wide.max(), 1e-9)
+        elif sharp[0] > PLAIN * 3 * mosaic.count / len(found):
+            borders.append(_border(found, meeting, 0, limits))
+        else:
+            unclear.append(meeting)
+    # Mosaics are feathered alike all over, so faint borders are taken for what the others are.
+    soft += unclear if soft else []
     width = feather_width(scores) if soft else 0
-    for meeting in soft:  # mosaics are feathered alike all over
+    for meeting in soft or unclear:
         borders.append(_border(_found(mosaic, meeting, scenes), meeting, width, limits))
     progress.advance(len(meetings))
     known = [border for border in borders if border is not None]
@@ -183,8 +191,8 @@ def _border(
     tones = np.where((tones >= 0) & (tones <= 1), tones, np.nan)
     usual = _varying(np.concatenate([tones[:, 1] - tones[:, 0], tones[:, 2] - tones[:, 3]]))
     sides = tones[:, 1:3]
-    seen = np.isfinite(sides).all(axis=1).reshape(len(sides), -1).any(axis=1)
-    sides = sides[seen]
+    seen = np.asarray(np.isfinite(sides).all(axis=1))
+    sides = sides[seen.any(axis=(1, 2))]
     if fewest < FEWEST or usual is None or len(sides) == 0:
         return None
     return Border(meeting.first, meeting.second, sides, usual, float(fewest))

@@ -107,9 +107,9 @@ def _parted(
     side = FINE * step
     least = LEAST * (SHORTEST * SIDE * step) ** 2
     within, exactly = (_within(search, polygon, step) for search in (coarse, fine))
-    parts = [polygon]
+    parts: list[Any] = [polygon]
     taken: list[Any] = []
-    kept: list[Any] = []
+    kept: list[Line] = []
     for rough in coarse.strongest(within):
         hopeful = soft and _plain(rough, kept)
         if rough.strength < LOOK and not hopeful:
