@@ -34,7 +34,7 @@ SOFT, LASTING, VOTES = 5.5, 0.67, 42
 BESIDE, LASTING_BESIDE, ALONG = 3.6, 0.6, 0.07
 # A hard seam steps by so many times what other columns near it do, with neighbours across it as
 # alike as they are elsewhere: objects go on where only the light changed.
-STEP, ALIKE = 13.5, 0.67
+STEP, STEP_BESIDE, ALIKE = 13.5, 9.5, 0.67
 # Pixels along a line that are looked at together, and how many such pieces it takes to judge.
 LENGTH, FEWEST = 128, 7
 # The least scene, as a share of the cells of the square of the shortest seam.
@@ -121,7 +121,8 @@ def _parted(
         crossing = shapely.intersection(drawn, polygon)
         if _halves(polygon, drawn, least) is None:
             continue
-        seam, alike = _hard(mosaic, crossing, drawn, 4 * side)
+        plainness = STEP_BESIDE if _along(line, kept) else STEP
+        seam, alike = _hard(mosaic, crossing, drawn, 4 * side, plainness)
         # Lines that cross a seam, or run beside it, see something of it too.
         clear = not (shapely.distance(crossing, taken) < 2 * NARROWEST * SIDE * step).any()
         if seam is None and hopeful and _plain(line, kept) and clear:
@@ -135,12 +136,15 @@ def _parted(
 
 def _plain(line: Line, kept: list[Line]) -> bool:
     """Say whether a line is plainly a feathered seam, beside those already found."""
-    along = (line.steep == one.steep and abs(line.slope - one.slope) <= ALONG for one in kept)
-    if any(along):
+    wanted = SOFT, max(LASTING, 1 - 2 / line.strength)
+    if _along(line, kept):
         wanted = BESIDE, LASTING_BESIDE
-    else:
-        wanted = SOFT, max(LASTING, 1 - 2 / line.strength)
     return line.votes >= VOTES and line.strength >= wanted[0] and line.lasting >= wanted[1]
+
+
+def _along(line: Line, kept: list[Line]) -> bool:
+    """Say whether a line has the direction of a seam already found."""
+    return any(line.steep == one.steep and abs(line.slope - one.slope) <= ALONG for one in kept)
 
 
 def _within(search: Search, polygon: Any, step: int) -> NDArray[np.bool_]:
@@ -163,8 +167,8 @@ def _halves(polygon: Any, line: Any, least: float) -> list[Any] | None:
     return parts if len(parts) == 2 and min(part.area for part in parts) >= least else None
 
 
-def _hard(mosaic: Mosaic, crossing: Any, drawn: Any, reach: int) -> tuple[Any, bool]:
-    """Find a hard edge near a line, to the pixel.
+def _hard(mosaic: Mosaic, crossing: Any, drawn: Any, reach: int, least: float) -> tuple[Any, bool]:
+    """Find a hard edge near a line, to the pixel, that stands out by `least` deviations.
 
     Returns
     -------
@@ -184,7 +188,7 @@ def _hard(mosaic: Mosaic, crossing: Any, drawn: Any, reach: int) -> tuple[Any, b
     places = (centres - start) @ along
     steps = np.stack([_step(piece) for piece in found])
     turn, middle, strength = _straightest(steps, places)
-    if strength < STEP:
+    if strength < least:
         return None, True
     at = np.rint(middle + turn * (places - places.mean())).astype(int)
     likeness = np.stack([_likeness(piece) for piece in found])
