@@ -29,9 +29,8 @@ from geossda.vector.lines import (
 from geossda.vector.plain import box, disc
 
 # What the regular outline must share with the pixels' (intersection over union) to be taken: along
-# walls; and of an outline that wanders, a plain one, and any other of so many corners at most.
+# walls; and of an outline that wanders, a plain one, and any other.
 LEAST_IOU, PLAIN_IOU, OTHER_IOU = 0.85, 0.88, 0.93
-_MOST_CORNERS = 8
 # How far an outline can come to lie outside the pixels, in tolerances.
 REACH = 3.0
 # An outline wanders if it strays by more pixels than these from the lines fitted to it at the
@@ -112,7 +111,7 @@ def _proposals(
     )
     if not wanders:
         yield from ((proposal, LEAST_IOU) for proposal in ranked)
-    elif ranked and shapely.get_num_coordinates(ranked[0].outline) <= _MOST_CORNERS + 1:
+    elif ranked:
         yield ranked[0], OTHER_IOU
 
 
