@@ -157,12 +157,8 @@ VERBS = {
                 ),
             ),
             "scenes": (
-                Port(
-                    "SCENES_LAYER",
-                    "vector",
-                    "Outlines of scenes",
-                    "Tells the steps in colour where the scenes meet.",
-                    optional=True,
+                SCENES._replace(
+                    help="Tells the steps in colour where the scenes meet.", advanced=False
                 ),
             ),
             "output": (Port("OUTPUT", "file_out", "Report", suffix="html"),),

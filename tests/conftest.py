@@ -239,3 +239,15 @@ def tiny_model(tmp_path_factory, one_thread):
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save(path, network.state_dict(), card)
     return path
+
+
+@pytest.fixture(scope="module")
+def tall(make_raster, tmp_path_factory):
+    """Three parts, the last one short."""
+    return make_raster(tmp_path_factory.mktemp("tall") / "tall.tif", size=(2200, 1100), nodata=0,
+                       seed=4, tiled=True, blockxsize=256, blockysize=256)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def look(make_raster, tmp_path_factory):
+    return make_raster(tmp_path_factory.mktemp("look") / "look.tif", size=(300, 300), seed=9)

@@ -21,18 +21,6 @@ BY_HISTOGRAM = ("--method", "histogram", "--scenes", "none", "--tile", "256")
 
 
 @pytest.fixture(scope="module")
-def tall(make_raster, tmp_path_factory):
-    """Three parts, the last one short."""
-    return make_raster(tmp_path_factory.mktemp("tall") / "tall.tif", size=(2200, 1100), nodata=0,
-                       seed=4, tiled=True, blockxsize=256, blockysize=256)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def look(make_raster, tmp_path_factory):
-    return make_raster(tmp_path_factory.mktemp("look") / "look.tif", size=(300, 300), seed=9)
-
-
-@pytest.fixture(scope="module")
 def whole(tall, look, tmp_path_factory):
     """In one process and one go."""
     out = tmp_path_factory.mktemp("whole") / "whole.tif"

@@ -20,20 +20,6 @@ from geossda.inference.running import Fitting
 from geossda.raster.numbers import load_numbers, save_numbers
 from geossda.raster.parts import parts_folder, strips_of
 
-# Three parts, the last one short.
-SIZE = (2200, 1100)
-
-
-@pytest.fixture(scope="module")
-def tall(make_raster, tmp_path_factory):
-    return make_raster(tmp_path_factory.mktemp("tall") / "tall.tif", size=SIZE, nodata=0, seed=4,
-                       tiled=True, blockxsize=256, blockysize=256)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def look(make_raster, tmp_path_factory):
-    return make_raster(tmp_path_factory.mktemp("look") / "look.tif", size=(300, 300), seed=9)
-
 
 def pixels(path):
     with rasterio.open(path) as dataset:
