@@ -386,8 +386,8 @@ class BenchmarkConfig:
     seeds: int = setting(3, "Trainings of each method and source.", low=1)
     steps: int = setting(200, "Optimizer steps of each training.", low=1)
     batch: int = setting(8, "Labelled patches a step.", low=1)
-    patch: int = setting(128, "Patch side in pixels, a multiple of 32.", low=32, high=2048)
-    gsd: float = setting(0.3, "Ground sample distance in metres to train at.", low=0.01)
+    patch: int = setting(64, "Patch side in pixels, a multiple of 32.", low=32, high=2048)
+    gsd: float = setting(0.6, "Ground sample distance in metres to train at.", low=0.01)
     architecture: str = setting("unet", "Architecture of segmentation-models-pytorch.")
     encoder: str = setting("tu-tf_efficientnet_lite0", "Encoder of segmentation-models-pytorch.")
     encoder_weights: str = setting(
@@ -430,7 +430,6 @@ class PaperBenchmarkConfig(BenchmarkConfig):
     rows: tuple[Row, ...] = setting(ROWS[:7], "Methods to compare.", choices=ROWS)
     steps: int = setting(100_000, "Optimizer steps of each training.", low=1)
     patch: int = setting(256, "Patch side in pixels, a multiple of 32.", low=32, high=2048)
-    gsd: float = setting(0.6, "Ground sample distance in metres to train at.", low=0.01)
     encoder: str = setting("resnet50", "Encoder of segmentation-models-pytorch.")
     schedule: Literal["cosine", "polynomial"] = setting(
         "polynomial",

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geossda.models.folding import folded
 from geossda.models.segmenter import build
 
 
@@ -21,8 +22,8 @@ class ContentEncoder:
     """
 
     def __init__(self, encoder: str, bands: int, weights: str | None, device: torch.device) -> None:
-        network = build("unet", encoder, bands, weights)
-        self.encoder = network.get_submodule("encoder").to(device).eval()
+        network = folded(build("unet", encoder, bands, weights).eval(), bands)
+        self.encoder = network.get_submodule("encoder").to(device)
         self.device = device
 
     @torch.inference_mode()
