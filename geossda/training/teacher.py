@@ -1,5 +1,7 @@
 """Learning from imagery without labels: the averaged network teaches the one in training."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -7,9 +9,9 @@ from geossda.devices import mixed_precision
 
 # Probabilities are counted in so many bins, and forgotten by this factor a step.
 BINS, MEMORY = 256, 0.975
-# Pixels this share of the way from the limit to 0 and to 1 are too doubtful to teach.
-BELOW, ABOVE = 0.5, 0.25
-LOWEST, HIGHEST = 0.02, 0.5
+LOWEST, HIGHEST = 0.02, 0.9
+# Logits are divided by this before they are taught: a little surer than the teacher is.
+SHARPENING = 0.7
 # Share of the steps that are over before teaching begins, and over which it gains weight.
 BEGIN, RAMP = 0.3, 0.25
 
@@ -19,9 +21,9 @@ class Teacher:
 
     What the teacher says of a patch as it is, the network is to say of it in another look.
 
-    Where a model has not been trained it is doubtful, and a limit of 0.5 would teach it that next
-    to nothing is a building. The limit is where it finds as many buildings as it expects: the
-    share of pixels above is the mean probability of all.
+    Where a model has not been trained it is doubtful, and its own probabilities would teach it that
+    next to nothing is a building. So they are moved to have their middle where the teacher
+    finds as many buildings as it expects: the share of pixels above is the mean probability of all.
 
     Attributes
     ----------
@@ -44,12 +46,17 @@ class Teacher:
     def lesson(
         self, image: torch.Tensor, weight: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Say what is to be learned of (N, bands, side, side) patches: labels and their weights."""
+        """Say what is to be learned of (N, bands, side, side) patches.
+
+        Returns
+        -------
+        probabilities, weights : (N, 1, side, side) tensors
+        """
         with torch.no_grad(), mixed_precision(image.device):
-            probability = torch.sigmoid(self.average(image).float())
-        limit = self._limit(probability[weight > 0])
-        sure = (probability < BELOW * limit) | (probability > limit + ABOVE * (1 - limit))
-        return (probability >= limit).float(), weight * sure
+            logits = self.average(image).float()
+        limit = self._limit(torch.sigmoid(logits)[weight > 0])
+        middle = math.log(limit / (1 - limit))
+        return torch.sigmoid((logits - middle) / SHARPENING), weight
 
     def _limit(self, probability: torch.Tensor) -> float:
         found = torch.histc(probability.cpu(), BINS, 0, 1).double()
