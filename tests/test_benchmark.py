@@ -341,6 +341,12 @@ def test_places_end_to_end_and_nothing_twice(towns, tmp_path, listener):
     numbers = json.loads((run / "results.json").read_text())
     assert set(numbers["one-to-others"]) == {"Baseline", "RHM", "SS(DA)² + teacher"}
     assert set(numbers["one-to-others"]["RHM"]) == {"alba", "brac", "como", "mean"}
+    assert len(numbers["each"]) == 9
+    for one in numbers["each"]:
+        key = f"one-to-others_{one['name']}_{one['row'].replace('+', '_')}_{one['seed']}"
+        kept = json.loads((run / f"{key}.json").read_text())["figures"]
+        for place, iou in one["iou"].items():
+            assert iou == pytest.approx(kept[place]["iou"], abs=1e-4)
     other = dataclasses.replace(FAST, steps=3, rows=("none",))
     assert benchmark_places(towns, run, form="leave-one-out", config=other).done == 3
     told = json.loads((run / "one-to-others_alba_none_0.json").read_text())
