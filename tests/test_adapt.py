@@ -12,6 +12,7 @@ import shapely
 import torch
 from click.testing import CliRunner
 from conftest import UTM, build_raster, synthesize
+from PIL import Image
 
 import geossda
 from geossda import SegmentConfig, TrainSegmenterConfig, TrainStyleConfig, train_segmenter
@@ -514,8 +515,7 @@ def test_the_teacher_sees_a_patch_as_it_is_and_the_network_in_another_look(villa
 def test_a_network_comes_to_say_what_it_is_taught(villages, tmp_path, monkeypatch):
     """Labels have no weight here, so that all there is to learn is the teacher's."""
     monkeypatch.setattr(segmenter, "LOG_EVERY", 1)
-    monkeypatch.setattr(teacher, "BELOW", 1.0)
-    monkeypatch.setattr(teacher, "ABOVE", 0.0)
+    monkeypatch.setattr(teacher, "SHARPENING", 0.01)
     draw = PatchSampler([prepared(villages[0])], 32, 3).draw
 
     def unlabelled(step, place):
@@ -533,11 +533,34 @@ def test_a_network_comes_to_say_what_it_is_taught(villages, tmp_path, monkeypatc
 # The verb
 
 
+def halves(picture):
+    """What a picture of patches shows above and below."""
+    pixels = np.asarray(Image.open(picture))
+    return pixels[:128], pixels[-128:]
+
+
+def test_patches_are_shown_as_they_are_and_as_they_are_made(villages, tmp_path):
+    config = dataclasses.replace(TINY, adapt="gamma")
+    train_segmenter([villages[0]], tmp_path / "g.safetensors", config=config)
+    above, below = halves(tmp_path / "g_run" / "patches.png")
+    shown = samplers(config, [prepared(villages[0], "percentile")], []).shown
+    for number in range(3):
+        cells = [half[:, number * 132 : number * 132 + 128] for half in (above, below)]
+        for cell, patch in zip(cells, shown(number), strict=True):
+            mean = patch.image.mean((1, 2)) * 255
+            assert cell.mean((0, 1)) == pytest.approx(mean, abs=2)
+
+
 @pytest.mark.parametrize("method", ["none", "equalize", "hsv", "gamma", "rhm", "ssda"])
 def test_every_method_trains_a_model_that_segments(villages, tmp_path, method):
     out = tmp_path / "out.safetensors"
     config = dataclasses.replace(TINY, adapt=method)
     card = train_segmenter([villages[0]], out, targets=villages[1], config=config)
+    picture = tmp_path / "out_run" / "patches.png"
+    assert picture.exists() == (method not in ("none", "equalize"))
+    if picture.exists():
+        above, below = (half.astype(int) for half in halves(picture))
+        assert np.abs(above - below).mean() > 1
     assert card.training["adapt"] == method
     assert card.scaling == ("equalize" if method == "equalize" else "percentile")
     found = geossda.segment(villages[1], tmp_path / "out.gpkg",

@@ -1,5 +1,6 @@
 """What a segmenter's training draws from, once a method is chosen."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -17,10 +18,14 @@ class Draws(NamedTuple):
     labelled : callable
     unlabelled : callable or None
         Patches of the target, where it teaches.
+    shown : callable or None
+        Labelled patches by number, as they are and as the method makes them, for the eye; none
+        where it leaves colours alone.
     """
 
     labelled: Callable[[int, int], Patch]
     unlabelled: Callable[[int, int], TargetPatch] | None
+    shown: Callable[[int], tuple[Patch, Patch]] | None
 
 
 def samplers(
@@ -46,10 +51,16 @@ def samplers(
     labelled = PatchSampler(
         sources, config.patch, config.seed, made.labelled, config.share, config.jitter
     )
-    if not (config.teach and targets):
-        return Draws(labelled.draw, None)
-    # The second view is jittered in any case: without noise, teaching teaches nothing.
-    unlabelled = TargetSampler(
-        targets, config.patch, config.seed, made.unlabelled, config.share, jitter=True
-    )
-    return Draws(labelled.draw, unlabelled.draw)
+    plain = dataclasses.replace(labelled, recolor=None, jitter=False)
+    always = dataclasses.replace(labelled, share=1.0, jitter=False)
+
+    def shown(number: int) -> tuple[Patch, Patch]:
+        return plain.draw(0, number), always.draw(0, number)
+
+    unlabelled = None
+    if config.teach and targets:
+        # The second view is jittered in any case: without noise, teaching teaches nothing.
+        unlabelled = TargetSampler(
+            targets, config.patch, config.seed, made.unlabelled, config.share, jitter=True
+        ).draw
+    return Draws(labelled.draw, unlabelled, None if made.labelled is None else shown)

@@ -1,30 +1,34 @@
 """Train a segmenter on rasters with footprints, for imagery that has none."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 
 from geossda.adapt.samplers import samplers
 from geossda.adapt.strategies import resolved
 from geossda.config import TrainSegmenterConfig
 from geossda.data.labels import find_footprints, read_footprints
-from geossda.data.patches import WorkingRaster
+from geossda.data.patches import Patch, WorkingRaster
 from geossda.devices import choose
 from geossda.errors import BandError, GeoreferenceError, VectorError
 from geossda.evaluation.calibration import calibration
+from geossda.evaluation.matrix import pairs
 from geossda.models.card import SegmenterCard
 from geossda.progress import SILENT, Progress
 from geossda.raster.radiometry import scaling
 from geossda.raster.reading import Mosaic, find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
-from geossda.staging import PathLike, check_output
+from geossda.staging import PathLike, check_output, staged
 from geossda.training.segmenter import train
 
 # So many pixels of all rasters together are kept in memory (of three bands: 640 MB); what does not
 # fit is read as it is drawn.
 HELD_PX = 2**27
+# Patches that are painted, and how large.
+SHOWN, SHOWN_PX = 10, 128
 
 
 def train_segmenter(
@@ -52,7 +56,8 @@ def train_segmenter(
         Imagery without labels that the model is for.
     run : path, optional
         Run directory, ``<output stem>_run`` beside the output by default; training goes on from
-        its last checkpoint.
+        its last checkpoint. Where a method changes colours, ``patches.png`` there shows labelled
+        patches as they are, and below as they are made to look.
     config : TrainSegmenterConfig
         Settings.
     progress : Progress
@@ -100,17 +105,32 @@ def train_segmenter(
             room -= unlabelled[-1].held_px
             progress.advance()
     draws = samplers(config, rasters, unlabelled, progress=progress)
+    folder = Path(run) if run is not None else output.with_name(f"{output.stem}_run")
+    if draws.shown is not None and not (folder / "last.pt").exists():
+        _show(draws.shown, folder / "patches.png")
     return train(
         draws.labelled,
         rasters[0].mosaic.count,
         output,
-        run if run is not None else output.with_name(f"{output.stem}_run"),
+        folder,
         config,
         draw_target=draws.unlabelled,
         sources=tuple(Path(path).name for path in (*paths, *wanted)),
         calibrate=calibration(rasters, choose(config.device), progress=progress),
         progress=progress,
     )
+
+
+def _show(shown: Callable[[int], tuple[Patch, Patch]], path: Path) -> None:
+    """Paint some labelled patches, as they are and as the method makes them."""
+    some = [shown(number) for number in range(SHOWN)]
+    cells = [
+        (np.rint(one.image * 255).astype(np.uint8), np.rint(other.image * 255).astype(np.uint8))
+        for one, other in some
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with staged(path) as part:
+        pairs(cells, side=SHOWN_PX).save(part, format="PNG")
 
 
 def _open(path: str, config: TrainSegmenterConfig, others: list[WorkingRaster]) -> Mosaic:

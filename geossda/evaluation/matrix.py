@@ -1,4 +1,4 @@
-"""The picture of the paper's Fig. 3: every image in every other's look."""
+"""Pictures of looks: every image in every other's, as in the paper's Fig. 3, and pairs."""
 
 from collections.abc import Sequence
 
@@ -47,6 +47,24 @@ def picture(
                 draw.rectangle((left - 2, top - 2, left + side + 1, top + side + 1), None, "red", 2)
         draw.text((3, top + side // 2), str(row + 1), "black")
         draw.text((top + side // 2, 3), str(row + 1), "black")
+    return sheet
+
+
+def pairs(
+    shown: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]], *, side: int
+) -> Image.Image:
+    """Paint patches as they are in a row, and below each what was made of it.
+
+    Parameters
+    ----------
+    shown : sequence of pairs of (bands, height, width) arrays
+    side : int
+        Of a cell, in pixels.
+    """
+    sheet = Image.new("RGB", (len(shown) * (side + GAP) - GAP, 2 * side + GAP), "white")
+    for column, pair in enumerate(shown):
+        for row, image in enumerate(pair):
+            sheet.paste(_show(image, side), (column * (side + GAP), row * (side + GAP)))
     return sheet
 
 
