@@ -281,8 +281,8 @@ def test_trials_are_planned_for_both_forms():
     )
 
 
-def result(row, seed, **ious):
-    return {"trial": {"row": row, "seed": seed},
+def result(row, seed, name="", **ious):
+    return {"trial": {"row": row, "seed": seed, "name": name},
             "figures": {place: {"iou": iou} for place, iou in ious.items()}}  # fmt: skip
 
 
@@ -300,7 +300,13 @@ def test_tables_by_hand(tmp_path):
     lines = markdown(rows, "title").splitlines()
     assert lines[2] == "| method | a | b | mean |"
     assert lines[4] == "| Baseline | 70.0 ± 14.1 | 30.0 ± 14.1 | 50.0 ± 14.1 |"
-    assert lines[5] == "| SS(DA)² | – | 90.0 ± 0.0 | – |"
+    assert lines[5] == "| SS(DA)² | – | 90.0 | – |"
+
+
+def test_tables_by_the_place_whose_labels_were_used():
+    results = [result("none", 0, "a", b=0.2, c=0.6), result("none", 0, "b", a=0.5, c=0.7)]
+    rows = trials.gather(results, lambda figures: figures["iou"], by_labels=True)
+    assert rows == {"none": {"a": {0: pytest.approx(0.4)}, "b": {0: pytest.approx(0.6)}}}
 
 
 def test_the_plot_is_a_picture_and_leaves_pyplot_alone(tmp_path):
@@ -341,6 +347,7 @@ def test_places_end_to_end_and_nothing_twice(towns, tmp_path, listener):
     numbers = json.loads((run / "results.json").read_text())
     assert set(numbers["one-to-others"]) == {"Baseline", "RHM", "SS(DA)² + teacher"}
     assert set(numbers["one-to-others"]["RHM"]) == {"alba", "brac", "como", "mean"}
+    assert "by the place whose labels were used" in second.table
     assert len(numbers["each"]) == 9
     for one in numbers["each"]:
         key = f"one-to-others_{one['name']}_{one['row'].replace('+', '_')}_{one['seed']}"

@@ -244,10 +244,14 @@ def _report(results: list[dict[str, Any]], planned: int, folder: Path) -> Benchm
     for result in results:
         forms.setdefault(result["trial"]["form"], []).append(result)
     rows = {form: trials.gather(some, lambda f: f["iou"]) for form, some in forms.items()}
-    table = "\n".join(
+    tables = [
         markdown(found, f"{form}: IoU, %, mean ± spread over seeds") for form, found in rows.items()
-    )
-    table += "\n" + _calibration(forms)
+    ]
+    if "one-to-others" in forms:
+        by_labels = trials.gather(forms["one-to-others"], lambda f: f["iou"], by_labels=True)
+        tables.append(markdown(by_labels, "the same by the place whose labels were used"))
+    tables.append(_calibration(forms))
+    table = "\n".join(tables)
     numbers = {
         form: {
             NAMES[row]: {place: {"mean": m, "spread": s} for place, (m, s) in cells.items()}

@@ -54,12 +54,14 @@ def markdown(rows: Rows, title: str) -> str:
         "|---|" + "---|" * len(places),
     ]
     for row, found in cells.items():
-        shown = (
-            f"{100 * found[place][0]:.1f} ± {100 * found[place][1]:.1f}" if place in found else "–"
-            for place in places
-        )
+        shown = (_shown(*found[place]) if place in found else "–" for place in places)
         lines.append(f"| {NAMES[row]} | " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _shown(mean: float, spread: float) -> str:
+    """Write a figure in percent; a single seed has no spread."""
+    return f"{100 * mean:.1f} ± {100 * spread:.1f}" if spread else f"{100 * mean:.1f}"
 
 
 def plot(forms: dict[str, Rows], path: Path) -> None:

@@ -218,16 +218,21 @@ Rows = dict[str, dict[str, dict[int, float]]]
 
 
 def gather(
-    results: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float | None]
+    results: Sequence[dict[str, Any]],
+    value: Callable[[dict[str, Any]], float | None],
+    *,
+    by_labels: bool = False,
 ) -> Rows:
     """Arrange a figure of all trials by row, place and seed; what has none is left out.
 
-    Where a place was measured under several trainings of one method and seed, their mean stands.
+    The places are those measured on; or, `by_labels`, those that tell trainings apart: the ones
+    whose labels were used, or that were left out. Where several figures meet, their mean stands.
     """
     cells: dict[tuple[str, str, int], list[float]] = {}
     for result in results:
         trial = result["trial"]
-        for place, figures in result["figures"].items():
+        for measured, figures in result["figures"].items():
+            place = trial["name"] if by_labels else measured
             if (number := value(figures)) is not None:
                 cells.setdefault((trial["row"], place, trial["seed"]), []).append(number)
     rows: Rows = {}
