@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--patch", type=int, default=128)
+    parser.add_argument("--gsd", type=float, default=0.3, help="in metres")
     parser.add_argument("--encoder-weights", default="imagenet")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -71,8 +72,8 @@ def main() -> None:
     layers = {}
     for name, targets in (("before", []), ("after", own)):
         config = TrainSegmenterConfig(
-            steps=given.steps, patch=given.patch, encoder_weights=given.encoder_weights,
-            seed=given.seed, overwrite=True,
+            steps=given.steps, patch=given.patch, gsd=given.gsd, seed=given.seed,
+            encoder_weights=given.encoder_weights, overwrite=True,
         )  # fmt: skip
         model, found = given.run / f"{name}.safetensors", given.run / f"{name}.gpkg"
         begun = time.perf_counter()
