@@ -12,9 +12,9 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 import pyogrio
 from odc.geo.geobox import GeoBox
+from outlines import in_pixels
 
 import geossda
 from geossda.config import SegmentConfig, TrainSegmenterConfig
@@ -36,19 +36,11 @@ def over_imagery(image: Path, layers: dict[str, Path], path: Path) -> None:
     window = Window((height - side) // 2, (width - side) // 2, side, side)
     grid: GeoBox = small.grid[window.rows, window.cols]
     pixels, _ = small.read(window)
-    to_pixel = ~grid.transform
     panels = []
     for title, file in layers.items():
         found = pyogrio.read_dataframe(file).to_crs(grid.crs.to_wkt())
         inside = found[found.intersects(grid.extent.geom)].geometry.explode()
-        outlines = [
-            shape.__class__(
-                [to_pixel * point[:2] for point in shape.exterior.coords],
-                [[to_pixel * point[:2] for point in ring.coords] for ring in shape.interiors],
-            )
-            for shape in inside
-        ]
-        panels.append((title, np.ascontiguousarray(pixels[:3]), outlines))
+        panels.append((title, pixels[:3], list(in_pixels(inside.to_numpy(), grid))))
     side_by_side(panels, path)
 
 

@@ -262,30 +262,20 @@ def _report(results: list[dict[str, Any]], planned: int, folder: Path) -> Benchm
     with staged(folder / "table.md") as part:
         part.write_text(table)
     with staged(folder / "results.json") as part:
-        part.write_text(_numbers(results, numbers))
+        each = [_each(result) for result in results]
+        told = {"trainings": len(results), **numbers, "each": each}
+        part.write_text(json.dumps(told, indent=2) + "\n")
     if rows:
         with staged(folder / "table.png") as part:
             plot(rows, part)
     return BenchmarkResult(folder, len(results), planned, table)
 
 
-def _numbers(results: list[dict[str, Any]], means: dict[str, Any]) -> str:
-    """Write means and every training's figures as JSON, a training a line."""
-    lines = [
-        json.dumps(
-            {
-                **{key: result["trial"][key] for key in ("form", "name", "row", "seed")},
-                "iou": {
-                    place: None if figures["iou"] is None else round(figures["iou"], 4)
-                    for place, figures in result["figures"].items()
-                },
-            }
-        )
-        for result in results
-    ]
-    every = ",\n    ".join(lines)
-    told = json.dumps({"trainings": len(results), **means}, indent=2)
-    return f'{told[:-2]},\n  "each": [\n    {every}\n  ]\n}}\n'
+def _each(result: dict[str, Any]) -> dict[str, Any]:
+    """Tell one training: what it was, and its IoU by place."""
+    told = {key: result["trial"][key] for key in ("form", "name", "row", "seed")}
+    ious = {place: figures["iou"] for place, figures in result["figures"].items()}
+    return {**told, "iou": {p: None if iou is None else round(iou, 4) for p, iou in ious.items()}}
 
 
 def _calibration(forms: Mapping[str, list[dict[str, Any]]]) -> str:
