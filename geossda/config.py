@@ -104,6 +104,7 @@ WORDS = {
     "bidx": Words("Bands", kind="bands"),
     "block": Words("Block, pixels"),
     "bounds": Words("Extent", kind="extent"),
+    "built": Words("Share of ground built"),
     "cell": Words("Cell, pixels"),
     "co": Words("Creation options"),
     "contrast": Words("Contrastive loss"),
@@ -312,6 +313,13 @@ class TrainSegmenterConfig:
     )
     teach: bool = setting(
         True, "With --target, learn from its imagery too: say the same of a patch in any look."
+    )
+    built: float = setting(
+        0.2,
+        "Share of the target's ground that is built, roughly: what its imagery teaches is drawn "
+        "towards it.",
+        low=0.001,
+        high=1.0,
     )
     jitter: bool = setting(True, "Jitter colours at random as well.")
     scaling: ScalingKind = setting(

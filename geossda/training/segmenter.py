@@ -115,7 +115,7 @@ def train(
         network.parameters(), lr=config.lr, weight_decay=config.weight_decay
     )
     first, total = 0, 0.0
-    teacher = Teacher(average, config.steps)
+    teacher = Teacher(average, config.steps, config.built)
     if (checkpoint := directory.load()) is not None:
         network.load_state_dict(checkpoint["network"])
         average.load_state_dict(checkpoint["average"])
@@ -155,8 +155,8 @@ def train(
             image, label, weight = _tensors(samples, device)
             taught = teacher.weight(step) if views else 0.0
             if taught > 0:
-                plain, other, known = _tensors(views, device)
-                lesson = teacher.lesson(plain, known)
+                plain, other, known = _tensors([view[:3] for view in views], device)
+                lesson = teacher.lesson(plain, known, [view.raster for view in views])
                 # One batch, so that norms see labelled and target patches together, as they
                 # will be when predicting.
                 image = torch.cat([image, other]).contiguous(memory_format=torch.channels_last)
