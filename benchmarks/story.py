@@ -38,7 +38,8 @@ def over_imagery(image: Path, layers: dict[str, Path], path: Path) -> None:
     pixels, _ = small.read(window)
     panels = []
     for title, file in layers.items():
-        found = pyogrio.read_dataframe(file).to_crs(grid.crs.to_wkt())
+        layer = pyogrio.list_layers(file)[0, 0]  # the first; ours has its style in another
+        found = pyogrio.read_dataframe(file, layer=layer).to_crs(grid.crs.to_wkt())
         inside = found[found.intersects(grid.extent.geom)].geometry.explode()
         panels.append((title, pixels[:3], list(in_pixels(inside.to_numpy(), grid))))
     side_by_side(panels, path)

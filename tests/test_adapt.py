@@ -442,7 +442,7 @@ def test_teaching_begins_late_and_slowly():
 def test_as_many_buildings_are_taught_as_expected(power, built):
     probability = torch.linspace(0, 1, 4096).reshape(1, 1, 64, 64) ** power * 0.9
     image = probability.expand(1, 3, 64, 64)
-    taught, weight = Teacher(Always(), 10, built).lesson(image, torch.ones_like(probability), [0])
+    taught, weight = Teacher(Always(), 10, built).lesson(image, torch.ones_like(probability))
     share = float((taught >= 0.5).float().mean())
     # Halfway, as a factor, between what the teacher finds and what is thought to be there.
     found = float(probability.mean())
@@ -458,7 +458,7 @@ def test_as_many_buildings_are_taught_as_expected(power, built):
 
 def test_agreeing_with_the_teacher_costs_little_and_disagreeing_much():
     image = torch.rand((2, 3, 32, 32), generator=torch.Generator().manual_seed(0)).round()
-    taught = Teacher(Always(), 10, 0.5).lesson(image, torch.ones(2, 1, 32, 32), [0, 0])
+    taught = Teacher(Always(), 10, 0.5).lesson(image, torch.ones(2, 1, 32, 32))
     logits = Always()(image)
     assert masked_bce_dice(logits, *taught).item() < 0.01
     assert masked_bce_dice(-logits, *taught).item() > 4
@@ -468,7 +468,7 @@ def test_the_limit_is_of_recent_steps_too():
     def taught(*shown):
         teacher = Teacher(Always(), 10, 0.1)
         for image in shown:
-            labels, _ = teacher.lesson(image.expand(1, 3, 64, 64), torch.ones(1, 1, 64, 64), [0])
+            labels, _ = teacher.lesson(image.expand(1, 3, 64, 64), torch.ones(1, 1, 64, 64))
         return float((labels >= 0.5).float().mean())
 
     dark = torch.linspace(0, 0.2, 4096).reshape(1, 1, 64, 64)
@@ -477,28 +477,12 @@ def test_the_limit_is_of_recent_steps_too():
     assert taught(2 * dark, *[dark] * 200) == pytest.approx(0.1, abs=0.02)
 
 
-def test_each_raster_is_given_something_of_its_own_limit():
-    dark = torch.linspace(0, 0.2, 4096).reshape(1, 1, 64, 64)
-    images = torch.cat([dark, 4 * dark]).expand(2, 3, 64, 64)
-    weight = torch.ones(2, 1, 64, 64)
-
-    def shares(rasters):
-        taught, _ = Teacher(Always(), 10, 0.2).lesson(images, weight, rasters)
-        return (taught >= 0.5).float().mean((1, 2, 3)).tolist()
-
-    together, apart = shares([0, 0]), shares([0, 1])
-    assert together[0] == 0 < apart[0]
-    assert apart[1] < together[1]
-    # A raster's limit depends on which are its patches, not on the order they come in.
-    assert shares([1, 0]) == apart
-
-
 def test_nodata_teaches_nothing():
     image = torch.rand((2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
     weight = torch.ones(2, 1, 32, 32)
     weight[:, :, :16] = 0
     other = torch.where(weight == 0, torch.ones_like(image), image)
-    lessons = [Teacher(Always(), 10, 0.2).lesson(x, weight, [0, 0]) for x in (image, other)]
+    lessons = [Teacher(Always(), 10, 0.2).lesson(x, weight) for x in (image, other)]
     assert not lessons[0][1][weight == 0].any()
     for one, two in zip(*lessons, strict=True):
         assert torch.equal(one[weight > 0], two[weight > 0])
@@ -522,7 +506,7 @@ def test_a_resumed_run_with_a_teacher_is_the_uninterrupted_one(villages, tmp_pat
         for name in ("whole", "run")
     ]
     # More than one step's pixels: what was counted before the run was cut off is not lost.
-    assert torch.equal(*counts) and counts[0][0].sum() > 3 * 2 * 32 * 32
+    assert torch.equal(*counts) and counts[0].sum() > 3 * 2 * 32 * 32
     alone = train(draw, 3, tmp_path / "alone.safetensors", tmp_path / "alone", config)
     assert alone.sha256 != whole.sha256
 
@@ -535,7 +519,7 @@ def test_the_teacher_sees_a_patch_as_it_is_and_the_network_in_another_look(villa
     def go(name, change):
         def views(step, place):
             patch = draw(step, place)
-            return TargetPatch(patch.image, change(patch.image), patch.weight, 0)
+            return TargetPatch(patch.image, change(patch.image), patch.weight)
 
         run = tmp_path / name
         card = train(draw, 3, tmp_path / f"{name}.safetensors", run, config, draw_target=views)

@@ -155,8 +155,8 @@ def train(
             image, label, weight = _tensors(samples, device)
             taught = teacher.weight(step) if views else 0.0
             if taught > 0:
-                plain, other, known = _tensors([view[:3] for view in views], device)
-                lesson = teacher.lesson(plain, known, [view.raster for view in views])
+                plain, other, known = _tensors(views, device)
+                lesson = teacher.lesson(plain, known)
                 # One batch, so that norms see labelled and target patches together, as they
                 # will be when predicting.
                 image = torch.cat([image, other]).contiguous(memory_format=torch.channels_last)
