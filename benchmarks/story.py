@@ -12,12 +12,12 @@ import argparse
 import time
 from pathlib import Path
 
-import pyogrio
 from odc.geo.geobox import GeoBox
 from outlines import in_pixels
 
 import geossda
 from geossda.config import SegmentConfig, TrainSegmenterConfig
+from geossda.data.labels import read_footprints
 from geossda.evaluation.metrics import Confusion
 from geossda.raster.gsd import grid_at_gsd
 from geossda.raster.reading import open_mosaic
@@ -38,9 +38,8 @@ def over_imagery(image: Path, layers: dict[str, Path], path: Path) -> None:
     pixels, _ = small.read(window)
     panels = []
     for title, file in layers.items():
-        layer = pyogrio.list_layers(file)[0, 0]  # the first; ours has its style in another
-        found = pyogrio.read_dataframe(file, layer=layer).to_crs(grid.crs.to_wkt())
-        inside = found[found.intersects(grid.extent.geom)].geometry.explode()
+        found = read_footprints(file, grid.crs.to_wkt())
+        inside = found[found.intersects(grid.extent.geom)]
         panels.append((title, pixels[:3], list(in_pixels(inside.to_numpy(), grid))))
     side_by_side(panels, path)
 

@@ -33,7 +33,7 @@ from geossda.raster.radiometry import scaling
 from geossda.raster.reading import open_mosaic
 from geossda.training import segmenter, teacher
 from geossda.training.segmenter import train
-from geossda.training.teacher import BEGIN, RAMP, Teacher
+from geossda.training.teacher import BEGIN, BINS, RAMP, Teacher
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -445,8 +445,8 @@ def test_as_many_buildings_are_taught_as_expected(power, built):
     taught, weight = Teacher(Always(), 10, built).lesson(image, torch.ones_like(probability))
     share = float((taught >= 0.5).float().mean())
     # Halfway, as a factor, between what the teacher finds and what is thought to be there.
-    found = float(probability.mean())
-    assert share / found == pytest.approx(built / share, rel=0.05)
+    expected = (float(probability.mean()) * built) ** 0.5
+    assert share == pytest.approx(expected, abs=2 / BINS)
     assert weight.all()
     # In the teacher's order, and surer than the teacher.
     assert (taught.flatten().diff() >= 0).all()
