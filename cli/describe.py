@@ -266,6 +266,15 @@ VERBS = {
                     optional=True,
                 ),
             ),
+            "area": (
+                Port(
+                    "AREA",
+                    "vector",
+                    "Labelled area",
+                    "Polygons within which footprints are complete, if they are not everywhere.",
+                    optional=True,
+                ),
+            ),
             "targets": (
                 Port(
                     "TARGET",

@@ -22,6 +22,12 @@ from .options import config_from, config_options, progress_option
     "Default: the one vector file in each raster's folder.",
 )
 @click.option(
+    "--area",
+    metavar="FILE",
+    help="Polygons within which the footprints are complete, if they are not everywhere: nothing "
+    "outside is learned from.",
+)
+@click.option(
     "--target",
     "-t",
     "targets",
@@ -40,6 +46,7 @@ def command(
     sources: tuple[str, ...],
     output: str,
     footprints: tuple[str, ...],
+    area: str | None,
     targets: tuple[str, ...],
     run: str | None,
     progress: Progress,
@@ -47,11 +54,12 @@ def command(
 ) -> None:
     """Train a segmenter on rasters with footprints.
 
-    The footprints must cover each raster wholly: what is not in them counts as no building. With
-    --target the model is made for imagery that has no labels.
+    The footprints must cover each raster wholly, or --area: what is not in them counts as no
+    building. With --target the model is made for imagery that has no labels.
 
     \b
     geossda train-segmenter town/*.tif -f town/buildings.gpkg -o town.safetensors
+    geossda train-segmenter mosaic.tif -f drawn.gpkg --area corner.gpkg -o mine.safetensors
     geossda train-segmenter towns/*/ --target my_mosaic.tif -o mine.safetensors
     """
     from geossda import train_segmenter
@@ -60,6 +68,7 @@ def command(
         sources,
         output,
         footprints=footprints,
+        area=area,
         targets=targets,
         run=run,
         config=config_from(TrainSegmenterConfig, settings),

@@ -122,9 +122,11 @@ WORDS = {
     "patch": Words("Patch, pixels"),
     "regularize": Words("Outlines"),
     "split": Words("Part buildings that touch"),
+    "start": Words("Model to go on from", kind="model"),
     "style_model": Words("Style model", kind="model"),
     "tile": Words("Tile, pixels"),
     "tolerance": Words("Tolerance of outlines", "m"),
+    "tta": Words("Symmetries averaged over"),
     "vgg": Words("VGG16"),
 }
 
@@ -240,6 +242,12 @@ class SegmentConfig:
     gsd: float | None = setting(
         None, "Ground sample distance in metres to predict at (the model's own).", low=0.01
     )
+    tta: Literal["1", "2", "4", "8"] = setting(
+        "1",
+        "Test-time augmentation: mirror images and turns of every window to average over, the "
+        "window itself among them. 8 finds more, in 8 times the time.",
+        choices=("1", "2", "4", "8"),
+    )
     bidx: tuple[int, ...] = setting(
         (), "The model's bands among the raster's, 1-based.", metavar="N"
     )
@@ -332,6 +340,12 @@ class TrainSegmenterConfig:
     encoder: str = setting("tu-tf_efficientnet_lite0", "Encoder of segmentation-models-pytorch.")
     encoder_weights: str = setting(
         "imagenet", 'First weights of the encoder: "imagenet", "none" or a safetensors file.'
+    )
+    start: str = setting(
+        "",
+        'Segmenter to go on from, "default" or a safetensors file: its architecture, encoder and '
+        "weights are taken.",
+        metavar="MODEL",
     )
     gsd: float = setting(0.3, "Ground sample distance in metres to train at.", low=0.01)
     steps: int = setting(4000, "Optimizer steps.", low=1)

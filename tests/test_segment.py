@@ -25,6 +25,7 @@ from geossda.inference.predict import WindowReader, predict
 from geossda.inference.segment import ready_to_predict
 from geossda.models.card import SegmenterCard
 from geossda.models.segmenter import load_segmenter
+from geossda.models.symmetries import Symmetric
 from geossda.raster.radiometry import Stretch
 from geossda.raster.reading import open_mosaic
 from geossda.raster.windows import Window
@@ -458,6 +459,40 @@ class Convolving(torch.nn.Module):
 
     def forward(self, x):
         return self.layer(x)
+
+
+MIRRORED = {"columns": lambda x: x.flip(3), "rows": lambda x: x.flip(2),
+            "both": lambda x: x.transpose(2, 3)}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("count", "alike"), [(1, ()), (2, ("columns",)), (4, ("columns", "rows")), (8, tuple(MIRRORED))]
+)
+def test_symmetries_that_are_averaged_over_make_no_difference(count, alike):
+    """The mirror image of what is found is what is found in the mirror image."""
+    image = torch.from_numpy(synthesize(3, (48, 48), "uint8", 1)).float()[None] / 255
+    network = Symmetric(Convolving(), count)
+    with torch.no_grad():
+        same = [
+            name
+            for name, mirrored in MIRRORED.items()
+            if torch.allclose(network(mirrored(image)), mirrored(network(image)), atol=1e-5)
+        ]
+        assert tuple(same) == alike
+        # What knows no direction is left as it is.
+        assert torch.allclose(Symmetric(Pointwise(), count)(image), Pointwise()(image), atol=1e-6)
+
+
+def test_symmetries_are_averaged_over_on_demand(town, tmp_path, settings):
+    config = {"threshold": 0.5, **EXACT}
+    alone = run(town, tmp_path, settings(**config), name="alone")[1]
+    four = run(town, tmp_path, settings(tta="4", **config), name="four")[1]
+    here = run(town, tmp_path, settings(tta="4", workers=2, **config), name="here")[1]
+    valid = alone >= 0
+    assert np.array_equal(valid, four >= 0) and np.array_equal(four, here)
+    assert np.abs(alone - four)[valid].max() > 0.05
+    # Doubts cancel out: logits' mean is less extreme than logits.
+    assert np.abs(four - 0.5)[valid].mean() < np.abs(alone - 0.5)[valid].mean()
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])

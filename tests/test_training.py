@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import pickle
+from importlib import resources
 
 import geopandas as gpd
 import numpy as np
@@ -490,6 +491,98 @@ def test_the_verb_trains_on_files_and_the_model_segments(village, tmp_path, list
     assert result.output.exists()
     with pytest.raises(OutputExistsError):
         train_segmenter([raster], out, config=TINY)
+
+
+def test_only_what_lies_in_the_area_is_learned_from(village, tmp_path, listener, make_raster):
+    raster, footprints = village
+    mosaic = open_mosaic(raster)
+    shapes = read_footprints(footprints, mosaic.grid.crs.to_wkt())
+    # Two corners: an upper left of 100 x 90 pixels without its own upper left, and a lower right.
+    corner = shapely.Polygon(
+        [(500000 + x / 2, 5200000 - y / 2) for x, y in ((0, 90), (100, 90), (100, 0), (50, 0))]
+    )
+    other = shapely.box(500075, 5199910, 500200, 5199935)
+    area = tmp_path / "area.gpkg"
+    gpd.GeoDataFrame(geometry=[corner, other], crs=UTM).to_crs(4326).to_file(area)
+    one = WorkingRaster.prepare(
+        mosaic, 0.5, scaling("percentile", mosaic), shapes=shapes,
+        area=gpd.GeoSeries([corner], crs=UTM).to_crs(shapes.crs),
+    )  # fmt: skip
+    assert one.mosaic.shape == (90, 100)
+    inside = rasterize(gpd.GeoSeries([corner], crs=UTM), one.mosaic.grid, Window(0, 0, 90, 100))
+    assert np.array_equal(one.held[-1] > 0, inside > 0) and 0.7 < inside.mean() < 0.8
+    assert np.array_equal(one.held[-2], labelled(village).held[-2][:90, :100])
+    drawn = []
+
+    def spy(draw, *arguments, **named):
+        drawn.extend(draw(1, place) for place in range(20))
+        return train(draw, *arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("geossda.api.train.train", spy)
+        card = train_segmenter(
+            [raster, make_raster(tmp_path / "far.tif", origin=(600000, 5200000))],
+            tmp_path / "o.safetensors", footprints=[footprints], area=area, config=TINY,
+            progress=listener,
+        )  # fmt: skip
+    assert card.training["steps"] == TINY.steps
+    assert any("far.tif holds no footprint" in text for text in listener.warnings)
+    # The lower right is seen too, and nothing that lies in neither.
+    assert any(patch.weight.all() for patch in drawn)
+    elsewhere = tmp_path / "elsewhere.gpkg"
+    gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs=UTM).to_file(elsewhere)
+    with pytest.raises(EmptyRasterError, match="no labelled raster"):
+        train_segmenter(
+            raster, tmp_path / "p.safetensors", footprints=[footprints], area=elsewhere,
+            config=TINY, progress=listener,
+        )  # fmt: skip
+    assert any("holds no polygon of" in text for text in listener.warnings)
+
+
+def test_training_goes_on_from_a_model(village, tmp_path, make_raster):
+    raster, _ = village
+    first, out = tmp_path / "first.safetensors", tmp_path / "out.safetensors"
+    train_segmenter([raster], first, config=TINY)
+    # Without a rate nothing is learned: what comes out is what went in.
+    on = TrainSegmenterConfig(
+        start=str(first), gsd=0.5, steps=2, batch=2, patch=32, lr=0.0, device="cpu", adapt="ssda"
+    )
+    card = train_segmenter([raster], out, targets=[raster], config=on)
+    assert (card.architecture, card.encoder) == (TINY.architecture, TINY.encoder)
+    assert (card.licence, card.attribution, card.data) == ("MIT", "nobody", "made up")
+    assert str(tmp_path) not in json.dumps(dataclasses.asdict(card))
+    one, other = load_segmenter(first, fold=False)[0], load_segmenter(out, fold=False)[0]
+    parameters = dict(other.named_parameters())
+    assert all(torch.equal(value, parameters[name]) for name, value in one.named_parameters())
+    # With one, it sets out from there.
+    config = dataclasses.replace(on, lr=1e-4, adapt="none", licence="CC0-1.0", overwrite=True)
+    card = train_segmenter([raster], out, run=tmp_path / "on", config=config)
+    assert card.licence == "CC0-1.0"
+    moved = [
+        (value - other).abs().mean() / value.abs().mean().clamp(min=1e-6)
+        for value, other in zip(
+            one.parameters(), load_segmenter(out, fold=False)[0].parameters(), strict=True
+        )
+        if value.ndim == 4
+    ]
+    assert 0 < max(moved) < 0.05
+
+
+def test_a_model_to_go_on_from_must_fit(village, tmp_path, make_raster):
+    raster, footprints = village
+    out = tmp_path / "out.safetensors"
+    style = str(resources.files("geossda") / "weights" / "style.safetensors")
+    with pytest.raises(ModelError, match="a segmenter was expected"):
+        train_segmenter([raster], out, config=dataclasses.replace(TINY, start=style))
+    with pytest.raises(ModelError, match="unknown model"):
+        train_segmenter([raster], out, config=dataclasses.replace(TINY, start="no.safetensors"))
+    other = make_raster(tmp_path / "four.tif", bands=4)
+    with pytest.raises(BandError, match="takes 3 bands, the rasters have 4"):
+        train_segmenter(
+            [other], out, footprints=[footprints],
+            config=dataclasses.replace(TINY, start="default", adapt="none"),
+        )  # fmt: skip
+    assert not list(tmp_path.glob("out*.safetensors"))
 
 
 def test_rasters_and_footprints_must_fit(village, tmp_path, make_raster):

@@ -10,6 +10,7 @@ from geossda.data.patches import Recolor, WorkingRaster
 from geossda.devices import choose
 from geossda.errors import InputError
 from geossda.models.content import ContentEncoder
+from geossda.models.segmenter import begun
 from geossda.models.style_model import load_style_model
 from geossda.progress import SILENT, Progress
 
@@ -85,8 +86,7 @@ def strategy(
         model.require_bands(bands)
         if config.adapt == "daug":
             return Strategy(*domain_transfers(model, sources, targets))
-        weights = None if config.encoder_weights == "none" else config.encoder_weights
-        describe = ContentEncoder(config.encoder, bands, weights, choose(config.device))
+        describe = ContentEncoder(begun(config, bands), bands, choose(config.device))
         banks = Banks.measure(
             model,
             describe,

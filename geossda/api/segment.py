@@ -105,7 +105,7 @@ def segment(
             "command": "segment",
             "sources": fingerprints(paths),
             "model": card.sha256,
-            "settings": [gsd_m, clearance_m, config.bidx, config.nodata],
+            "settings": [gsd_m, clearance_m, config.tta, config.bidx, config.nodata],
             "area": [config.bounds, config.bounds_crs],
         }
         tags = provenance(

@@ -10,13 +10,13 @@ import numpy as np
 from geossda.adapt.samplers import samplers
 from geossda.adapt.strategies import resolved
 from geossda.config import TrainSegmenterConfig
-from geossda.data.labels import find_footprints, read_footprints
+from geossda.data.labels import find_footprints, polygons_of, read_footprints, read_frame
 from geossda.data.patches import Patch, WorkingRaster
 from geossda.devices import choose
-from geossda.errors import BandError, GeoreferenceError, VectorError
+from geossda.errors import BandError, GeoreferenceError, ModelError, VectorError
 from geossda.evaluation.calibration import calibration
 from geossda.evaluation.matrix import pairs
-from geossda.models.card import SegmenterCard
+from geossda.models.card import SegmenterCard, read_card, resolve
 from geossda.progress import SILENT, Progress
 from geossda.raster.radiometry import scaling
 from geossda.raster.reading import Mosaic, find_sources, open_mosaic
@@ -36,6 +36,7 @@ def train_segmenter(
     output: PathLike,
     *,
     footprints: Sequence[PathLike] = (),
+    area: PathLike | None = None,
     targets: PathLike | Sequence[PathLike] = (),
     run: PathLike | None = None,
     config: TrainSegmenterConfig = TrainSegmenterConfig(),  # noqa: B008  (frozen)
@@ -46,12 +47,15 @@ def train_segmenter(
     Parameters
     ----------
     sources : path or sequence of path
-        Rasters, folders or globs; the footprints must cover each of them wholly.
+        Rasters, folders or globs; the footprints must cover each of them wholly, or `area`.
     output : path
         The ``.safetensors`` file.
     footprints : sequence of path, optional
         One vector file or mask for all rasters, or one a raster in the same order. By default the
         one vector file in each raster's folder.
+    area : path, optional
+        Polygons within which footprints are complete, where they are not in the whole of each
+        raster: nothing outside is learned from.
     targets : path or sequence of path, optional
         Imagery without labels that the model is for.
     run : path, optional
@@ -76,15 +80,13 @@ def train_segmenter(
     output = check_output(output, overwrite=config.overwrite)
     paths = find_sources(sources)
     wanted = find_sources(targets) if targets else []
-    method = resolved(config.adapt, bool(wanted))
-    config = dataclasses.replace(
-        config, adapt=method, scaling="equalize" if method == "equalize" else config.scaling
-    )
+    config = _resolved(config, bool(wanted))
     if len(footprints) not in (0, 1, len(paths)):
         raise VectorError(
             f"{len(footprints)} footprint files for {len(paths)} rasters: give none, one, "
             "or one each"
         )
+    within = None if area is None else polygons_of(read_frame(Path(area)), Path(area), None)
     rasters: list[WorkingRaster] = []
     unlabelled: list[WorkingRaster] = []
     room = HELD_PX
@@ -94,11 +96,19 @@ def train_segmenter(
             chosen = footprints[index % len(footprints)] if footprints else find_footprints(path)
             mosaic = _open(path, config, rasters)
             shapes = read_footprints(chosen, mosaic.grid.crs.to_wkt())
-            if shapes.intersects(mosaic.grid.extent.geom).any():
-                rasters.append(_prepare(mosaic, config, room, shapes))
+            here = _touching(shapes, mosaic)
+            places: list[gpd.GeoSeries | None] = [None]
+            if within is not None:
+                inside = _touching(within.to_crs(shapes.crs), mosaic)
+                # One by one, as two corners of a large mosaic have little but nodata between them.
+                places = [inside.iloc[[index]] for index in range(len(inside))]
+            if here.empty or not places:
+                missing = f"footprint of {chosen}" if here.empty else f"polygon of {area}"
+                progress.warn(f"{path} holds no {missing}: left out as unlabelled")
+                places = []
+            for place in places:
+                rasters.append(_prepare(mosaic, config, room, here, place))
                 room -= rasters[-1].held_px
-            else:
-                progress.warn(f"{path} holds no footprint of {chosen}: left out as unlabelled")
             progress.advance()
         for path in wanted:
             unlabelled.append(_prepare(_open(path, config, rasters), config, room))
@@ -118,6 +128,29 @@ def train_segmenter(
         sources=tuple(Path(path).name for path in (*paths, *wanted)),
         calibrate=calibration(rasters, choose(config.device), progress=progress),
         progress=progress,
+    )
+
+
+def _resolved(config: TrainSegmenterConfig, has_target: bool) -> TrainSegmenterConfig:
+    """Settle what follows from other settings, and from the model that training goes on from."""
+    method = resolved(config.adapt, has_target)
+    config = dataclasses.replace(
+        config, adapt=method, scaling="equalize" if method == "equalize" else config.scaling
+    )
+    if not config.start:
+        return config
+    path = resolve(config.start, SegmenterCard)
+    card = read_card(path)
+    if not isinstance(card, SegmenterCard):
+        raise ModelError(f"{path} is a {card.kind} model, a segmenter was expected")
+    return dataclasses.replace(
+        config,
+        architecture=card.architecture,
+        encoder=card.encoder,
+        # Terms go with the weights.
+        data=config.data or card.data,
+        licence=config.licence or card.licence,
+        attribution=config.attribution or card.attribution,
     )
 
 
@@ -145,17 +178,23 @@ def _open(path: str, config: TrainSegmenterConfig, others: list[WorkingRaster]) 
     return mosaic
 
 
+def _touching(shapes: gpd.GeoSeries, mosaic: Mosaic) -> gpd.GeoSeries:
+    return shapes[shapes.intersects(mosaic.grid.extent.geom)].reset_index(drop=True)
+
+
 def _prepare(
     mosaic: Mosaic,
     config: TrainSegmenterConfig,
     room_px: int,
     shapes: gpd.GeoSeries | None = None,
+    area: gpd.GeoSeries | None = None,
 ) -> WorkingRaster:
     return WorkingRaster.prepare(
         mosaic,
         config.gsd,
         scaling(config.scaling, mosaic, (config.low_percent, config.high_percent)),
         shapes=shapes,
+        area=area,
         # What is not labelled needs no part of it kept to be compared with.
         hold_out=0.0 if shapes is None else config.hold_out,
         room_px=room_px,

@@ -86,6 +86,8 @@ class WorkingRaster:
         Columns to draw from; those to the right are held back.
     held : array or None
         What :meth:`read` gives of the whole, if it fits in memory.
+    area : GeoSeries or None
+        Polygons in the mosaic's CRS; what lies outside counts as nodata.
     """
 
     mosaic: Mosaic
@@ -93,6 +95,7 @@ class WorkingRaster:
     shapes: gpd.GeoSeries | None = None
     width: int = 0
     held: NDArray[np.uint8] | None = None
+    area: gpd.GeoSeries | None = None
 
     @classmethod
     def prepare(
@@ -102,13 +105,19 @@ class WorkingRaster:
         scaling: Scaling,
         *,
         shapes: gpd.GeoSeries | None = None,
+        area: gpd.GeoSeries | None = None,
         hold_out: float = 0.0,
         room_px: int = HELD_PX,
     ) -> "WorkingRaster":
-        """Put a raster on the working grid; read one of at most `room_px` pixels into memory."""
+        """Put a raster on the working grid, of an area no more than its bounds.
+
+        One of at most `room_px` pixels is read into memory.
+        """
         working = mosaic.resampled(grid_at_gsd(mosaic.grid, gsd_m))
+        if area is not None:
+            working = working.cropped(area.total_bounds)
         height, width = working.shape
-        made = cls(working, scaling, shapes, round(width * (1 - hold_out)))
+        made = cls(working, scaling, shapes, round(width * (1 - hold_out)), area=area)
         if height * width <= room_px:
             made.held = made.read(Window(0, 0, height, width))
         return made
@@ -129,6 +138,8 @@ class WorkingRaster:
             label = np.zeros(valid.shape, np.uint8)
         else:
             label = rasterize(self.shapes, self.mosaic.grid, window)
+        if self.area is not None:
+            valid = valid & (rasterize(self.area, self.mosaic.grid, window) > 0)
         return np.concatenate([image, label[None], valid[None].astype(np.uint8)])
 
 

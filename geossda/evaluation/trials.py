@@ -187,7 +187,7 @@ def _defining(config: TrainSegmenterConfig) -> dict[str, Any]:
     settings = dataclasses.asdict(config)
     for name in ("overwrite", "device", "checkpoint"):
         settings.pop(name)
-    for name in ("encoder_weights", "style_model"):  # wherever the file lies
+    for name in ("encoder_weights", "style_model", "start"):  # wherever the file lies
         settings[name] = Path(settings[name]).name
     return _plain(settings)
 

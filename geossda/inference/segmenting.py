@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from geossda.inference.segment import (
 )
 from geossda.models.card import SegmenterCard
 from geossda.models.segmenter import load_segmenter
+from geossda.models.symmetries import Symmetric
 from geossda.progress import SILENT, Progress
 from geossda.raster.gsd import grid_at_gsd
 from geossda.raster.parts import LEAST_PX, Layout, Parts
@@ -70,6 +72,12 @@ class Segmenting:
     parts: Parts
     config: SegmentConfig
 
+    @cached_property
+    def model(self) -> torch.nn.Module:
+        """The network, asked as often as the settings say."""
+        count = int(self.config.tta)
+        return self.network if count == 1 else Symmetric(self.network, count)
+
     def steps(self, index: int) -> int:
         """Count the windows of a part."""
         card, strip = self.card, self.parts.layout.strips[index]
@@ -104,7 +112,7 @@ class Segmenting:
         )
         return predict(
             self.reader,
-            self.network,
+            self.model,
             choose(self.config.device),
             overlap_px=self.card.overlap_px,
             batch=self.config.batch,

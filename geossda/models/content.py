@@ -5,7 +5,6 @@ import torch
 from numpy.typing import NDArray
 
 from geossda.models.folding import folded
-from geossda.models.segmenter import build
 
 
 class ContentEncoder:
@@ -13,17 +12,14 @@ class ContentEncoder:
 
     Parameters
     ----------
-    encoder : str
-        Name known to segmentation-models-pytorch.
+    network : torch.nn.Module
+        An encoder-decoder of segmentation-models-pytorch.
     bands : int
-    weights : str or None
-        As :func:`geossda.models.segmenter.build` takes them.
     device : torch.device
     """
 
-    def __init__(self, encoder: str, bands: int, weights: str | None, device: torch.device) -> None:
-        network = folded(build("unet", encoder, bands, weights).eval(), bands)
-        self.encoder = network.get_submodule("encoder").to(device)
+    def __init__(self, network: torch.nn.Module, bands: int, device: torch.device) -> None:
+        self.encoder = folded(network.eval(), bands).get_submodule("encoder").to(device)
         self.device = device
 
     @torch.inference_mode()

@@ -8,7 +8,8 @@ import segmentation_models_pytorch as smp
 import torch
 from safetensors.torch import load_file
 
-from geossda.errors import ModelError
+from geossda.config import TrainSegmenterConfig
+from geossda.errors import BandError, ModelError
 from geossda.models.card import SegmenterCard, load, resolve
 from geossda.models.folding import folded
 
@@ -74,6 +75,28 @@ def _load_encoder(network: Any, path: str) -> None:
         raise ModelError(
             f"{path} lacks {len(missing)} tensors of the encoder, such as {missing[0]}"
         )
+
+
+def begun(config: TrainSegmenterConfig, bands: int) -> torch.nn.Module:
+    """Give the network a training begins with, its encoder also what tells contents apart.
+
+    Raises
+    ------
+    BandError
+        The segmenter to go on from takes other bands.
+    ModelError
+        As :func:`build` and :func:`load_segmenter` do.
+    """
+    if not config.start:
+        weights = None if config.encoder_weights == "none" else config.encoder_weights
+        return build(config.architecture, config.encoder, bands, weights)
+    network, card = load_segmenter(config.start, fold=False)
+    if len(card.bands) != bands:
+        raise BandError(
+            f"model {card.name} takes {len(card.bands)} bands, the rasters have {bands}: choose "
+            "as many with --bidx"
+        )
+    return network
 
 
 def load_segmenter(

@@ -21,7 +21,7 @@ from geossda.devices import choose, depthwise_in_float32, mixed_precision
 from geossda.errors import InputError, TrainingError
 from geossda.models.card import SegmenterCard, save
 from geossda.models.losses import masked_bce_dice
-from geossda.models.segmenter import build
+from geossda.models.segmenter import begun
 from geossda.progress import SILENT, Progress
 from geossda.staging import staged
 from geossda.training.batches import ahead
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LOG_EVERY = 20
 # Not repeated in the card's settings: it has its own place there, or is a path.
-UNTOLD = ("data", "licence", "attribution", "sources", "encoder_weights", "style_model")
+UNTOLD = ("data", "licence", "attribution", "sources", "encoder_weights", "style_model", "start")
 S = TypeVar("S")
 
 
@@ -106,9 +106,7 @@ def train(
     directory = RunDirectory(run, settings)
     device = choose(config.device)
     torch.manual_seed(config.seed)
-    weights = None if config.encoder_weights == "none" else config.encoder_weights
-    network = build(config.architecture, config.encoder, bands, weights)
-    network = network.to(device).to(memory_format=torch.channels_last).train()
+    network = begun(config, bands).to(device).to(memory_format=torch.channels_last).train()
     average = copy.deepcopy(network).eval()
     depthwise_in_float32(network, device)
     optimizer = torch.optim.AdamW(
