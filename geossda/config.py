@@ -245,7 +245,7 @@ class SegmentConfig:
     tta: Literal["1", "2", "4", "8"] = setting(
         "1",
         "Test-time augmentation: mirror images and turns of every window to average over, the "
-        "window itself among them. 8 finds more, in 8 times the time.",
+        "window itself among them. It takes as many times as long.",
         choices=("1", "2", "4", "8"),
     )
     bidx: tuple[int, ...] = setting(

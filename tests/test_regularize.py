@@ -9,6 +9,7 @@ import shapely
 import shapely.affinity
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.morphology import reconstruction
 from test_vector import DONE, UTM, grained, grid_at, parts_of, shape_all, strips
 
 from geossda.evaluation.buildings import _corner_angles, match, meet, polis
@@ -18,8 +19,8 @@ from geossda.vector.overlaps import GiveWay
 from geossda.vector.parts import Marks, Open
 from geossda.vector.plain import box
 from geossda.vector.polygonize import polygonize
-from geossda.vector.regularize import REACH, overlap, regularize, smoothed
-from geossda.vector.split import Splitter
+from geossda.vector.regularize import REACH, _within_reach, overlap, regularize, smoothed
+from geossda.vector.split import Splitter, _rebuilt
 from geossda.vector.walls import partition, shared_walls
 
 PIXEL = 0.3
@@ -299,6 +300,38 @@ def test_masks_are_parted_where_they_are_narrow():
     assert len(parted(mask * 0.9, "none")[0]) == 2
     mask[20:60, 60:90] = 1
     assert len(parted(mask, "none", with_probability=False)[0]) == 1
+
+
+@pytest.mark.parametrize("rounds", [200, 1])
+def test_hills_are_rebuilt_as_scikit_image_does(rounds, monkeypatch):
+    """Step by step where hills are near, and all at once where they have a long way to grow."""
+    monkeypatch.setattr("geossda.vector.split._ROUNDS", rounds)
+    rng = np.random.default_rng(0)
+    ground = cv2.GaussianBlur(rng.normal(size=(90, 120)).astype(np.float32), (0, 0), 3)
+    spiral = np.full((41, 41), -1, np.float32)
+    for edge in range(0, 20, 2):  # lanes a pixel wide, each open to the next
+        spiral[edge, edge : 41 - edge] = spiral[40 - edge, edge : 41 - edge] = 1
+        spiral[edge : 41 - edge, edge] = spiral[edge : 41 - edge, 40 - edge] = 1
+        spiral[edge + 1 : edge + 3, edge] = (-1, 1)
+        spiral[edge + 2, edge : edge + 3] = 1
+    for under in (ground, spiral):
+        seed = under - np.float32(0.1)
+        if under is spiral:
+            seed = np.where(np.arange(41) == 40, spiral, -1).astype(np.float32)
+        cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
+        expected = reconstruction(seed, under, footprint=cross)
+        found = _rebuilt(seed, under)
+        assert np.array_equal(found, expected.astype(np.float32))
+        assert not np.array_equal(found, seed)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(HOUSES)), st.floats(0, 3), st.floats(0, 7))
+def test_what_is_out_of_reach_is_told_as_by_the_pixels(seed, name, east, south):
+    shape = painted(HOUSES[name], seed)
+    outline = shapely.affinity.translate(HOUSES[name], east, south)
+    exact = shapely.contains_properly(shapely.buffer(shape, 1.5, quad_segs=4), outline)
+    assert _within_reach(outline, shape, PIXEL, 1.5) == exact
 
 
 def test_walls_go_where_the_pixels_say_and_are_straight():

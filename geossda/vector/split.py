@@ -19,6 +19,8 @@ _SMOOTH_M = 0.9
 _VALLEY_LOG_ODDS, _VALLEY_M = 1.2, 0.3
 # No house is smaller; and what is larger than that across is no house, and too much for memory.
 _LEAST_M2, _WIDEST_PX = 10.0, 4096
+# What grows by a pixel a step is looked at every so many pairs of steps, so many times.
+_STEPS, _ROUNDS = 8, 200
 # Flooding takes some hundred bytes a pixel: of windows larger than this one at a time.
 _ALONE_PX = 1 << 20
 
@@ -116,13 +118,13 @@ def _flood(
     """Give each piece a number from 1; those under `least` pixels go to their neighbours."""
     # Half a second to load, for those who want it.
     from scipy import ndimage
-    from skimage.morphology import local_maxima, reconstruction
+    from skimage.morphology import local_maxima
     from skimage.segmentation import watershed
 
     low = np.where(mine, height, height.min() - 1).astype(np.float32)
     # Hills between which no valley is deeper are one, equal ones too (extended maxima, Soille
     # 2003), which scikit-image's h_maxima keeps apart.
-    filled = reconstruction(low - valley, low, footprint=ndimage.generate_binary_structure(2, 1))
+    filled = _rebuilt(low - np.float32(valley), low)
     peaks, count = ndimage.label(local_maxima(filled, connectivity=1) & mine)
     if count < 2:
         return mine.astype(np.int32)
@@ -137,6 +139,27 @@ def _flood(
         table[kept] = np.arange(1, len(kept) + 1)
         peaks = table[peaks]
     return np.asarray(pieces, np.int32)
+
+
+def _rebuilt(seed: NDArray[np.float32], under: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Let `seed` grow sideways as far as `under` lets it (morphological reconstruction).
+
+    A pixel a step, which takes a fifth of the time that sorting all pixels does, scikit-image's
+    way; that is left for what has a very long way to grow.
+    """
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    seed, grown = seed.copy(), np.empty_like(seed)
+    for _ in range(_ROUNDS):
+        before = seed.copy()
+        for _ in range(_STEPS):
+            for now, then in ((seed, grown), (grown, seed)):
+                cv2.dilate(now, cross, dst=then)
+                cv2.min(then, under, dst=then)
+        if np.array_equal(before, seed):
+            return seed
+    from skimage.morphology import reconstruction
+
+    return np.asarray(reconstruction(seed, under, footprint=cross), np.float32)
 
 
 def _traced(
