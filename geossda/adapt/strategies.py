@@ -10,7 +10,7 @@ from geossda.data.patches import Recolor, WorkingRaster
 from geossda.devices import choose
 from geossda.errors import InputError
 from geossda.models.content import ContentEncoder
-from geossda.models.segmenter import begun
+from geossda.models.segmenter import starting_network
 from geossda.models.style_model import load_style_model
 from geossda.progress import SILENT, Progress
 
@@ -86,7 +86,7 @@ def strategy(
         model.require_bands(bands)
         if config.adapt == "daug":
             return Strategy(*domain_transfers(model, sources, targets))
-        describe = ContentEncoder(begun(config, bands), bands, choose(config.device))
+        describe = ContentEncoder(starting_network(config, bands), bands, choose(config.device))
         banks = Banks.measure(
             model,
             describe,

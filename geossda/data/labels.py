@@ -72,7 +72,7 @@ def read_frame(path: Path) -> "gpd.GeoDataFrame":
     import pyogrio
 
     if not path.exists():
-        raise VectorError(f"footprints {path} do not exist")
+        raise VectorError(f"vector file {path} does not exist")
     try:
         if path.suffix.lower() == ".parquet":
             return gpd.read_parquet(path)

@@ -77,7 +77,7 @@ def _load_encoder(network: Any, path: str) -> None:
         )
 
 
-def begun(config: TrainSegmenterConfig, bands: int) -> torch.nn.Module:
+def starting_network(config: TrainSegmenterConfig, bands: int) -> torch.nn.Module:
     """Give the network a training begins with, its encoder also what tells contents apart.
 
     Raises

@@ -21,7 +21,7 @@ from geossda.devices import choose, depthwise_in_float32, mixed_precision
 from geossda.errors import InputError, TrainingError
 from geossda.models.card import SegmenterCard, save
 from geossda.models.losses import masked_bce_dice
-from geossda.models.segmenter import begun
+from geossda.models.segmenter import starting_network
 from geossda.progress import SILENT, Progress
 from geossda.staging import staged
 from geossda.training.batches import ahead
@@ -106,7 +106,9 @@ def train(
     directory = RunDirectory(run, settings)
     device = choose(config.device)
     torch.manual_seed(config.seed)
-    network = begun(config, bands).to(device).to(memory_format=torch.channels_last).train()
+    network = (
+        starting_network(config, bands).to(device).to(memory_format=torch.channels_last).train()
+    )
     average = copy.deepcopy(network).eval()
     depthwise_in_float32(network, device)
     optimizer = torch.optim.AdamW(
