@@ -1,6 +1,6 @@
 """Adaptation by style transfer: patches are given the looks of other imagery."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,168 +16,106 @@ from geossda.models.moments import Gaussian, Look, merged
 from geossda.models.style_model import StyleModel
 from geossda.progress import SILENT, Progress
 
-# Patches of a raster that looks are pooled from, and how many of those make one look.
-BANK = 48
-POOLED = (2, 4, 8)
+# Patches of a raster that its look is pooled from.
+POOLED = 48
 # Contrast is raised by no more than this: flat ground blown up is noise.
 HIGHEST_GAIN = 1.5
-# How much of the way to another look patches are taken. All of it puts a veil over towns where the
-# other raster has none, and half of it teaches models of sparse places too little (decision 0007).
-STRENGTH = 0.75
 SCALE = (0.67, 1.5)
 TRIES = 20
 
 Bytes = NDArray[np.uint8]
-# Says what stands in a (bands, side, side) patch, whatever its colours: a vector.
-Describe = Callable[[Bytes], NDArray[np.float32]]
 
 
-@dataclass(frozen=True)
-class Bank:
-    """Looks of a raster's patches, found by what stands in them.
+def measure_looks(
+    model: StyleModel,
+    rasters: Sequence[WorkingRaster],
+    side: int,
+    structure: Structure,
+    seed: int,
+    *,
+    progress: Progress = SILENT,
+) -> list[Look]:
+    """Measure the look of each raster, over random patches.
 
-    Attributes
+    Parameters
     ----------
-    looks : list of Look
-    contents : (patches, features) float32 array
-        Of unit length.
+    model : StyleModel
+        Frozen, in evaluation mode.
+    rasters : sequence of WorkingRaster
+    side : int
+        Of the patches, in pixels; a multiple of 32.
+    structure : {"lock", "full"}
+    seed : int
+    progress : Progress
+        Advanced by one a raster.
     """
-
-    looks: list[Look]
-    contents: NDArray[np.float32]
-
-    def nearest(self, content: NDArray[np.float32], count: int) -> list[Look]:
-        """Give the looks of the patches most alike in content."""
-        order = np.argsort(-(self.contents @ content), kind="stable")
-        return [self.looks[index] for index in order[:count]]
+    rng = np.random.default_rng([seed, POOLED])
+    progress.stage("measuring looks", len(rasters))
+    looks = []
+    for raster in rasters:
+        patches = [_patch(raster, side, rng) for _ in range(POOLED)]
+        looks.append(merged([_look(model, *patch, structure) for patch in patches]))
+        progress.advance()
+    return looks
 
 
 @dataclass(frozen=True)
-class Banks:
-    """What is measured of all rasters before training.
+class StyleTransfer:
+    """SS(DA)²: translation from the look of a patch's own raster to that of another.
+
+    The look of one patch says more about what stands there than about how it was acquired: roofs in
+    the look of a meadow turn green, and so do they in that of the patches most alike where
+    none is alike. What a whole raster has in common is how it was acquired (docs/decisions/0007).
 
     Attributes
     ----------
     model : StyleModel
         Frozen, in evaluation mode.
     structure : {"lock", "full"}
-    describe : callable
-    middle : (features,) float32 array
-        Mean description of all patches; what differs from it is content.
-    rasters : list of Bank
-        Of labelled rasters, then of target rasters.
-    """
-
-    model: StyleModel
-    structure: Structure
-    describe: Describe
-    middle: NDArray[np.float32]
-    rasters: list[Bank]
-
-    @classmethod
-    def measure(
-        cls,
-        model: StyleModel,
-        describe: Describe,
-        rasters: Sequence[WorkingRaster],
-        side: int,
-        structure: Structure,
-        seed: int,
-        *,
-        progress: Progress = SILENT,
-    ) -> "Banks":
-        """Measure looks and contents of random patches.
-
-        Parameters
-        ----------
-        model : StyleModel
-        describe : callable
-        rasters : sequence of WorkingRaster
-        side : int
-            Of the patches, in pixels; a multiple of 32.
-        structure : {"lock", "full"}
-        seed : int
-        progress : Progress
-            Advanced by one a raster.
-        """
-        rng = np.random.default_rng([seed, BANK])
-        progress.stage("measuring looks", len(rasters))
-        looks, contents = [], []
-        for raster in rasters:
-            patches = [_patch(raster, side, rng) for _ in range(BANK)]
-            looks.append([_look(model, *patch, structure) for patch in patches])
-            contents.append(np.stack([describe(image) for image, _ in patches]))
-            progress.advance()
-        middle = np.concatenate(contents).mean(0)
-        banks = [
-            Bank(some, _unit(content - middle))
-            for some, content in zip(looks, contents, strict=True)
-        ]
-        return cls(model, structure, describe, middle, banks)
-
-    def content(self, image: Bytes) -> NDArray[np.float32]:
-        """Describe what stands in a patch, as a vector of unit length."""
-        return _unit(self.describe(image) - self.middle)
-
-
-@dataclass(frozen=True)
-class StyleTransfer:
-    """SS(DA)²: translation to the look of patches of other rasters, like with like.
-
-    The look of one patch says more about what stands there than about how it was acquired: roofs in
-    the look of a meadow turn green. So a reference is pooled over those patches of one raster
-    that are most alike in content, and the source's own look over such patches of its own raster
-    (docs/decisions/0007).
-
-    Attributes
-    ----------
-    banks : Banks
-    own, other : sequences of int
-        Which banks belong to the rasters that patches come from, and to those whose looks are
-        given.
+    own, other : sequences of Look
+        Of the rasters that patches come from, and those that are given.
     chance : array
         How often each of the latter is drawn.
     """
 
-    banks: Banks
-    own: Sequence[int]
-    other: Sequence[int]
+    model: StyleModel
+    structure: Structure
+    own: Sequence[Look]
+    other: Sequence[Look]
     chance: NDArray[np.float64]
 
     def __call__(
         self, image: Bytes, valid: NDArray[np.bool_], raster: int, rng: Generator
     ) -> Bytes:
         """Give a patch the look of another raster."""
-        banks = self.banks
-        reference = banks.rasters[self.other[int(rng.choice(len(self.other), p=self.chance))]]
-        count = int(rng.choice(POOLED))
-        content = banks.content(image)
-        other = merged(reference.nearest(content, count))
-        mine = banks.rasters[self.own[raster]].nearest(content, count - 1)
-        own = merged([*mine, _look(banks.model, image, valid, banks.structure)])
-        scaled = np.asarray(image / np.float32(255), np.float32)
-        made = Transfer(banks.model, own, _restrained(own, other), banks.structure)(scaled, valid)
-        made = scaled + STRENGTH * (made - scaled)
-        return np.asarray(np.clip(np.rint(made * 255), 0, 255), np.uint8)
+        own = self.own[raster]
+        other = self.other[int(rng.choice(len(self.other), p=self.chance))]
+        return _translated(
+            Transfer(self.model, own, _restrained(own, other), self.structure), image, valid
+        )
 
 
 def style_transfers(
-    banks: Banks, sources: Sequence[WorkingRaster], targets: Sequence[WorkingRaster]
+    model: StyleModel,
+    looks: Sequence[Look],
+    sources: Sequence[WorkingRaster],
+    targets: Sequence[WorkingRaster],
+    structure: Structure,
 ) -> tuple[StyleTransfer, StyleTransfer]:
     """Make what gives labelled patches looks of targets, and target patches looks of any raster.
 
     Parameters
     ----------
-    banks : Banks
+    model : StyleModel
+    looks : sequence of Look
         Of `sources`, then `targets`.
     sources, targets : sequences of WorkingRaster
+    structure : {"lock", "full"}
     """
-    first = list(range(len(sources)))
-    second = list(range(len(sources), len(sources) + len(targets)))
-    every = chances([*sources, *targets])
+    first, second = looks[: len(sources)], looks[len(sources) :]
     return (
-        StyleTransfer(banks, first, second, chances(targets)),
-        StyleTransfer(banks, second, [*first, *second], every),
+        StyleTransfer(model, structure, first, second, chances(targets)),
+        StyleTransfer(model, structure, second, looks, chances([*sources, *targets])),
     )
 
 
@@ -206,9 +144,7 @@ class DomainTransfer:
         """Give a patch the look of another domain."""
         name = self.other[int(rng.choice(len(self.other), p=self.chance))]
         looks = [self.model.domain_look(domain) for domain in (self.own[raster], name)]
-        scaled = np.asarray(image / np.float32(255), np.float32)
-        made = Transfer(self.model, looks[0], looks[1], "full")(scaled, valid)
-        return np.asarray(np.clip(np.rint(made * 255), 0, 255), np.uint8)
+        return _translated(Transfer(self.model, looks[0], looks[1], "full"), image, valid)
 
 
 def domain_transfers(
@@ -232,6 +168,11 @@ def domain_transfers(
         DomainTransfer(model, first, second, chances(targets)),
         DomainTransfer(model, second, [*first, *second], every),
     )
+
+
+def _translated(transfer: Transfer, image: Bytes, valid: NDArray[np.bool_]) -> Bytes:
+    made = transfer(np.asarray(image / np.float32(255), np.float32), valid)
+    return np.asarray(np.clip(np.rint(made * 255), 0, 255), np.uint8)
 
 
 def _patch(raster: WorkingRaster, side: int, rng: Generator) -> tuple[Bytes, NDArray[np.bool_]]:
@@ -260,8 +201,3 @@ def _restrained(own: Look, other: Look) -> Look:
         return other
     covariance = other.pixels.covariance * (HIGHEST_GAIN / gain) ** 2
     return Look(Gaussian(other.pixels.mean, covariance), other.groups)
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(length, 1e-9), np.float32)

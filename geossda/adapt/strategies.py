@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from geossda.adapt.learned import Banks, domain_transfers, style_transfers
+from geossda.adapt.learned import domain_transfers, measure_looks, style_transfers
 from geossda.adapt.plain import HistogramMatching, gamma, hsv
 from geossda.config import AdaptMethod, TrainSegmenterConfig
 from geossda.data.patches import Recolor, WorkingRaster
-from geossda.devices import choose
 from geossda.errors import InputError
-from geossda.models.content import ContentEncoder
-from geossda.models.segmenter import starting_network
 from geossda.models.style_model import load_style_model
 from geossda.progress import SILENT, Progress
 
@@ -86,15 +83,9 @@ def strategy(
         model.require_bands(bands)
         if config.adapt == "daug":
             return Strategy(*domain_transfers(model, sources, targets))
-        describe = ContentEncoder(starting_network(config, bands), bands, choose(config.device))
-        banks = Banks.measure(
-            model,
-            describe,
-            [*sources, *targets],
-            config.patch,
-            config.structure,
-            config.seed,
-            progress=progress,
+        rasters = [*sources, *targets]
+        looks = measure_looks(
+            model, rasters, config.patch, config.structure, config.seed, progress=progress
         )
-        return Strategy(*style_transfers(banks, sources, targets))
+        return Strategy(*style_transfers(model, looks, sources, targets, config.structure))
     return Strategy(None, None)

@@ -53,11 +53,14 @@ class TargetPatch(NamedTuple):
     restyled : (bands, side, side) float32 array, 0..1
         In another look: what the network sees.
     weight : (1, side, side) float32 array, 0 where the image has no data
+    raster : int
+        Which of the target's it is of.
     """
 
     image: NDArray[np.float32]
     restyled: NDArray[np.float32]
     weight: NDArray[np.float32]
+    raster: int
 
 
 class Recolor(Protocol):
@@ -258,7 +261,7 @@ class TargetSampler:
         plain, restyled = (np.asarray(x / np.float32(255), np.float32) for x in (image, other))
         if self.jitter:
             restyled = jitter_color(restyled, rng)
-        return TargetPatch(plain * weight, restyled * weight, weight)
+        return TargetPatch(plain * weight, restyled * weight, weight, raster)
 
 
 def chances(rasters: Sequence[WorkingRaster]) -> NDArray[np.float64]:

@@ -120,7 +120,7 @@ def train(
         network.load_state_dict(checkpoint["network"])
         average.load_state_dict(checkpoint["average"])
         optimizer.load_state_dict(checkpoint["optimizer"])
-        teacher.counts = checkpoint["counts"]
+        teacher.counts, teacher.own = checkpoint["counts"], checkpoint["own"]
         first, total = checkpoint["step"], checkpoint["total"]
         progress.note(f"going on from step {first} of {directory.path}")
 
@@ -130,6 +130,7 @@ def train(
                 "step": step,
                 "total": total,
                 "counts": teacher.counts,
+                "own": teacher.own,
                 "network": network.state_dict(),
                 "average": average.state_dict(),
                 "optimizer": optimizer.state_dict(),
@@ -155,8 +156,8 @@ def train(
             image, label, weight = _tensors(samples, device)
             taught = teacher.weight(step) if views else 0.0
             if taught > 0:
-                plain, other, known = _tensors(views, device)
-                lesson = teacher.lesson(plain, known)
+                plain, other, known = _tensors([view[:3] for view in views], device)
+                lesson = teacher.lesson(plain, known, [view.raster for view in views])
                 # One batch, so that norms see labelled and target patches together, as they
                 # will be when predicting.
                 image = torch.cat([image, other]).contiguous(memory_format=torch.channels_last)

@@ -1,6 +1,6 @@
 """Learning from imagery without labels: the averaged network teaches the one in training."""
 
-import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,6 +9,9 @@ from geossda.devices import mixed_precision
 
 # Probabilities are counted in so many bins, and forgotten by this factor a step.
 BINS, MEMORY = 256, 0.975
+# Those of each raster likewise, a patch; and of none is less taught than this part of what is
+# thought to be built.
+OWN_MEMORY, LEAST = 0.9, 0.5
 LOWEST, HIGHEST = 0.02, 0.9
 # Logits are divided by this before they are taught: a little surer than the teacher is.
 SHARPENING = 0.7
@@ -25,7 +28,8 @@ class Teacher:
     next to nothing is a building. So they are moved to have their middle where the teacher
     finds as many buildings as are to be expected: halfway, as a factor, between the mean
     probability it gives and the share that is thought to be built. Without the latter a model
-    of a dense place finds ever more in a sparse one (docs/decisions/0007).
+    of a dense place finds ever more in a sparse one; and with one limit for all rasters ever less
+    in the one it knows least, so that of each raster some is taught (docs/decisions/0007).
 
     Attributes
     ----------
@@ -37,20 +41,23 @@ class Teacher:
         Share of the target's ground thought to be built.
     counts : (bins,) float64 tensor
         Histogram of recent probabilities.
+    own : dict
+        The same by raster.
     """
 
     def __init__(self, average: torch.nn.Module, steps: int, built: float) -> None:
         self.average, self.steps, self.built = average, steps, built
         self.counts = torch.zeros(BINS, dtype=torch.float64)
+        self.own: dict[int, torch.Tensor] = {}
 
     def weight(self, step: int) -> float:
         """Say how much teaching counts at a step, counted from 1."""
         return float(np.clip((step / self.steps - BEGIN) / RAMP, 0, 1))
 
     def lesson(
-        self, image: torch.Tensor, weight: torch.Tensor
+        self, image: torch.Tensor, weight: torch.Tensor, rasters: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Say what is to be learned of (N, bands, side, side) patches.
+        """Say what is to be learned of (N, bands, side, side) patches of rasters.
 
         Returns
         -------
@@ -58,16 +65,32 @@ class Teacher:
         """
         with torch.no_grad(), mixed_precision(image.device):
             logits = self.average(image).float()
-        limit = self._limit(torch.sigmoid(logits)[weight > 0])
-        middle = math.log(limit / (1 - limit))
+        known = [
+            _histogram(one[here > 0])
+            for one, here in zip(torch.sigmoid(logits), weight, strict=True)
+        ]
+        self.counts = self.counts * MEMORY + sum(known)
+        for raster, found in zip(rasters, known, strict=True):
+            self.own[raster] = self.own.get(raster, 0) * OWN_MEMORY + found
+        common = self._limit()
+        limits = torch.tensor(
+            [min(common, _limit(self.own[raster], LEAST * self.built)) for raster in rasters]
+        )
+        middle = torch.logit(limits).to(logits)[:, None, None, None]
         return torch.sigmoid((logits - middle) / SHARPENING), weight
 
-    def _limit(self, probability: torch.Tensor) -> float:
-        found = torch.histc(probability.cpu(), BINS, 0, 1).double()
-        self.counts = self.counts * MEMORY + found
-        total = self.counts.sum().clamp(min=1)
+    def _limit(self) -> float:
         centres = (torch.arange(BINS) + 0.5) / BINS
-        expected = ((self.counts * centres).sum() / total * self.built).sqrt()
-        above = self.counts.flip(0).cumsum(0).flip(0) / total
-        place = int((above >= expected).sum()) - 1
-        return float(np.clip(place / BINS, LOWEST, HIGHEST))
+        mean = (self.counts * centres).sum() / self.counts.sum().clamp(min=1)
+        return _limit(self.counts, float((mean * self.built).sqrt()))
+
+
+def _histogram(probability: torch.Tensor) -> torch.Tensor:
+    return torch.histc(probability.cpu(), BINS, 0, 1).double()
+
+
+def _limit(counts: torch.Tensor, share: float) -> float:
+    """Give the probability that no more than a share of what was counted exceeds."""
+    above = counts.flip(0).cumsum(0).flip(0) / counts.sum().clamp(min=1)
+    place = int((above >= share).sum()) - 1
+    return float(np.clip(place / BINS, LOWEST, HIGHEST))
