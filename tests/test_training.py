@@ -551,6 +551,7 @@ def test_training_goes_on_from_a_model(village, tmp_path, make_raster):
     assert (card.architecture, card.encoder) == (TINY.architecture, TINY.encoder)
     assert (card.licence, card.attribution, card.data) == ("MIT", "nobody", "made up")
     assert str(tmp_path) not in json.dumps(dataclasses.asdict(card))
+    assert card.training["start"] == f"village {read_card(first).sha256[:12]}"
     one, other = load_segmenter(first, fold=False)[0], load_segmenter(out, fold=False)[0]
     parameters = dict(other.named_parameters())
     assert all(torch.equal(value, parameters[name]) for name, value in one.named_parameters())

@@ -19,7 +19,7 @@ from geossda._version import __version__
 from geossda.config import TrainSegmenterConfig
 from geossda.devices import choose, depthwise_in_float32, mixed_precision
 from geossda.errors import InputError, TrainingError
-from geossda.models.card import SegmenterCard, save
+from geossda.models.card import SegmenterCard, read_card, resolve, save
 from geossda.models.losses import masked_bce_dice
 from geossda.models.segmenter import starting_network
 from geossda.progress import SILENT, Progress
@@ -184,6 +184,10 @@ def train(
                 keep(step)
             progress.advance()
     found = Calibration() if calibrate is None else calibrate(average)
+    told = {key: value for key, value in directory.settings.items() if key not in UNTOLD}
+    if config.start:
+        begun = read_card(resolve(config.start, SegmenterCard))
+        told["start"] = f"{begun.name} {begun.sha256[:12]}"
     card = SegmenterCard(
         name=config.name,
         version=__version__,
@@ -201,7 +205,7 @@ def train(
         data=config.data,
         licence=config.licence,
         attribution=config.attribution,
-        training={key: value for key, value in directory.settings.items() if key not in UNTOLD},
+        training=told,
     )
     with staged(Path(output)) as part:
         return save(part, average.state_dict(), card)
