@@ -573,7 +573,7 @@ def test_a_model_to_go_on_from_must_fit(village, tmp_path, make_raster):
     raster, footprints = village
     out = tmp_path / "out.safetensors"
     style = str(resources.files("geossda") / "weights" / "style.safetensors")
-    with pytest.raises(ModelError, match="a segmenter was expected"):
+    with pytest.raises(ModelError, match="a style model, a segmenter model was expected"):
         train_segmenter([raster], out, config=dataclasses.replace(TINY, start=style))
     with pytest.raises(ModelError, match="unknown model"):
         train_segmenter([raster], out, config=dataclasses.replace(TINY, start="no.safetensors"))

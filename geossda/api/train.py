@@ -13,10 +13,10 @@ from geossda.config import TrainSegmenterConfig
 from geossda.data.labels import find_footprints, polygons_of, read_footprints, read_frame
 from geossda.data.patches import Patch, WorkingRaster
 from geossda.devices import choose
-from geossda.errors import BandError, GeoreferenceError, ModelError, VectorError
+from geossda.errors import BandError, GeoreferenceError, VectorError
 from geossda.evaluation.calibration import calibration
 from geossda.evaluation.matrix import pairs
-from geossda.models.card import SegmenterCard, read_card, resolve
+from geossda.models.card import SegmenterCard, read_card_of, resolve
 from geossda.progress import SILENT, Progress
 from geossda.raster.radiometry import scaling
 from geossda.raster.reading import Mosaic, find_sources, open_mosaic
@@ -139,10 +139,7 @@ def _resolved(config: TrainSegmenterConfig, has_target: bool) -> TrainSegmenterC
     )
     if not config.start:
         return config
-    path = resolve(config.start, SegmenterCard)
-    card = read_card(path)
-    if not isinstance(card, SegmenterCard):
-        raise ModelError(f"{path} is a {card.kind} model, a segmenter was expected")
+    card = read_card_of(resolve(config.start, SegmenterCard), SegmenterCard)
     return dataclasses.replace(
         config,
         architecture=card.architecture,

@@ -188,11 +188,17 @@ def read_card(path: str | os.PathLike[str]) -> Card:
         ) from error
 
 
-def load(path: str | os.PathLike[str], kind: type[C]) -> tuple[dict[str, torch.Tensor], C]:
-    """Read weights and card of a kind, and check the one against the hash in the other."""
+def read_card_of(path: str | os.PathLike[str], kind: type[C]) -> C:
+    """Read the card alone, as :func:`read_card` does; ModelError too if it is of another kind."""
     card = read_card(path)
     if not isinstance(card, kind):
         raise ModelError(f"{path} is a {card.kind} model, a {kind.kind} model was expected")
+    return card
+
+
+def load(path: str | os.PathLike[str], kind: type[C]) -> tuple[dict[str, torch.Tensor], C]:
+    """Read weights and card of a kind, and check the one against the hash in the other."""
+    card = read_card_of(path, kind)
     with _opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     if card.sha256 != digest(tensors):

@@ -78,7 +78,7 @@ def _load_encoder(network: Any, path: str) -> None:
 
 
 def starting_network(config: TrainSegmenterConfig, bands: int) -> torch.nn.Module:
-    """Give the network a training begins with, its encoder also what tells contents apart.
+    """Give the network a training begins with.
 
     Raises
     ------

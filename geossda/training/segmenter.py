@@ -104,6 +104,10 @@ def train(
     for unrelated in ("overwrite", "device", "checkpoint"):
         settings.pop(unrelated)
     directory = RunDirectory(run, settings)
+    told = {key: value for key, value in directory.settings.items() if key not in UNTOLD}
+    if config.start:  # which may be gone when training ends
+        begun = read_card(resolve(config.start, SegmenterCard))
+        told["start"] = f"{begun.name} {begun.sha256[:12]}"
     device = choose(config.device)
     torch.manual_seed(config.seed)
     network = (
@@ -184,10 +188,6 @@ def train(
                 keep(step)
             progress.advance()
     found = Calibration() if calibrate is None else calibrate(average)
-    told = {key: value for key, value in directory.settings.items() if key not in UNTOLD}
-    if config.start:
-        begun = read_card(resolve(config.start, SegmenterCard))
-        told["start"] = f"{begun.name} {begun.sha256[:12]}"
     card = SegmenterCard(
         name=config.name,
         version=__version__,

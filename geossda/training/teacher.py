@@ -72,14 +72,14 @@ class Teacher:
         self.counts = self.counts * MEMORY + sum(known)
         for raster, found in zip(rasters, known, strict=True):
             self.own[raster] = self.own.get(raster, 0) * OWN_MEMORY + found
-        common = self._limit()
+        common = self._common_limit()
         limits = torch.tensor(
             [min(common, _limit(self.own[raster], LEAST * self.built)) for raster in rasters]
         )
         middle = torch.logit(limits).to(logits)[:, None, None, None]
         return torch.sigmoid((logits - middle) / SHARPENING), weight
 
-    def _limit(self) -> float:
+    def _common_limit(self) -> float:
         centres = (torch.arange(BINS) + 0.5) / BINS
         mean = (self.counts * centres).sum() / self.counts.sum().clamp(min=1)
         return _limit(self.counts, float((mean * self.built).sqrt()))
