@@ -526,7 +526,7 @@ def test_only_what_lies_in_the_area_is_learned_from(village, tmp_path, listener,
             progress=listener,
         )  # fmt: skip
     assert card.training["steps"] == TINY.steps
-    assert any("far.tif holds no footprint" in text for text in listener.warnings)
+    assert any("far.tif holds no polygon of" in text for text in listener.warnings)
     # The lower right is seen too, and nothing that lies in neither.
     assert any(patch.weight.all() for patch in drawn)
     elsewhere = tmp_path / "elsewhere.gpkg"
@@ -536,7 +536,35 @@ def test_only_what_lies_in_the_area_is_learned_from(village, tmp_path, listener,
             raster, tmp_path / "p.safetensors", footprints=[footprints], area=elsewhere,
             config=TINY, progress=listener,
         )  # fmt: skip
-    assert any("holds no polygon of" in text for text in listener.warnings)
+    assert any("elsewhere.gpkg: left out" in text for text in listener.warnings)
+
+
+def test_an_area_without_houses_is_learned_from(village, tmp_path, listener):
+    raster, footprints = village
+    shapes = read_footprints(footprints, UTM)
+    area, nearby = tmp_path / "area.gpkg", tmp_path / "nearby.gpkg"
+    gpd.GeoDataFrame(geometry=[open_mosaic(raster).grid.extent.geom], crs=UTM).to_file(area)
+    gpd.GeoDataFrame(geometry=shapes.translate(5000).to_numpy(), crs=UTM).to_file(nearby)
+    out = tmp_path / "out.safetensors"
+    train_segmenter(raster, out, footprints=[nearby], area=area, config=TINY, progress=listener)
+    assert not listener.warnings and out.exists()
+
+
+def test_a_run_is_not_gone_on_with_when_labels_changed(village, tmp_path):
+    raster, footprints = village
+    run, out = tmp_path / "run", tmp_path / "out.safetensors"
+    again = dataclasses.replace(TINY, overwrite=True)
+    train_segmenter(raster, out, footprints=[footprints], run=run, config=TINY)
+    frame = gpd.read_file(footprints)
+    frame.iloc[1:].to_file(footprints, layer="buildings")
+    with pytest.raises(TrainingError, match=r"begun with labels='.*--run"):
+        train_segmenter(raster, out, footprints=[footprints], run=run, config=again)
+    frame.to_file(footprints, layer="buildings")
+    train_segmenter(raster, out, footprints=[footprints], run=run, config=again)
+    area = tmp_path / "area.gpkg"
+    gpd.GeoDataFrame(geometry=[open_mosaic(raster).grid.extent.geom], crs=UTM).to_file(area)
+    with pytest.raises(TrainingError, match=r"begun with labels='.*--run"):
+        train_segmenter(raster, out, footprints=[footprints], area=area, run=run, config=again)
 
 
 def test_training_goes_on_from_a_model(village, tmp_path, make_raster):

@@ -1,6 +1,7 @@
 """Train a segmenter on rasters with footprints, for imagery that has none."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -102,8 +103,9 @@ def train_segmenter(
                 inside = _touching(within.to_crs(shapes.crs), mosaic)
                 # One by one, as two corners of a large mosaic have little but nodata between them.
                 places = [inside.iloc[[index]] for index in range(len(inside))]
-            if here.empty or not places:
-                missing = f"footprint of {chosen}" if here.empty else f"polygon of {area}"
+            # Within an area that somebody drew, no footprint means that nothing is built.
+            if not places or (here.empty and within is None):
+                missing = f"polygon of {area}" if not places else f"footprint of {chosen}"
                 progress.warn(f"{path} holds no {missing}: left out as unlabelled")
                 places = []
             for place in places:
@@ -126,6 +128,7 @@ def train_segmenter(
         config,
         draw_target=draws.unlabelled,
         sources=tuple(Path(path).name for path in (*paths, *wanted)),
+        labels=_digest(rasters),
         calibrate=calibration(rasters, choose(config.device), progress=progress),
         progress=progress,
     )
@@ -149,6 +152,15 @@ def _resolved(config: TrainSegmenterConfig, has_target: bool) -> TrainSegmenterC
         licence=config.licence or card.licence,
         attribution=config.attribution or card.attribution,
     )
+
+
+def _digest(rasters: Sequence[WorkingRaster]) -> str:
+    """Tell labels apart: a run is not gone on with when footprints or areas were drawn anew."""
+    found = hashlib.sha256()
+    for raster in rasters:
+        for shapes in (raster.shapes, raster.area):
+            found.update(b"".join(() if shapes is None else shapes.to_wkb()) + b"|")
+    return found.hexdigest()[:12]
 
 
 def _show(shown: Callable[[int], tuple[Patch, Patch]], path: Path) -> None:

@@ -34,7 +34,16 @@ if TYPE_CHECKING:
 
 LOG_EVERY = 20
 # Not repeated in the card's settings: it has its own place there, or is a path.
-UNTOLD = ("data", "licence", "attribution", "sources", "encoder_weights", "style_model", "start")
+UNTOLD = (
+    "data",
+    "licence",
+    "attribution",
+    "sources",
+    "labels",
+    "encoder_weights",
+    "style_model",
+    "start",
+)
 S = TypeVar("S")
 
 
@@ -60,6 +69,7 @@ def train(
     *,
     draw_target: "Callable[[int, int], TargetPatch] | None" = None,
     sources: tuple[str, ...] = (),
+    labels: str = "",
     calibrate: Callable[[torch.nn.Module], Calibration] | None = None,
     progress: Progress = SILENT,
 ) -> SegmenterCard:
@@ -85,6 +95,8 @@ def train(
         training about.
     sources : tuple of str
         Names of what is drawn from, for the record.
+    labels : str
+        Tells the labels from others.
     calibrate : callable, optional
         Measures the finished network on what it was not trained on.
     progress : Progress
@@ -100,7 +112,7 @@ def train(
     """
     if config.patch % 32:
         raise InputError(f"patch {config.patch} px: give a multiple of 32")
-    settings = {**dataclasses.asdict(config), "sources": list(sources)}
+    settings = {**dataclasses.asdict(config), "sources": list(sources), "labels": labels}
     for unrelated in ("overwrite", "device", "checkpoint"):
         settings.pop(unrelated)
     directory = RunDirectory(run, settings)
