@@ -412,16 +412,22 @@ def test_teaching_begins_late_and_slowly():
     begun = round(100 * BEGIN)
     assert not any(weights[:begun]) and weights[begun] > 0
     assert weights[round(100 * (BEGIN + RAMP)) :] == [1.0] * (100 - round(100 * (BEGIN + RAMP)))
+    assert Teacher(Always(), 100, 0.2, places=4).weight(100) == 0.25
 
 
-@pytest.mark.parametrize(("power", "built"), [(0.3, 0.2), (2, 0.2), (2, 0.05)])
-def test_as_many_buildings_are_taught_as_expected(power, built):
+@pytest.mark.parametrize(
+    ("power", "built", "places"), [(0.3, 0.2, 1), (2, 0.2, 1), (2, 0.05, 1), (0.3, 0.2, 4)]
+)
+def test_as_many_buildings_are_taught_as_expected(power, built, places):
     probability = torch.linspace(0, 1, 4096).reshape(1, 1, 64, 64) ** power * 0.9
     image = probability.expand(1, 3, 64, 64)
-    taught, weight = Teacher(Always(), 10, built).lesson(image, torch.ones_like(probability), [0])
+    teacher = Teacher(Always(), 10, built, places)
+    taught, weight = teacher.lesson(image, torch.ones_like(probability), [0])
     share = float((taught >= 0.5).float().mean())
-    # Halfway, as a factor, between what the teacher finds and what is thought to be there.
-    expected = (float(probability.mean()) * built) ** 0.5
+    # Between what the teacher finds and what is thought to be there, as a factor: halfway with
+    # labels of one place, a fifth of the way with four.
+    guess = {1: 1 / 2, 4: 1 / 5}[places]
+    expected = float(probability.mean()) ** (1 - guess) * built**guess
     assert share == pytest.approx(expected, abs=2 / BINS)
     assert weight.all()
     # In the teacher's order, and surer than the teacher.
@@ -610,6 +616,20 @@ def test_the_command_line(villages, tmp_path):
     assert done.exit_code == 0, done.output
     told = read_card(out).training
     assert (told["adapt"], told["teach"], told["jitter"]) == ("rhm", False, False)
+
+
+def test_places_are_folders_with_labels(villages, tmp_path):
+    red, blue = map(prepared, villages)
+    config = dataclasses.replace(TINY, adapt="none")
+    counts = [samplers(config, some, [blue]).places for some in ([red, red], [red, blue])]
+    assert counts == [1, 2]
+    footprints = villages[0].parent / "footprints.gpkg"
+    config = dataclasses.replace(config, steps=2)
+    card = train_segmenter(
+        villages, tmp_path / "o.safetensors", footprints=[footprints], targets=villages[1],
+        config=config,
+    )  # fmt: skip
+    assert card.training["places"] == 2
 
 
 def test_labels_may_be_a_mask(villages, tmp_path):

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from geossda.config import Structure
-from geossda.data.patches import WorkingRaster, chances, cut
+from geossda.data.patches import WorkingRaster, chances, cut, folder_of
 from geossda.errors import EmptyRasterError
 from geossda.inference.transfer import Transfer, measure_look
 from geossda.models.moments import Gaussian, Look, merged
@@ -158,8 +157,7 @@ def domain_transfers(
         A raster lies in a folder that is no domain of the model.
     """
     first, second = (
-        [Path(raster.mosaic.sources[0].path).resolve().parent.name for raster in rasters]
-        for rasters in (sources, targets)
+        [folder_of(raster).name for raster in rasters] for rasters in (sources, targets)
     )
     for name in (*first, *second):
         model.domain_look(name)

@@ -6,7 +6,14 @@ from typing import NamedTuple
 
 from geossda.adapt.strategies import strategy
 from geossda.config import TrainSegmenterConfig
-from geossda.data.patches import Patch, PatchSampler, TargetPatch, TargetSampler, WorkingRaster
+from geossda.data.patches import (
+    Patch,
+    PatchSampler,
+    TargetPatch,
+    TargetSampler,
+    WorkingRaster,
+    folder_of,
+)
 from geossda.progress import SILENT, Progress
 
 
@@ -21,11 +28,14 @@ class Draws(NamedTuple):
     shown : callable or None
         Labelled patches by number, as they are and as the method makes them, for the eye; none
         where it leaves colours alone.
+    places : int
+        That labels are of: folders that hold labelled rasters.
     """
 
     labelled: Callable[[int, int], Patch]
     unlabelled: Callable[[int, int], TargetPatch] | None
     shown: Callable[[int], tuple[Patch, Patch]] | None
+    places: int
 
 
 def samplers(
@@ -63,4 +73,9 @@ def samplers(
         unlabelled = TargetSampler(
             targets, config.patch, config.seed, made.unlabelled, config.share, jitter=True
         ).draw
-    return Draws(labelled.draw, unlabelled, None if made.labelled is None else shown)
+    return Draws(
+        labelled.draw,
+        unlabelled,
+        None if made.labelled is None else shown,
+        len({folder_of(raster) for raster in sources}),
+    )

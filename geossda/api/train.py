@@ -129,6 +129,7 @@ def train_segmenter(
         draw_target=draws.unlabelled,
         sources=tuple(Path(path).name for path in (*paths, *wanted)),
         labels=_digest(rasters),
+        places=draws.places,
         calibrate=calibration(rasters, choose(config.device), progress=progress),
         progress=progress,
     )

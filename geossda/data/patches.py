@@ -6,6 +6,7 @@ would have drawn, whatever the number of reader threads.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import cv2
@@ -262,6 +263,11 @@ class TargetSampler:
         if self.jitter:
             restyled = jitter_color(restyled, rng)
         return TargetPatch(plain * weight, restyled * weight, weight, raster)
+
+
+def folder_of(raster: WorkingRaster) -> Path:
+    """Give the folder a raster lies in: its place, or its domain."""
+    return Path(raster.mosaic.sources[0].path).resolve().parent
 
 
 def chances(rasters: Sequence[WorkingRaster]) -> NDArray[np.float64]:

@@ -150,6 +150,7 @@ def run(
         work,
         config,
         draw_target=draws.unlabelled,
+        places=draws.places,
         progress=progress,
     )
     figures = {}

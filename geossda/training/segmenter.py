@@ -70,6 +70,7 @@ def train(
     draw_target: "Callable[[int, int], TargetPatch] | None" = None,
     sources: tuple[str, ...] = (),
     labels: str = "",
+    places: int = 1,
     calibrate: Callable[[torch.nn.Module], Calibration] | None = None,
     progress: Progress = SILENT,
 ) -> SegmenterCard:
@@ -97,6 +98,8 @@ def train(
         Names of what is drawn from, for the record.
     labels : str
         Tells the labels from others.
+    places : int
+        That labels are of; the more, the less the target's imagery teaches.
     calibrate : callable, optional
         Measures the finished network on what it was not trained on.
     progress : Progress
@@ -112,7 +115,12 @@ def train(
     """
     if config.patch % 32:
         raise InputError(f"patch {config.patch} px: give a multiple of 32")
-    settings = {**dataclasses.asdict(config), "sources": list(sources), "labels": labels}
+    settings = {
+        **dataclasses.asdict(config),
+        "sources": list(sources),
+        "labels": labels,
+        "places": places,
+    }
     for unrelated in ("overwrite", "device", "checkpoint"):
         settings.pop(unrelated)
     directory = RunDirectory(run, settings)
@@ -131,7 +139,7 @@ def train(
         network.parameters(), lr=config.lr, weight_decay=config.weight_decay
     )
     first, total = 0, 0.0
-    teacher = Teacher(average, config.steps, config.built)
+    teacher = Teacher(average, config.steps, config.built, places)
     if (checkpoint := directory.load()) is not None:
         network.load_state_dict(checkpoint["network"])
         average.load_state_dict(checkpoint["average"])

@@ -26,10 +26,12 @@ class Teacher:
 
     Where a model has not been trained it is doubtful, and its own probabilities would teach it that
     next to nothing is a building. So they are moved to have their middle where the teacher
-    finds as many buildings as are to be expected: halfway, as a factor, between the mean
-    probability it gives and the share that is thought to be built. Without the latter a model
-    of a dense place finds ever more in a sparse one; and with one limit for all rasters ever less
-    in the one it knows least, so that of each raster some is taught (docs/decisions/0007).
+    finds as many buildings as are to be expected: between the mean probability it gives and
+    the share that is thought to be built, halfway as a factor if labels are of one place.
+    Without the latter a model of a dense place finds ever more in a sparse one; and with one limit
+    for all rasters ever less in the one it knows least, so that of each raster some is taught.
+    Labels of several places make a better model than the guess is: that counts for less
+    then, and so do all lessons (docs/decisions/0007).
 
     Attributes
     ----------
@@ -39,20 +41,22 @@ class Teacher:
         Of the whole training.
     built : float
         Share of the target's ground thought to be built.
+    places : int
+        That labels are of.
     counts : (bins,) float64 tensor
         Histogram of recent probabilities.
     own : dict
         The same by raster.
     """
 
-    def __init__(self, average: torch.nn.Module, steps: int, built: float) -> None:
-        self.average, self.steps, self.built = average, steps, built
+    def __init__(self, average: torch.nn.Module, steps: int, built: float, places: int = 1) -> None:
+        self.average, self.steps, self.built, self.places = average, steps, built, places
         self.counts = torch.zeros(BINS, dtype=torch.float64)
         self.own: dict[int, torch.Tensor] = {}
 
     def weight(self, step: int) -> float:
         """Say how much teaching counts at a step, counted from 1."""
-        return float(np.clip((step / self.steps - BEGIN) / RAMP, 0, 1))
+        return float(np.clip((step / self.steps - BEGIN) / RAMP, 0, 1)) / self.places
 
     def lesson(
         self, image: torch.Tensor, weight: torch.Tensor, rasters: Sequence[int]
@@ -82,7 +86,8 @@ class Teacher:
     def _common_limit(self) -> float:
         centres = (torch.arange(BINS) + 0.5) / BINS
         mean = (self.counts * centres).sum() / self.counts.sum().clamp(min=1)
-        return _limit(self.counts, float((mean * self.built).sqrt()))
+        share = 1 / (1 + self.places)
+        return _limit(self.counts, float(mean ** (1 - share) * self.built**share))
 
 
 def _histogram(probability: torch.Tensor) -> torch.Tensor:
