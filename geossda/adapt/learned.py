@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from geossda.config import Structure
-from geossda.data.patches import WorkingRaster, chances, cut, folder_of
+from geossda.data.patches import WorkingRaster, chances, cut
 from geossda.errors import EmptyRasterError
 from geossda.inference.transfer import Transfer, measure_look
 from geossda.models.moments import Gaussian, Look, merged
@@ -156,9 +156,7 @@ def domain_transfers(
     StyleError
         A raster lies in a folder that is no domain of the model.
     """
-    first, second = (
-        [folder_of(raster).name for raster in rasters] for rasters in (sources, targets)
-    )
+    first, second = ([raster.folder.name for raster in rasters] for rasters in (sources, targets))
     for name in (*first, *second):
         model.domain_look(name)
     every = chances([*sources, *targets])

@@ -6,14 +6,7 @@ from typing import NamedTuple
 
 from geossda.adapt.strategies import strategy
 from geossda.config import TrainSegmenterConfig
-from geossda.data.patches import (
-    Patch,
-    PatchSampler,
-    TargetPatch,
-    TargetSampler,
-    WorkingRaster,
-    folder_of,
-)
+from geossda.data.patches import Patch, PatchSampler, TargetPatch, TargetSampler, WorkingRaster
 from geossda.progress import SILENT, Progress
 
 
@@ -77,5 +70,5 @@ def samplers(
         labelled.draw,
         unlabelled,
         None if made.labelled is None else shown,
-        len({folder_of(raster) for raster in sources}),
+        len({raster.folder for raster in sources}),
     )

@@ -1,7 +1,6 @@
 """Train a segmenter on rasters with footprints, for imagery that has none."""
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from geossda.evaluation.calibration import calibration
 from geossda.evaluation.matrix import pairs
 from geossda.models.card import SegmenterCard, read_card_of, resolve
 from geossda.progress import SILENT, Progress
+from geossda.raster.fingerprint import digest
 from geossda.raster.radiometry import scaling
 from geossda.raster.reading import Mosaic, find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
@@ -90,6 +90,7 @@ def train_segmenter(
     within = None if area is None else polygons_of(read_frame(Path(area)), Path(area), None)
     rasters: list[WorkingRaster] = []
     unlabelled: list[WorkingRaster] = []
+    drawn: list[list[str]] = []
     room = HELD_PX
     with gdal_environment():
         progress.stage("reading rasters", len(paths) + len(wanted))
@@ -98,19 +99,22 @@ def train_segmenter(
             mosaic = _open(path, config, rasters)
             shapes = read_footprints(chosen, mosaic.grid.crs.to_wkt())
             here = _touching(shapes, mosaic)
-            places: list[gpd.GeoSeries | None] = [None]
+            corners: list[gpd.GeoSeries | None] = [None]
+            inside = shapes[:0]
             if within is not None:
                 inside = _touching(within.to_crs(shapes.crs), mosaic)
                 # One by one, as two corners of a large mosaic have little but nodata between them.
-                places = [inside.iloc[[index]] for index in range(len(inside))]
+                corners = [inside.iloc[[index]] for index in range(len(inside))]
             # Within an area that somebody drew, no footprint means that nothing is built.
-            if not places or (here.empty and within is None):
-                missing = f"polygon of {area}" if not places else f"footprint of {chosen}"
+            if not corners or (here.empty and within is None):
+                missing = f"polygon of {area}" if not corners else f"footprint of {chosen}"
                 progress.warn(f"{path} holds no {missing}: left out as unlabelled")
-                places = []
-            for place in places:
-                rasters.append(_prepare(mosaic, config, room, here, place))
+                corners = []
+            for corner in corners:
+                rasters.append(_prepare(mosaic, config, room, here, corner))
                 room -= rasters[-1].held_px
+            if corners:  # a run is not gone on with when these were drawn anew
+                drawn += [some.to_wkb(hex=True).tolist() for some in (here, inside)]
             progress.advance()
         for path in wanted:
             unlabelled.append(_prepare(_open(path, config, rasters), config, room))
@@ -128,7 +132,7 @@ def train_segmenter(
         config,
         draw_target=draws.unlabelled,
         sources=tuple(Path(path).name for path in (*paths, *wanted)),
-        labels=_digest(rasters),
+        labels=digest(drawn)[:12],
         places=draws.places,
         calibrate=calibration(rasters, choose(config.device), progress=progress),
         progress=progress,
@@ -153,15 +157,6 @@ def _resolved(config: TrainSegmenterConfig, has_target: bool) -> TrainSegmenterC
         licence=config.licence or card.licence,
         attribution=config.attribution or card.attribution,
     )
-
-
-def _digest(rasters: Sequence[WorkingRaster]) -> str:
-    """Tell labels apart: a run is not gone on with when footprints or areas were drawn anew."""
-    found = hashlib.sha256()
-    for raster in rasters:
-        for shapes in (raster.shapes, raster.area):
-            found.update(b"".join(() if shapes is None else shapes.to_wkb()) + b"|")
-    return found.hexdigest()[:12]
 
 
 def _show(shown: Callable[[int], tuple[Patch, Patch]], path: Path) -> None:

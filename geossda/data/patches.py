@@ -127,6 +127,11 @@ class WorkingRaster:
         return made
 
     @property
+    def folder(self) -> Path:
+        """The folder its first file lies in: its place, or its domain."""
+        return Path(self.mosaic.sources[0].path).resolve().parent
+
+    @property
     def held_px(self) -> int:
         """Pixels held in memory."""
         return 0 if self.held is None else self.held[0].size
@@ -263,11 +268,6 @@ class TargetSampler:
         if self.jitter:
             restyled = jitter_color(restyled, rng)
         return TargetPatch(plain * weight, restyled * weight, weight, raster)
-
-
-def folder_of(raster: WorkingRaster) -> Path:
-    """Give the folder a raster lies in: its place, or its domain."""
-    return Path(raster.mosaic.sources[0].path).resolve().parent
 
 
 def chances(rasters: Sequence[WorkingRaster]) -> NDArray[np.float64]:
