@@ -142,6 +142,8 @@ def test_a_cards_temperature_divides_the_logits_and_moves_no_building(tiny_model
         for name in names:
             with rasterio.open(name) as source:
                 read.append(source.read(1))
+                told = source.tags()["GEOSSDA_TEMPERATURE"]
+                assert told == ("1" if model == tiny_model else "2")
     before, mask, after, same = read
     assert np.array_equal(mask, same) and 0.01 < mask.mean() < 0.99
     assert np.allclose(after, expit(logit(before) / 2), atol=0.002)

@@ -10,6 +10,8 @@ import pyogrio
 import pytest
 import rasterio
 from click.testing import CliRunner
+from scipy.ndimage import gaussian_filter
+from scipy.special import expit
 
 from geossda import PolygonizeConfig, polygonize
 from geossda.errors import BandError, Cancelled, GeoreferenceError, InputError, OutputError
@@ -149,6 +151,28 @@ def test_blocks_and_workers_change_no_polygon(tmp_path, make_raster, regularize)
             whole = frame
             assert len(frame) > 50
         assert frame.to_wkb().equals(whole.to_wkb())
+
+
+def test_houses_are_parted_the_same_whatever_the_temperature(tmp_path, make_raster):
+    """Valleys are as deep as the model made them, however sure its probabilities are told to be."""
+    rng = np.random.default_rng(3)
+    noise = gaussian_filter(rng.normal(0, 1, (1, 150, 170)), (0, 5, 5)) / 0.02
+    plain = make_raster(tmp_path / "p.tif", image=expit(noise).astype(np.float32), dtype="float32")
+    cooled = expit(noise / 1.5).astype(np.float32)
+    warm = make_raster(tmp_path / "w.tif", image=cooled, dtype="float32")
+    with rasterio.open(warm, "r+") as dataset:
+        dataset.update_tags(GEOSSDA_TEMPERATURE="1.5")
+    untold = make_raster(tmp_path / "u.tif", image=cooled, dtype="float32")
+    with rasterio.open(untold, "r+") as dataset:
+        dataset.update_tags(GEOSSDA_TEMPERATURE="warm")
+    frames = []
+    for path in (plain, warm, untold):
+        out = path.with_suffix(".gpkg")
+        polygonize(path, out, config=PolygonizeConfig(split=True, min_area=0.0))
+        frames.append(read(out))
+    assert frames[0].geometry.to_wkb().equals(frames[1].geometry.to_wkb())
+    assert len(frames[0]) > len(frames[2]) > 5
+    assert np.all(frames[1].confidence < frames[0].confidence)
 
 
 def test_a_cancel_leaves_nothing(raster, tmp_path, interrupter):

@@ -98,7 +98,9 @@ def polygonize_to(
     shaping = Shaping(
         raster.mosaic.grid, gsd_m, config.regularize, config.tolerance, config.min_area
     )
-    splitter = Splitter(raster.read, raster.mosaic.shape, gsd_m, progress) if config.split else None
+    splitter = None
+    if config.split:
+        splitter = Splitter(raster.read, raster.mosaic.shape, gsd_m, raster.temperature, progress)
     with Crew(cut.workers) as crew:
         ended = polygonize_blocks(
             raster.read,

@@ -104,7 +104,7 @@ def segment(
             "version": __version__,
             "command": "segment",
             "sources": fingerprints(paths),
-            "model": card.sha256,
+            "model": [card.sha256, card.temperature],
             "settings": [gsd_m, clearance_m, config.tta, config.bidx, config.nodata],
             "area": [config.bounds, config.bounds_crs],
         }
@@ -112,6 +112,7 @@ def segment(
             "segment",
             model=f"{card.name} {card.version} {card.sha256[:12]}",
             threshold=f"{threshold:g}",
+            temperature=f"{card.temperature:g}",
             settings=settings_of(config, UNTOLD),
             sources=[os.path.basename(path) for path in paths],
             key=digest(key),
@@ -169,7 +170,7 @@ def segment(
             )
         return polygonize_to(
             output,
-            open_buildings(found, threshold),
+            open_buildings(found, threshold, temperature=card.temperature),
             gsd_m=gsd_m,
             config=config,
             tags=tags,

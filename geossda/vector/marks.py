@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 from geossda.errors import BandError, InputError
 from geossda.progress import SILENT, Progress
 from geossda.raster.reading import Mosaic, open_mosaic
-from geossda.raster.source import gdal_environment
+from geossda.raster.source import Source, gdal_environment
 from geossda.raster.windows import Window
+from geossda.raster.writing import Description
 from geossda.vector.parts import Marks
+
+# Of a raster of probabilities: what its model's log odds were divided by.
+TEMPERATURE_TAG = "GEOSSDA_TEMPERATURE"
 
 
 class BuildingRaster:
@@ -26,13 +30,22 @@ class BuildingRaster:
     mosaic : Mosaic
         Of one band.
     threshold : float
+    temperature : float
+        What a model's log odds were divided by to make the probabilities.
     progress : Progress
         Is warned of masks that do not look like one.
     """
 
-    def __init__(self, mosaic: Mosaic, threshold: float, progress: Progress = SILENT) -> None:
+    def __init__(
+        self,
+        mosaic: Mosaic,
+        threshold: float,
+        temperature: float = 1.0,
+        progress: Progress = SILENT,
+    ) -> None:
         self.mosaic = mosaic
         self.threshold = threshold
+        self.temperature = temperature
         self._progress = progress
         self._warned = threading.Lock()
 
@@ -87,12 +100,13 @@ def open_buildings(
     *,
     bands: tuple[int, ...] = (),
     nodata: float | None = None,
+    temperature: float | None = None,
     progress: Progress = SILENT,
 ) -> BuildingRaster:
     """Open a mask or probabilities.
 
     Masks often declare 0 or even 1 as nodata; both are classes there, so such a declaration is
-    passed over.
+    passed over. The temperature is, by default, what the raster's tags say it was made with.
 
     Raises
     ------
@@ -108,4 +122,14 @@ def open_buildings(
     declared = source.validity == "nodata" and nodata is None
     if declared and source.nodata in (0, 1) and source.dtype.kind != "f":
         mosaic = Mosaic((dataclasses.replace(source, validity="all", nodata=None),), mosaic.grid)
-    return BuildingRaster(mosaic, threshold, progress)
+    if temperature is None:
+        temperature = _temperature_said(source)
+    return BuildingRaster(mosaic, threshold, temperature, progress)
+
+
+def _temperature_said(source: Source) -> float:
+    try:
+        said = float(Description.of(source).tags.get(TEMPERATURE_TAG, 1))
+    except ValueError:  # edited by someone
+        return 1.0
+    return said if 0 < said < np.inf else 1.0

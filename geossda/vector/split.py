@@ -17,6 +17,7 @@ from geossda.vector.tracing import build_polygons, find_corners
 # smoothing in metres, and how deep a valley must be, in log odds or, of masks, in metres.
 _SMOOTH_M = 0.9
 _VALLEY_LOG_ODDS, _VALLEY_M = 1.2, 0.3
+_SURE_LOG_ODDS = 6.9
 # No house is smaller; and what is larger than that across is no house, and too much for memory.
 _LEAST_M2, _WIDEST_PX = 10.0, 4096
 # What grows by a pixel a step is looked at every so many pairs of steps, so many times.
@@ -41,6 +42,8 @@ class Splitter:
         Height and width of the raster.
     gsd_m : float
         Pixel side in metres.
+    temperature : float
+        What the model's log odds were divided by to make these probabilities.
     progress : Progress
         Is warned of parts that are too wide to be looked at.
     """
@@ -50,9 +53,11 @@ class Splitter:
         read: Callable[[Window], Marks],
         shape: tuple[int, int],
         gsd_m: float,
+        temperature: float = 1.0,
         progress: Progress = SILENT,
     ) -> None:
         self._read, self._shape, self._gsd_m, self._progress = read, shape, gsd_m, progress
+        self._temperature = temperature
         self._warned = False
         self._alone = threading.Lock()
 
@@ -100,8 +105,7 @@ class Splitter:
             ]
             valley = _VALLEY_M
         else:
-            odds = np.clip(np.where(np.isfinite(marks.probability), marks.probability, 0), 1e-3, 1)
-            odds = np.log(odds / np.maximum(1 - odds, 1e-3)).astype(np.float32)
+            odds = _log_odds(marks.probability, self._temperature)
             height = cv2.GaussianBlur(odds, (0, 0), smooth_px)[inner]
             valley = _VALLEY_LOG_ODDS
         with self._alone if mine.size > _ALONE_PX else contextlib.nullcontext():
@@ -110,6 +114,18 @@ class Splitter:
             return None
         probability = None if marks.probability is None else marks.probability[inner]
         return _traced(found, probability, top, left)
+
+
+def _log_odds(probability: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Give the log odds a model had before they were divided by a temperature.
+
+    What is deep for one model is so whatever its probabilities were calibrated to.
+    """
+    known = np.where(np.isfinite(probability), probability, 0).astype(np.float64)
+    # 0 and 1 have none; and how sure of being sure a model is tells nothing about walls.
+    sure = np.clip(known, 1e-6, 1 - 1e-6)
+    odds = temperature * np.log(sure / (1 - sure))
+    return np.clip(odds, -_SURE_LOG_ODDS, _SURE_LOG_ODDS).astype(np.float32)
 
 
 def _flood(
