@@ -292,6 +292,30 @@ def test_workers_find_the_same_and_a_lost_one_is_made_good_for(town, tiny_model,
     assert os.listdir(tmp_path) == ["out.gpkg"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="processes of Linux")
+def test_workers_give_outlines_too_and_a_lost_one_is_made_good_for(town, tiny_model, tmp_path):
+    out, alone = tmp_path / "out.gpkg", tmp_path / "alone.gpkg"
+    segment(town, alone, config=SegmentConfig(model=str(tiny_model), device="cpu"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "geossda_cli", "segment", town, "-o", out, "--model", tiny_model,
+         "--device", "cpu", "--workers", "2", "--progress", "json"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    told, ended = [], None
+    for line in process.stderr:
+        told.append(line)
+        if ended is None and '"stage": "polygonizing"' in line and '"event": "stage"' in line:
+            ended, *_ = (p for p in children_of(process.pid) if b"spawn_main" in command_of(p))
+            os.kill(ended, signal.SIGKILL)
+    process.stderr.close()
+    assert process.wait() == 0, told
+    assert ended is not None and all(line.startswith("{") for line in told), told
+    one, other = (gpd.read_file(path, layer="buildings") for path in (alone, out))
+    assert len(one) > 100 and one.to_wkb().equals(other.to_wkb())
+    assert sorted(os.listdir(tmp_path)) == ["alone.gpkg", "out.gpkg"]
+
+
 def children_of(pid):
     with open(f"/proc/{pid}/task/{pid}/children") as file:
         direct = [int(child) for child in file.read().split()]

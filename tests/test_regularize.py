@@ -292,6 +292,17 @@ def test_a_single_house_is_left_whole():
     assert len(parted(row_of_houses(4, dip=0.05), "rectilinear")[0]) == 1
 
 
+def test_what_is_too_wide_to_be_parted_is_told_of_once(listener, monkeypatch):
+    monkeypatch.setattr("geossda.vector.split._WIDEST_PX", 100)
+    read = Marks(np.ones((10, 300), bool))
+    splitter = Splitter(lambda window: read, (10, 300), PIXEL, progress=listener)
+    for width in (90, 150, 200):
+        parts = parts_of((0, 0, width, 10))
+        splitter.warn_of(parts)
+        assert len(splitter.split(parts)[0].shapes) == 1
+    assert len(listener.warnings) == 1 and "150 px wide" in listener.warnings[0]
+
+
 def test_masks_are_parted_where_they_are_narrow():
     mask = np.zeros((80, 160), np.float32)
     mask[20:60, 20:60] = mask[20:60, 90:130] = mask[37:43, 60:90] = 1

@@ -495,6 +495,13 @@ def test_symmetries_are_averaged_over_on_demand(town, tmp_path, settings):
     assert np.abs(four - 0.5)[valid].mean() < np.abs(alone - 0.5)[valid].mean()
 
 
+def test_workers_give_the_same_outlines(town, tmp_path, settings):
+    config = {"threshold": 0.5, "regularize": "rectilinear", "split": True, "min_area": 0.0}
+    alone, *_ = run(town, tmp_path, settings(**config), name="alone")
+    shared, *_ = run(town, tmp_path, settings(workers=2, **config), name="shared")
+    assert len(alone) > 15 and alone.to_wkb().equals(shared.to_wkb())
+
+
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_a_window_a_thread_is_the_same_as_batches(town, batch, monkeypatch):
     """The first is a CPU's way, the other a GPU's."""

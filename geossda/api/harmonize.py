@@ -13,7 +13,7 @@ from geossda.color.methods import NEED_LAB, NEED_STYLE
 from geossda.color.style import Style
 from geossda.config import HOW, UNTOLD, HarmonizeConfig, settings_of
 from geossda.errors import BandError, OutputError, StyleError
-from geossda.inference.cluster import make_parts
+from geossda.inference.cluster import Workers, make_parts
 from geossda.inference.harmonizing import (
     HarmonizeRecipe,
     Harmonizing,
@@ -259,9 +259,12 @@ def _one(
 ) -> None:
     """Measure, level, fit, make the parts, and put them together."""
     mosaic, target = job.mosaic, job.target
-    with open_parts(
-        target, layout_of(mosaic, config), job.key, resume=config.resume, progress=progress
-    ) as parts:
+    with (
+        open_parts(
+            target, layout_of(mosaic, config), job.key, resume=config.resume, progress=progress
+        ) as parts,
+        Workers(config) as workers,
+    ):
         measured = parts.once(
             "measured", lambda: measure_numbers(mosaic, look, model, config, progress)
         )
@@ -274,7 +277,7 @@ def _one(
             Harmonizing(mosaic, transforms, parts, config),
             open_harmonizing,
             recipe,
-            config,
+            workers,
             "harmonizing",
             progress,
         )

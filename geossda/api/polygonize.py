@@ -12,7 +12,7 @@ from geossda.raster.source import gdal_environment
 from geossda.raster.writing import provenance
 from geossda.staging import PathLike, check_output
 from geossda.vector.crew import Crew
-from geossda.vector.features import Shaping, features
+from geossda.vector.features import OrderedMap, Shaping, features
 from geossda.vector.marks import BuildingRaster, open_buildings
 from geossda.vector.polygonize import polygonize as polygonize_blocks
 from geossda.vector.split import Splitter
@@ -92,8 +92,12 @@ def polygonize_to(
     config: PolygonizeConfig | SegmentConfig,
     tags: dict[str, str],
     progress: Progress,
+    shape_map: OrderedMap | None = None,
 ) -> Written:
-    """Trace, shape, measure and write the footprints of an open raster."""
+    """Trace, shape, measure and write the footprints of an open raster.
+
+    Shaping is most of the work; `shape_map` has other processes do it (see :func:`features`).
+    """
     cut = config if isinstance(config, PolygonizeConfig) else PolygonizeConfig()
     shaping = Shaping(
         raster.mosaic.grid, gsd_m, config.regularize, config.tolerance, config.min_area
@@ -111,7 +115,7 @@ def polygonize_to(
             progress=progress,
         )
         return write_features(
-            crew.ahead(features(ended, shaping, splitter, crew)),
+            crew.ahead(features(ended, shaping, splitter, crew, shape_map)),
             output,
             raster.mosaic.grid.crs.to_wkt(),
             tags,

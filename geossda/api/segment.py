@@ -8,7 +8,7 @@ from pathlib import Path
 from geossda._version import __version__
 from geossda.api.polygonize import polygonize_to
 from geossda.config import UNTOLD, SegmentConfig, settings_of
-from geossda.inference.cluster import make_parts
+from geossda.inference.cluster import Workers, make_parts
 from geossda.inference.segment import (
     choose_bands,
     measure_scalings,
@@ -131,6 +131,7 @@ def segment(
             resume=config.resume,
             progress=progress,
         ) as parts,
+        Workers(config) as workers,
     ):
         measured = parts.once(
             "measured", lambda: [numbers_of(s) for s in measure_scalings(mosaic, card, progress)]
@@ -150,7 +151,7 @@ def segment(
             Segmenting(reader, network, card, parts, config),
             open_segmenting,
             recipe,
-            config,
+            workers,
             "segmenting",
             progress,
         )
@@ -175,4 +176,5 @@ def segment(
             config=config,
             tags=tags,
             progress=progress,
+            shape_map=None if workers.alone else workers.map,
         )

@@ -4,15 +4,17 @@ What travels to a worker is a recipe: paths and settings. It opens the rasters a
 itself, once, takes what was measured from the folder of the parts, and writes parts there.
 """
 
+import collections
 import contextlib
 import functools
 import logging
 import os
+import pickle
 import signal
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from multiprocessing import resource_tracker
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from geossda.config import HarmonizeConfig, SegmentConfig
 from geossda.errors import GeossdaError, InputError, OutputError
@@ -20,13 +22,33 @@ from geossda.inference.threads import limit_threads
 from geossda.progress import SILENT, Progress
 from geossda.raster.parts import Parts
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 # Tasks a worker, so that none waits long for the last one.
 TASKS_A_WORKER = 4
+# Items a worker that wait, or are done before their turn: one can take as long as many others.
+AHEAD_A_WORKER = 16
 _TURN = threading.Lock()
+_SETTINGS = {
+    "distributed.admin.low-level-log-length": 0,
+    # Dask has workers give memory back at once: they would spend three quarters of their time on
+    # asking for it again, image by image.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+}
 
 
 class Work(Protocol):
-    """Makes the parts of a raster."""
+    """Makes the parts of a raster.
+
+    Attributes
+    ----------
+    least_run : int
+        Parts that are better made together than by two workers, since each run of parts begins
+        with work that was also done for the part above.
+    """
+
+    least_run: ClassVar[int]
 
     @property
     def parts(self) -> Parts: ...  # noqa: D102
@@ -41,11 +63,86 @@ class Work(Protocol):
 Opener = Callable[[Any], Work]
 
 
+class Workers:
+    """The processes that share a run's work: this one alone, or those of a Dask cluster.
+
+    To be entered as a context. A cluster is started, or connected to, when it is first needed.
+
+    Parameters
+    ----------
+    config : HarmonizeConfig or SegmentConfig
+        Says how many workers, or which scheduler.
+    """
+
+    def __init__(self, config: HarmonizeConfig | SegmentConfig) -> None:
+        self._processes, self._scheduler = config.workers, config.scheduler
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process does all of the work."""
+        return self._processes == 1 and not self._scheduler
+
+    @functools.cached_property
+    def client(self) -> Any:
+        """The cluster's client.
+
+        Raises
+        ------
+        InputError
+            The scheduler cannot be reached.
+        """
+        return self._open.enter_context(_client(self._processes, self._scheduler))
+
+    @property
+    def count(self) -> int:
+        """How many workers there are."""
+        return max(1, len(self.client.nthreads())) if self._scheduler else self._processes
+
+    @property
+    def threads(self) -> int:
+        """Threads for each of them; 0 is as many as a worker was given."""
+        return 0 if self._scheduler else max(1, (os.cpu_count() or 1) // self._processes)
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Apply a function to items, several at once; the results come in order.
+
+        Parameters
+        ----------
+        function : callable
+            Can be pickled; sent with every item, and unpacked once a worker, its rasters open.
+        items : iterable
+            Drawn a few ahead.
+
+        Raises
+        ------
+        GeossdaError
+            As the function raises it, or workers were lost again and again.
+        """
+        packed = pickle.dumps(function)
+        waiting: collections.deque[Any] = collections.deque()
+        try:
+            for item in items:
+                waiting.append(self.client.submit(_sent, _apply, packed, item, pure=False))
+                while waiting and (len(waiting) > AHEAD_A_WORKER * self.count or waiting[0].done()):
+                    yield _result(waiting.popleft())
+            while waiting:
+                yield _result(waiting.popleft())
+        finally:
+            self.client.cancel(list(waiting), force=True)
+
+
 def make_parts(
     work: Work,
     opened: Opener,
     recipe: Hashable,
-    config: HarmonizeConfig | SegmentConfig,
+    workers: Workers,
     stage: str,
     progress: Progress = SILENT,
 ) -> None:
@@ -57,8 +154,7 @@ def make_parts(
         Does it in this process.
     opened, recipe
         A function of a module, and what it needs to make the same work in another process.
-    config : HarmonizeConfig or SegmentConfig
-        Says how many workers, or which scheduler.
+    workers : Workers
     stage : str
         Its name for the progress.
     progress : Progress
@@ -75,18 +171,19 @@ def make_parts(
         progress.advance(done)
     if not missing:
         return
-    if config.workers == 1 and not config.scheduler:
+    if workers.alone:
         work.make(missing, progress)
         return
-    with _client(config.workers, config.scheduler) as client:
-        threads = 0 if config.scheduler else max(1, (os.cpu_count() or 1) // config.workers)
-        count = config.workers if not config.scheduler else max(1, len(client.nthreads()))
-        _distribute(client, work, opened, recipe, _runs(missing, count), threads, progress)
+    _distribute(
+        workers, work, opened, recipe, _runs(missing, workers.count, work.least_run), progress
+    )
 
 
-def _runs(missing: list[int], workers: int) -> list[list[int]]:
+def _runs(missing: list[int], workers: int, least: int) -> list[list[int]]:
     """Cut into runs of parts that follow each other, a few for every worker."""
-    longest = max(1, len(missing) // (TASKS_A_WORKER * workers))
+    longest = max(
+        1, len(missing) // (TASKS_A_WORKER * workers), min(least, -(-len(missing) // workers))
+    )
     runs: list[list[int]] = []
     for index in missing:
         if runs and runs[-1][-1] == index - 1 and len(runs[-1]) < longest:
@@ -97,48 +194,70 @@ def _runs(missing: list[int], workers: int) -> list[list[int]]:
 
 
 def _distribute(
-    client: Any,
+    workers: Workers,
     work: Work,
     opened: Opener,
     recipe: Hashable,
     runs: list[list[int]],
-    threads: int,
     progress: Progress,
 ) -> None:
     from distributed import as_completed
-    from distributed.scheduler import KilledWorker
 
-    futures = {client.submit(_do, opened, recipe, run, threads, pure=False): run for run in runs}
+    client, threads = workers.client, workers.threads
+    futures = {
+        client.submit(_sent, _do, opened, recipe, run, threads, pure=False): run for run in runs
+    }
     try:
         for future in as_completed(futures):
-            future.result()
+            _result(future)
             progress.advance(sum(map(work.steps, futures[future])))
+    finally:
+        client.cancel(list(futures), force=True)
+
+
+def _result(future: Any) -> Any:
+    from distributed.scheduler import KilledWorker
+
+    try:
+        return future.result()
     except KilledWorker as error:
         raise OutputError(
             "workers were lost again and again, out of memory perhaps: use fewer --workers, or "
             "lower --tile or --batch"
         ) from error
-    finally:
-        client.cancel(list(futures), force=True)
 
 
-def _do(opened: Opener, recipe: Hashable, indexes: list[int], threads: int) -> None:
-    """Make parts on a worker, one task at a time: each takes all the cores the worker has."""
+def _sent(function: Callable[..., R], *arguments: Any) -> R:
+    """Do something on a worker; its errors can travel back."""
     try:
-        with _TURN:
-            if not threads:
-                from distributed import get_worker
-
-                threads = get_worker().state.nthreads
-            work = _open_once(opened, recipe)
-            limit_threads(threads)
-            missing = set(work.parts.missing())
-            work.make([index for index in indexes if index in missing])
-        return
+        return function(*arguments)
     except GeossdaError as error:
         failed = type(error)(*error.args)
     # Without what it came from: GDAL's errors cannot travel.
     raise failed
+
+
+def _apply(packed: bytes, item: Any) -> Any:
+    return _unpacked(packed)(item)
+
+
+@functools.lru_cache(maxsize=1)
+def _unpacked(packed: bytes) -> Callable[[Any], Any]:
+    function: Callable[[Any], Any] = pickle.loads(packed)  # noqa: S301  (by Dask, as all it sends)
+    return function
+
+
+def _do(opened: Opener, recipe: Hashable, indexes: list[int], threads: int) -> None:
+    """Make parts on a worker, one task at a time: each takes all the cores the worker has."""
+    with _TURN:
+        if not threads:
+            from distributed import get_worker
+
+            threads = get_worker().state.nthreads
+        work = _open_once(opened, recipe)
+        limit_threads(threads)
+        missing = set(work.parts.missing())
+        work.make([index for index in indexes if index in missing])
 
 
 @functools.lru_cache(maxsize=1)
@@ -154,7 +273,7 @@ def _client(workers: int, scheduler: str) -> Iterator[Any]:
     # Lost workers and the like are told of in one line, or made good for.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(dask.config.set({"distributed.admin.low-level-log-length": 0}))
+        stack.enter_context(dask.config.set(_SETTINGS))
         if scheduler:
             try:
                 yield stack.enter_context(Client(scheduler, timeout=10))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -63,6 +63,8 @@ class Harmonizing:
     transforms: list[WindowTransform]
     parts: Parts
     config: HarmonizeConfig
+
+    least_run: ClassVar[int] = 1
 
     def steps(self, index: int) -> int:
         """Count the tiles of a part."""

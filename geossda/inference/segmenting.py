@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -71,6 +72,9 @@ class Segmenting:
     card: SegmenterCard
     parts: Parts
     config: SegmentConfig
+
+    # A run's first line of windows needs those of the line above.
+    least_run: ClassVar[int] = 8
 
     @cached_property
     def model(self) -> torch.nn.Module:

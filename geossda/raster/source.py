@@ -214,6 +214,10 @@ class _Handles(threading.local):
     def __init__(self) -> None:
         self.datasets: dict[Any, Any] = {}
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Travel to another process with none open."""
+        return _Handles, ()
+
     def get(self, path: str) -> Any:
         if path not in self.datasets:
             # Side files (.msk, .tfw, .aux.xml) count; over a network looking for them is slow.

@@ -1,6 +1,6 @@
 """From parts of a raster to footprints on the ground."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ from geossda.vector.parts import Open, Parts, Traced
 from geossda.vector.regularize import REACH, regularize
 from geossda.vector.split import Splitter
 from geossda.vector.walls import partition, shared_walls
+
+OrderedMap = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 # Parts that a thread shapes at a time: one large patch can take as long as hundreds of houses.
 _AT_ONCE = 16
@@ -175,11 +177,38 @@ def reach_m(regularity: Regularity, tolerance_m: float, gsd_m: float) -> float:
     return tolerance_m if regularity == "simplify" else REACH * max(tolerance_m, gsd_m)
 
 
+@dataclass(frozen=True)
+class Shaper:
+    """Gives a few parts of a raster their outlines, each by itself; can be sent to a process.
+
+    Attributes
+    ----------
+    shaping : Shaping
+    splitter : Splitter or None
+        Parts what is run together.
+    """
+
+    shaping: Shaping
+    splitter: Splitter | None
+
+    def __call__(
+        self, told: tuple[Parts, Open | None]
+    ) -> tuple[Parts, NDArray[np.object_], Open | None]:
+        """Give the parts, or the pieces of them, and their outlines in pixels."""
+        parts, still = told
+        shapes = self.shaping.shaped(parts.shapes)
+        if self.splitter is None:
+            return parts, shapes, still
+        pieces, owner = self.splitter.split(parts)
+        return pieces, self.shaping.partitioned(parts, shapes, pieces.shapes, owner), still
+
+
 def features(
     ended: Iterable[tuple[Traced | Parts, Open]],
     shaping: Shaping,
     splitter: Splitter | None = None,
     crew: Crew | None = None,
+    shape_map: OrderedMap | None = None,
 ) -> Iterator[Features]:
     """Shape, settle, measure and place footprints as they come.
 
@@ -192,6 +221,9 @@ def features(
         Parts what is run together.
     crew : Crew, optional
         Threads that shape, part and measure; none by default.
+    shape_map : callable, optional
+        What shapes and parts instead, in other processes: takes a function that can be pickled and
+        what to apply it to, and gives the results in order.
 
     Yields
     ------
@@ -199,14 +231,6 @@ def features(
         None of them lies over another.
     """
     crew = crew or Crew(1)
-
-    def shape(told: tuple[Parts, Open | None]) -> tuple[Parts, NDArray[np.object_], Open | None]:
-        parts, still = told
-        shapes = shaping.shaped(parts.shapes)
-        if splitter is None:
-            return parts, shapes, still
-        pieces, owner = splitter.split(parts)
-        return pieces, shaping.partitioned(parts, shapes, pieces.shapes, owner), still
 
     def place(told: tuple[Traced | Parts, Open]) -> Features:
         if isinstance(told[0], Traced):
@@ -216,16 +240,19 @@ def features(
     if splitter is None and shaping.regularity == "none":  # each for itself
         yield from crew.map(place, ended)
         return
-    settled = _settled(crew.map(shape, _few(ended, shaping)), shaping)
+    shaped = (shape_map or crew.map)(Shaper(shaping, splitter), _few(ended, shaping, splitter))
+    settled = _settled(shaped, shaping)
     yield from crew.map(lambda each: shaping.placed(*each), settled)
 
 
 def _few(
-    ended: Iterable[tuple[Traced | Parts, Open]], shaping: Shaping
+    ended: Iterable[tuple[Traced | Parts, Open]], shaping: Shaping, splitter: Splitter | None
 ) -> Iterator[tuple[Parts, Open | None]]:
     """Give a few large parts at a time; what is still open is told with a strip's last."""
     for strip, still in ended:
         parts = shaping.large(strip.parts() if isinstance(strip, Traced) else strip)
+        if splitter is not None:
+            splitter.warn_of(parts)
         begins = range(0, max(1, len(parts.shapes)), _AT_ONCE)
         for begin in begins:
             few = parts.take(np.arange(begin, min(begin + _AT_ONCE, len(parts.shapes))))

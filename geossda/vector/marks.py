@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import threading
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,10 @@ class BuildingRaster:
         self.temperature = temperature
         self._progress = progress
         self._warned = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process, where nobody is told of anything."""
+        return BuildingRaster, (self.mosaic, self.threshold, self.temperature)
 
     @property
     def has_probability(self) -> bool:

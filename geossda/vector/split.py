@@ -3,9 +3,11 @@
 import contextlib
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from geossda.progress import SILENT, Progress
@@ -32,7 +34,7 @@ class Splitter:
     Of probabilities it follows their log odds: a model that runs two roofs together is still less
     sure where they meet. Of masks it follows the distance to the outside: houses are wide, and what
     joins them is narrow. Each part is looked at whole, so blocks change nothing.
-    Threads may share one.
+    Threads may share one, and it can be sent to a process.
 
     Parameters
     ----------
@@ -61,6 +63,22 @@ class Splitter:
         self._warned = False
         self._alone = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process, where nobody is told of anything."""
+        return Splitter, (self._read, self._shape, self._gsd_m, self._temperature)
+
+    def warn_of(self, parts: Parts) -> None:
+        """Tell of a part that is too wide to be looked at, once."""
+        boxes = shapely.bounds(parts.shapes).reshape(-1, 4)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        wide = sides[sides.max(axis=1) > _WIDEST_PX]
+        if len(wide) and not self._warned:
+            self._warned = True
+            self._progress.warn(
+                f"a patch of buildings {wide[0, 0]:.0f} px wide and {wide[0, 1]:.0f} high is left "
+                f"whole: --split takes up to {_WIDEST_PX} px"
+            )
+
     def split(self, parts: Parts) -> tuple[Parts, NDArray[np.int64]]:
         """Give the pieces, in order, and which part each is of; most parts are one piece."""
         pieces, owners = [], []
@@ -81,12 +99,6 @@ class Splitter:
         if part.pixels[0] < 2 * least:
             return None
         if max(bottom - top, right - left) > _WIDEST_PX:
-            if not self._warned:
-                self._progress.warn(
-                    f"a patch of buildings {right - left} px wide and {bottom - top} high is left "
-                    f"whole: --split takes up to {_WIDEST_PX} px"
-                )
-            self._warned = True
             return None
         smooth_px = _SMOOTH_M / self._gsd_m
         window = Window(top, left, bottom - top, right - left)
