@@ -15,7 +15,7 @@ from geossda.color.levelling import KNOTS, SHARES, Border, level
 from geossda.color.seams import Search, count_tones
 from geossda.errors import GeoreferenceError, OutputError, OutputExistsError, VectorError
 from geossda.inference.levelling import levelled, measure_levelling
-from geossda.inference.seams import find_scenes
+from geossda.inference.seams import _straightest, find_scenes
 from geossda.raster.reading import open_mosaic
 from geossda.raster.scenes import Scenes, read_scenes
 from geossda.raster.windows import Window, tiles
@@ -243,6 +243,27 @@ def test_a_hard_seam_is_found_to_the_pixel(mosaics):
     wanted = Scenes(polygons(size, cut)).labels(Window(0, 0, size, size))
     wrong = min((found != wanted).mean(), (found == wanted).mean())
     assert wrong * size <= 1.5  # columns
+
+
+@pytest.mark.parametrize("unknown", [0, 2])
+def test_the_line_along_which_steps_agree_is_found(unknown):
+    """Whatever its slope; pieces that nothing is known of do not vote."""
+    rng = np.random.default_rng(2)
+    places = np.arange(12) * 40.0
+    steps = rng.normal(size=(12, 3, 61))
+    turn, middle = 0.05, 22
+    at = np.rint(middle + turn * (places - places.mean())).astype(int)
+    steps[np.arange(12), :, at] += 5
+    steps[:unknown] = np.nan
+    found = _straightest(steps, places)
+    drawn = np.rint(found[1] + found[0] * (places - places.mean())).astype(int)
+    assert np.abs(drawn - at).max() <= 1 and np.mean(drawn == at) > 0.8
+    assert found[2] > 8
+    # The same line in a mirror, and none where most is not known.
+    turned = _straightest(steps[:, :, ::-1], places)
+    assert turned[:2] == pytest.approx((-found[0], 60 - found[1]), abs=0.003) and turned[2] > 8
+    steps[:6] = np.nan
+    assert _straightest(steps, places)[2] == 0
 
 
 def test_a_feathered_seam_is_found_and_levelled_without_a_hint(tmp_path):

@@ -212,7 +212,7 @@ class Search:
             sums = list(threads.map(lambda slope: _sheared(edges, slope, self.fine), slopes))
             for number, reach in enumerate(REACHES):
                 seen = list(threads.map(self._steps, sums, repeat(reach)))
-                one = self._strengths(seen, steep, reach)
+                one = self._strengths(seen, steep, reach, threads)
                 best[one > strength] = number
                 strength = np.maximum(strength, one)
         return strength, best, sums
@@ -240,6 +240,7 @@ class Search:
         seen: list[tuple[NDArray[np.float32], NDArray[np.bool_]]],
         steep: bool,
         reach: Reach,
+        threads: ThreadPoolExecutor,
     ) -> NDArray[np.float64]:
         """Say of all lines by how many deviations the votes of their blocks agree."""
         key = steep, reach
@@ -249,15 +250,7 @@ class Search:
             every = every[:: 1 + len(every) // SAMPLE]
             self._whiten[key] = _whitening(every.astype(np.float64))
         whiten = self._whiten[key].astype(np.float32)
-        scores = np.zeros((len(seen), seen[0][1].shape[1]))
-        for score, (step, known) in zip(scores, seen, strict=True):
-            # Not by BLAS, whose threads wait for each other where others work too.
-            signs = np.einsum("ij,jkl->ikl", whiten, step)
-            signs /= np.sqrt(1 + (signs**2).mean(0))
-            votes = known.sum(0)
-            # Cube roots make sums of squares nearly normal.
-            power = np.cbrt((signs.sum(1) ** 2).sum(0) / np.maximum(votes, 1))
-            score[:] = np.where(votes >= max(FEWEST, KNOWN * len(known)), power, 0)
+        scores = np.stack(list(threads.map(lambda each: _agreement(whiten, *each), seen)))
         known = scores > 0
         if not known.any():
             return scores
@@ -293,6 +286,20 @@ class Search:
         signs = whiten @ steps[:, known[:, 0], 0]
         weights = 1 / (1 + (signs**2).mean(0))
         return np.asarray((signs * weights).sum(1) / weights.sum()), votes
+
+
+def _agreement(
+    whiten: NDArray[np.float32], step: NDArray[np.float32], known: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Say of the lines of one slope how much the votes of their blocks agree, (cols,)."""
+    # Block by block, which is too little for BLAS to start threads: they would wait for each other
+    # where others work too.
+    signs = whiten @ step.swapaxes(0, 1)
+    signs /= np.sqrt(1 + (signs**2).mean(1, keepdims=True))
+    votes = known.sum(0)
+    # Cube roots make sums of squares nearly normal.
+    power = np.cbrt((signs.sum(0) ** 2).sum(0) / np.maximum(votes, 1)).astype(np.float64)
+    return np.where(votes >= max(FEWEST, KNOWN * len(known)), power, 0)
 
 
 def _moved(line: Line, corner: tuple[int, int]) -> Line:

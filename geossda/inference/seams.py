@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import shapely
 import shapely.ops
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from geossda.color.seams import NARROWEST, SHORTEST, Line, Search, count_tones
@@ -37,6 +38,8 @@ BESIDE, LASTING_BESIDE, ALONG = 3.6, 0.6, 0.07
 STEP, STEP_BESIDE, ALIKE = 13.5, 9.5, 0.67
 # Pixels along a line that are looked at together, and how many such pieces it takes to judge.
 LENGTH, FEWEST = 128, 7
+# Directions of a line that are tried at a time.
+TURNS = 32
 # The least scene, as a share of the cells of the square of the shortest seam.
 LEAST = 0.25
 
@@ -186,7 +189,7 @@ def _hard(mosaic: Mosaic, crossing: Any, drawn: Any, reach: int, least: float) -
     across = np.array([-along[1], along[0]])
     centres = np.array([[piece.cols.mean() + 0.5, piece.rows.mean() + 0.5] for piece in found])
     places = (centres - start) @ along
-    steps = np.stack([_step(piece) for piece in found])
+    steps = np.stack(list(in_order(_step, found, threads())))
     turn, middle, strength = _straightest(steps, places)
     if strength < least:
         return None, True
@@ -231,22 +234,28 @@ def _straightest(
     strength : float
         By how many deviations it stands out of all lines.
     """
-    columns = steps.shape[2]
+    count, tones, columns = steps.shape
     turns = np.linspace(-columns / 2, columns / 2, 2 * columns + 1) / max(np.ptp(places), 1.0)
     usual = np.nanstd(steps, axis=(0, 2), keepdims=True)
     scaled = steps / np.maximum(usual, 1e-9)
     known = np.isfinite(scaled).all(axis=1)
     scaled = np.where(known[:, None], scaled, 0)
-    scores = np.zeros((len(turns), columns))
-    for row, turn in enumerate(turns):
-        at = np.rint(np.arange(columns) + turn * (places - places.mean())[:, None]).astype(int)
-        inside = (at >= 0) & (at < columns)
-        at = at.clip(0, columns - 1)
-        inside &= np.take_along_axis(known, at, 1)
-        picked = np.take_along_axis(scaled, at[:, None], axis=2) * inside[:, None]
-        count = inside.sum(0)
-        power = (picked.sum(0) ** 2 / np.maximum(count, 1)).mean(0)
-        scores[row] = np.where(count >= 0.7 * len(steps), np.cbrt(power), 0)
+    shifts = np.rint(turns[:, None] * (places - places.mean())).astype(int)
+    room = int(np.abs(shifts).max())
+    # Along a line every piece is read from another column on: views of all of them.
+    shifted = sliding_window_view(np.pad(scaled, ((0, 0), (0, 0), (room, room))), columns, axis=2)
+    there = sliding_window_view(np.pad(known, ((0, 0), (room, room))), columns, axis=1)
+
+    def score(begins: NDArray[np.intp]) -> NDArray[np.float64]:
+        total, votes = np.zeros((tones, len(begins), columns)), np.zeros((len(begins), columns))
+        for number, begin in enumerate(begins.T):
+            total += shifted[number][:, begin]
+            votes += there[number, begin]
+        power = (total**2).mean(0) / np.maximum(votes, 1)
+        return np.where(votes >= 0.7 * count, np.cbrt(power), 0)
+
+    some = np.array_split(shifts + room, -(-len(turns) // TURNS))
+    scores = np.concatenate(list(in_order(score, some, threads())))
     if not scores.any():
         return 0.0, 0.0, 0.0
     centre = np.median(scores[scores > 0])
