@@ -211,6 +211,13 @@ def test_help_is_light(arguments):
     assert not loaded & HEAVY
 
 
+@pytest.mark.parametrize("what", ["'default'", "geossda.models.card.resolve('default', StyleCard)"])
+def test_a_models_card_is_told_without_its_network(what):
+    code = f"import geossda\nfrom geossda.models.card import StyleCard\ngeossda.info({what})"
+    loaded = loaded_after(code)
+    assert "safetensors" in loaded and "torch" not in loaded
+
+
 def test_exported_names_resolve_and_are_sorted():
     assert geossda.__all__ == sorted(geossda.__all__)
     assert len(set(geossda.__all__)) == len(geossda.__all__)

@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 
 from geossda.config import ScalingKind
 from geossda.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch  # two seconds to load, and reading a card does without
 
 HEADER_KEY = "geossda"
 
@@ -134,8 +135,10 @@ def resolve(model: str | os.PathLike[str], kind: type[C]) -> Path:
     return path
 
 
-def digest(tensors: Mapping[str, torch.Tensor]) -> str:
+def digest(tensors: "Mapping[str, torch.Tensor]") -> str:
     """Hash tensors in order of name: names, types, shapes and bytes."""
+    import torch
+
     found = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -144,7 +147,7 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     return found.hexdigest()
 
 
-def save(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], card: C) -> C:
+def save(path: str | os.PathLike[str], tensors: "Mapping[str, torch.Tensor]", card: C) -> C:
     """Write weights (floats as 16 bit) and card to one safetensors file.
 
     Returns
@@ -152,6 +155,8 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], card
     SegmenterCard or StyleCard
         The card with the hash filled in.
     """
+    from safetensors.torch import save as to_bytes
+
     halves = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().cpu()
         for name, tensor in tensors.items()
@@ -171,7 +176,7 @@ def read_card(path: str | os.PathLike[str]) -> Card:
         Missing, not safetensors (pickles are refused, since loading one can run any code), or
         without a card of ours.
     """
-    with _opened(path) as file:
+    with _opened(path, "numpy") as file:
         header = (file.metadata() or {}).get(HEADER_KEY)
     if header is None:
         raise ModelError(f"{path} holds weights without a geossda card: not made by geossda")
@@ -196,17 +201,17 @@ def read_card_of(path: str | os.PathLike[str], kind: type[C]) -> C:
     return card
 
 
-def load(path: str | os.PathLike[str], kind: type[C]) -> tuple[dict[str, torch.Tensor], C]:
+def load(path: str | os.PathLike[str], kind: type[C]) -> "tuple[dict[str, torch.Tensor], C]":
     """Read weights and card of a kind, and check the one against the hash in the other."""
     card = read_card_of(path, kind)
-    with _opened(path) as file:
+    with _opened(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     if card.sha256 != digest(tensors):
         raise ModelError(f"{path} is damaged: its weights do not match its card, copy it again")
     return tensors, card
 
 
-def _opened(path: str | os.PathLike[str]) -> Any:
+def _opened(path: str | os.PathLike[str], framework: Literal["numpy", "pt"]) -> Any:
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"model {path} does not exist")
@@ -219,6 +224,6 @@ def _opened(path: str | os.PathLike[str]) -> Any:
             "a safetensors file"
         )
     try:
-        return safe_open(path, framework="pt")
+        return safe_open(path, framework=framework)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is not a safetensors file ({error})") from error
