@@ -1,20 +1,27 @@
 """Parts made by other processes: a scheduler of one's own, errors in workers, Ctrl-C."""
 
 import json
+import math
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import CancelledError
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 
-from geossda import HarmonizeConfig, harmonize
+from geossda import HarmonizeConfig, SegmentConfig, harmonize
+from geossda.errors import RasterError
+from geossda.inference.cluster import Workers
 from geossda.raster.parts import parts_folder
+from geossda.vector.marks import open_buildings
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="processes of Linux")
 BY_HISTOGRAM = ("--method", "histogram", "--scenes", "none", "--tile", "256")
@@ -89,6 +96,24 @@ def test_two_workers_make_the_same(tall, look, whole, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert same(out, whole)
     assert os.listdir(tmp_path) == ["out.tif"]
+
+
+def test_helpers_keep_the_order_pass_errors_on_and_can_be_stopped():
+    with Workers(SegmentConfig(workers=2)) as workers:
+        assert not workers.alone
+        workers.stop()
+        assert "client" not in vars(workers), "nothing is started to be stopped"
+        assert list(workers.map(math.sqrt, range(100))) == [math.sqrt(n) for n in range(100)]
+        with pytest.raises(RasterError, match="does not exist"):
+            list(workers.map(partial(open_buildings, threshold=0.5), ["nowhere.tif"]))
+        waiting = workers.map(time.sleep, [0, 600])
+        next(waiting)
+        begun = time.monotonic()
+        threading.Timer(0.5, workers.stop).start()
+        with pytest.raises(CancelledError):
+            next(waiting)
+        assert time.monotonic() - begun < 60
+    assert Workers(SegmentConfig()).alone
 
 
 def test_a_scheduler_that_does_not_answer(tall, look, tmp_path):

@@ -11,8 +11,8 @@ from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.source import gdal_environment
 from geossda.raster.writing import provenance
 from geossda.staging import PathLike, check_output
-from geossda.vector.crew import Crew
-from geossda.vector.features import OrderedMap, Shaping, features
+from geossda.vector.crew import Crew, Helpers
+from geossda.vector.features import Shaping, features
 from geossda.vector.marks import BuildingRaster, open_buildings
 from geossda.vector.polygonize import polygonize as polygonize_blocks
 from geossda.vector.split import Splitter
@@ -92,11 +92,11 @@ def polygonize_to(
     config: PolygonizeConfig | SegmentConfig,
     tags: dict[str, str],
     progress: Progress,
-    shape_map: OrderedMap | None = None,
+    helpers: Helpers | None = None,
 ) -> Written:
     """Trace, shape, measure and write the footprints of an open raster.
 
-    Shaping is most of the work; `shape_map` has other processes do it (see :func:`features`).
+    Shaping is most of the work, and done by `helpers` if there are any.
     """
     cut = config if isinstance(config, PolygonizeConfig) else PolygonizeConfig()
     shaping = Shaping(
@@ -105,7 +105,7 @@ def polygonize_to(
     splitter = None
     if config.split:
         splitter = Splitter(raster.read, raster.mosaic.shape, gsd_m, raster.temperature, progress)
-    with Crew(cut.workers) as crew:
+    with Crew(cut.workers, helpers) as crew:
         ended = polygonize_blocks(
             raster.read,
             raster.mosaic.shape,
@@ -115,7 +115,7 @@ def polygonize_to(
             progress=progress,
         )
         return write_features(
-            crew.ahead(features(ended, shaping, splitter, crew, shape_map)),
+            crew.ahead(features(ended, shaping, splitter, crew)),
             output,
             raster.mosaic.grid.crs.to_wkt(),
             tags,

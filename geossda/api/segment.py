@@ -176,5 +176,5 @@ def segment(
             config=config,
             tags=tags,
             progress=progress,
-            shape_map=None if workers.alone else workers.map,
+            helpers=None if workers.alone else workers,
         )

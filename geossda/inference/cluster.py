@@ -32,7 +32,7 @@ AHEAD_A_WORKER = 16
 _TURN = threading.Lock()
 _SETTINGS = {
     "distributed.admin.low-level-log-length": 0,
-    # Dask has workers give memory back at once: they would spend three quarters of their time on
+    # Dask has workers give memory back at once: they would spend a third of their time on
     # asking for it again, image by image.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
 }
@@ -77,6 +77,7 @@ class Workers:
     def __init__(self, config: HarmonizeConfig | SegmentConfig) -> None:
         self._processes, self._scheduler = config.workers, config.scheduler
         self._open = contextlib.ExitStack()
+        self._waiting: collections.deque[Any] = collections.deque()
 
     def __enter__(self) -> "Workers":
         return self
@@ -125,17 +126,24 @@ class Workers:
         GeossdaError
             As the function raises it, or workers were lost again and again.
         """
-        packed = pickle.dumps(function)
-        waiting: collections.deque[Any] = collections.deque()
+        packed, most = pickle.dumps(function), AHEAD_A_WORKER * self.count
+        waiting = self._waiting  # the first one is who is waited for
         try:
             for item in items:
                 waiting.append(self.client.submit(_sent, _apply, packed, item, pure=False))
-                while waiting and (len(waiting) > AHEAD_A_WORKER * self.count or waiting[0].done()):
-                    yield _result(waiting.popleft())
+                while len(waiting) > most or (waiting and waiting[0].done()):
+                    yield _result(waiting[0])
+                    waiting.popleft()
             while waiting:
-                yield _result(waiting.popleft())
+                yield _result(waiting[0])
+                waiting.popleft()
         finally:
-            self.client.cancel(list(waiting), force=True)
+            waiting.clear()  # what no one holds any more is not done
+
+    def stop(self) -> None:
+        """Give up what :meth:`map` waits for, which raises an error where it does."""
+        if self._waiting:
+            self.client.cancel(list(self._waiting), force=True)
 
 
 def make_parts(

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -14,6 +14,16 @@ import numpy as np
 T = TypeVar("T")
 R = TypeVar("R")
 _END: Any = object()
+
+
+class Helpers(Protocol):
+    """Other processes, for what keeps the interpreter busy."""
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Apply a function that can be pickled to items; the results come in order."""
+
+    def stop(self) -> None:
+        """Give up what is not done; who waits for it is told by an error."""
 
 
 class Crew:
@@ -26,10 +36,13 @@ class Crew:
     ----------
     workers : int, optional
         All cores by default. With one everything is done in the calling thread.
+    helpers : Helpers, optional
+        They do what is given to :meth:`spread`.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, helpers: Helpers | None = None) -> None:
         self.workers = workers or os.cpu_count() or 1
+        self._helpers = helpers
         self._pool: ThreadPoolExecutor | None = None
         self._drawer: ThreadPoolExecutor | None = None
         self._open = contextlib.ExitStack()
@@ -42,6 +55,8 @@ class Crew:
             self._pool = ThreadPoolExecutor(self.workers)
             for threads in (self._drawer, self._pool):  # the drawer may wait for the others
                 self._open.callback(threads.shutdown, cancel_futures=True)
+        if self._helpers is not None:  # whom the drawer may wait for
+            self._open.callback(self._helpers.stop)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -59,6 +74,10 @@ class Crew:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+    def spread(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Do the same as :meth:`map`, by helpers if there are any; the function can be pickled."""
+        return (self._helpers or self).map(function, items)
 
     def ahead(self, items: Iterable[T]) -> Iterator[T]:
         """Begin at once to draw items, in a thread, a few ahead of who uses them; once a crew."""

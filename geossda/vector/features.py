@@ -1,6 +1,6 @@
 """From parts of a raster to footprints on the ground."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,8 +18,6 @@ from geossda.vector.parts import Open, Parts, Traced
 from geossda.vector.regularize import REACH, regularize
 from geossda.vector.split import Splitter
 from geossda.vector.walls import partition, shared_walls
-
-OrderedMap = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 # Parts that a thread shapes at a time: one large patch can take as long as hundreds of houses.
 _AT_ONCE = 16
@@ -208,7 +206,6 @@ def features(
     shaping: Shaping,
     splitter: Splitter | None = None,
     crew: Crew | None = None,
-    shape_map: OrderedMap | None = None,
 ) -> Iterator[Features]:
     """Shape, settle, measure and place footprints as they come.
 
@@ -220,10 +217,7 @@ def features(
     splitter : Splitter, optional
         Parts what is run together.
     crew : Crew, optional
-        Threads that shape, part and measure; none by default.
-    shape_map : callable, optional
-        What shapes and parts instead, in other processes: takes a function that can be pickled and
-        what to apply it to, and gives the results in order.
+        Threads that measure, and they or their helpers shape and part; none by default.
 
     Yields
     ------
@@ -240,7 +234,7 @@ def features(
     if splitter is None and shaping.regularity == "none":  # each for itself
         yield from crew.map(place, ended)
         return
-    shaped = (shape_map or crew.map)(Shaper(shaping, splitter), _few(ended, shaping, splitter))
+    shaped = crew.spread(Shaper(shaping, splitter), _few(ended, shaping, splitter))
     settled = _settled(shaped, shaping)
     yield from crew.map(lambda each: shaping.placed(*each), settled)
 
