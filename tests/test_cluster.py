@@ -66,7 +66,7 @@ def alive(group):
 
 @pytest.fixture
 def scheduler(tmp_path):
-    """A Dask scheduler with two workers, started as a user would; gives its address."""
+    """A Dask scheduler with two workers, started as a user would; gives address and process."""
     told = tmp_path / "dask.json"
     where = ["--scheduler-file", str(told), "--no-dashboard"]
     begun = [
@@ -82,7 +82,7 @@ def scheduler(tmp_path):
         while not told.exists() or not told.read_text().strip().endswith("}"):
             assert time.monotonic() < deadline, "no scheduler came up"
             time.sleep(0.1)
-        yield json.loads(told.read_text())["address"]
+        yield json.loads(told.read_text())["address"], begun[0]
     finally:
         for process in reversed(begun):
             process.terminate()
@@ -129,10 +129,32 @@ def test_a_scheduler_of_ones_own(tall, look, whole, scheduler, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     out = folder / "out.tif"
-    done = subprocess.run(verb(tall, look, out, "--scheduler", scheduler), capture_output=True,
+    done = subprocess.run(verb(tall, look, out, "--scheduler", scheduler[0]), capture_output=True,
                           text=True)  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert same(out, whole)
+    assert os.listdir(folder) == ["out.tif"]
+
+
+def test_a_scheduler_that_is_lost(tall, look, whole, scheduler, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    address, process = scheduler
+    command = verb(tall, look, folder / "out.tif", "--scheduler", address, "--progress", "json")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        told = []
+        for line in running.stderr:
+            told.append(line)
+            if '"harmonizing"' in line and '"event": "stage"' in line:
+                deadline = time.monotonic() + 60
+                while not any(folder.rglob("*.tmp.tif")) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                process.kill()
+    assert running.returncode == 1
+    errors = [line for line in told if not line.startswith("{")]
+    assert len(errors) == 1 and "does not answer any more" in errors[0], errors
+    subprocess.run(verb(tall, look, folder / "out.tif"), check=True, capture_output=True)
+    assert same(folder / "out.tif", whole)
     assert os.listdir(folder) == ["out.tif"]
 
 

@@ -495,9 +495,15 @@ def test_symmetries_are_averaged_over_on_demand(town, tmp_path, settings):
     assert np.abs(four - 0.5)[valid].mean() < np.abs(alone - 0.5)[valid].mean()
 
 
-def test_workers_give_the_same_outlines(town, tmp_path, settings):
+@pytest.mark.parametrize("going_on", [False, True], ids=["from-the-start", "going-on"])
+def test_workers_give_the_same_outlines(town, tmp_path, settings, interrupter, going_on):
+    """Also where only outlines are left to be made."""
     config = {"threshold": 0.5, "regularize": "rectilinear", "split": True, "min_area": 0.0}
     alone, *_ = run(town, tmp_path, settings(**config), name="alone")
+    if going_on:
+        with pytest.raises(Cancelled):
+            segment(town, tmp_path / "shared.gpkg", config=settings(**config),
+                    progress=interrupter("polygonizing", 1, Cancelled()))  # fmt: skip
     shared, *_ = run(town, tmp_path, settings(workers=2, **config), name="shared")
     assert len(alone) > 15 and alone.to_wkb().equals(shared.to_wkb())
 

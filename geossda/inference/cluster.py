@@ -143,7 +143,7 @@ class Workers:
     def stop(self) -> None:
         """Give up what :meth:`map` waits for, which raises an error where it does."""
         if self._waiting:
-            self.client.cancel(list(self._waiting), force=True)
+            _give_up(self.client, self._waiting)
 
 
 def make_parts(
@@ -216,14 +216,20 @@ def _distribute(
         client.submit(_sent, _do, opened, recipe, run, threads, pure=False): run for run in runs
     }
     try:
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             _result(future)
             progress.advance(sum(map(work.steps, futures[future])))
     finally:
+        _give_up(client, futures)
+
+
+def _give_up(client: Any, futures: Iterable[Any]) -> None:
+    if client.status == "running":  # a lost scheduler has given up already
         client.cancel(list(futures), force=True)
 
 
 def _result(future: Any) -> Any:
+    from distributed.client import FutureCancelledError
     from distributed.scheduler import KilledWorker
 
     try:
@@ -232,6 +238,12 @@ def _result(future: Any) -> Any:
         raise OutputError(
             "workers were lost again and again, out of memory perhaps: use fewer --workers, or "
             "lower --tile or --batch"
+        ) from error
+    except FutureCancelledError as error:
+        if error.reason != "scheduler-connection-lost":
+            raise
+        raise OutputError(
+            "the Dask scheduler does not answer any more: see whether it and its workers still run"
         ) from error
 
 
@@ -279,19 +291,21 @@ def _client(workers: int, scheduler: str) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     # Lost workers and the like are told of in one line, or made good for.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(_SETTINGS))
         if scheduler:
             try:
-                yield stack.enter_context(Client(scheduler, timeout=10))
+                client = Client(scheduler, timeout=10, set_as_default=False)
             except (OSError, ValueError) as error:
-                if isinstance(error, InputError | OutputError):
-                    raise
                 reason = (str(error).splitlines() or ["no answer"])[0]
                 raise InputError(
                     f"scheduler {scheduler} cannot be reached ({reason}): check --scheduler"
                 ) from error
+            # Not as a context, which belongs to the thread that enters it.
+            stack.callback(client.close)
+            yield client
             return
         with _quietly():
             cluster = stack.enter_context(
@@ -304,7 +318,9 @@ def _client(workers: int, scheduler: str) -> Iterator[Any]:
                     silence_logs=logging.CRITICAL,
                 )
             )
-        yield stack.enter_context(Client(cluster))
+        client = Client(cluster, set_as_default=False)
+        stack.callback(client.close)
+        yield client
 
 
 @contextlib.contextmanager
