@@ -19,7 +19,7 @@ import rasterio
 
 from geossda import HarmonizeConfig, SegmentConfig, harmonize
 from geossda.errors import RasterError
-from geossda.inference.cluster import Workers
+from geossda.inference.workers import Workers
 from geossda.raster.parts import parts_folder
 from geossda.vector.marks import open_buildings
 

@@ -13,7 +13,7 @@ from geossda.color.methods import NEED_LAB, NEED_STYLE
 from geossda.color.style import Style
 from geossda.config import HOW, UNTOLD, HarmonizeConfig, settings_of
 from geossda.errors import BandError, OutputError, StyleError
-from geossda.inference.cluster import Workers, make_parts
+from geossda.inference.cluster import make_parts
 from geossda.inference.harmonizing import (
     HarmonizeRecipe,
     Harmonizing,
@@ -25,6 +25,7 @@ from geossda.inference.harmonizing import (
     transforms_from,
 )
 from geossda.inference.levelling import WORDS, check_scenes, count_scenes, with_levels
+from geossda.inference.workers import Workers
 from geossda.progress import SILENT, Progress, Stages
 from geossda.raster.fingerprint import absolute, digest, fingerprints, is_product
 from geossda.raster.parts import begun, open_parts, parts_folder, peek

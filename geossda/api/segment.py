@@ -8,7 +8,7 @@ from pathlib import Path
 from geossda._version import __version__
 from geossda.api.polygonize import polygonize_to
 from geossda.config import UNTOLD, SegmentConfig, settings_of
-from geossda.inference.cluster import Workers, make_parts
+from geossda.inference.cluster import make_parts
 from geossda.inference.segment import (
     choose_bands,
     measure_scalings,
@@ -22,6 +22,7 @@ from geossda.inference.segmenting import (
     open_for,
     open_segmenting,
 )
+from geossda.inference.workers import Workers
 from geossda.models.segmenter import load_segmenter
 from geossda.progress import SILENT, Progress, Stages
 from geossda.raster.fingerprint import absolute, digest, fingerprints, is_product

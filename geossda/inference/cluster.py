@@ -4,38 +4,19 @@ What travels to a worker is a recipe: paths and settings. It opens the rasters a
 itself, once, takes what was measured from the folder of the parts, and writes parts there.
 """
 
-import collections
-import contextlib
 import functools
-import logging
-import os
-import pickle
-import signal
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from multiprocessing import resource_tracker
-from typing import Any, ClassVar, Protocol, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, ClassVar, Protocol
 
-from geossda.config import HarmonizeConfig, SegmentConfig
-from geossda.errors import GeossdaError, InputError, OutputError
 from geossda.inference.threads import limit_threads
+from geossda.inference.workers import Workers, give_up, result, sent
 from geossda.progress import SILENT, Progress
 from geossda.raster.parts import Parts
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 # Tasks a worker, so that none waits long for the last one.
 TASKS_A_WORKER = 4
-# Items a worker that wait, or are done before their turn: one can take as long as many others.
-AHEAD_A_WORKER = 16
 _TURN = threading.Lock()
-_SETTINGS = {
-    "distributed.admin.low-level-log-length": 0,
-    # Dask has workers give memory back at once: they would spend a third of their time on
-    # asking for it again, image by image.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
-}
 
 
 class Work(Protocol):
@@ -61,89 +42,6 @@ class Work(Protocol):
 
 
 Opener = Callable[[Any], Work]
-
-
-class Workers:
-    """The processes that share a run's work: this one alone, or those of a Dask cluster.
-
-    To be entered as a context. A cluster is started, or connected to, when it is first needed.
-
-    Parameters
-    ----------
-    config : HarmonizeConfig or SegmentConfig
-        Says how many workers, or which scheduler.
-    """
-
-    def __init__(self, config: HarmonizeConfig | SegmentConfig) -> None:
-        self._processes, self._scheduler = config.workers, config.scheduler
-        self._open = contextlib.ExitStack()
-        self._waiting: collections.deque[Any] = collections.deque()
-
-    def __enter__(self) -> "Workers":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._open.close()
-
-    @property
-    def alone(self) -> bool:
-        """Whether this process does all of the work."""
-        return self._processes == 1 and not self._scheduler
-
-    @functools.cached_property
-    def client(self) -> Any:
-        """The cluster's client.
-
-        Raises
-        ------
-        InputError
-            The scheduler cannot be reached.
-        """
-        return self._open.enter_context(_client(self._processes, self._scheduler))
-
-    @property
-    def count(self) -> int:
-        """How many workers there are."""
-        return max(1, len(self.client.nthreads())) if self._scheduler else self._processes
-
-    @property
-    def threads(self) -> int:
-        """Threads for each of them; 0 is as many as a worker was given."""
-        return 0 if self._scheduler else max(1, (os.cpu_count() or 1) // self._processes)
-
-    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Apply a function to items, several at once; the results come in order.
-
-        Parameters
-        ----------
-        function : callable
-            Can be pickled; sent with every item, and unpacked once a worker, its rasters open.
-        items : iterable
-            Drawn a few ahead.
-
-        Raises
-        ------
-        GeossdaError
-            As the function raises it, or workers were lost again and again.
-        """
-        packed, most = pickle.dumps(function), AHEAD_A_WORKER * self.count
-        waiting = self._waiting  # the first one is who is waited for
-        try:
-            for item in items:
-                waiting.append(self.client.submit(_sent, _apply, packed, item, pure=False))
-                while len(waiting) > most or (waiting and waiting[0].done()):
-                    yield _result(waiting[0])
-                    waiting.popleft()
-            while waiting:
-                yield _result(waiting[0])
-                waiting.popleft()
-        finally:
-            waiting.clear()  # what no one holds any more is not done
-
-    def stop(self) -> None:
-        """Give up what :meth:`map` waits for, which raises an error where it does."""
-        if self._waiting:
-            _give_up(self.client, self._waiting)
 
 
 def make_parts(
@@ -213,58 +111,14 @@ def _distribute(
 
     client, threads = workers.client, workers.threads
     futures = {
-        client.submit(_sent, _do, opened, recipe, run, threads, pure=False): run for run in runs
+        client.submit(sent, _do, opened, recipe, run, threads, pure=False): run for run in runs
     }
     try:
         for future in as_completed(futures, loop=client.loop):
-            _result(future)
+            result(future)
             progress.advance(sum(map(work.steps, futures[future])))
     finally:
-        _give_up(client, futures)
-
-
-def _give_up(client: Any, futures: Iterable[Any]) -> None:
-    if client.status == "running":  # a lost scheduler has given up already
-        client.cancel(list(futures), force=True)
-
-
-def _result(future: Any) -> Any:
-    from distributed.client import FutureCancelledError
-    from distributed.scheduler import KilledWorker
-
-    try:
-        return future.result()
-    except KilledWorker as error:
-        raise OutputError(
-            "workers were lost again and again, out of memory perhaps: use fewer --workers, or "
-            "lower --tile or --batch"
-        ) from error
-    except FutureCancelledError as error:
-        if error.reason != "scheduler-connection-lost":
-            raise
-        raise OutputError(
-            "the Dask scheduler does not answer any more: see whether it and its workers still run"
-        ) from error
-
-
-def _sent(function: Callable[..., R], *arguments: Any) -> R:
-    """Do something on a worker; its errors can travel back."""
-    try:
-        return function(*arguments)
-    except GeossdaError as error:
-        failed = type(error)(*error.args)
-    # Without what it came from: GDAL's errors cannot travel.
-    raise failed
-
-
-def _apply(packed: bytes, item: Any) -> Any:
-    return _unpacked(packed)(item)
-
-
-@functools.lru_cache(maxsize=1)
-def _unpacked(packed: bytes) -> Callable[[Any], Any]:
-    function: Callable[[Any], Any] = pickle.loads(packed)  # noqa: S301  (by Dask, as all it sends)
-    return function
+        give_up(client, futures)
 
 
 def _do(opened: Opener, recipe: Hashable, indexes: list[int], threads: int) -> None:
@@ -283,63 +137,3 @@ def _do(opened: Opener, recipe: Hashable, indexes: list[int], threads: int) -> N
 @functools.lru_cache(maxsize=1)
 def _open_once(opened: Opener, recipe: Hashable) -> Work:
     return opened(recipe)
-
-
-@contextlib.contextmanager
-def _client(workers: int, scheduler: str) -> Iterator[Any]:
-    import dask
-    from distributed import Client, LocalCluster
-
-    # Lost workers and the like are told of in one line, or made good for.
-    for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(dask.config.set(_SETTINGS))
-        if scheduler:
-            try:
-                client = Client(scheduler, timeout=10, set_as_default=False)
-            except (OSError, ValueError) as error:
-                reason = (str(error).splitlines() or ["no answer"])[0]
-                raise InputError(
-                    f"scheduler {scheduler} cannot be reached ({reason}): check --scheduler"
-                ) from error
-            # Not as a context, which belongs to the thread that enters it.
-            stack.callback(client.close)
-            yield client
-            return
-        with _quietly():
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    dashboard_address=None,
-                    memory_limit=0,
-                    silence_logs=logging.CRITICAL,
-                )
-            )
-        client = Client(cluster, set_as_default=False)
-        stack.callback(client.close)
-        yield client
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Have processes that begin here warn of nothing and not hear Ctrl-C.
-
-    A terminal sends it to all processes of a program: this one acts upon it, and the others would
-    only tell of it in many lines.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    told = os.environ.get("PYTHONWARNINGS")
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    resource_tracker.ensure_running()  # starting it later would let the signal through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if told is None:
-            del os.environ["PYTHONWARNINGS"]
