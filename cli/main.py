@@ -79,6 +79,8 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; known failures become one line and exit code 1, usage 2."""
     warnings.simplefilter("ignore")
+    # It tells of every try to reach it; that it cannot be reached is one line of ours.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = cli.main(args=arguments, prog_name="geossda", standalone_mode=False)

@@ -130,6 +130,7 @@ def train(
         told["start"] = f"{begun.name} {begun.sha256[:12]}"
     device = choose(config.device)
     torch.manual_seed(config.seed)
+    progress.stage("loading first weights")  # from the hub, which takes a minute to fail
     network = (
         starting_network(config, bands).to(device).to(memory_format=torch.channels_last).train()
     )
