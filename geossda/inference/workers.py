@@ -165,39 +165,46 @@ def _unpacked(packed: bytes) -> Callable[[Any], Any]:
 @contextlib.contextmanager
 def _client(workers: int, scheduler: str) -> Iterator[Any]:
     import dask
-    from distributed import Client, LocalCluster
+    import distributed  # noqa: F401  (first: it brings levels and settings of its own)
 
     # Lost workers and the like are told of in one line, or made good for.
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(_SETTINGS))
-        if scheduler:
-            try:
-                client = Client(scheduler, timeout=10, set_as_default=False)
-            except (OSError, ValueError) as error:
-                reason = (str(error).splitlines() or ["no answer"])[0]
-                raise InputError(
-                    f"scheduler {scheduler} cannot be reached ({reason}): check --scheduler"
-                ) from error
-            # Not as a context, which belongs to the thread that enters it.
-            stack.callback(client.close)
-            yield client
-            return
-        with _quietly():
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    dashboard_address=None,
-                    memory_limit=0,
-                    silence_logs=logging.CRITICAL,
-                )
-            )
-        client = Client(cluster, set_as_default=False)
+        client = _connected(scheduler) if scheduler else _started(workers, stack)
+        # Not as a context, which belongs to the thread that enters it.
         stack.callback(client.close)
         yield client
+
+
+def _connected(scheduler: str) -> Any:
+    from distributed import Client
+
+    try:
+        return Client(scheduler, timeout=10, set_as_default=False)
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or ["no answer"])[0]
+        raise InputError(
+            f"scheduler {scheduler} cannot be reached ({reason}): check --scheduler"
+        ) from error
+
+
+def _started(workers: int, stack: contextlib.ExitStack) -> Any:
+    from distributed import Client, LocalCluster
+
+    with _quietly():
+        cluster = stack.enter_context(
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+            )
+        )
+    return Client(cluster, set_as_default=False)
 
 
 @contextlib.contextmanager
