@@ -38,7 +38,7 @@ def noise(*shape: int) -> Any:
 
 def decode(mosaic: str) -> Steps:
     """Read every pixel at full resolution, in tiles as harmonize does."""
-    from geossda.raster.reading import open_mosaic
+    from geossda.raster.mosaic import open_mosaic
     from geossda.raster.source import gdal_environment
     from geossda.raster.windows import tiles
 
@@ -55,10 +55,10 @@ def decode(mosaic: str) -> Steps:
 
 def windows(mosaic: str) -> tuple[Any, Any, list[tuple[int, int]]]:
     """Give the segmenter's card, its reader and where its windows lie."""
-    from geossda.inference.segment import choose_bands, ready_to_predict
     from geossda.models.card import SegmenterCard, read_card, resolve
-    from geossda.raster.reading import open_mosaic
+    from geossda.raster.mosaic import open_mosaic
     from geossda.raster.windows import starts
+    from geossda.segmentation.prepare import choose_bands, ready_to_predict
 
     card = read_card(resolve("default", SegmenterCard))
     opened = choose_bands(open_mosaic(mosaic), card)
@@ -98,8 +98,8 @@ def segmenter_in_threads(mosaic: str) -> Steps:
     import torch
 
     from geossda.config import SegmentConfig
-    from geossda.inference.running import Read, run_windows
     from geossda.models.segmenter import load_segmenter
+    from geossda.segmentation.model_runner import Read, run_windows
 
     card, reader, places = windows(mosaic)
     network = load_segmenter("default")[0]
@@ -121,9 +121,9 @@ def segmenter_in_threads(mosaic: str) -> Steps:
 
 def generator(mosaic: str, structure: str) -> Steps:
     """Run the style model on tiles of 1024 px without halo."""
-    from geossda.inference.transfer import scale
+    from geossda.harmonization.ssda import scale
     from geossda.models.style_model import load_style_model
-    from geossda.raster.reading import open_mosaic
+    from geossda.raster.mosaic import open_mosaic
 
     height, width = open_mosaic(mosaic).shape
     model = load_style_model("default")
@@ -140,7 +140,7 @@ def encode(mosaic: str) -> Steps:
     """Write pixels from memory as the COG that harmonize writes."""
     from rasterio.io import MemoryFile
 
-    from geossda.raster.writing import write_cog
+    from geossda.raster.cog import write_cog
 
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as folder:
         with rasterio.open(mosaic) as data, MemoryFile() as memory:
@@ -221,7 +221,7 @@ def apart(function: Any, *arguments: Any) -> tuple[float, list[float]]:
     return seconds, json.loads(text.splitlines()[-1])
 
 
-def once(mosaic: str, style: str, verbs: list[str], folder: Path) -> None:
+def compute_once(mosaic: str, style: str, verbs: list[str], folder: Path) -> None:
     """Print both tables."""
     with rasterio.open(mosaic) as data:
         mpx = data.width * data.height / 1e6
@@ -270,7 +270,7 @@ def main() -> None:
     print(f"{platform.machine()}, {CORES} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as folder:
         for _ in range(given.repeats):
-            once(given.mosaic, given.style, verbs, Path(folder))
+            compute_once(given.mosaic, given.style, verbs, Path(folder))
 
 
 if __name__ == "__main__":

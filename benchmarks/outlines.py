@@ -17,13 +17,13 @@ from odc.geo.geobox import GeoBox
 
 from geossda.data.labels import rasterize, read_footprints
 from geossda.evaluation.buildings import match, meet, polis, score
+from geossda.footprints.overlaps import OverlapResolver
+from geossda.footprints.polygonize import polygonize as trace
+from geossda.footprints.records import BuildingWindow, OpenComponents, Parts
+from geossda.footprints.shaping import Shaping
 from geossda.raster.gsd import grid_at_gsd
-from geossda.raster.reading import open_mosaic
+from geossda.raster.mosaic import open_mosaic
 from geossda.raster.windows import Window
-from geossda.vector.features import Shaping
-from geossda.vector.overlaps import GiveWay
-from geossda.vector.parts import Marks, Open, Parts
-from geossda.vector.polygonize import polygonize as trace
 
 GSD_M = 0.3
 
@@ -50,7 +50,7 @@ def buildingregulariser(raw: np.ndarray) -> np.ndarray:
 def drawn_from_masks(true: np.ndarray, grid: GeoBox) -> dict[str, np.ndarray]:
     """Draw true footprints again from their mask, in pixels."""
     mask = rasterize(true, grid, Window(0, 0, *grid.shape)).astype(bool)
-    parts = [p for p, _ in trace(lambda w: Marks(mask[w.rows, w.cols]), tuple(grid.shape))]
+    parts = [p for p, _ in trace(lambda w: BuildingWindow(mask[w.rows, w.cols]), tuple(grid.shape))]
     raw = np.concatenate([part.shapes for part in parts])
     raw = raw[shapely.area(raw) * GSD_M**2 >= 8]
     each = np.ones(len(raw))
@@ -58,7 +58,7 @@ def drawn_from_masks(true: np.ndarray, grid: GeoBox) -> dict[str, np.ndarray]:
 
     def settled(how: str) -> np.ndarray:
         made = Shaping(grid, GSD_M, how, 0.5, 0).shaped(raw)
-        return GiveWay(10).add(parts, made, Open(np.inf, np.zeros((0, 4))))[1]
+        return OverlapResolver(10).add(parts, made, OpenComponents(np.inf, np.zeros((0, 4))))[1]
 
     return {"none": raw, "simplify": settled("simplify"), "rectilinear": settled("rectilinear")}
 

@@ -36,7 +36,7 @@ def prepare(folder: Path, mosaic: str, side: int) -> None:
 
     from geossda.models.card import SegmenterCard, load, resolve, save
     from geossda.raster.gsd import ground_sample_distance
-    from geossda.raster.reading import open_mosaic
+    from geossda.raster.mosaic import open_mosaic
 
     with rasterio.open(mosaic) as data:
         window = Window((data.width - side) // 2, (data.height - side) // 2, side, side)

@@ -20,9 +20,9 @@ from geossda.config import SegmentConfig, TrainSegmenterConfig
 from geossda.data.labels import read_footprints
 from geossda.evaluation.metrics import Confusion
 from geossda.raster.gsd import grid_at_gsd
-from geossda.raster.reading import open_mosaic
+from geossda.raster.mosaic import open_mosaic
 from geossda.raster.windows import Window
-from geossda.scene.picture import side_by_side
+from geossda.synthetic.picture import side_by_side
 
 SHOWN_GSD_M = 0.3
 

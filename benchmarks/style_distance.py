@@ -14,7 +14,7 @@ from pathlib import Path
 import geossda
 from geossda.config import METHODS, HarmonizeConfig
 from geossda.evaluation.metrics import wasserstein
-from geossda.raster.reading import open_mosaic
+from geossda.raster.mosaic import open_mosaic
 from geossda.raster.statistics import histograms
 
 

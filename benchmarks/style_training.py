@@ -23,8 +23,8 @@ def measure(preset: str, patch: int, batch: int, steps: int, vgg: str) -> dict[s
 
     from geossda.config import TrainStyleConfig
     from geossda.devices import choose
-    from geossda.training.recipe import Recipe
-    from geossda.training.trainer import Trainer
+    from geossda.training.style_recipe import Recipe
+    from geossda.training.style_step import Trainer
 
     weight = None if vgg else 0.0
     config = TrainStyleConfig(

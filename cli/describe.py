@@ -373,7 +373,7 @@ def _from_port(port: Port, param: click.Parameter) -> dict[str, Any]:
 def _from_field(entry: "dataclasses.Field[Any]", hint: Any) -> dict[str, Any]:
     about, dashed = entry.metadata, entry.name.replace("_", "-")
     plain = entry.name.replace("_", " ")
-    words = config.WORDS.get(entry.name, config.Words(plain[0].upper() + plain[1:]))
+    words = config.UI_LABELS.get(entry.name, config.UiLabel(plain[0].upper() + plain[1:]))
     choices = about["choices"] or about["words"]
     kind = words.kind or _kind(hint, choices)
     told = {

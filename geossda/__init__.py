@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from geossda.api.scenes import scenes
     from geossda.api.segment import segment
     from geossda.api.style import make_style
-    from geossda.api.train import train_segmenter
+    from geossda.api.train_segmenter import train_segmenter
     from geossda.api.train_style import train_style
-    from geossda.raster.reading import open_mosaic
+    from geossda.raster.mosaic import open_mosaic
 
 _LAZY = {
     "benchmark_paper": "geossda.api.benchmark",
@@ -52,12 +52,12 @@ _LAZY = {
     "info": "geossda.api.info",
     "make_style": "geossda.api.style",
     "matrix": "geossda.api.matrix",
-    "open_mosaic": "geossda.raster.reading",
+    "open_mosaic": "geossda.raster.mosaic",
     "polygonize": "geossda.api.polygonize",
     "report": "geossda.api.report",
     "scenes": "geossda.api.scenes",
     "segment": "geossda.api.segment",
-    "train_segmenter": "geossda.api.train",
+    "train_segmenter": "geossda.api.train_segmenter",
     "train_style": "geossda.api.train_style",
 }
 

@@ -75,7 +75,7 @@ def settings_of(config: Any, without: frozenset[str] = frozenset()) -> dict[str,
     return {name: value for name, value in asdict(config).items() if name not in without}
 
 
-class Words(NamedTuple):
+class UiLabel(NamedTuple):
     """What a dialog calls a setting whose name is short or whose values are of a special kind.
 
     Attributes
@@ -94,40 +94,40 @@ class Words(NamedTuple):
 
 
 # What says where the work is done and what becomes of files, and is not told in outputs.
-UNTOLD = frozenset({"device", "overwrite", "resume", "scheduler", "workers"})
+NOT_IN_PROVENANCE = frozenset({"device", "overwrite", "resume", "scheduler", "workers"})
 # What says how it is cut and packed besides: none of this changes a pixel but by rounding.
-HOW = UNTOLD | {"append", "batch", "co", "tile"}
+EXECUTION_ONLY = NOT_IN_PROVENANCE | {"append", "batch", "co", "tile"}
 
 # By name, since settings of one name mean the same in every verb. Others are called by their name.
-WORDS = {
-    "bands": Words("Bands at a time"),
-    "bidx": Words("Bands", kind="bands"),
-    "block": Words("Block, pixels"),
-    "bounds": Words("Extent", kind="extent"),
-    "built": Words("Share of ground built"),
-    "cell": Words("Cell, pixels"),
-    "co": Words("Creation options"),
-    "contrast": Words("Contrastive loss"),
-    "ema": Words("Averaging"),
-    "feather": Words("Feather, pixels"),
-    "gsd": Words("Ground sample distance", "m"),
-    "high_percent": Words("Upper percentile"),
-    "hold_out": Words("Share held back"),
-    "iou": Words("Least IoU"),
-    "low_percent": Words("Lower percentile"),
-    "lr": Words("Learning rate"),
-    "min_area": Words("Smallest building, m²"),
-    "model": Words("Model", kind="model"),
-    "nodata": Words("Nodata value"),
-    "patch": Words("Patch, pixels"),
-    "regularize": Words("Outlines"),
-    "split": Words("Part buildings that touch"),
-    "start": Words("Model to go on from", kind="model"),
-    "style_model": Words("Style model", kind="model"),
-    "tile": Words("Tile, pixels"),
-    "tolerance": Words("Tolerance of outlines", "m"),
-    "tta": Words("Symmetries averaged over"),
-    "vgg": Words("VGG16"),
+UI_LABELS = {
+    "bands": UiLabel("Bands at a time"),
+    "bidx": UiLabel("Bands", kind="bands"),
+    "block": UiLabel("Block, pixels"),
+    "bounds": UiLabel("Extent", kind="extent"),
+    "built": UiLabel("Share of ground built"),
+    "cell": UiLabel("Cell, pixels"),
+    "co": UiLabel("Creation options"),
+    "contrast": UiLabel("Contrastive loss"),
+    "ema": UiLabel("Averaging"),
+    "feather": UiLabel("Feather, pixels"),
+    "gsd": UiLabel("Ground sample distance", "m"),
+    "high_percent": UiLabel("Upper percentile"),
+    "hold_out": UiLabel("Share held back"),
+    "iou": UiLabel("Least IoU"),
+    "low_percent": UiLabel("Lower percentile"),
+    "lr": UiLabel("Learning rate"),
+    "min_area": UiLabel("Smallest building, m²"),
+    "model": UiLabel("Model", kind="model"),
+    "nodata": UiLabel("Nodata value"),
+    "patch": UiLabel("Patch, pixels"),
+    "regularize": UiLabel("Outlines"),
+    "split": UiLabel("Part buildings that touch"),
+    "start": UiLabel("Model to go on from", kind="model"),
+    "style_model": UiLabel("Style model", kind="model"),
+    "tile": UiLabel("Tile, pixels"),
+    "tolerance": UiLabel("Tolerance of outlines", "m"),
+    "tta": UiLabel("Symmetries averaged over"),
+    "vgg": UiLabel("VGG16"),
 }
 
 _BIDX = "Bands to use, 1-based, in order (all but alpha)."

@@ -52,7 +52,7 @@ def check_output(path: PathLike, *, overwrite: bool, inputs: Sequence[PathLike] 
 
 
 @contextlib.contextmanager
-def staged(path: PathLike) -> Iterator[Path]:
+def atomic_write(path: PathLike) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` if the block ends well.
 
     Whatever ends the block early (an error, Ctrl-C, a cancel) removes what was written under the

@@ -16,23 +16,30 @@ from PIL import Image
 
 import geossda
 from geossda import SegmentConfig, TrainSegmenterConfig, TrainStyleConfig, train_segmenter
-from geossda.adapt.learned import HIGHEST_GAIN, _restrained, measure_looks, style_transfers
-from geossda.adapt.plain import HUE, SATURATION, VALUE, HistogramMatching, gamma, hsv
+from geossda.adapt.photometric import HUE, SATURATION, VALUE, HistogramMatching, gamma, hsv
 from geossda.adapt.samplers import samplers
 from geossda.adapt.strategies import resolved
+from geossda.adapt.style_transfer import HIGHEST_GAIN, _restrained, measure_looks, style_transfers
 from geossda.data.labels import read_footprints
 from geossda.data.patches import PatchSampler, TargetPatch, TargetSampler, WorkingRaster
 from geossda.errors import BandError, Cancelled, EmptyRasterError, InputError, StyleError
 from geossda.models.card import read_card
 from geossda.models.losses import masked_bce_dice
-from geossda.models.moments import Gaussian, Look, measure, measure_gaussian, merged
 from geossda.models.segmenter import load_segmenter
 from geossda.models.style_model import load_style_model
-from geossda.raster.radiometry import scaling
-from geossda.raster.reading import open_mosaic
-from geossda.training import segmenter, teacher
-from geossda.training.segmenter import train
-from geossda.training.teacher import BEGIN, BINS, LEAST, RAMP, Teacher
+from geossda.models.style_statistics import (
+    Gaussian,
+    StyleStatistics,
+    measure,
+    measure_gaussian,
+    merged,
+)
+from geossda.raster.mosaic import open_mosaic
+from geossda.raster.scaling import scaling
+from geossda.training import mean_teacher as teacher
+from geossda.training import segmenter_loop as segmenter
+from geossda.training.mean_teacher import BEGIN, BINS, LEAST, RAMP, Teacher
+from geossda.training.segmenter_loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -171,7 +178,7 @@ def test_merged_looks_are_those_of_all_patches_together():
     patches = torch.rand(5, 3, 16, 16) * torch.linspace(0.2, 1, 5)[:, None, None, None]
 
     def look(x):
-        return Look(measure_gaussian(x, 1), ((measure(x, 1),),))
+        return StyleStatistics(measure_gaussian(x, 1), ((measure(x, 1),),))
 
     pooled, together = merged([look(x[None]) for x in patches]), look(patches)
     assert torch.allclose(pooled.pixels.mean, together.pixels.mean, atol=1e-6)
@@ -244,7 +251,8 @@ def test_flat_ground_is_not_blown_up(tmp_path):
 
 def test_contrast_is_raised_so_far_and_no_further():
     flat, wild = (
-        Look(Gaussian(torch.zeros(1, 3), torch.eye(3)[None] * v), ()) for v in (0.001, 0.1)
+        StyleStatistics(Gaussian(torch.zeros(1, 3), torch.eye(3)[None] * v), ())
+        for v in (0.001, 0.1)
     )
     gain = (_restrained(flat, wild).pixels.covariance[0, 0, 0] / 0.001) ** 0.5
     assert float(gain) == pytest.approx(HIGHEST_GAIN, rel=1e-4)
@@ -409,8 +417,8 @@ class Always(torch.nn.Module):
 def test_teaching_begins_late_and_slowly():
     teacher = Teacher(Always(), 100, 0.2)
     weights = [teacher.weight(step) for step in range(1, 101)]
-    begun = round(100 * BEGIN)
-    assert not any(weights[:begun]) and weights[begun] > 0
+    first = round(100 * BEGIN)
+    assert not any(weights[:first]) and weights[first] > 0
     assert weights[round(100 * (BEGIN + RAMP)) :] == [1.0] * (100 - round(100 * (BEGIN + RAMP)))
     assert Teacher(Always(), 100, 0.2, places=4).weight(100) == 0.25
 

@@ -29,13 +29,13 @@ from geossda.data.datasets import Pair
 from geossda.data.labels import rasterize, read_footprints
 from geossda.data.patches import WorkingRaster
 from geossda.errors import Cancelled, InputError, VectorError
-from geossda.evaluation import trials
+from geossda.evaluation import experiments as trials
 from geossda.evaluation.calibration import WIDTH, Reliability
 from geossda.evaluation.table import markdown, plot, summary
 from geossda.models.segmenter import build
 from geossda.progress import SILENT
-from geossda.raster.radiometry import scaling
-from geossda.raster.reading import open_mosaic
+from geossda.raster.mosaic import open_mosaic
+from geossda.raster.scaling import scaling
 from geossda.raster.windows import Window
 
 pytestmark = pytest.mark.usefixtures("one_thread")

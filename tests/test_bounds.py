@@ -9,7 +9,7 @@ from rasterio.windows import Window
 
 from geossda import HarmonizeConfig, SegmentConfig, harmonize, segment
 from geossda.errors import GeoreferenceError
-from geossda.raster.reading import open_mosaic
+from geossda.raster.mosaic import open_mosaic
 
 SIZE = (300, 350)
 

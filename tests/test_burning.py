@@ -8,7 +8,7 @@ import pytest
 import shapely
 from rasterio import Affine
 
-from geossda.raster.burning import burn
+from geossda.raster.rasterize import burn
 
 
 def test_the_last_polygon_is_on_top_and_the_rest_is_filled():

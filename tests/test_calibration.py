@@ -17,8 +17,8 @@ from geossda.evaluation import calibration as module
 from geossda.evaluation.calibration import CENTRES, WIDTH, Reliability, calibration, held_out
 from geossda.models.card import load, read_card, save
 from geossda.models.segmenter import load_segmenter
-from geossda.raster.radiometry import scaling
-from geossda.raster.reading import open_mosaic
+from geossda.raster.mosaic import open_mosaic
+from geossda.raster.scaling import scaling
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

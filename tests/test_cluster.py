@@ -19,9 +19,9 @@ import rasterio
 
 from geossda import HarmonizeConfig, SegmentConfig, harmonize
 from geossda.errors import RasterError
-from geossda.inference.workers import Workers
-from geossda.raster.parts import parts_folder
-from geossda.vector.marks import open_buildings
+from geossda.footprints.building_raster import open_buildings
+from geossda.parallel.dask_workers import Workers
+from geossda.runs.shards import shards_folder
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="processes of Linux")
 BY_HISTOGRAM = ("--method", "histogram", "--scenes", "none", "--tile", "256")
@@ -69,7 +69,7 @@ def scheduler(tmp_path):
     """A Dask scheduler with two workers, started as a user would; gives address and process."""
     told = tmp_path / "dask.json"
     where = ["--scheduler-file", str(told), "--no-dashboard"]
-    begun = [
+    processes = [
         subprocess.Popen([sys.executable, "-m", "dask", *words, *where], cwd=tmp_path,
                          stderr=subprocess.DEVNULL)
         for words in (
@@ -82,11 +82,11 @@ def scheduler(tmp_path):
         while not told.exists() or not told.read_text().strip().endswith("}"):
             assert time.monotonic() < deadline, "no scheduler came up"
             time.sleep(0.1)
-        yield json.loads(told.read_text())["address"], begun[0]
+        yield json.loads(told.read_text())["address"], processes[0]
     finally:
-        for process in reversed(begun):
+        for process in reversed(processes):
             process.terminate()
-        for process in begun:
+        for process in processes:
             process.wait(30)
 
 
@@ -221,7 +221,7 @@ def test_a_full_disk_is_told_of_and_gone_on_from(tall, look, whole, tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr and "run the same command again" in done.stderr
     assert not out.exists()
-    finished = sorted(path.name for path in parts_folder(out).glob("0*.tif"))
+    finished = sorted(path.name for path in shards_folder(out).glob("0*.tif"))
     assert finished
     subprocess.run(verb(tall, look, out), check=True, capture_output=True)
     assert same(out, whole)

@@ -7,15 +7,15 @@ import pytest
 from conftest import RANGES, ragged_border, synthesize
 
 from geossda.api.style import resolve_style
+from geossda.color.classical import NEED_LAB, NEED_STYLE, Source, fit
 from geossda.color.lab import from_lab, lab_moments, lab_sums, to_lab
-from geossda.color.methods import NEED_LAB, NEED_STYLE, Source, fit
 from geossda.color.pooling import pool
 from geossda.color.style import SHARES, load_style
 from geossda.config import METHODS
 from geossda.errors import BandError, StyleError
 from geossda.evaluation.metrics import wasserstein
-from geossda.inference.measure import measure_source, measure_style
-from geossda.raster.reading import open_mosaic
+from geossda.harmonization.measure import measure_source, measure_style
+from geossda.raster.mosaic import open_mosaic
 from geossda.raster.statistics import histograms
 
 SIZE = (157, 211)

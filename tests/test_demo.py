@@ -9,7 +9,7 @@ import rasterio.features
 
 from geossda import DemoConfig, demo
 from geossda.models.card import SegmenterCard, resolve
-from geossda.scene.town import render_town
+from geossda.synthetic.town import render_town
 
 
 @pytest.fixture(scope="module")

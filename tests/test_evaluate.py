@@ -15,7 +15,7 @@ from geossda import EvaluateConfig, evaluate
 from geossda.errors import GeoreferenceError, InputError
 from geossda.evaluation.buildings import match, meet, polis, score
 from geossda.evaluation.metrics import Confusion
-from geossda.evaluation.seams import steps_across
+from geossda.evaluation.window_seams import steps_across
 
 
 def match_objects(found, true, limit):

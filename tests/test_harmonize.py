@@ -21,8 +21,8 @@ import geossda
 from geossda import HarmonizeConfig, harmonize
 from geossda.config import METHODS, Structure
 from geossda.errors import Cancelled, OutputError, OutputExistsError, StyleError
-from geossda.raster.parts import parts_folder
-from geossda.raster.writing import parse_creation_options
+from geossda.raster.cog import parse_creation_options
+from geossda.runs.shards import shards_folder
 
 SIZE = (157, 211)
 VALIDITIES = ("nodata", "mask", "alpha", "all")
@@ -388,7 +388,7 @@ def test_an_end_in_the_middle_leaves_nothing(
             harmonize(path, out, style=look, config=config, progress=stop)
         assert stop.raised
         # Parts and measurements to go on with, and nothing else.
-        kept = [parts_folder(out)] if stage == "harmonizing" else []
+        kept = [shards_folder(out)] if stage == "harmonizing" else []
         assert sorted(tmp_path.iterdir()) == sorted([*before, *kept])
         for folder in kept:
             shutil.rmtree(folder)

@@ -11,13 +11,13 @@ from conftest import build_raster
 from odc.geo.geobox import GeoBox
 
 from geossda import HarmonizeConfig, harmonize, scenes
-from geossda.color.levelling import KNOTS, SHARES, Border, level
-from geossda.color.seams import Search, count_tones
+from geossda.balance.balancing import levelled, measure_levelling
+from geossda.balance.scenes import Scenes, read_scenes
+from geossda.balance.seam_detection import _straightest, find_scenes
+from geossda.balance.seam_search import Search, count_tones
+from geossda.balance.tone_curves import KNOTS, SHARES, Border, level
 from geossda.errors import GeoreferenceError, OutputError, OutputExistsError, VectorError
-from geossda.inference.levelling import levelled, measure_levelling
-from geossda.inference.seams import _straightest, find_scenes
-from geossda.raster.reading import open_mosaic
-from geossda.raster.scenes import Scenes, read_scenes
+from geossda.raster.mosaic import open_mosaic
 from geossda.raster.windows import Window, tiles
 from geossda_cli.main import cli
 

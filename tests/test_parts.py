@@ -16,9 +16,9 @@ import torch
 
 from geossda import HarmonizeConfig, SegmentConfig, harmonize, segment
 from geossda.errors import Cancelled, OutputError, RasterError
-from geossda.inference.running import Fitting
-from geossda.raster.numbers import load_numbers, save_numbers
-from geossda.raster.parts import parts_folder, strips_of
+from geossda.runs.shards import shards_folder, strips_of
+from geossda.runs.state import load_state, save_state
+from geossda.segmentation.model_runner import Fitting
 
 
 def pixels(path):
@@ -47,7 +47,7 @@ def stopped(tall, look, out, interrupter, after=12, **settings):
         harmonize(tall, out, style=look, config=config,
                   progress=interrupter("harmonizing", after, Cancelled("stop")))  # fmt: skip
     assert not out.exists()
-    return sorted(path.name for path in parts_folder(out).glob("0*.tif"))
+    return sorted(path.name for path in shards_folder(out).glob("0*.tif"))
 
 
 def test_strips_cover_and_follow_from_the_shape_alone():
@@ -65,8 +65,8 @@ def test_numbers_come_back_to_the_bit(tmp_path):
         "a": np.array([0.1, np.nan]),
         "array": [None, "x", 1 / 3, {"b": np.eye(2, dtype="i8")}],
     }
-    save_numbers(tmp_path / "n.npz", given)
-    back = load_numbers(tmp_path / "n.npz")
+    save_state(tmp_path / "n.npz", given)
+    back = load_state(tmp_path / "n.npz")
     assert back["a"].tobytes() == given["a"].tobytes()
     assert back["array"][:3] == given["array"][:3]
     assert np.array_equal(back["array"][3]["b"], np.eye(2))
@@ -78,11 +78,11 @@ def test_a_run_goes_on(tall, look, whole, tmp_path, interrupter, listener, tile)
     out = tmp_path / "out.tif"
     finished = stopped(tall, look, out, interrupter, after=30)
     assert finished == ["000000.tif"]
-    before = (parts_folder(out) / finished[0]).stat().st_mtime_ns
+    before = (shards_folder(out) / finished[0]).stat().st_mtime_ns
     config = HarmonizeConfig(method="histogram", tile=tile)
     listener.stage = lambda name, total=None: (
         listener.stages.append(name),
-        (name == "harmonizing" and (parts_folder(out) / finished[0]).stat().st_mtime_ns == before)
+        (name == "harmonizing" and (shards_folder(out) / finished[0]).stat().st_mtime_ns == before)
         or name != "harmonizing"
         or pytest.fail("a finished part was made again"),
     )
@@ -125,10 +125,10 @@ def test_without_resume_nothing_is_left(tall, look, tmp_path, interrupter):
 
 def test_one_process_an_output(tall, look, tmp_path):
     out = tmp_path / "out.tif"
-    parts_folder(out).mkdir()
+    shards_folder(out).mkdir()
     holder = "\n".join([
-        "import sys, pathlib, geossda.raster.locks as locks",
-        f"with locks.locked(pathlib.Path({str(parts_folder(out) / 'lock')!r}), 'no'):",
+        "import sys, pathlib, geossda.runs.lock as locks",
+        f"with locks.locked(pathlib.Path({str(shards_folder(out) / 'lock')!r}), 'no'):",
         "    print('held', flush=True); sys.stdin.read()",
     ])  # fmt: skip
     with subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE,
@@ -179,7 +179,7 @@ def test_a_truncated_source_is_mended_and_gone_on_with(tall, look, whole, tmp_pa
     with pytest.raises(RasterError, match="truncated") as told:
         harmonize(mine, out, style=look, config=config, progress=Cut())
     assert any("again to go on" in note for note in told.value.__notes__)
-    assert parts_folder(out).exists()
+    assert shards_folder(out).exists()
     mine.write_bytes(data)
     os.utime(mine, times)
     harmonize(mine, out, style=look, config=config)
@@ -252,7 +252,7 @@ def test_segmenting_goes_on(town, tiny_model, found, tmp_path, interrupter, list
     stop = interrupter("segmenting", 23 * 25, Cancelled("stop"))
     with pytest.raises(Cancelled):
         segment(town, out, config=settings(tiny_model), progress=stop)
-    assert len(list(parts_folder(out).glob("0*.tif"))) == 1
+    assert len(list(shards_folder(out).glob("0*.tif"))) == 1
     segment(town, out, config=settings(tiny_model), progress=listener)
     assert any("going on, 1 of" in note for note in listener.notes)
     assert gpd.read_file(out, layer="buildings").to_wkb().equals(found.to_wkb())
@@ -275,7 +275,7 @@ def test_workers_find_the_same_and_a_lost_one_is_made_good_for(town, tiny_model,
             # Workers are the children of the child that are at work; one is ended once it is.
             deadline = time.monotonic() + 60
             while time.monotonic() < deadline:
-                if any(parts_folder(out).glob("*.tmp.tif")):
+                if any(shards_folder(out).glob("*.tmp.tif")):
                     workers = [
                         pid for pid in children_of(process.pid)
                         if b"spawn_main" in command_of(pid)

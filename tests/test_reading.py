@@ -12,7 +12,7 @@ from rasterio.vrt import WarpedVRT
 
 from geossda.errors import BandError, GeoreferenceError, RasterError
 from geossda.raster.gsd import grid_at_gsd, ground_sample_distance
-from geossda.raster.reading import find_sources, open_mosaic
+from geossda.raster.mosaic import find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
 

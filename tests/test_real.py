@@ -10,7 +10,7 @@ import geossda
 from geossda import HarmonizeConfig, evaluate, harmonize, info, segment
 from geossda.config import METHODS
 from geossda.evaluation.metrics import wasserstein
-from geossda.raster.reading import open_mosaic
+from geossda.raster.mosaic import open_mosaic
 from geossda.raster.statistics import histograms
 
 MODEL = REPO / "geossda" / "weights" / "segmenter.safetensors"

@@ -13,15 +13,15 @@ from skimage.morphology import reconstruction
 from test_vector import DONE, UTM, grained, grid_at, parts_of, shape_all, strips
 
 from geossda.evaluation.buildings import _corner_angles, match, meet, polis
-from geossda.vector.features import Shaping, features, whole
-from geossda.vector.lines import middles
-from geossda.vector.overlaps import GiveWay
-from geossda.vector.parts import Marks, Open
-from geossda.vector.plain import box
-from geossda.vector.polygonize import polygonize
-from geossda.vector.regularize import REACH, _within_reach, overlap, regularize, smoothed
-from geossda.vector.split import Splitter, _rebuilt
-from geossda.vector.walls import partition, shared_walls
+from geossda.footprints.overlaps import OverlapResolver
+from geossda.footprints.party_walls import partition, shared_walls
+from geossda.footprints.polygonize import polygonize
+from geossda.footprints.primitives import box
+from geossda.footprints.records import BuildingWindow, OpenComponents
+from geossda.footprints.regularize import REACH, _within_reach, overlap, regularize, smoothed
+from geossda.footprints.shaping import Shaping, features, whole
+from geossda.footprints.wall_lines import middles
+from geossda.footprints.watershed import Splitter, _rebuilt
 
 PIXEL = 0.3
 
@@ -36,7 +36,7 @@ def pixels_of(*shapes, size=(300, 300)):
 
 def outline_of(mask):
     """The largest footprint of a mask, in metres."""
-    parts = [p for p, _ in polygonize(lambda w: Marks(mask[w.rows, w.cols]), mask.shape)]
+    parts = [p for p, _ in polygonize(lambda w: BuildingWindow(mask[w.rows, w.cols]), mask.shape)]
     shapes = np.concatenate([part.shapes for part in parts])
     return shapely.transform(shapes[shapely.area(shapes).argmax()], lambda xy: xy * PIXEL)
 
@@ -214,10 +214,10 @@ def test_the_main_part_of_what_came_apart_is_kept():
 
 
 def test_the_smaller_gives_way():
-    still = Open(np.inf, np.zeros((0, 4)))
+    still = OpenComponents(np.inf, np.zeros((0, 4)))
     parts = parts_of((0, 0, 10, 10), (10.5, 0, 14, 10), (30, 0, 40, 10))
     grown = shapely.buffer(parts.shapes, 1, join_style="mitre")
-    _, shapes = GiveWay(5).add(parts, grown, still)
+    _, shapes = OverlapResolver(5).add(parts, grown, still)
     assert shapes[0].equals(grown[0])
     assert shapely.area(shapely.intersection(shapes[0], shapes[1])) == 0
     assert shapes[1].area == pytest.approx(grown[1].area - 1.5 * 12)
@@ -225,12 +225,12 @@ def test_the_smaller_gives_way():
 
 
 def test_footprints_wait_for_neighbours_that_are_not_whole():
-    give_way = GiveWay(2)
+    give_way = OverlapResolver(2)
     near = parts_of((0, 0, 10, 6))
-    first, _ = give_way.add(near, near.shapes, Open(10, np.array([[11.0, 0, 15, 10]])))
+    first, _ = give_way.add(near, near.shapes, OpenComponents(10, np.array([[11.0, 0, 15, 10]])))
     assert len(first.shapes) == 0
     far = parts_of((40, 3, 50, 7))
-    second, _ = give_way.add(far, far.shapes, Open(10, np.zeros((0, 4))))
+    second, _ = give_way.add(far, far.shapes, OpenComponents(10, np.zeros((0, 4))))
     assert len(second.shapes) == 2
     assert len(give_way._shapes) == 0, "nothing is kept that nobody can meet any more"
 
@@ -248,7 +248,7 @@ def row_of_houses(count=4, dip=0.3):
 def parted(probability, regularity, block=None, with_probability=True):
     def read(window):
         part = probability[window.rows, window.cols]
-        return Marks(part >= 0.5, part if with_probability else None)
+        return BuildingWindow(part >= 0.5, part if with_probability else None)
 
     grid = grid_at(UTM, 15, 47, PIXEL, probability.shape)
     shaping = Shaping(grid, PIXEL, regularity, 0.5, 5.0)
@@ -293,8 +293,8 @@ def test_a_single_house_is_left_whole():
 
 
 def test_what_is_too_wide_to_be_parted_is_told_of_once(listener, monkeypatch):
-    monkeypatch.setattr("geossda.vector.split._WIDEST_PX", 100)
-    read = Marks(np.ones((10, 300), bool))
+    monkeypatch.setattr("geossda.footprints.watershed._WIDEST_PX", 100)
+    read = BuildingWindow(np.ones((10, 300), bool))
     splitter = Splitter(lambda window: read, (10, 300), PIXEL, progress=listener)
     for width in (90, 150, 200):
         parts = parts_of((0, 0, width, 10))
@@ -316,7 +316,7 @@ def test_masks_are_parted_where_they_are_narrow():
 @pytest.mark.parametrize("rounds", [200, 1])
 def test_hills_are_rebuilt_as_scikit_image_does(rounds, monkeypatch):
     """Step by step where hills are near, and all at once where they have a long way to grow."""
-    monkeypatch.setattr("geossda.vector.split._ROUNDS", rounds)
+    monkeypatch.setattr("geossda.footprints.watershed._ROUNDS", rounds)
     rng = np.random.default_rng(0)
     ground = cv2.GaussianBlur(rng.normal(size=(90, 120)).astype(np.float32), (0, 0), 3)
     spiral = np.full((41, 41), -1, np.float32)
@@ -361,7 +361,7 @@ def test_walls_go_where_the_pixels_say_and_are_straight():
 def test_true_footprints_come_back_from_their_pixels(places, place):
     from geossda.data.labels import rasterize, read_footprints
     from geossda.raster.gsd import grid_at_gsd
-    from geossda.raster.reading import open_mosaic
+    from geossda.raster.mosaic import open_mosaic
     from geossda.raster.windows import Window
 
     alike, counts, away = [], [], []
@@ -400,7 +400,7 @@ def test_outlines_of_real_model_output_come_nearer_to_the_truth(places, tmp_path
     from geossda import SegmentConfig, segment
     from geossda.data.labels import read_footprints
     from geossda.raster.gsd import grid_at_gsd
-    from geossda.raster.reading import open_mosaic
+    from geossda.raster.mosaic import open_mosaic
 
     path = places / "nairobi" / "mosaic_0.tif"
     grid = grid_at_gsd(open_mosaic(path).grid, PIXEL)

@@ -14,14 +14,14 @@ from click.testing import CliRunner
 from conftest import UTM, synthesize
 
 from geossda import HarmonizeConfig, ReportConfig, harmonize, report
-from geossda.color.likeness import gradient_correlation, gradient_correlations
+from geossda.balance.scenes import read_scenes
+from geossda.color.similarity import gradient_correlation, gradient_correlations
 from geossda.errors import BandError, Cancelled, InputError, OutputExistsError, VectorError
-from geossda.evaluation.drawing import compare_drawing
 from geossda.evaluation.pair import Pair
-from geossda.evaluation.seams import lattice_steps
-from geossda.evaluation.strips import borders, strip_steps
-from geossda.raster.reading import open_mosaic
-from geossda.raster.scenes import read_scenes
+from geossda.evaluation.scene_seams import borders, strip_steps
+from geossda.evaluation.structure_map import compare_drawing
+from geossda.evaluation.window_seams import lattice_steps
+from geossda.raster.mosaic import open_mosaic
 from geossda.raster.statistics import histograms
 
 SIZE = (300, 420)
@@ -135,7 +135,7 @@ def test_changed_cells_are_found_whatever_the_windows(tmp_path, make_raster, mon
     }
     assert whole.changed == pytest.approx(4 / (10 * 14))
     assert whole.pixels == SIZE[0] * SIZE[1]
-    monkeypatch.setattr("geossda.evaluation.drawing._WINDOW_PX", 96)
+    monkeypatch.setattr("geossda.evaluation.structure_map._WINDOW_PX", 96)
     assert np.array_equal(compare_drawing(pair, 32).cells, whole.cells)
 
 

@@ -20,16 +20,16 @@ from conftest import ragged_border, synthesize
 import geossda
 from geossda import SegmentConfig, segment
 from geossda.errors import BandError, Cancelled, ModelError, OutputExistsError, RasterError
-from geossda.inference import running
-from geossda.inference.predict import WindowReader, predict
-from geossda.inference.segment import ready_to_predict
+from geossda.footprints.shaping import reach_m
 from geossda.models.card import SegmenterCard
 from geossda.models.segmenter import load_segmenter
-from geossda.models.symmetries import Symmetric
-from geossda.raster.radiometry import Stretch
-from geossda.raster.reading import open_mosaic
+from geossda.models.tta import Symmetric
+from geossda.raster.mosaic import open_mosaic
+from geossda.raster.scaling import Stretch
 from geossda.raster.windows import Window
-from geossda.vector.features import reach_m
+from geossda.segmentation import model_runner as running
+from geossda.segmentation.prepare import ready_to_predict
+from geossda.segmentation.sliding_window import WindowReader, predict
 
 SIZE = (151, 203)
 EXACT = {"regularize": "none", "min_area": 0.0}
@@ -416,7 +416,7 @@ def whole_prediction(path, patch, overlap, batch=2, reader=WindowReader):
 @pytest.mark.parametrize(("patch", "overlap"), [(64, 16), (64, 0), (32, 24), (96, 40), (512, 64)])
 def test_windows_cover_the_mosaic_and_blend_to_one(town, patch, overlap, monkeypatch):
     monkeypatch.setattr(
-        "geossda.inference.running.mixed_precision", lambda device: contextlib.nullcontext()
+        "geossda.segmentation.model_runner.mixed_precision", lambda device: contextlib.nullcontext()
     )
     strips = whole_prediction(town, patch, overlap)
     assert [strip.row for strip in strips] == [

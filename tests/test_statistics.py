@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from geossda.errors import EmptyRasterError
 from geossda.evaluation.metrics import wasserstein
-from geossda.raster.radiometry import Stretch, percentile_stretch, working_range
-from geossda.raster.reading import open_mosaic
+from geossda.raster.mosaic import open_mosaic
+from geossda.raster.scaling import Stretch, percentile_stretch, working_range
 from geossda.raster.statistics import (
     FLOAT_BINS,
     Histograms,

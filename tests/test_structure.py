@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from conftest import synthesize
 
-from geossda.color.likeness import color_distance, gradient_correlation, psnr, ssim
-from geossda.color.structure import apply_affine, fit_affine, reduce
-from geossda.inference.transfer import Headroom
+from geossda.color.guided_filter import apply_affine, fit_affine, reduce
+from geossda.color.similarity import color_distance, gradient_correlation, psnr, ssim
+from geossda.harmonization.ssda import ContrastLimit
 
 
 def image(bands=3, size=(96, 128), seed=0):
@@ -105,7 +105,7 @@ def test_psnr_and_ssim():
 
 def test_headroom_keeps_the_mean_and_the_ends():
     samples = np.random.default_rng(0).normal(0.5, [[0.1], [0.4]], (2, 50_000)).astype(np.float32)
-    headroom = Headroom.of(samples)
+    headroom = ContrastLimit.of(samples)
     assert headroom.contrast[0] == 1 and 0.5 <= headroom.contrast[1] < 1
     kept = headroom(samples[:, :, None])[:, :, 0]
     assert np.allclose(kept[0], samples[0], atol=1e-6)
@@ -113,7 +113,7 @@ def test_headroom_keeps_the_mean_and_the_ends():
     for cut in ((kept[1] < 0).mean(), (kept[1] > 1).mean()):
         assert cut == pytest.approx(0.03, abs=0.003)
     # With room enough nothing is changed.
-    assert (Headroom.of(samples, -9, 9).contrast == 1).all()
+    assert (ContrastLimit.of(samples, -9, 9).contrast == 1).all()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])

@@ -7,9 +7,9 @@ import torch
 from geossda.errors import BandError, ModelError
 from geossda.models.card import StyleCard, load, save
 from geossda.models.generator import groups
-from geossda.models.moments import Gaussian, measure, measure_gaussian, transport
 from geossda.models.presets import build_discriminator, build_generator
 from geossda.models.style_model import StyleModel, load_style_model
+from geossda.models.style_statistics import Gaussian, measure, measure_gaussian, transport
 
 CPU = torch.device("cpu")
 

@@ -15,9 +15,9 @@ from geossda.data.views import UnlabelledRaster, ViewSampler
 from geossda.errors import BandError, Cancelled, EmptyRasterError, InputError, TrainingError
 from geossda.models.card import StyleCard, read_card
 from geossda.models.style_model import load_style_model
-from geossda.raster.reading import open_mosaic
-from geossda.training import style as loop
-from geossda.training.recipe import Recipe, learning_rate
+from geossda.raster.mosaic import open_mosaic
+from geossda.training import style_loop as loop
+from geossda.training.style_recipe import Recipe, learning_rate
 
 TINY = TrainStyleConfig(
     steps=6, batch=4, patch=32, perceptual=0.0, checkpoint=3, device="cpu", licence="CC0"

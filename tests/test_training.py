@@ -32,14 +32,14 @@ from geossda.errors import (
     VectorError,
 )
 from geossda.models.card import SegmenterCard, digest, load, read_card, save
-from geossda.models.folding import Upconvolution, folded
+from geossda.models.fuse_layers import Upconvolution, folded
 from geossda.models.losses import masked_bce_dice
 from geossda.models.segmenter import build, load_segmenter
-from geossda.raster.radiometry import scaling
-from geossda.raster.reading import open_mosaic
+from geossda.raster.mosaic import open_mosaic
+from geossda.raster.scaling import scaling
 from geossda.raster.windows import Window, tiles
-from geossda.training import segmenter as loop
-from geossda.training.segmenter import learning_rate, train
+from geossda.training import segmenter_loop as loop
+from geossda.training.segmenter_loop import learning_rate, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -519,7 +519,7 @@ def test_only_what_lies_in_the_area_is_learned_from(village, tmp_path, listener,
         return train(draw, *arguments, **named)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("geossda.api.train.train", spy)
+        patched.setattr("geossda.api.train_segmenter.train", spy)
         card = train_segmenter(
             [raster, make_raster(tmp_path / "far.tif", origin=(600000, 5200000))],
             tmp_path / "o.safetensors", footprints=[footprints], area=area, config=TINY,

@@ -23,17 +23,17 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from geossda.errors import Cancelled, OutputError
-from geossda.vector import geopackage, ogr
-from geossda.vector.crew import Crew
-from geossda.vector.features import Shaping, features
-from geossda.vector.ground import ground_areas
-from geossda.vector.joining import united
-from geossda.vector.parts import Marks, Open, Parts
-from geossda.vector.polygonize import polygonize
-from geossda.vector.records import Stream
-from geossda.vector.rtree import Index
-from geossda.vector.wkb import to_wkb
-from geossda.vector.writing import check_vector_output, write_features
+from geossda.footprints import geopackage, ogr
+from geossda.footprints.ground_scale import ground_areas
+from geossda.footprints.joining import united
+from geossda.footprints.polygonize import polygonize
+from geossda.footprints.records import BuildingWindow, OpenComponents, Parts
+from geossda.footprints.rtree import Index
+from geossda.footprints.shaping import Shaping, features
+from geossda.footprints.stream import Stream
+from geossda.footprints.wkb import to_wkb
+from geossda.footprints.write import check_vector_output, write_features
+from geossda.parallel.ordered_map import OrderedPool
 
 masks = arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14)))
 
@@ -43,9 +43,9 @@ def strips(probability, block=None, threshold=0.5, workers=None, **how):
 
     def read(window):
         part = probability[window.rows, window.cols]
-        return Marks(part >= threshold, part)
+        return BuildingWindow(part >= threshold, part)
 
-    with Crew(workers) as crew:
+    with OrderedPool(workers) as crew:
         yield from polygonize(read, probability.shape, block=block or 2**20, crew=crew, **how)
 
 
@@ -230,9 +230,9 @@ def test_each_block_is_read_once():
 
     def marks(window):
         read.append(window)
-        return Marks(np.ones((window.height, window.width), bool))
+        return BuildingWindow(np.ones((window.height, window.width), bool))
 
-    with Crew(2) as crew:
+    with OrderedPool(2) as crew:
         list(polygonize(marks, (100, 130), block=32, crew=crew))
     covered = np.zeros((100, 130), int)
     for window in read:
@@ -261,7 +261,7 @@ def parts_of(*boxes, confidence=0.75):
     return Parts(shapes, shapely.area(shapes).astype(int), each, each, each)
 
 
-DONE = Open(np.inf, np.zeros((0, 4)))
+DONE = OpenComponents(np.inf, np.zeros((0, 4)))
 
 
 def shape_all(
@@ -527,7 +527,7 @@ def test_a_failure_leaves_nothing(tmp_path, write, monkeypatch):
     def fail(path):
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr("geossda.vector.writing.add_style", fail)
+    monkeypatch.setattr("geossda.footprints.write.add_style", fail)
     with pytest.raises(OutputError, match="disk I/O error"):
         write(tmp_path / "out.gpkg")
     assert list(tmp_path.iterdir()) == []
@@ -682,7 +682,7 @@ def test_what_is_linked_is_one_group(count, links):
 
 def test_a_crew_keeps_order_and_leaves_opencv_as_it_was():
     before = cv2.getNumThreads()
-    with Crew(2) as one, Crew(3) as other:
+    with OrderedPool(2) as one, OrderedPool(3) as other:
         assert cv2.getNumThreads() == 1
         lengths = one.map(len, ("a" * (n % 7) for n in range(50)))
         assert list(one.ahead(lengths)) == [n % 7 for n in range(50)]
@@ -693,7 +693,7 @@ def test_a_crew_keeps_order_and_leaves_opencv_as_it_was():
 
 def test_a_crew_that_is_left_early_stops():
     drawn = []
-    with pytest.raises(KeyboardInterrupt), Crew(2) as crew:
+    with pytest.raises(KeyboardInterrupt), OrderedPool(2) as crew:
         for number in crew.ahead(crew.map(lambda n: drawn.append(n) or n, range(10**6))):
             if number == 5:
                 raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from geossda.data.patches import Patch, PatchSampler, TargetPatch, TargetSampler
 from geossda.progress import SILENT, Progress
 
 
-class Draws(NamedTuple):
+class TrainingStreams(NamedTuple):
     """Samples by step and place in the batch.
 
     Attributes
@@ -37,7 +37,7 @@ def samplers(
     targets: Sequence[WorkingRaster],
     *,
     progress: Progress = SILENT,
-) -> Draws:
+) -> TrainingStreams:
     """Put a training's samplers together.
 
     Parameters
@@ -66,7 +66,7 @@ def samplers(
         unlabelled = TargetSampler(
             targets, config.patch, config.seed, made.unlabelled, config.share, jitter=True
         ).draw
-    return Draws(
+    return TrainingStreams(
         labelled.draw,
         unlabelled,
         None if made.labelled is None else shown,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from geossda.adapt.learned import domain_transfers, measure_looks, style_transfers
-from geossda.adapt.plain import HistogramMatching, gamma, hsv
+from geossda.adapt.photometric import HistogramMatching, gamma, hsv
+from geossda.adapt.style_transfer import domain_transfers, measure_looks, style_transfers
 from geossda.config import AdaptMethod, TrainSegmenterConfig
 from geossda.data.patches import Recolor, WorkingRaster
 from geossda.errors import InputError

@@ -13,16 +13,16 @@ from geossda.data.datasets import Pair
 from geossda.data.labels import read_footprints
 from geossda.data.patches import WorkingRaster
 from geossda.errors import EmptyRasterError, InputError
-from geossda.evaluation import trials
+from geossda.evaluation import experiments as trials
 from geossda.evaluation.calibration import Reliability
+from geossda.evaluation.experiments import Trial
 from geossda.evaluation.table import NAMES, markdown, plot, summary
-from geossda.evaluation.trials import Trial
 from geossda.progress import SILENT, Progress
-from geossda.raster.radiometry import Scaling, percentile_stretch, scaling
-from geossda.raster.reading import open_mosaic
+from geossda.raster.mosaic import open_mosaic
+from geossda.raster.scaling import Scaling, percentile_stretch, scaling
 from geossda.raster.source import gdal_environment
 from geossda.raster.statistics import Histograms, histograms
-from geossda.staging import PathLike, staged
+from geossda.staging import PathLike, atomic_write
 
 FORMS = ("one-to-others", "leave-one-out")
 # So many pixels of all rasters together are kept in memory (of three bands: 640 MB).
@@ -157,7 +157,7 @@ def benchmark_paper(
     folder = Path(run)
     folder.mkdir(parents=True, exist_ok=True)
     for name, pairs in tests.items():
-        with staged(folder / f"test_patches_{name}.txt") as part:
+        with atomic_write(folder / f"test_patches_{name}.txt") as part:
             part.write_text("".join(f"{pair.image.name}\n" for pair in pairs))
     names = [pair.image.name for some in (tests, references) for ps in some.values() for pair in ps]
     patches = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
@@ -259,14 +259,14 @@ def _report(results: list[dict[str, Any]], planned: int, folder: Path) -> Benchm
         }
         for form, found in rows.items()
     }
-    with staged(folder / "table.md") as part:
+    with atomic_write(folder / "table.md") as part:
         part.write_text(table)
-    with staged(folder / "results.json") as part:
+    with atomic_write(folder / "results.json") as part:
         each = [_each(result) for result in results]
         told = {"trainings": len(results), **numbers, "each": each}
         part.write_text(json.dumps(told, indent=2) + "\n")
     if rows:
-        with staged(folder / "table.png") as part:
+        with atomic_write(folder / "table.png") as part:
             plot(rows, part)
     return BenchmarkResult(folder, len(results), planned, table)
 

@@ -17,14 +17,14 @@ from geossda.config import DemoConfig, HarmonizeConfig, SegmentConfig
 from geossda.data.labels import read_footprints
 from geossda.errors import OutputError
 from geossda.evaluation.compare import Comparison
-from geossda.evaluation.seams import steps_across
+from geossda.evaluation.window_seams import steps_across
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import open_mosaic
+from geossda.raster.cog import new_cog
+from geossda.raster.mosaic import open_mosaic
 from geossda.raster.windows import Window
-from geossda.raster.writing import new_cog
-from geossda.scene.picture import side_by_side
-from geossda.scene.town import Town, render_town
-from geossda.staging import PathLike, check_output, staged
+from geossda.staging import PathLike, atomic_write, check_output
+from geossda.synthetic.picture import side_by_side
+from geossda.synthetic.town import Town, render_town
 
 OVERLAP_PX = 96
 FILES = (
@@ -140,7 +140,7 @@ def demo(
     )
     step_before = float(np.nanmean(np.abs(before_steps - ground_steps)))
     step_after = float(np.nanmean(np.abs(after_steps - ground_steps)))
-    with staged(folder / "before_after.png") as part:
+    with atomic_write(folder / "before_after.png") as part:
         side_by_side(
             [
                 ("two acquisitions, as they come", town.image, []),
@@ -190,7 +190,7 @@ def _write_town(town: Town, folder: Path) -> list[Path]:
         town.reference_transform,
         town.crs,
     )
-    with staged(folder / "footprints.gpkg") as part:
+    with atomic_write(folder / "footprints.gpkg") as part:
         frame = gpd.GeoDataFrame(geometry=town.footprints, crs=town.crs)
         pyogrio.write_dataframe(frame, part, layer="buildings", geometry_type="Polygon")
     return paths

@@ -5,10 +5,10 @@ from pathlib import Path
 from geossda.config import EvaluateConfig
 from geossda.errors import OutputError
 from geossda.evaluation.compare import Comparison, compare, open_area, open_layer
+from geossda.footprints.ogr import write_errors
+from geossda.footprints.write import check_vector_output
 from geossda.progress import SILENT, Progress
 from geossda.staging import PathLike, check_output
-from geossda.vector.ogr import write_errors
-from geossda.vector.writing import check_vector_output
 
 
 def evaluate(

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from geossda.config import EvaluateStyleConfig
-from geossda.evaluation.looks import sample_looks
-from geossda.evaluation.style import (
+from geossda.evaluation.samples import sample_looks
+from geossda.evaluation.style_scores import (
     Method,
     StyleScores,
     classical,
@@ -15,7 +15,7 @@ from geossda.evaluation.style import (
 )
 from geossda.models.style_model import load_style_model
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import find_sources
+from geossda.raster.mosaic import find_sources
 from geossda.staging import PathLike
 
 

@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geossda._version import __version__
 from geossda.api.style import resolve_style
-from geossda.color.methods import NEED_LAB, NEED_STYLE
+from geossda.balance.balancing import SCENE_KEYWORDS, check_scenes, count_scenes, with_levels
+from geossda.color.classical import NEED_LAB, NEED_STYLE
 from geossda.color.style import Style
-from geossda.config import HOW, UNTOLD, HarmonizeConfig, settings_of
+from geossda.config import EXECUTION_ONLY, NOT_IN_PROVENANCE, HarmonizeConfig, settings_of
 from geossda.errors import BandError, OutputError, StyleError
-from geossda.inference.cluster import make_parts
-from geossda.inference.harmonizing import (
-    HarmonizeRecipe,
-    Harmonizing,
+from geossda.harmonization.harmonize_job import (
+    HarmonizeJob,
+    HarmonizeTask,
     area_of,
     layout_of,
-    measure_numbers,
+    measure_state,
     open_for,
-    open_harmonizing,
+    open_harmonize_job,
     transforms_from,
 )
-from geossda.inference.levelling import WORDS, check_scenes, count_scenes, with_levels
-from geossda.inference.workers import Workers
+from geossda.parallel.dask_workers import Workers
 from geossda.progress import SILENT, Progress, Stages
-from geossda.raster.fingerprint import absolute, digest, fingerprints, is_product
-from geossda.raster.parts import begun, open_parts, parts_folder, peek
-from geossda.raster.reading import Mosaic, find_sources
+from geossda.raster.cog import Description, parse_creation_options, provenance
+from geossda.raster.mosaic import Mosaic, find_sources
 from geossda.raster.source import gdal_environment, is_remote
-from geossda.raster.writing import Description, parse_creation_options, provenance
+from geossda.runs.distribute import make_shards
+from geossda.runs.fingerprint import absolute, digest, fingerprints, was_written_by
+from geossda.runs.shards import is_resumable, load_if_matching, open_shards, shards_folder
 from geossda.staging import PathLike, check_output
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ def harmonize(
     if _is_folder(output) and not folder.exists():
         check_output(folder, overwrite=False)
     else:
-        left = config.resume and any(parts_folder(target).exists() for _, target in planned)
+        left = config.resume and any(shards_folder(target).exists() for _, target in planned)
         for _, target in planned:
             # Of several outputs, those an interrupted run has finished may be there.
-            done = left and len(planned) > 1 and is_product(target)
+            done = left and len(planned) > 1 and was_written_by(target)
             check_output(target, overwrite=config.overwrite or done, inputs=[*paths, *references])
     options = parse_creation_options(config.co)
     with gdal_environment():
@@ -118,7 +118,7 @@ def harmonize(
             _Job(some, mosaic, target, _key(mosaic, given, model, config))
             for (some, target), mosaic in zip(planned, mosaics, strict=True)
         ]
-        going_on = config.resume and any(begun(job.target, job.key) for job in jobs)
+        going_on = config.resume and any(is_resumable(job.target, job.key) for job in jobs)
         look = style if isinstance(style, Style) else None
         if references and config.method != "equalize":
             look = _measured_before(jobs, config) or resolve_style(
@@ -143,7 +143,7 @@ def harmonize(
         folder.mkdir(exist_ok=True)
         for job in jobs:
             tags = _tags(job, look, config)
-            if going_on and is_product(job.target, tags):
+            if going_on and was_written_by(job.target, tags):
                 progress.note(f"{job.target} is finished already")
                 continue
             if job.target.exists():
@@ -171,15 +171,15 @@ def _key(
 ) -> dict[str, Any]:
     """Say what an output's pixels follow from."""
     if isinstance(style, Style):
-        style = [digest(style.numbers())]
+        style = [digest(style.to_state())]
     return {
         "version": __version__,
         "command": "harmonize",
         "sources": fingerprints(source.path for source in mosaic.sources),
         "style": style,
         "model": model.card.sha256 if model else "",
-        "scenes": [] if config.scenes in WORDS else fingerprints([config.scenes]),
-        "settings": settings_of(config, HOW),
+        "scenes": [] if config.scenes in SCENE_KEYWORDS else fingerprints([config.scenes]),
+        "settings": settings_of(config, EXECUTION_ONLY),
     }
 
 
@@ -193,9 +193,9 @@ def _fingerprints(references: Sequence[PathLike]) -> list[Any]:
 def _measured_before(jobs: list[_Job], config: HarmonizeConfig) -> Style | None:
     """Give the style that an interrupted run has measured."""
     for job in jobs if config.resume else []:
-        kept = peek(job.target, job.key, "measured")
+        kept = load_if_matching(job.target, job.key, "measured")
         if kept and kept["style"]:
-            return Style.from_numbers(kept["style"])
+            return Style.from_state(kept["style"])
     return None
 
 
@@ -221,7 +221,7 @@ def _settled(
 ) -> HarmonizeConfig:
     """Decide what ``auto`` is, and check that ``ssda`` can be done before anything is written."""
     if config.method == "ssda" and model is not None and look is not None:
-        from geossda.inference.learned import look_of
+        from geossda.harmonization.style_features import look_of
 
         look_of(look, model, config.structure)
     if config.method != "auto":
@@ -243,7 +243,7 @@ def _tags(job: _Job, look: Style | None, config: HarmonizeConfig) -> dict[str, s
         "harmonize",
         method=config.method,
         style=look.name if look else "none",
-        settings=settings_of(config, UNTOLD),
+        settings=settings_of(config, NOT_IN_PROVENANCE),
         sources=[os.path.basename(source.path) for source in job.mosaic.sources],
         key=digest(job.key),
     )
@@ -261,22 +261,22 @@ def _one(
     """Measure, level, fit, make the parts, and put them together."""
     mosaic, target = job.mosaic, job.target
     with (
-        open_parts(
+        open_shards(
             target, layout_of(mosaic, config), job.key, resume=config.resume, progress=progress
         ) as parts,
         Workers(config) as workers,
     ):
-        measured = parts.once(
-            "measured", lambda: measure_numbers(mosaic, look, model, config, progress)
+        measured = parts.compute_once(
+            "measured", lambda: measure_state(mosaic, look, model, config, progress)
         )
         mosaic = with_levels(mosaic, measured["levels"])
         transforms = transforms_from(measured, model, config)
-        recipe = HarmonizeRecipe(
+        recipe = HarmonizeTask(
             tuple(map(absolute, job.paths)), config, absolute(parts.folder), tags["GEOSSDA_KEY"]
         )
-        make_parts(
-            Harmonizing(mosaic, transforms, parts, config),
-            open_harmonizing,
+        make_shards(
+            HarmonizeJob(mosaic, transforms, parts, config),
+            open_harmonize_job,
             recipe,
             workers,
             "harmonizing",

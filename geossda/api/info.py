@@ -8,8 +8,8 @@ from geossda.color.style import load_style
 from geossda.data.labels import VECTOR_SUFFIXES
 from geossda.errors import GeoreferenceError
 from geossda.raster.gsd import ground_sample_distance
-from geossda.raster.radiometry import working_range
-from geossda.raster.reading import open_mosaic
+from geossda.raster.mosaic import open_mosaic
+from geossda.raster.scaling import working_range
 from geossda.raster.statistics import histograms
 from geossda.staging import PathLike
 
@@ -61,7 +61,7 @@ def info(path: PathLike) -> dict[str, Any]:
 
 def _vector(path: PathLike) -> dict[str, Any]:
     from geossda.data.labels import read_footprints
-    from geossda.vector.ground import ground_areas
+    from geossda.footprints.ground_scale import ground_areas
 
     shapes = read_footprints(path, None)
     areas = ground_areas(shapes)

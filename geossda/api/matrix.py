@@ -5,13 +5,13 @@ from pathlib import Path
 
 from geossda.config import MatrixConfig
 from geossda.errors import InputError
-from geossda.evaluation.looks import sample_looks
-from geossda.evaluation.matrix import picture
-from geossda.evaluation.style import Method, classical, learned
+from geossda.evaluation.samples import sample_looks
+from geossda.evaluation.style_matrix import picture
+from geossda.evaluation.style_scores import Method, classical, learned
 from geossda.models.style_model import load_style_model
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import find_sources
-from geossda.staging import PathLike, check_output, staged
+from geossda.raster.mosaic import find_sources
+from geossda.staging import PathLike, atomic_write, check_output
 
 
 def matrix(
@@ -63,6 +63,6 @@ def matrix(
     else:
         method = classical(config.method)
     made = picture(samples, method, side=config.cell, progress=progress)
-    with staged(target) as part:
+    with atomic_write(target) as part:
         made.save(part)
     return target

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from geossda.config import PolygonizeConfig, SegmentConfig
 from geossda.errors import GeoreferenceError, InputError
+from geossda.footprints.building_raster import BuildingRaster, open_buildings
+from geossda.footprints.polygonize import polygonize as polygonize_blocks
+from geossda.footprints.shaping import Shaping, features
+from geossda.footprints.watershed import Splitter
+from geossda.footprints.write import Written, check_vector_output, write_features
+from geossda.parallel.ordered_map import Helpers, OrderedPool
 from geossda.progress import SILENT, Progress
+from geossda.raster.cog import provenance
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.source import gdal_environment
-from geossda.raster.writing import provenance
 from geossda.staging import PathLike, check_output
-from geossda.vector.crew import Crew, Helpers
-from geossda.vector.features import Shaping, features
-from geossda.vector.marks import BuildingRaster, open_buildings
-from geossda.vector.polygonize import polygonize as polygonize_blocks
-from geossda.vector.split import Splitter
-from geossda.vector.writing import Written, check_vector_output, write_features
 
 
 def polygonize(
@@ -105,7 +105,7 @@ def polygonize_to(
     splitter = None
     if config.split:
         splitter = Splitter(raster.read, raster.mosaic.shape, gsd_m, raster.temperature, progress)
-    with Crew(cut.workers, helpers) as crew:
+    with OrderedPool(cut.workers, helpers) as crew:
         ended = polygonize_blocks(
             raster.read,
             raster.mosaic.shape,

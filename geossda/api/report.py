@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 import rasterio
 
+from geossda.balance.scenes import read_scenes
 from geossda.config import HarmonizeConfig, ReportConfig
 from geossda.errors import GeoreferenceError, InputError
-from geossda.evaluation.drawing import ALIKE, Drawing, compare_drawing
-from geossda.evaluation.page import plain, plots, render
+from geossda.evaluation.html_page import plain, plots, render
 from geossda.evaluation.pair import Pair
 from geossda.evaluation.pictures import before_and_after, legend, map_of
-from geossda.evaluation.seams import LatticeSteps, lattice_steps
-from geossda.evaluation.strips import StripStep, strip_steps
+from geossda.evaluation.scene_seams import StripStep, strip_steps
+from geossda.evaluation.structure_map import ALIKE, Drawing, compare_drawing
+from geossda.evaluation.window_seams import LatticeSteps, lattice_steps
 from geossda.progress import SILENT, Progress
+from geossda.raster.cog import new_cog, provenance
 from geossda.raster.gsd import ground_sample_distance
-from geossda.raster.reading import Mosaic, find_sources, open_mosaic
-from geossda.raster.scenes import read_scenes
+from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
 from geossda.raster.source import gdal_environment, is_remote
 from geossda.raster.statistics import Histograms, histograms
 from geossda.raster.windows import Window, tiles
-from geossda.raster.writing import new_cog, provenance
-from geossda.staging import PathLike, check_output, staged
+from geossda.staging import PathLike, atomic_write, check_output
 
 # Bars of a histogram do not get better with more pixels than this.
 HISTOGRAM_PX = 2**23
@@ -149,7 +149,7 @@ def report(
             alike=ALIKE,
             rows=ROWS,
         )
-        with staged(page) as part:
+        with atomic_write(page) as part:
             part.write_text(text, encoding="utf-8")
             if qa is not None:
                 _write_qa(qa, drawing, after, progress)

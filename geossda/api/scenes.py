@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from geossda.balance.scenes import SUFFIXES, write_scenes
+from geossda.balance.seam_detection import find_scenes
 from geossda.config import ScenesConfig
 from geossda.errors import OutputError
-from geossda.inference.seams import find_scenes
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import open_mosaic
-from geossda.raster.scenes import SUFFIXES, write_scenes
+from geossda.raster.mosaic import open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.staging import PathLike, check_output
 

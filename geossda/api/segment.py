@@ -7,34 +7,34 @@ from pathlib import Path
 
 from geossda._version import __version__
 from geossda.api.polygonize import polygonize_to
-from geossda.config import UNTOLD, SegmentConfig, settings_of
-from geossda.inference.cluster import make_parts
-from geossda.inference.segment import (
+from geossda.config import NOT_IN_PROVENANCE, SegmentConfig, settings_of
+from geossda.footprints.building_raster import open_buildings
+from geossda.footprints.shaping import reach_m
+from geossda.footprints.write import Written, check_vector_output
+from geossda.models.segmenter import load_segmenter
+from geossda.parallel.dask_workers import Workers
+from geossda.progress import SILENT, Progress, Stages
+from geossda.raster.cog import parse_creation_options, provenance
+from geossda.raster.mosaic import find_sources
+from geossda.raster.scaling import scaling_from, state_of
+from geossda.raster.source import gdal_environment
+from geossda.runs.distribute import make_shards
+from geossda.runs.fingerprint import absolute, digest, fingerprints, was_written_by
+from geossda.runs.shards import is_resumable, open_shards, shards_folder, sweep
+from geossda.segmentation.prepare import (
     choose_bands,
     measure_scalings,
     ready_to_predict,
     write_on_grid,
 )
-from geossda.inference.segmenting import (
-    Segmenting,
-    SegmentRecipe,
+from geossda.segmentation.segment_job import (
+    SegmentJob,
+    SegmentTask,
     layout_of,
     open_for,
-    open_segmenting,
+    open_segment_job,
 )
-from geossda.inference.workers import Workers
-from geossda.models.segmenter import load_segmenter
-from geossda.progress import SILENT, Progress, Stages
-from geossda.raster.fingerprint import absolute, digest, fingerprints, is_product
-from geossda.raster.parts import begun, open_parts, parts_folder, sweep
-from geossda.raster.radiometry import numbers_of, scaling_from
-from geossda.raster.reading import find_sources
-from geossda.raster.source import gdal_environment
-from geossda.raster.writing import parse_creation_options, provenance
 from geossda.staging import PathLike, check_output
-from geossda.vector.features import reach_m
-from geossda.vector.marks import open_buildings
-from geossda.vector.writing import Written, check_vector_output
 
 
 def segment(
@@ -80,12 +80,12 @@ def segment(
     paths = find_sources(sources)
     output = Path(output)
     check_vector_output(output, append=config.append)
-    left = config.resume and parts_folder(output).exists()
+    left = config.resume and shards_folder(output).exists()
     rasters = {
         kind: check_output(
             path,
             # An interrupted run may have finished it.
-            overwrite=config.overwrite or (left and is_product(path)),
+            overwrite=config.overwrite or (left and was_written_by(path)),
             inputs=paths,
         )
         for kind, path in (("probabilities", probabilities), ("mask", mask))
@@ -114,18 +114,18 @@ def segment(
             model=f"{card.name} {card.version} {card.sha256[:12]}",
             threshold=f"{threshold:g}",
             temperature=f"{card.temperature:g}",
-            settings=settings_of(config, UNTOLD),
+            settings=settings_of(config, NOT_IN_PROVENANCE),
             sources=[os.path.basename(path) for path in paths],
             key=digest(key),
         )
-        going_on = config.resume and begun(output, key)
+        going_on = config.resume and is_resumable(output, key)
         for target in rasters.values():
-            if target.exists() and not (going_on and is_product(target, tags)):
+            if target.exists() and not (going_on and was_written_by(target, tags)):
                 check_output(target, overwrite=config.overwrite)
             sweep(target)
     with (
         gdal_environment(),
-        open_parts(
+        open_shards(
             output,
             layout_of(mosaic, card, gsd_m),
             key,
@@ -134,8 +134,8 @@ def segment(
         ) as parts,
         Workers(config) as workers,
     ):
-        measured = parts.once(
-            "measured", lambda: [numbers_of(s) for s in measure_scalings(mosaic, card, progress)]
+        measured = parts.compute_once(
+            "measured", lambda: [state_of(s) for s in measure_scalings(mosaic, card, progress)]
         )
         reader = ready_to_predict(
             mosaic,
@@ -145,12 +145,12 @@ def segment(
             scalings=list(map(scaling_from, measured)),
             progress=progress,
         )
-        recipe = SegmentRecipe(
+        recipe = SegmentTask(
             tuple(map(absolute, paths)), config, clearance_m, absolute(parts.folder), digest(key)
         )
-        make_parts(
-            Segmenting(reader, network, card, parts, config),
-            open_segmenting,
+        make_shards(
+            SegmentJob(reader, network, card, parts, config),
+            open_segment_job,
             recipe,
             workers,
             "segmenting",
@@ -158,7 +158,7 @@ def segment(
         )
         found = parts.vrt()
         for kind, target in rasters.items():
-            if going_on and is_product(target, tags):
+            if going_on and was_written_by(target, tags):
                 progress.note(f"{target} is finished already")
                 continue
             write_on_grid(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, get_args
 from geossda.color.pooling import pool
 from geossda.color.style import Style, load_style
 from geossda.config import Structure, StyleConfig
-from geossda.inference.measure import measure_style
+from geossda.harmonization.measure import measure_style
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import find_sources, open_mosaic
+from geossda.raster.mosaic import find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
-from geossda.staging import PathLike, check_output, staged
+from geossda.staging import PathLike, atomic_write, check_output
 
 if TYPE_CHECKING:
     from geossda.models.style_model import StyleModel
@@ -58,7 +58,7 @@ def make_style(
         model=model,
         progress=progress,
     )
-    with staged(output) as part:
+    with atomic_write(output) as part:
         look.save(part)
     return look
 

@@ -10,17 +10,17 @@ from geossda.config import TrainStyleConfig
 from geossda.data.views import UnlabelledRaster, ViewSampler
 from geossda.devices import choose
 from geossda.errors import BandError, EmptyRasterError
-from geossda.evaluation.looks import Sample, sample_look
-from geossda.evaluation.matrix import picture
-from geossda.evaluation.style import learned, score
+from geossda.evaluation.samples import Sample, sample_look
+from geossda.evaluation.style_matrix import picture
+from geossda.evaluation.style_scores import learned, score
 from geossda.models.card import StyleCard
 from geossda.models.generator import Generator
 from geossda.models.style_model import StyleModel
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import find_sources, open_mosaic
+from geossda.raster.mosaic import find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
-from geossda.staging import PathLike, check_output, staged
-from geossda.training.style import train
+from geossda.staging import PathLike, atomic_write, check_output
+from geossda.training.style_loop import train
 
 # Of the fixed sample that a run is watched by.
 WATCHED, WATCHED_PATCHES = 6, 2
@@ -126,7 +126,7 @@ class _Watch:
         model = StyleModel(generator, card, choose(self.config.device))
         method = learned(model, "full")
         found = score(self.samples, {"ssda": method})[0]
-        with staged(folder / "sample.png") as part:
+        with atomic_write(folder / "sample.png") as part:
             picture(self.samples, method, side=96).save(part)
         # What is to be far and what is to be kept, in one number: distance left and edges lost.
         return {

@@ -89,12 +89,12 @@ class Style:
             covariance=None if self.covariance is None else self.covariance * factor**2,
         )
 
-    def numbers(self) -> dict[str, Any]:
+    def to_state(self) -> dict[str, Any]:
         """Give all there is as a dict, unrounded."""
         return asdict(self)
 
     @classmethod
-    def from_numbers(cls, numbers: dict[str, Any]) -> "Style":
+    def from_state(cls, numbers: dict[str, Any]) -> "Style":
         """Make a style out of what :meth:`numbers` gave."""
         low, high = numbers["working_range"]
         return cls(**{**numbers, "working_range": (low, high)})

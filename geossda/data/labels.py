@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geossda.errors import VectorError
-from geossda.raster.burning import burn
+from geossda.raster.rasterize import burn
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 

@@ -19,8 +19,8 @@ from geossda.data.augment import jitter_color, turn
 from geossda.data.labels import rasterize
 from geossda.errors import EmptyRasterError
 from geossda.raster.gsd import grid_at_gsd
-from geossda.raster.radiometry import Scaling
-from geossda.raster.reading import Mosaic
+from geossda.raster.mosaic import Mosaic
+from geossda.raster.scaling import Scaling
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 

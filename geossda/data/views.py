@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from geossda.data.augment import turn
 from geossda.errors import EmptyRasterError
-from geossda.raster.radiometry import Scaling, scaling
-from geossda.raster.reading import Mosaic
+from geossda.raster.mosaic import Mosaic
+from geossda.raster.scaling import Scaling, scaling
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 

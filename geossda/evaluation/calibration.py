@@ -13,7 +13,7 @@ from geossda.devices import mixed_precision
 from geossda.evaluation.metrics import Confusion
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window, tiles
-from geossda.training.segmenter import Calibration
+from geossda.training.segmenter_loop import Calibration
 
 # Logits are counted in bins of this width up to this size; beyond, a probability is 0 or 1.
 WIDTH, HIGHEST = 0.05, 16.0

@@ -16,14 +16,14 @@ from geossda.data.labels import VECTOR_SUFFIXES, polygons_of, rasterize, read_fr
 from geossda.errors import GeoreferenceError, InputError
 from geossda.evaluation.buildings import ShapeScores, match, meet, score
 from geossda.evaluation.metrics import Confusion
+from geossda.footprints.building_raster import open_buildings
+from geossda.footprints.polygonize import polygonize
+from geossda.footprints.records import BuildingWindow
 from geossda.progress import SILENT, Progress
 from geossda.raster.gsd import ground_sample_distance
-from geossda.raster.reading import Mosaic, open_mosaic
+from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
-from geossda.vector.marks import open_buildings
-from geossda.vector.parts import Marks
-from geossda.vector.polygonize import polygonize
 
 # Pixel side in metres when both layers are vectors.
 VECTOR_GSD_M = 0.3
@@ -160,7 +160,7 @@ def compare(
     def objects(layer: Layer, which: int) -> NDArray[np.object_]:
         if layer.shapes is not None and everywhere:
             return _inside(layer.shapes, grid)
-        parts = polygonize(lambda window: Marks(both(window)[which]), shape, block=_TILE)
+        parts = polygonize(lambda window: BuildingWindow(both(window)[which]), shape, block=_TILE)
         traced = np.concatenate([ended.shapes for ended, _ in parts])
         if layer.shapes is None:
             return traced

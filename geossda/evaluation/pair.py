@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from geossda.errors import BandError
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import Mosaic
+from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 

@@ -11,11 +11,11 @@ from odc.geo.geobox import GeoBox
 from PIL import Image
 from rasterio.enums import ColorInterp
 
-from geossda.evaluation.drawing import ALIKE, Drawing
 from geossda.evaluation.pair import Pair, Views
+from geossda.evaluation.structure_map import ALIKE, Drawing
 from geossda.progress import SILENT, Progress
-from geossda.raster.radiometry import Stretch
-from geossda.raster.reading import Mosaic
+from geossda.raster.mosaic import Mosaic
+from geossda.raster.scaling import Stretch
 from geossda.raster.windows import Window, tiles
 
 _TILE_PX = 512

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from geossda.evaluation.trials import Rows
+from geossda.evaluation.experiments import Rows
 
 NONE = (float("nan"), 0.0)
 NAMES = {

@@ -41,7 +41,7 @@ class SegmenterCard:
     patch_px, overlap_px : int
         Windows to predict on, in pixels at `gsd_m`.
     scaling : {"percentile", "bits", "equalize"}
-        How digital numbers become 0..1: see :func:`geossda.raster.radiometry.scaling`.
+        How digital numbers become 0..1: see :func:`geossda.raster.scaling.scaling`.
     low_percent, high_percent : float
         Percentiles of each band of the whole raster that are scaled to 0 and 1.
     threshold : float

@@ -12,7 +12,13 @@ import torch
 from torch import nn
 
 from geossda.errors import ModelError
-from geossda.models.moments import Gaussian, Levels, Look, measure_gaussian, normalize
+from geossda.models.style_statistics import (
+    Gaussian,
+    Levels,
+    StyleStatistics,
+    measure_gaussian,
+    normalize,
+)
 
 Features = tuple[torch.Tensor, ...]
 
@@ -94,8 +100,8 @@ class Generator(nn.Module, ABC):
         images: int | None = None,
         valid: torch.Tensor | None = None,
         pixels: Gaussian | None = None,
-        look: Look | None = None,
-    ) -> tuple[Content, Look]:
+        look: StyleStatistics | None = None,
+    ) -> tuple[Content, StyleStatistics]:
         """Take images apart.
 
         Parameters
@@ -107,7 +113,7 @@ class Generator(nn.Module, ABC):
             What is not valid is in no statistic.
         pixels : Gaussian, optional
             The look of the pixels, where it is known better than from these patches.
-        look : Look, optional
+        look : StyleStatistics, optional
             Used instead of measuring anything.
         """
         images = len(image) if images is None else images
@@ -129,7 +135,7 @@ class Generator(nn.Module, ABC):
             for index, group in enumerate(groups(image.shape[1], self.bands))
         ]
         content = Content(normal, tuple(features for features, _ in found))
-        return content, Look(pixels, tuple(levels for _, levels in found))
+        return content, StyleStatistics(pixels, tuple(levels for _, levels in found))
 
     @abstractmethod
     def features(
@@ -143,13 +149,15 @@ class Generator(nn.Module, ABC):
         """Give the normalised features of a group of bands, and the moments taken off."""
 
     @abstractmethod
-    def decode(self, content: Content, own: Look, other: Look) -> torch.Tensor:
+    def decode(
+        self, content: Content, own: StyleStatistics, other: StyleStatistics
+    ) -> torch.Tensor:
         """Put together (patches, bands, height, width) images; values may leave 0..1.
 
         Parameters
         ----------
         content, own : Content, Look
             As they were taken apart.
-        other : Look
+        other : StyleStatistics
             What to put on; `own` itself reconstructs.
         """

@@ -7,7 +7,14 @@ from torch import nn
 from torch.nn import functional
 
 from geossda.models.generator import Content, Features, Generator, groups
-from geossda.models.moments import Levels, Look, at_stride, measure, normalize, restyle
+from geossda.models.style_statistics import (
+    Levels,
+    StyleStatistics,
+    at_stride,
+    measure,
+    normalize,
+    restyle,
+)
 
 
 class PaperGenerator(Generator):
@@ -63,7 +70,9 @@ class PaperGenerator(Generator):
         features[-1] = normalize(x, found[-1] if levels is None else levels[-1])
         return tuple(features), tuple(found) if levels is None else levels
 
-    def decode(self, content: Content, own: Look, other: Look) -> torch.Tensor:
+    def decode(
+        self, content: Content, own: StyleStatistics, other: StyleStatistics
+    ) -> torch.Tensor:
         """Put images together; see :meth:`Generator.decode`."""
         result = torch.empty_like(content.pixels)
         for index, group in enumerate(groups(content.pixels.shape[1], self.bands)):

@@ -2,11 +2,11 @@
 
 from torch import nn
 
+from geossda.models.daug import DomainGenerator
 from geossda.models.discriminator import SpectralDiscriminator
-from geossda.models.domains import DomainGenerator
 from geossda.models.generator import Generator
+from geossda.models.multilevel_adain import SpectralGenerator
 from geossda.models.paper import PaperDiscriminator, PaperGenerator
-from geossda.models.spectral import SpectralGenerator
 
 
 def build_generator(preset: str, bands: int, adain: str = "all", domains: int = 0) -> Generator:
@@ -17,7 +17,8 @@ def build_generator(preset: str, bands: int, adain: str = "all", domains: int = 
     preset : {"geossda", "paper", "daug"}
     bands : int
     adain : {"all", "deepest"}
-        See :class:`~geossda.models.spectral.SpectralGenerator`; ``paper`` knows the deepest only.
+        See :class:`~geossda.models.multilevel_adain.SpectralGenerator`; ``paper`` knows the
+        deepest only.
     domains : int
         Of ``daug``.
     """

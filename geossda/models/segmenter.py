@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from geossda.config import TrainSegmenterConfig
 from geossda.errors import BandError, ModelError
 from geossda.models.card import SegmenterCard, load, resolve
-from geossda.models.folding import folded
+from geossda.models.fuse_layers import folded
 
 
 def build(

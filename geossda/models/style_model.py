@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from geossda.devices import choose, mixed_precision
 from geossda.errors import BandError, ModelError, StyleError
 from geossda.models.card import DEFAULT, StyleCard, load, resolve
-from geossda.models.domains import DomainGenerator
+from geossda.models.daug import DomainGenerator
 from geossda.models.generator import Generator, Group, groups
-from geossda.models.moments import Gaussian, Look
 from geossda.models.presets import build_generator
+from geossda.models.style_statistics import Gaussian, StyleStatistics
 
 
 class StyleModel:
@@ -66,7 +66,7 @@ class StyleModel:
         patches: NDArray[np.float32],
         valid: NDArray[np.bool_] | None = None,
         pixels: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    ) -> Look:
+    ) -> StyleStatistics:
         """Measure the look of one image from patches of it.
 
         Parameters
@@ -89,7 +89,7 @@ class StyleModel:
         return look.each(torch.Tensor.cpu)
 
     @torch.inference_mode()
-    def domain_look(self, name: str) -> Look:
+    def domain_look(self, name: str) -> StyleStatistics:
         """Give the learned look of a declared domain.
 
         Raises
@@ -107,8 +107,8 @@ class StyleModel:
     def translate(
         self,
         image: NDArray[np.float32],
-        own: Look,
-        other: Look,
+        own: StyleStatistics,
+        other: StyleStatistics,
         valid: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """Give windows of an image another look.
@@ -117,7 +117,7 @@ class StyleModel:
         ----------
         image : (windows, bands, height, width) array
             Height and width multiples of `stride`.
-        own, other : Look
+        own, other : StyleStatistics
             Of the image these are windows of, and of the reference.
         valid : (windows, height, width) array, optional
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from geossda.errors import EmptyRasterError
 from geossda.progress import SILENT, Progress
-from geossda.raster.reading import Mosaic
+from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
 

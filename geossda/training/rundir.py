@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from geossda.errors import TrainingError
-from geossda.staging import staged
+from geossda.staging import atomic_write
 
 
 class RunDirectory:
@@ -51,7 +51,7 @@ class RunDirectory:
                     f"{key}={settings[key]!r}: choose another --run folder or the same settings"
                 )
         self.settings: dict[str, Any] = settings
-        with staged(config) as part:
+        with atomic_write(config) as part:
             part.write_text(json.dumps(settings, indent=2) + "\n")
 
     def load(self) -> dict[str, Any] | None:
@@ -70,7 +70,7 @@ class RunDirectory:
 
     def save(self, checkpoint: dict[str, Any]) -> None:
         """Replace the checkpoint."""
-        with staged(self.path / "last.pt") as part:
+        with atomic_write(self.path / "last.pt") as part:
             torch.save(checkpoint, part)
 
     def log(self, **figures: float) -> None:

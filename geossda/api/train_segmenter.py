@@ -1,0 +1,206 @@
+"""Train a segmenter on rasters with footprints, for imagery that has none."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+
+from geossda.adapt.samplers import samplers
+from geossda.adapt.strategies import resolved
+from geossda.config import TrainSegmenterConfig
+from geossda.data.labels import find_footprints, polygons_of, read_footprints, read_frame
+from geossda.data.patches import Patch, WorkingRaster
+from geossda.devices import choose
+from geossda.errors import BandError, GeoreferenceError, VectorError
+from geossda.evaluation.calibration import calibration
+from geossda.evaluation.style_matrix import pairs
+from geossda.models.card import SegmenterCard, read_card_of, resolve
+from geossda.progress import SILENT, Progress
+from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
+from geossda.raster.scaling import scaling
+from geossda.raster.source import gdal_environment
+from geossda.runs.fingerprint import digest
+from geossda.staging import PathLike, atomic_write, check_output
+from geossda.training.segmenter_loop import train
+
+# So many pixels of all rasters together are kept in memory (of three bands: 640 MB); what does not
+# fit is read as it is drawn.
+HELD_PX = 2**27
+# Patches that are painted, and how large.
+SHOWN, SHOWN_PX = 10, 128
+
+
+def train_segmenter(
+    sources: PathLike | Sequence[PathLike],
+    output: PathLike,
+    *,
+    footprints: Sequence[PathLike] = (),
+    area: PathLike | None = None,
+    targets: PathLike | Sequence[PathLike] = (),
+    run: PathLike | None = None,
+    config: TrainSegmenterConfig = TrainSegmenterConfig(),  # noqa: B008  (frozen)
+    progress: Progress = SILENT,
+) -> SegmenterCard:
+    """Train a building segmenter and write it with its card.
+
+    Parameters
+    ----------
+    sources : path or sequence of path
+        Rasters, folders or globs; the footprints must cover each of them wholly, or `area`.
+    output : path
+        The ``.safetensors`` file.
+    footprints : sequence of path, optional
+        One vector file or mask for all rasters, or one a raster in the same order. By default the
+        one vector file in each raster's folder.
+    area : path, optional
+        Polygons within which footprints are complete, where they are not in the whole of each
+        raster: nothing outside is learned from.
+    targets : path or sequence of path, optional
+        Imagery without labels that the model is for.
+    run : path, optional
+        Run directory, ``<output stem>_run`` beside the output by default; training goes on from
+        its last checkpoint. Where a method changes colours, ``patches.png`` there shows labelled
+        patches as they are, and below as they are made to look.
+    config : TrainSegmenterConfig
+        Settings.
+    progress : Progress
+        Is told of stages, steps and warnings.
+
+    Returns
+    -------
+    SegmenterCard
+        The card of the new model.
+
+    Raises
+    ------
+    GeossdaError
+        See :mod:`geossda.errors`; nothing is left half-written.
+    """
+    output = check_output(output, overwrite=config.overwrite)
+    paths = find_sources(sources)
+    wanted = find_sources(targets) if targets else []
+    config = _resolved(config, bool(wanted))
+    if len(footprints) not in (0, 1, len(paths)):
+        raise VectorError(
+            f"{len(footprints)} footprint files for {len(paths)} rasters: give none, one, "
+            "or one each"
+        )
+    within = None if area is None else polygons_of(read_frame(Path(area)), Path(area), None)
+    rasters: list[WorkingRaster] = []
+    unlabelled: list[WorkingRaster] = []
+    drawn: list[list[str]] = []
+    room = HELD_PX
+    with gdal_environment():
+        progress.stage("reading rasters", len(paths) + len(wanted))
+        for index, path in enumerate(paths):
+            chosen = footprints[index % len(footprints)] if footprints else find_footprints(path)
+            mosaic = _open(path, config, rasters)
+            shapes = read_footprints(chosen, mosaic.grid.crs.to_wkt())
+            here = _touching(shapes, mosaic)
+            corners: list[gpd.GeoSeries | None] = [None]
+            inside = shapes[:0]
+            if within is not None:
+                inside = _touching(within.to_crs(shapes.crs), mosaic)
+                # One by one, as two corners of a large mosaic have little but nodata between them.
+                corners = [inside.iloc[[index]] for index in range(len(inside))]
+            # Within an area that somebody drew, no footprint means that nothing is built.
+            if not corners or (here.empty and within is None):
+                missing = f"polygon of {area}" if not corners else f"footprint of {chosen}"
+                progress.warn(f"{path} holds no {missing}: left out as unlabelled")
+                corners = []
+            for corner in corners:
+                rasters.append(_prepare(mosaic, config, room, here, corner))
+                room -= rasters[-1].held_px
+            if corners:  # a run is not gone on with when these were drawn anew
+                drawn += [some.to_wkb(hex=True).tolist() for some in (here, inside)]
+            progress.advance()
+        for path in wanted:
+            unlabelled.append(_prepare(_open(path, config, rasters), config, room))
+            room -= unlabelled[-1].held_px
+            progress.advance()
+    draws = samplers(config, rasters, unlabelled, progress=progress)
+    folder = Path(run) if run is not None else output.with_name(f"{output.stem}_run")
+    if draws.shown is not None and not (folder / "last.pt").exists():
+        _show(draws.shown, folder / "patches.png")
+    return train(
+        draws.labelled,
+        rasters[0].mosaic.count,
+        output,
+        folder,
+        config,
+        draw_target=draws.unlabelled,
+        sources=tuple(Path(path).name for path in (*paths, *wanted)),
+        labels=digest(drawn)[:12],
+        places=draws.places,
+        calibrate=calibration(rasters, choose(config.device), progress=progress),
+        progress=progress,
+    )
+
+
+def _resolved(config: TrainSegmenterConfig, has_target: bool) -> TrainSegmenterConfig:
+    """Settle what follows from other settings, and from the model that training goes on from."""
+    method = resolved(config.adapt, has_target)
+    config = dataclasses.replace(
+        config, adapt=method, scaling="equalize" if method == "equalize" else config.scaling
+    )
+    if not config.start:
+        return config
+    card = read_card_of(resolve(config.start, SegmenterCard), SegmenterCard)
+    return dataclasses.replace(
+        config,
+        architecture=card.architecture,
+        encoder=card.encoder,
+        # Terms go with the weights.
+        data=config.data or card.data,
+        licence=config.licence or card.licence,
+        attribution=config.attribution or card.attribution,
+    )
+
+
+def _show(shown: Callable[[int], tuple[Patch, Patch]], path: Path) -> None:
+    """Paint some labelled patches, as they are and as the method makes them."""
+    some = [shown(number) for number in range(SHOWN)]
+    cells = [
+        (np.rint(one.image * 255).astype(np.uint8), np.rint(other.image * 255).astype(np.uint8))
+        for one, other in some
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as part:
+        pairs(cells, side=SHOWN_PX).save(part, format="PNG")
+
+
+def _open(path: str, config: TrainSegmenterConfig, others: list[WorkingRaster]) -> Mosaic:
+    mosaic = open_mosaic(path, bands=config.bidx or None, nodata=config.nodata)
+    if mosaic.grid.crs is None:
+        raise GeoreferenceError(f"{path} has no CRS, so its pixel size in metres is unknown")
+    if others and mosaic.count != others[0].mosaic.count:
+        raise BandError(
+            f"{path} has {mosaic.count} bands, {others[0].mosaic.name} has "
+            f"{others[0].mosaic.count}: choose common ones with --bidx"
+        )
+    return mosaic
+
+
+def _touching(shapes: gpd.GeoSeries, mosaic: Mosaic) -> gpd.GeoSeries:
+    return shapes[shapes.intersects(mosaic.grid.extent.geom)].reset_index(drop=True)
+
+
+def _prepare(
+    mosaic: Mosaic,
+    config: TrainSegmenterConfig,
+    room_px: int,
+    shapes: gpd.GeoSeries | None = None,
+    area: gpd.GeoSeries | None = None,
+) -> WorkingRaster:
+    return WorkingRaster.prepare(
+        mosaic,
+        config.gsd,
+        scaling(config.scaling, mosaic, (config.low_percent, config.high_percent)),
+        shapes=shapes,
+        area=area,
+        # What is not labelled needs no part of it kept to be compared with.
+        hold_out=0.0 if shapes is None else config.hold_out,
+        room_px=room_px,
+    )

@@ -1,0 +1,1 @@
+"""Radiometric balancing: scenes of one mosaic found and brought to a common radiometry."""

@@ -1,0 +1,157 @@
+"""Patches of several images, to try styles on: what `matrix` and `evaluate-style` work with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geossda.data.views import UnlabelledRaster
+from geossda.errors import BandError, EmptyRasterError, InputError
+from geossda.progress import SILENT, Progress
+from geossda.raster.mosaic import Mosaic, open_mosaic
+from geossda.raster.source import gdal_environment
+from geossda.raster.windows import Window
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Patches of one image.
+
+    Attributes
+    ----------
+    name : str
+    pixels : (patches, bands, side, side) uint8 array
+        8 bit as it is, all else cut at 2 and 98 %; every pixel valid.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+
+    @property
+    def scaled(self) -> NDArray[np.float32]:
+        """The pixels as 0..1."""
+        return np.asarray(self.pixels / np.float32(255), np.float32)
+
+
+def sample_looks(
+    paths: Sequence[str],
+    *,
+    bands: tuple[int, ...] = (),
+    nodata: float | None = None,
+    patches: int,
+    side: int,
+    hold_out: float = 0.0,
+    aligned: bool = False,
+    progress: Progress = SILENT,
+) -> list[Sample]:
+    """Take patches from a regular grid over each raster, those with nodata left out.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        One look each.
+    bands : tuple of int
+        1-based; all but alpha by default.
+    nodata : float, optional
+        For rasters that do not declare it.
+    patches : int
+        At most so many a raster, spread evenly; 0 takes all.
+    side : int
+        In pixels, made smaller (a multiple of 16) where a raster has no room for it.
+    hold_out : float
+        Take patches from that share of the columns only, on the right, which a training run with
+        the same `hold_out` has never drawn; 0 takes the whole raster.
+    aligned : bool
+        Take the same windows of all, wherever all are valid.
+    progress : Progress
+        Is told of rasters read.
+
+    Raises
+    ------
+    EmptyRasterError
+        A raster has no room for a patch without nodata.
+    BandError, InputError
+        Rasters of unlike band counts; less than two of them.
+    """
+    if len(paths) < 2:
+        raise InputError(f"{len(paths)} image: styles are exchanged between two or more")
+    progress.stage("reading images", len(paths))
+    rasters: list[UnlabelledRaster] = []
+    for path in paths:
+        with gdal_environment():
+            mosaic = open_mosaic(path, bands=bands or None, nodata=nodata)
+            if rasters and mosaic.count != rasters[0].mosaic.count:
+                raise BandError(
+                    f"{path} has {mosaic.count} bands, {paths[0]} has "
+                    f"{rasters[0].mosaic.count}: choose common ones with --bidx"
+                )
+            rasters.append(UnlabelledRaster.prepare(mosaic))
+        progress.advance()
+    if aligned:
+        return _aligned(rasters, patches, side, hold_out)
+    return [sample_look(raster, patches, side, hold_out) for raster in rasters]
+
+
+def sample_look(raster: UnlabelledRaster, patches: int, side: int, hold_out: float) -> Sample:
+    """Take patches of one raster; see :func:`sample_looks`."""
+    windows, side = _grid(raster.mosaic.shape, side, hold_out)
+    kept: list[NDArray[np.uint8]] = []
+    for window in _spread(windows, 4 * patches):
+        read = raster.read(window)
+        if read[-1].all():
+            kept.append(read[:-1])
+    if not kept:
+        raise EmptyRasterError(
+            f"{raster.mosaic.name} has no {side} px patch without nodata: give a smaller --patch"
+        )
+    return Sample(_name(raster.mosaic), np.stack(list(_spread(kept, patches))))
+
+
+def _aligned(
+    rasters: Sequence[UnlabelledRaster], patches: int, side: int, hold_out: float
+) -> list[Sample]:
+    height = min(raster.mosaic.shape[0] for raster in rasters)
+    width = min(raster.mosaic.shape[1] for raster in rasters)
+    windows, side = _grid((height, width), side, hold_out)
+    kept: list[list[NDArray[np.uint8]]] = []
+    for window in windows:
+        reads = [raster.read(window) for raster in rasters]
+        if all(read[-1].all() for read in reads):
+            kept.append([read[:-1] for read in reads])
+    if not kept:
+        raise EmptyRasterError(f"no {side} px window is valid everywhere: give a smaller --patch")
+    chosen = _spread(kept, patches)
+    return [
+        Sample(_name(raster.mosaic), np.stack([reads[index] for reads in chosen]))
+        for index, raster in enumerate(rasters)
+    ]
+
+
+def _grid(shape: tuple[int, int], side: int, hold_out: float) -> tuple[list[Window], int]:
+    """Plan windows side by side over the columns on the right, or over all."""
+    height, width = shape
+    left = round(width * (1 - hold_out)) if hold_out else 0
+    room = min(height, width - left)
+    side = side if side <= room else room // 16 * 16
+    if side < 16:
+        raise EmptyRasterError(f"{height} x {width - left} pixels have no room for a patch")
+    rows = range(0, height - side + 1, side)
+    cols = range(left, width - side + 1, side)
+    return [Window(row, col, side, side) for row in rows for col in cols], side
+
+
+def _spread(items: Sequence[T], count: int) -> Sequence[T]:
+    """Keep `count` items spread evenly, all if 0 or if there are no more."""
+    if count == 0 or len(items) <= count:
+        return items
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def _name(mosaic: Mosaic) -> str:
+    path = Path(mosaic.sources[0].path)
+    return f"{path.parent.name}/{path.stem}"

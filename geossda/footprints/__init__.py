@@ -1,0 +1,1 @@
+"""Probabilities and masks to building footprints and vector files; no torch."""

@@ -1,0 +1,111 @@
+"""What OGR writes and reads: GeoPackage, FlatGeobuf and GeoJSON.
+
+pyogrio loads pandas and GeoPandas, which takes as long as a small raster: import this module where
+a file is written, not before.
+"""
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pyarrow as pa
+import pyogrio
+import pyproj
+
+from geossda.errors import OutputError
+from geossda.footprints.arrow import arrow_batches, schema_of
+from geossda.footprints.geopackage import LAYER, add_style
+from geossda.footprints.stream import Stream
+from geossda.staging import atomic_write
+
+DRIVERS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
+# QGIS 3.22 warns of 1.4 and newer.
+_GPKG = {"VERSION": "1.3"}
+FAILURES = (
+    pyogrio.errors.DataSourceError,
+    pyogrio.errors.DataLayerError,
+    pyogrio.errors.FeatureError,
+    pyogrio.errors.FieldError,
+    pyogrio.errors.GeometryError,
+    sqlite3.Error,
+    pa.ArrowException,
+)
+
+
+def write(
+    stream: Stream, part: Path, crs: str, metadata: Mapping[str, str], kind: str, append: bool
+) -> None:
+    """Write a stream to a new file, or behind what a GeoPackage holds."""
+    suffix = part.suffix.lower()
+    options: dict[str, Any] = {}
+    if suffix == ".gpkg" and not append:
+        options["layer_options"] = {
+            "GEOMETRY_NAME": "geom",
+            "DESCRIPTION": "Building footprints",
+        }
+        options["dataset_options"] = _GPKG
+        options["layer_metadata"] = dict(metadata)
+    elif suffix == ".geojson":
+        # The standard's own order, precision, CRS and cut at the antimeridian.
+        options["layer_options"] = {"RFC7946": "YES", "DESCRIPTION": "Building footprints"}
+    schema = schema_of(stream)
+    pyogrio.raw.write_arrow(
+        pa.RecordBatchReader.from_batches(schema, arrow_batches(stream, schema)),
+        part,
+        layer=LAYER,
+        driver=DRIVERS[suffix],
+        geometry_name="geometry",
+        # Cut at the antimeridian polygons are several.
+        geometry_type="Unknown" if suffix == ".geojson" else kind,
+        crs=crs,
+        append=append,
+        **options,
+    )
+
+
+def write_errors(frame: gpd.GeoDataFrame, path: str | os.PathLike[str]) -> None:
+    """Write layer ``errors`` of a GeoPackage with its default style; whole or not at all."""
+    with atomic_write(path) as part:
+        try:
+            pyogrio.write_dataframe(
+                frame,
+                part,
+                layer="errors",
+                driver="GPKG",
+                geometry_type="Polygon",
+                dataset_options=_GPKG,
+                layer_options={"GEOMETRY_NAME": "geom"},
+            )
+            add_style(part, "errors")
+        except FAILURES as error:
+            raise OutputError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
+
+
+def last_id(path: Path, crs: str, probabilities: bool) -> int:
+    """Give the highest id of the layer to append to.
+
+    Raises
+    ------
+    OutputError
+        The layer is not one of ours, or of another CRS.
+    """
+    try:
+        about = pyogrio.read_info(path, layer=LAYER)
+    except FAILURES as error:
+        raise OutputError(f"{path} has no layer {LAYER!r} to append to") from error
+    expected = {"id", "area_m2", "pixels"} | ({"confidence"} if probabilities else set())
+    if missing := sorted(expected - set(about["fields"].tolist())):
+        raise OutputError(
+            f"layer {LAYER!r} of {path} lacks the fields {', '.join(missing)}: append to a layer "
+            "that geossda wrote in the same way"
+        )
+    if about["crs"] is None or pyproj.CRS(about["crs"]) != pyproj.CRS(crs):
+        raise OutputError(
+            f"layer {LAYER!r} of {path} is in {about['crs']}, what is appended in "
+            f"{pyproj.CRS(crs).name}: choose another output"
+        )
+    frame = pyogrio.read_dataframe(path, layer=LAYER, columns=["id"], read_geometry=False)
+    return int(frame["id"].max()) if len(frame) else 0

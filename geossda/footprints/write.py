@@ -1,0 +1,153 @@
+"""Footprints to a file: GeoPackage, FlatGeobuf, GeoParquet or GeoJSON, batch by batch."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from geossda.errors import OutputError
+from geossda.footprints import geopackage
+from geossda.footprints.geopackage import add_style
+from geossda.footprints.shaping import Features
+from geossda.footprints.stream import Stream
+from geossda.staging import atomic_write
+
+SUFFIXES = (".gpkg", ".fgb", ".geojson", ".parquet")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes
+    ----------
+    output : Path
+        The footprints.
+    buildings : int
+        Found now, what was there before not counted.
+    area_m2 : float
+        Sum of their areas.
+    """
+
+    output: Path
+    buildings: int
+    area_m2: float
+
+
+def check_vector_output(path: str | os.PathLike[str], *, append: bool) -> None:
+    """Check a vector output's name, and that no other program has it open.
+
+    Raises
+    ------
+    OutputError
+        A suffix no format goes with, appending to what takes none, or a GeoPackage in use.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"{path}: a name ending in {', '.join(SUFFIXES)} was expected")
+    if append and path.suffix.lower() != ".gpkg":
+        raise OutputError(f"{path}: only a GeoPackage (.gpkg) can be appended to")
+    if path.suffix.lower() == ".gpkg" and path.exists():
+        _require_unused(path)
+
+
+def _require_unused(path: Path) -> None:
+    """Raise if another program has a GeoPackage open: its journal would spoil a new file."""
+    journal = path.with_name(path.name + "-wal")
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as database:
+            # Taken only to see whether it can be.
+            database.execute("PRAGMA locking_mode=EXCLUSIVE")
+            database.execute("BEGIN EXCLUSIVE")
+            database.rollback()
+    except sqlite3.DatabaseError as error:
+        if "locked" not in str(error):
+            return  # no database at all; --overwrite may replace it
+        raise OutputError(
+            f"{path} is open in another program, such as QGIS: remove the layer there, or choose "
+            "another output"
+        ) from error
+    if journal.exists() and journal.stat().st_size:
+        raise OutputError(
+            f"{path} has changes pending in {journal.name}: close the program that made them"
+        )
+
+
+def write_features(
+    batches: Iterable[Features],
+    path: str | os.PathLike[str],
+    crs: str,
+    metadata: Mapping[str, str],
+    *,
+    probabilities: bool,
+    multi: bool = False,
+    append: bool = False,
+) -> Written:
+    """Write layer ``buildings``; whole or not at all.
+
+    Parameters
+    ----------
+    batches : iterable of Features
+        Drawn as the file grows, so that memory does not.
+    path : path
+        Its suffix says the format; GeoJSON is in longitude and latitude, whatever the CRS.
+    crs : str
+        WKT of the features.
+    metadata : mapping
+        Kept with the layer where the format can.
+    probabilities : bool
+        Whether there are confidences to write.
+    multi : bool
+        Whether shapes are MultiPolygons.
+    append : bool
+        Add to what a GeoPackage holds already.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written, or what it holds does not fit what is appended.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    append = append and path.exists()
+    write, failures = _writer(suffix, crs, append=append)
+    first = 0
+    if append:
+        from geossda.footprints.ogr import last_id
+
+        first = last_id(path, crs, probabilities)
+    stream = Stream(batches, probabilities, first)
+    with atomic_write(path) as part:
+        try:
+            if append:
+                shutil.copyfile(path, part)
+            kind = "MultiPolygon" if multi else "Polygon"
+            write(stream, part, crs, metadata, kind)
+            if suffix == ".gpkg" and not append:
+                add_style(part)
+        except failures as error:
+            # An error of ours, on its way through Arrow's C interface, has lost its name.
+            if stream.error is not None:
+                raise stream.error from None
+            reason = str(error).splitlines()[0]
+            raise OutputError(f"cannot write {path}: {reason}") from error
+    return Written(path, stream.count - stream.first, stream.area_m2)
+
+
+def _writer(
+    suffix: str, crs: str, *, append: bool
+) -> tuple[Callable[..., None], tuple[type[Exception], ...]]:
+    """Load what writes a format, and the errors it raises; batches drawn ahead go on meanwhile."""
+    if suffix == ".gpkg" and not append and geopackage.srs_of(crs) is not None:
+        return geopackage.write, geopackage.FAILURES
+    if suffix == ".parquet":
+        from geossda.footprints import geoparquet
+
+        return geoparquet.write, geoparquet.FAILURES
+    from geossda.footprints import ogr
+
+    return partial(ogr.write, append=append), (*ogr.FAILURES, RuntimeError)

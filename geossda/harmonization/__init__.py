@@ -1,0 +1,1 @@
+"""Harmonization: styles measured, transforms fitted, and mosaics rewritten in another style."""

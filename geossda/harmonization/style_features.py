@@ -1,0 +1,167 @@
+"""Looks of rasters, as SS(DA)² measures them over a whole image."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geossda.color.style import Style
+from geossda.config import Structure
+from geossda.errors import EmptyRasterError, StyleError
+from geossda.harmonization.ssda import measure_look, scale
+from geossda.models.style_model import StyleModel
+from geossda.models.style_statistics import Gaussian, Moments, StyleStatistics
+from geossda.parallel.cores import threads
+from geossda.parallel.ordered_map import ordered_map
+from geossda.progress import SILENT, Progress
+from geossda.raster.mosaic import Mosaic
+from geossda.raster.source import gdal_environment
+from geossda.raster.statistics import covariance, sample_tiles
+from geossda.raster.windows import Window
+
+# Features are measured on so many windows spread over the image; those of `lock`, which sees
+# cells of several pixels, are larger.
+WINDOWS = 32
+SIDE: dict[Structure, int] = {"full": 256, "lock": 512}
+# Deviations of fewer of the deepest level's cells than this mean nothing.
+CELLS = 16
+
+PixelLook = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+class Patches(NamedTuple):
+    """Windows spread over an image, those with the most valid pixels.
+
+    Attributes
+    ----------
+    image : (patches, bands, side, side) float32 array
+        In units of the limits.
+    valid : (patches, side, side) bool array
+    """
+
+    image: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+def read_patches(
+    mosaic: Mosaic,
+    structure: Structure,
+    limits: tuple[float, float],
+    *,
+    progress: Progress = SILENT,
+) -> Patches:
+    """Read the windows that looks are measured on.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        Of one source.
+    structure : {"lock", "full"}
+    limits : (float, float)
+        Digital numbers taken as 0 and 1.
+    progress : Progress
+
+    Raises
+    ------
+    EmptyRasterError
+        Not one valid pixel.
+    """
+    side = SIDE[structure]
+    # Twice as many windows as needed: many mosaics are half nodata.
+    windows = sample_tiles(mosaic.shape, 2 * WINDOWS * side**2, side)
+    progress.stage("measuring the look", len(windows))
+
+    def read(window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        with gdal_environment():
+            return mosaic.read(window)
+
+    found = []
+    for pixels, valid in ordered_map(read, windows, threads()):
+        progress.advance()
+        if valid.any():
+            found.append((pixels, valid))
+    if not found:
+        raise EmptyRasterError(f"{mosaic.name} has no valid pixel where its look is measured")
+    found.sort(key=lambda patch: -np.count_nonzero(patch[1]) / side**2)
+    image = np.zeros((len(found[:WINDOWS]), mosaic.count, side, side), np.float32)
+    mask = np.zeros((len(image), side, side), np.bool_)
+    for index, (pixels, valid) in enumerate(found[:WINDOWS]):
+        height, width = valid.shape
+        image[index, :, :height, :width] = in_limits(pixels, valid, limits)
+        mask[index, :height, :width] = valid
+    return Patches(image, mask)
+
+
+def measure_pixels(
+    mosaic: Mosaic, limits: tuple[float, float], *, progress: Progress = SILENT
+) -> PixelLook:
+    """Measure mean and covariance of all the pixels of one source's image."""
+    mean, spread = covariance(mosaic, limits, progress=progress)
+    return mean, spread + 1e-6 * np.eye(len(mean))
+
+
+def measure_features(
+    pixels: PixelLook, patches: Patches, model: StyleModel, structure: Structure
+) -> StyleStatistics:
+    """Measure the look of one source's image, nodata left out.
+
+    An image too small to have features measured has none (``groups`` is empty).
+
+    Parameters
+    ----------
+    pixels : pair of (bands,) and (bands, bands) arrays
+        As :func:`measure_pixels` gives them.
+    patches : Patches
+        Of the same image, for the same structure and limits.
+    model : StyleModel
+    structure : {"lock", "full"}
+    """
+    image, valid = patches
+    side = valid.shape[1]
+    cell = model.stride * scale(structure)
+    cells = valid.reshape(len(valid), side // cell, cell, side // cell, cell).all((2, 4)).sum()
+    look = measure_look(model, image, valid, pixels, structure)
+    return look if cells >= CELLS else StyleStatistics(look.pixels, ())
+
+
+def features_of(look: StyleStatistics) -> list[Any]:
+    """Write a look's features as lists, as a style file keeps them."""
+    return [[[m.mean[0].tolist(), m.std[0].tolist()] for m in levels] for levels in look.groups]
+
+
+def look_of(style: Style, model: StyleModel, structure: Structure) -> StyleStatistics:
+    """Make the look for a model out of a style.
+
+    Raises
+    ------
+    StyleError
+        The style was not measured with this model, or was too small for it.
+    """
+    kept = style.features.get(model.key)
+    if kept is None or style.covariance is None:
+        raise StyleError(
+            f"the style {style.name} knows nothing of the style model {model.card.name}: it was "
+            "made without it, or from too small an image; make it again with geossda style"
+        )
+    low, high = style.working_range
+    pixels = Gaussian(
+        torch.tensor((style.mean - low) / (high - low))[None].float(),
+        torch.tensor(style.covariance / (high - low) ** 2)[None].float(),
+    )
+    groups = tuple(
+        tuple(Moments(torch.tensor([mean]), torch.tensor([std])) for mean, std in levels)
+        for levels in kept[structure]
+    )
+    return StyleStatistics(pixels, groups)
+
+
+def in_limits(
+    pixels: NDArray[Any], valid: NDArray[np.bool_], limits: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Scale digital numbers to 0..1; what is not valid, NaN perhaps, becomes 0."""
+    low, high = limits
+    scaled = np.where(valid, pixels, low).astype(np.float32)
+    scaled -= np.float32(low)
+    scaled /= np.float32(high - low)
+    return scaled

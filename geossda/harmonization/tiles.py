@@ -1,0 +1,291 @@
+"""Apply one colour transform a source to a mosaic, tile by tile."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from geossda.color.classical import Transform
+from geossda.parallel.cores import threads
+from geossda.parallel.ordered_map import ordered_map
+from geossda.progress import SILENT, Progress
+from geossda.raster.mosaic import Mosaic
+from geossda.raster.scaling import as_dtype
+from geossda.raster.source import avoid_nodata, gdal_environment
+from geossda.raster.windows import Window, tiles
+from geossda.runs.shards import Shards
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class WindowTransform(Protocol):
+    """What is applied to every window.
+
+    Attributes
+    ----------
+    halo : int
+        Pixels around a window that its own pixels depend on.
+    align : int
+        Windows start and end at multiples of so many pixels from the raster's origin.
+    small : bool
+        Whether windows are best made beside each other, each on one core.
+    """
+
+    @property
+    def halo(self) -> int: ...  # noqa: D102
+
+    @property
+    def align(self) -> int: ...  # noqa: D102
+
+    @property
+    def small(self) -> bool: ...  # noqa: D102
+
+    def __call__(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_], inner: tuple[slice, slice]
+    ) -> NDArray[Any]:
+        """Map the inner part (rows and columns) of (bands, height, width) pixels; dtype stays."""
+
+
+@dataclass(frozen=True)
+class PixelTransform:
+    """A transform that needs to know nothing but the pixel."""
+
+    transform: Transform
+    halo: int = 0
+    align: int = 1
+    small: bool = True
+
+    def __call__(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_], inner: tuple[slice, slice]
+    ) -> NDArray[Any]:
+        """Map the inner part of (bands, height, width) pixels."""
+        return self.transform(pixels[:, *inner])
+
+
+Reader = Callable[[int, Window], tuple[NDArray[Any], NDArray[np.bool_]]]
+
+
+class _Tile(NamedTuple):
+    """A tile of a part: its place in the raster that is written, and in the part."""
+
+    part: int
+    place: Window
+    inner: Window
+
+
+class _Made(NamedTuple):
+    pixels: NDArray[Any]
+    valid: NDArray[np.bool_]
+    alpha: NDArray[Any] | None
+
+
+def recolor(
+    mosaic: Mosaic,
+    transforms: Sequence[WindowTransform],
+    parts: Shards,
+    indexes: Sequence[int],
+    *,
+    tile_px: int,
+    feather_px: int,
+    area: Window,
+    progress: Progress = SILENT,
+) -> None:
+    """Read, transform, blend and write every tile of some parts.
+
+    Threads read and transform tiles a few ahead of this one, which writes them in order.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    transforms : sequence of WindowTransform
+        One a source.
+    parts : Shards
+    indexes : sequence of int
+        Which parts to make.
+    tile_px : int
+        Side of a tile; changes no pixel.
+    feather_px : int
+        Width over which overlapping sources fade into each other.
+    area : Window
+        Only this part of the mosaic is written. Its pixels are those of the whole.
+    progress : Progress
+        Advanced by one a tile.
+    """
+    footprints = [source.covered(mosaic.grid) for source in mosaic.sources]
+    layout = parts.layout
+    nodata = layout.nodata if layout.validity == "nodata" else None
+    with_alpha = len(mosaic.sources) == 1 and mosaic.sources[0].validity == "alpha"
+
+    def one(tile: _Tile) -> _Made:
+        place = tile.place
+        window = place._replace(row=area.row + place.row, col=area.col + place.col)
+        with gdal_environment():
+            here = [
+                index
+                for index, footprint in enumerate(footprints)
+                if footprint is not None and window.intersection(footprint)
+            ]
+            if len(here) == 1:
+                before, pixels, valid = _single(mosaic, read, transforms, here[0], window)
+            else:
+                before, pixels, valid = _blended(mosaic, read, transforms, here, window, feather_px)
+            pixels = avoid_nodata(pixels, before, valid, nodata)
+            alpha = mosaic.sources[0].read_alpha(window) if with_alpha else None
+        return _Made(pixels, valid, alpha)
+
+    every = (tile for index in indexes for tile in _tiles_of(layout.strips[index], index, tile_px))
+    # Windows with a halo overlap: one thread reads them, whose dataset then has most blocks in its
+    # cache, since the sum of what several read from datasets of their own is twice as much.
+    shared = max(transform.halo for transform in transforms) > 0
+    small = all(transform.small for transform in transforms)
+    with contextlib.ExitStack() as stack:
+        read: Reader = mosaic.read_source
+        if shared:
+            read = stack.enter_context(_by_one_thread(read))
+        begin = stack.enter_context(_one_core_each()) if small else None
+        # One more than cores where they wait for their turn to read.
+        workers = threads() + (shared and small)
+        made = stack.enter_context(contextlib.closing(ordered_map(one, every, workers, begin)))
+        for index in indexes:
+            with parts.writing(index) as writer:
+                for tile in _tiles_of(layout.strips[index], index, tile_px):
+                    pixels, valid, alpha = next(made)
+                    writer.write(tile.inner, pixels, valid, alpha)
+                    del pixels, valid, alpha
+                    progress.advance()
+
+
+def _tiles_of(strip: Window, part: int, tile_px: int) -> Iterator[_Tile]:
+    for tile in tiles((strip.height, strip.width), tile_px):
+        place = tile._replace(row=tile.row + strip.row, col=tile.col + strip.col)
+        yield _Tile(part, place, tile)
+
+
+@contextlib.contextmanager
+def _one_core_each() -> Iterator[Callable[[], None] | None]:
+    """Give what a thread calls to compute on one core, others beside it.
+
+    Measured with torch: two threads of one core each make windows of `lock` in two thirds of the
+    time that two cores take for one window after the other.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield None
+        return
+    before = torch.get_num_threads()
+    try:
+        yield lambda: torch.set_num_threads(1)
+    finally:
+        # Told for one thread, it is what later threads begin with too.
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _by_one_thread(read: Reader) -> Iterator[Reader]:
+    """Let one thread read for all others, in the order they ask."""
+
+    def in_thread(index: int, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        with gdal_environment():
+            return read(index, window)
+
+    with ThreadPoolExecutor(1) as reader:
+        yield lambda index, window: reader.submit(in_thread, index, window).result()
+
+
+def _single(
+    mosaic: Mosaic,
+    read: Reader,
+    transforms: Sequence[WindowTransform],
+    index: int,
+    window: Window,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+    """Give (pixels as read, as changed, valid); what is not valid is kept, or 0 in a mosaic."""
+    pixels, valid, changed, _ = _changed(mosaic, read, transforms[index], index, window)
+    if not valid.all():
+        hidden = pixels if len(mosaic.sources) == 1 else np.zeros_like(pixels)
+        changed = np.where(valid, changed, hidden)
+    return pixels, changed, valid
+
+
+def _changed(
+    mosaic: Mosaic,
+    read: Reader,
+    transform: WindowTransform,
+    index: int,
+    window: Window,
+    margin: int = 0,
+) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[Any], NDArray[np.bool_]]:
+    """Give (pixels as read, valid, as changed, validity with `margin`) of one source.
+
+    It is read once, with the transform's halo. What lies outside the raster is as if it were
+    nodata, whatever window it is looked at from.
+    """
+    wanted = window.surrounded(transform.halo, transform.align)
+    wide = window.grown(margin, mosaic.shape)
+    whole_window = wanted.joined(wide, mosaic.shape)
+    pixels, valid = read(index, whole_window)
+    around, inner = valid[wide.within(whole_window)], window.within(whole_window)
+    if not valid[inner].any():
+        return pixels[:, *inner], valid[inner], pixels[:, *inner], around
+    there = wanted.grown(0, mosaic.shape)
+    rows, cols = there.within(whole_window)
+    pixels, valid, inner = pixels[:, rows, cols], valid[rows, cols], window.within(there)
+    if there != wanted:
+        rows, cols = there.within(wanted)
+        whole = np.zeros((len(pixels), wanted.height, wanted.width), pixels.dtype)
+        known = np.zeros((wanted.height, wanted.width), np.bool_)
+        whole[:, rows, cols], known[rows, cols] = pixels, valid
+        pixels, valid, inner = whole, known, window.within(wanted)
+    return pixels[:, *inner], valid[inner], transform(pixels, valid, inner), around
+
+
+def _blended(
+    mosaic: Mosaic,
+    read: Reader,
+    transforms: Sequence[WindowTransform],
+    here: list[int],
+    window: Window,
+    feather_px: int,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+    """Average sources by their distance to their own edge, at most `feather_px`.
+
+    The distance is looked for in a margin of that width, so it is the same in every tile. Gives
+    (pixels of the first valid source as read, the average as changed, valid).
+    """
+    total = np.zeros((mosaic.count, window.height, window.width), np.float64)
+    weights = np.zeros((window.height, window.width), np.float64)
+    first = np.zeros((mosaic.count, window.height, window.width), mosaic.dtype)
+    before = np.zeros_like(first)
+    sources_at = np.zeros((window.height, window.width), np.uint16)
+    wide = window.grown(feather_px, mosaic.shape)
+    inner = window.within(wide)
+    for index in here:
+        pixels, valid, changed, around = _changed(
+            mosaic, read, transforms[index], index, window, feather_px
+        )
+        if not valid.any():
+            continue
+        weight = _edge_weight(around, feather_px)[inner]
+        fresh = valid & (sources_at == 0)
+        before[:, fresh], first[:, fresh] = pixels[:, fresh], changed[:, fresh]
+        total[:, valid] += changed[:, valid] * weight[valid]
+        weights += np.where(valid, weight, 0)
+        sources_at += valid
+    several = sources_at > 1
+    result = first
+    result[:, several] = as_dtype(total[:, several] / weights[several], mosaic.dtype)
+    return before, result, sources_at > 0
+
+
+def _edge_weight(valid: NDArray[np.bool_], feather_px: int) -> NDArray[np.float32]:
+    if feather_px == 0 or valid.all():
+        return np.ones(valid.shape, np.float32)
+    distance = cv2.distanceTransform(valid.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(np.minimum(distance / np.float32(feather_px), 1), np.float32)

@@ -1,1 +1,0 @@
-"""Apply transforms and models to mosaics, window by window."""

@@ -1,0 +1,1 @@
+"""Execution: core counts, ordered maps in threads, Dask workers."""

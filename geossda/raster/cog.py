@@ -1,0 +1,409 @@
+"""Write rasters tile by tile, then as a cloud-optimized GeoTIFF; whole or not at all."""
+
+import contextlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+import rasterio.windows
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+
+from geossda._version import __version__
+from geossda.errors import OutputError
+from geossda.progress import SILENT, Progress
+from geossda.raster.source import GDAL_SETTINGS, Source, Validity
+from geossda.raster.windows import Window
+from geossda.staging import atomic_write, check_space
+
+# Copying raises GDAL's errors as they are, everything else as rasterio's.
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+COG_OPTIONS = {
+    "BLOCKSIZE": "512",
+    "COMPRESS": "DEFLATE",
+    # A third less time than level 6 takes, for up to 6 % more bytes.
+    "LEVEL": "1",
+    "PREDICTOR": "YES",
+    "BIGTIFF": "IF_SAFER",
+    "NUM_THREADS": "ALL_CPUS",
+    "OVERVIEWS": "IGNORE_EXISTING",
+}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a raster says of itself besides its pixels.
+
+    Attributes
+    ----------
+    tags : dict
+        Of the dataset.
+    namespaces : dict of dict
+        Tag domains kept whole, such as RPC.
+    bands : list of dict
+        For each band: ``description``, ``colorinterp``, ``unit``, ``scale``, ``offset``, ``tags``.
+    """
+
+    tags: dict[str, str] = field(default_factory=dict)
+    namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    bands: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, source: Source) -> "Description":
+        """Read the description of the bands chosen in `source`; stale statistics are left out."""
+        with rasterio.open(source.path) as dataset:
+            bands = []
+            for band in source.bands:
+                tags = dataset.tags(band)
+                bands.append(
+                    {
+                        "description": dataset.descriptions[band - 1],
+                        "colorinterp": dataset.colorinterp[band - 1],
+                        "unit": dataset.units[band - 1],
+                        "scale": dataset.scales[band - 1],
+                        "offset": dataset.offsets[band - 1],
+                        "tags": {k: v for k, v in tags.items() if not k.startswith("STATISTICS_")},
+                    }
+                )
+            spaces = {ns: dataset.tags(ns=ns) for ns in ("RPC",) if dataset.tags(ns=ns)}
+            return cls(dataset.tags(), spaces, bands)
+
+
+def provenance(command: str, **facts: Any) -> dict[str, str]:
+    """Give the tags that tell how an output was made."""
+    tags = {"GEOSSDA_VERSION": __version__, "GEOSSDA_COMMAND": command}
+    for key, value in facts.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        tags[f"GEOSSDA_{key.upper()}"] = text
+    return tags
+
+
+def parse_creation_options(options: tuple[str, ...]) -> dict[str, str]:
+    """Turn NAME=VALUE texts into a dict over the defaults.
+
+    Raises
+    ------
+    OutputError
+        A text without ``=``, or an option or value GDAL does not know.
+    """
+    chosen = dict(COG_OPTIONS)
+    if any(text.upper().startswith("COMPRESS=") for text in options):
+        del chosen["LEVEL"]  # another kind of compression has levels of its own
+    for text in options:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise OutputError(f"creation option {text}: NAME=VALUE was expected")
+        chosen[name.upper()] = value
+    if chosen["COMPRESS"].upper() not in ("DEFLATE", "LZW", "ZSTD", "LERC_DEFLATE", "LERC_ZSTD"):
+        if not any(text.upper().startswith("PREDICTOR=") for text in options):
+            del chosen["PREDICTOR"]
+    if options:
+        _try_options(chosen)
+    return chosen
+
+
+def _try_options(options: dict[str, str]) -> None:
+    """Write a COG of a few pixels: GDAL only logs what it does not understand, and goes on."""
+    told: list[str] = []
+    listener = logging.Handler(logging.WARNING)
+    listener.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("rasterio._env")
+    logger.addHandler(listener)
+    try:
+        with rasterio.Env(), MemoryFile() as small, MemoryFile() as copy:
+            with small.open(
+                driver="GTiff",
+                width=16,
+                height=16,
+                count=1,
+                dtype="uint8",
+                crs="EPSG:3857",
+                transform=rasterio.Affine.translation(1, 1),
+            ) as probe:
+                probe.write(np.zeros((1, 16, 16), np.uint8))
+            rasterio.shutil.copy(small.name, copy.name, driver="COG", **options)
+    except GDAL_ERRORS as error:
+        told.append(_reason(error))
+    finally:
+        logger.removeHandler(listener)
+    if told:
+        raise OutputError(f"creation options cannot be used: {told[0]}")
+
+
+class RasterWriter:
+    """Takes windows in any order, from any thread.
+
+    Attributes
+    ----------
+    nodata : float or None
+        The value that stands for nodata, if a value does.
+    """
+
+    def __init__(self, dataset: Any, validity: Validity, nodata: float | None) -> None:
+        self._dataset = dataset
+        self._validity = validity
+        self.nodata = nodata if validity == "nodata" else None
+        self._lock = threading.Lock()
+        self._open = True
+
+    def close(self) -> None:
+        """Wait for the write under way; later ones, of threads not yet stopped, do nothing."""
+        with self._lock:
+            self._open = False
+
+    def write(
+        self,
+        window: Window,
+        pixels: NDArray[Any],
+        valid: NDArray[np.bool_],
+        alpha: NDArray[Any] | None = None,
+    ) -> None:
+        """Write one window.
+
+        Parameters
+        ----------
+        window : Window
+        pixels : (bands, height, width) array
+        valid : (height, width) bool array
+            Where it is False, nodata is written, the mask is set or alpha is 0.
+        alpha : (height, width) array, optional
+            Opacity to write as it is.
+        """
+        where = rasterio.windows.Window(window.col, window.row, window.width, window.height)
+        if self._validity == "nodata" and not valid.all():
+            pixels = np.where(valid, pixels, np.asarray(self.nodata, pixels.dtype))
+        try:
+            with self._lock:
+                if not self._open:
+                    return
+                if self._validity == "alpha":
+                    full = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1
+                    opacity = valid * full if alpha is None else alpha
+                    pixels = np.concatenate([pixels, opacity[None].astype(pixels.dtype)])
+                self._dataset.write(pixels, window=where)
+                if self._validity == "mask":
+                    # A setting of the calling thread, which may not be the one that opened.
+                    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+                        self._dataset.write_mask(valid, window=where)
+        except GDAL_ERRORS as error:
+            raise OutputError(f"cannot write {self._dataset.name}: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def new_working_raster(
+    path: str | os.PathLike[str],
+    grid: GeoBox,
+    count: int,
+    dtype: np.dtype[Any],
+    *,
+    validity: Validity = "all",
+    nodata: float | None = None,
+    description: Description | None = None,
+    tags: Mapping[str, str] | None = None,
+    block_rows: int = 512,
+) -> Iterator[RasterWriter]:
+    """Open an uncompressed tiled raster, which takes windows in any order at the disk's speed.
+
+    Parameters are those of :func:`new_cog`, and the height of its blocks, a multiple of 16. It is
+    written in place: for a folder that goes away.
+    """
+    bands = count + (validity == "alpha")
+    with (
+        rasterio.Env(**GDAL_SETTINGS, GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            height=int(grid.shape.y),
+            width=int(grid.shape.x),
+            count=bands,
+            dtype=dtype,
+            crs=grid.crs.to_wkt() if grid.crs else None,
+            transform=grid.transform,
+            nodata=nodata if validity == "nodata" else None,
+            tiled=True,
+            blockxsize=512,
+            blockysize=block_rows,
+            bigtiff="IF_SAFER",
+            interleave="pixel",
+        ) as dataset,
+    ):
+        describe_dataset(dataset, description or Description(), tags or {}, count, validity)
+        writer = RasterWriter(dataset, validity, nodata)
+        try:
+            yield writer
+        finally:
+            writer.close()
+    _check_working(Path(path), _bytes_of(grid, bands, dtype))
+
+
+def _bytes_of(grid: GeoBox, bands: int, dtype: np.dtype[Any]) -> int:
+    return int(grid.shape.y) * int(grid.shape.x) * bands * np.dtype(dtype).itemsize
+
+
+@contextlib.contextmanager
+def new_cog(
+    path: str | os.PathLike[str],
+    grid: GeoBox,
+    count: int,
+    dtype: np.dtype[Any],
+    *,
+    validity: Validity = "all",
+    nodata: float | None = None,
+    description: Description | None = None,
+    tags: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+    overviews: Literal["average", "nearest"] = "average",
+    progress: Progress = SILENT,
+) -> Iterator[RasterWriter]:
+    """Open a raster for writing; when the block ends well it is a COG under `path`.
+
+    Windows go to an uncompressed tiled file beside it, which takes them in any order at the
+    disk's speed; the COG driver then orders, compresses and builds overviews.
+
+    Parameters
+    ----------
+    path : path
+    grid : GeoBox
+        CRS, transform and shape.
+    count : int
+        Bands, alpha not counted.
+    dtype : numpy dtype
+    validity : {"all", "nodata", "mask", "alpha"}
+        How invalid pixels are told.
+    nodata : float, optional
+        With ``validity="nodata"``.
+    description : Description, optional
+        Names, colour interpretation and tags to carry over.
+    tags : mapping, optional
+        Tags to add.
+    options : mapping, optional
+        Creation options of the COG driver; :data:`COG_OPTIONS` by default.
+    overviews : {"average", "nearest"}
+    progress : Progress
+
+    Yields
+    ------
+    RasterWriter
+
+    Raises
+    ------
+    OutputError
+        The disk is full, an option is wrong, or GDAL cannot write.
+    """
+    size = _bytes_of(grid, count + (validity == "alpha"), dtype)
+    check_space(Path(path).parent, int(1.5 * size))
+    with atomic_write(path) as part, rasterio.Env(**GDAL_SETTINGS, GDAL_TIFF_INTERNAL_MASK=True):
+        working = part.with_name(part.name + ".work.tif")
+        try:
+            with new_working_raster(
+                working,
+                grid,
+                count,
+                dtype,
+                validity=validity,
+                nodata=nodata,
+                description=description,
+                tags=tags,
+            ) as writer:
+                yield writer
+            _to_cog(working, part, Path(path).name, options, overviews, progress)
+        except GDAL_ERRORS as error:
+            raise OutputError(f"cannot write {path}: {_reason(error)}") from error
+
+
+def write_cog(
+    working: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    options: Mapping[str, str] | None = None,
+    overviews: Literal["average", "nearest"] = "average",
+    progress: Progress = SILENT,
+) -> None:
+    """Copy a raster to a COG, whole or not at all.
+
+    Parameters are those of :func:`new_cog`.
+    """
+    with atomic_write(path) as part, rasterio.Env(**GDAL_SETTINGS, GDAL_TIFF_INTERNAL_MASK=True):
+        try:
+            _to_cog(working, part, Path(path).name, options, overviews, progress)
+        except GDAL_ERRORS as error:
+            raise OutputError(f"cannot write {path}: {_reason(error)}") from error
+
+
+def _to_cog(
+    working: str | os.PathLike[str],
+    part: Path,
+    name: str,
+    options: Mapping[str, str] | None,
+    overviews: str,
+    progress: Progress,
+) -> None:
+    progress.stage(f"compressing {name}")
+    rasterio.shutil.copy(
+        working,
+        part,
+        driver="COG",
+        OVERVIEW_RESAMPLING=overviews.upper(),
+        **dict(options or COG_OPTIONS),
+    )
+    _check_cog(part)
+
+
+def describe_dataset(
+    dataset: Any, description: Description, tags: Mapping[str, str], count: int, validity: Validity
+) -> None:
+    """Write a description and tags into an open dataset of `count` bands, alpha not counted."""
+    dataset.update_tags(**{**description.tags, **tags})
+    for namespace, entries in description.namespaces.items():
+        dataset.update_tags(ns=namespace, **entries)
+    colors = [ColorInterp.undefined] * count
+    for index, band in enumerate(description.bands, start=1):
+        if band["description"]:
+            dataset.set_band_description(index, band["description"])
+        if band["tags"]:
+            dataset.update_tags(index, **band["tags"])
+        colors[index - 1] = band["colorinterp"]
+    if description.bands:
+        alphas = [ColorInterp.alpha] if validity == "alpha" else []
+        dataset.colorinterp = colors + alphas
+        extra: list[Any] = [None] if alphas else []
+        if any(band["unit"] for band in description.bands):
+            dataset.units = [band["unit"] or "" for band in description.bands] + ["" for _ in extra]
+        dataset.scales = [band["scale"] for band in description.bands] + [1.0 for _ in extra]
+        dataset.offsets = [band["offset"] for band in description.bands] + [0.0 for _ in extra]
+
+
+def _check_working(working: Path, size: int) -> None:
+    """Catch what GDAL does not report: a disk that fills up while it closes a file."""
+    if (written := working.stat().st_size) < size:
+        raise OutputError(
+            f"only {written} of {size} bytes could be written to {working.parent}: is the disk "
+            "full?"
+        )
+
+
+def _check_cog(path: Path) -> None:
+    """Read what lies last in a COG, its last block, for the same reason."""
+    with rasterio.open(path) as dataset:
+        corner = rasterio.windows.Window(dataset.width - 1, dataset.height - 1, 1, 1)
+        dataset.read(window=corner)
+        if dataset.mask_flag_enums[0] == [MaskFlags.per_dataset]:
+            dataset.read_masks(1, window=corner)
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    return (str(cause).splitlines() or ["GDAL gave no reason"])[0]

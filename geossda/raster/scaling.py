@@ -1,0 +1,176 @@
+"""From digital numbers to display and model range, and back."""
+
+import functools
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from geossda.config import ScalingKind
+from geossda.progress import SILENT, Progress
+from geossda.raster.mosaic import Mosaic
+from geossda.raster.statistics import SAMPLE_PX, Histograms, histograms
+
+
+class Scaling(ABC):
+    """A map of digital numbers to 0..1, one a band: what models are fed with."""
+
+    @abstractmethod
+    def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Scale (bands, height, width) pixels to 0..1; what lies outside is cut."""
+
+    def to_bytes(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+        """Scale (bands, height, width) pixels to 0..255.
+
+        8 and 16 bit go through a table, which is many times as fast.
+        """
+        if pixels.dtype not in (np.uint8, np.uint16):
+            return np.rint(self.apply(pixels) * 255).astype(np.uint8)
+        table = self._tables(pixels.dtype, len(pixels))
+        if pixels.dtype == np.uint8:
+            return np.stack([cv2.LUT(band, row) for band, row in zip(pixels, table, strict=True)])
+        return np.stack([row[band] for band, row in zip(pixels, table, strict=True)])
+
+    @functools.cache  # noqa: B019  (a scaling lives as long as its run)
+    def _tables(self, dtype: np.dtype[Any], bands: int) -> NDArray[np.uint8]:
+        every = np.arange(np.iinfo(dtype).max + 1, dtype=dtype)
+        scaled = self.apply(np.broadcast_to(every, (bands, 1, len(every))))
+        return np.rint(scaled[:, 0] * 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch(Scaling):
+    """A linear scaling.
+
+    Attributes
+    ----------
+    low, high : (bands,) float arrays
+        Digital numbers that become 0 and 1.
+    """
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Scale (bands, height, width) pixels to 0..1; what lies outside is cut."""
+        shape = (-1,) + (1,) * (pixels.ndim - 1)
+        low = self.low.astype(np.float32).reshape(shape)
+        factor = (1 / (self.high - self.low)).astype(np.float32).reshape(shape)
+        with np.errstate(invalid="ignore", over="ignore"):
+            scaled = (pixels.astype(np.float32) - low) * factor
+        return np.asarray(np.clip(np.nan_to_num(scaled), 0, 1), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks(Scaling):
+    """Histogram equalization: each value becomes the share of pixels below it.
+
+    Attributes
+    ----------
+    found : Histograms
+    """
+
+    found: Histograms
+
+    def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Scale (bands, height, width) pixels to 0..1."""
+        values = self.found.values
+        known = np.nan_to_num(pixels.astype(np.float64), nan=values[0])
+        ranks = self.found.ranks()
+        return np.stack(
+            [np.interp(band, values, rank) for band, rank in zip(known, ranks, strict=True)]
+        ).astype(np.float32)
+
+
+def scaling(
+    kind: ScalingKind,
+    mosaic: Mosaic,
+    percent: tuple[float, float] = (2, 98),
+    *,
+    source: int | None = None,
+    budget_px: int = SAMPLE_PX,
+    progress: Progress = SILENT,
+) -> Scaling:
+    """Make the scaling of a mosaic, or of one of its sources.
+
+    Parameters
+    ----------
+    kind : {"percentile", "bits", "equalize"}
+        Between two percentiles of each band; 8 bit as it is and all else between percentiles; or
+        histogram equalization (Castleman 1996).
+    mosaic : Mosaic
+    percent : (float, float)
+        Percentiles that become 0 and 1.
+    source : int, optional
+        All of them together by default.
+    budget_px : int
+        At most so many pixels are looked at.
+    progress : Progress
+
+    Raises
+    ------
+    EmptyRasterError
+        Not one valid pixel.
+    """
+    if kind == "bits" and mosaic.dtype == np.uint8:
+        return Stretch(np.zeros(mosaic.count), np.full(mosaic.count, 255.0))
+    found = histograms(mosaic, source=source, budget_px=budget_px, progress=progress)
+    return Ranks(found) if kind == "equalize" else percentile_stretch(found, *percent)
+
+
+def state_of(scaling: Scaling) -> dict[str, Any]:
+    """Give a scaling as numbers that can be saved."""
+    if isinstance(scaling, Ranks):
+        found = scaling.found
+        return {"first": float(found.first), "step": float(found.step), "counts": found.counts}
+    if isinstance(scaling, Stretch):
+        return {"low": scaling.low, "high": scaling.high}
+    raise TypeError(f"{type(scaling).__name__} cannot be saved")
+
+
+def scaling_from(numbers: dict[str, Any]) -> Scaling:
+    """Make a scaling out of what :func:`state_of` gave."""
+    return Ranks(Histograms(**numbers)) if "counts" in numbers else Stretch(**numbers)
+
+
+def percentile_stretch(found: Histograms, low: float = 2, high: float = 98) -> Stretch:
+    """Make the stretch between two percentiles of each band.
+
+    A band of one value only is mapped to 0 rather than divided by nothing.
+    """
+    ends = found.quantiles(np.array([low, high]) / 100)
+    flat = ends[:, 1] - ends[:, 0] <= 0
+    ends[flat, 1] = ends[flat, 0] + max(found.step, 1e-6)
+    return Stretch(ends[:, 0], ends[:, 1])
+
+
+def working_range(found: Histograms, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Give the range of digital numbers a sensor fills, for comparing unlike types.
+
+    8 bit is 0 to 255. Longer unsigned integers rarely use all bits: 11-bit imagery in uint16 is
+    0 to 2047. Floats within 0 and 1 are taken as reflectance; else the range is what occurs, but
+    for one pixel in 1000 at either end.
+    """
+    if dtype == np.uint8:
+        return 0.0, 255.0
+    top = float(found.quantiles(np.array([0.9999])).max())
+    if dtype.kind == "u":
+        bits = max(8, int(np.ceil(np.log2(top + 1))))
+        return 0.0, float(2**bits - 1)
+    ends = found.quantiles(np.array([0.001, 0.999]))
+    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
+    # Bins know values to half a step.
+    if dtype.kind == "f" and low >= -found.step and top <= 1 + found.step:
+        return 0.0, 1.0
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def as_dtype(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Round and cut floats to what `dtype` holds."""
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.asarray(np.clip(np.rint(values), limits.min, limits.max), dtype)

@@ -1,0 +1,1 @@
+"""Segmentation: windows of a mosaic to a raster of building probabilities."""

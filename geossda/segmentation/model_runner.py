@@ -1,0 +1,193 @@
+"""Windows through a model: one a thread on a CPU, in batches on a GPU."""
+
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geossda.devices import mixed_precision
+from geossda.errors import InputError
+from geossda.parallel.cores import threads
+from geossda.raster.windows import Window
+
+
+class Read(NamedTuple):
+    """A window as the model takes it.
+
+    Attributes
+    ----------
+    window : Window
+        Ends where the raster does.
+    image : (bands, patch, patch) uint8 array
+        Filled with 0 past the window.
+    valid : (height, width) bool array
+        Of the window.
+    """
+
+    window: Window
+    image: NDArray[np.uint8]
+    valid: NDArray[np.bool_]
+
+
+Reader = Callable[[int, int], Read]
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Ran = tuple[Read, NDArray[np.float32] | None]
+
+
+def run_windows(
+    places: Iterable[tuple[int, int]],
+    read: Reader,
+    network: torch.nn.Module,
+    device: torch.device,
+    batch: int,
+) -> Iterator[Ran]:
+    """Read windows and run the model on them, in order.
+
+    Parameters
+    ----------
+    places : iterable of (row, col)
+    read : callable
+        (row, col) to a window; called from several threads.
+    network : torch.nn.Module
+        (N, bands, patch, patch) in 0..1 to (N, 1, patch, patch) logits.
+    device : torch.device
+    batch : int
+        Windows at a time: on a CPU as many threads that share its cores, each with one window.
+
+    Yields
+    ------
+    Read
+    (patch, patch) float32 array or None
+        Probability; None where no pixel is valid.
+    """
+    network = network.to(device).to(memory_format=torch.channels_last).eval()
+    run = _in_threads if device.type == "cpu" else _in_batches
+    return run(places, read, functools.partial(_probabilities, network, device), batch)
+
+
+@torch.inference_mode()
+def _probabilities(
+    network: torch.nn.Module, device: torch.device, images: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Run (N, bands, height, width) images; gives (N, height, width)."""
+    stacked = torch.from_numpy(images).to(device).to(memory_format=torch.channels_last)
+    with mixed_precision(device):
+        logits = network(stacked.float().div_(255))
+    return np.asarray(torch.sigmoid(logits.float()).cpu().numpy()[:, 0])
+
+
+def _in_threads(
+    places: Iterable[tuple[int, int]], read: Reader, run: Run, batch: int
+) -> Iterator[Ran]:
+    """Run a window a thread, each on its share of the cores.
+
+    A model on all cores waits at each layer for the slowest of them, which is the one that reads
+    or blends beside it. Threads that go their own way keep every core busy.
+    """
+
+    def ran(reading: Future[Read]) -> Ran:
+        item = reading.result()
+        return item, run(item.image[None])[0] if item.valid.any() else None
+
+    count, before = min(batch, threads()), torch.get_num_threads()
+    share = -(-threads() // count)
+    # Each reader opens files of its own and decodes by itself what neighbouring windows share.
+    readers = ThreadPoolExecutor(max(1, count // 2))
+    runners = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(share,))
+    waiting: deque[Future[Ran]] = deque()
+    with readers, runners:
+        try:
+            for place in places:
+                waiting.append(runners.submit(ran, readers.submit(read, *place)))
+                if len(waiting) > 4 * count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for pool in (runners, readers):  # nobody may wait for a window that is not read
+                pool.shutdown(wait=pool is runners, cancel_futures=True)
+            torch.set_num_threads(before)  # new threads have the number that was set last
+
+
+def _in_batches(
+    places: Iterable[tuple[int, int]], read: Reader, run: Run, batch: int
+) -> Iterator[Ran]:
+    """Read in threads, a batch or two ahead of the model."""
+    fitting = Fitting(batch)
+    for group in _groups(places, read, batch):
+        used = [item.image for item in group if item.valid.any()]
+        made = iter(fitting(run, np.stack(used)) if used else ())
+        yield from ((item, next(made) if item.valid.any() else None) for item in group)
+
+
+def _groups(places: Iterable[tuple[int, int]], read: Reader, batch: int) -> Iterator[list[Read]]:
+    """Read windows in threads, in order, at most two batches more than the next one needs."""
+    with ThreadPoolExecutor(threads()) as readers:
+        ahead: deque[Future[Read]] = deque()
+        group: list[Read] = []
+        used = 0
+        todo = iter(places)
+        try:
+            while True:
+                while len(ahead) < 3 * batch - used:
+                    if (place := next(todo, None)) is None:
+                        break
+                    ahead.append(readers.submit(read, *place))
+                if not ahead:
+                    break
+                group.append(ahead.popleft().result())
+                used += bool(group[-1].valid.any())
+                if used == batch or len(group) == 4 * batch:  # wide nodata must not pile up
+                    yield group
+                    group, used = [], 0
+            if group:
+                yield group
+        finally:
+            readers.shutdown(cancel_futures=True)
+
+
+class Fitting:
+    """Runs batches of one size, and of half of it once a GPU's memory did not hold them.
+
+    Parameters
+    ----------
+    batch : int
+        Windows a batch to begin with.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def __call__(self, run: Run, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run images batch by batch; the last one is filled up, so that shapes never change.
+
+        Raises
+        ------
+        InputError
+            Not even one image fits.
+        """
+        results: list[NDArray[np.float32]] = []
+        place = 0
+        while place < len(images):
+            some = images[place : place + self.batch]
+            filled = np.zeros((self.batch, *images.shape[1:]), images.dtype)
+            filled[: len(some)] = some
+            try:
+                results.append(run(filled)[: len(some)])
+            except torch.cuda.OutOfMemoryError as error:
+                if self.batch == 1:
+                    raise InputError(
+                        f"the GPU's memory does not hold one window of {images.shape[2]} px: close "
+                        "other programs that use it, or give --device cpu"
+                    ) from error
+                self.batch //= 2
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                continue
+            place += len(some)
+        return np.concatenate(results)

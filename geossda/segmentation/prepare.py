@@ -1,0 +1,172 @@
+"""What stands between a mosaic, a segmenter and the rasters of probability it leaves."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rasterio.enums import ColorInterp
+
+from geossda.errors import BandError, GeoreferenceError
+from geossda.models.card import SegmenterCard
+from geossda.progress import SILENT, Progress
+from geossda.raster.cog import Description, new_cog
+from geossda.raster.gsd import grid_at_gsd, ground_sample_distance
+from geossda.raster.mosaic import Mosaic, open_mosaic
+from geossda.raster.scaling import Scaling, scaling
+from geossda.raster.windows import tiles
+from geossda.segmentation.sliding_window import WindowReader
+
+# Percentiles need far fewer pixels than histograms that are matched.
+STRETCH_PX = 2**22
+NODATA = -1.0
+
+
+def choose_bands(mosaic: Mosaic, card: SegmenterCard, progress: Progress = SILENT) -> Mosaic:
+    """Fit a mosaic's bands to the model's, by colour interpretation if it has more.
+
+    Raises
+    ------
+    BandError
+        The bands cannot be told.
+    """
+    mosaic.require_colors()
+    wanted = len(card.bands)
+    if mosaic.count == wanted:
+        return mosaic
+    names = ", ".join(card.bands)
+    colors = [band["colorinterp"] for band in Description.of(mosaic.sources[0]).bands]
+    if card.bands == ("red", "green", "blue") and mosaic.count > wanted:
+        needed = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+        if all(color in colors for color in needed):
+            places = [colors.index(color) for color in needed]
+            progress.note(f"{mosaic.name}: using bands {[p + 1 for p in places]} as {names}")
+            return dataclasses.replace(
+                mosaic,
+                sources=tuple(
+                    dataclasses.replace(s, bands=tuple(s.bands[p] for p in places))
+                    for s in mosaic.sources
+                ),
+            )
+    raise BandError(
+        f"{mosaic.name} has {mosaic.count} bands, the model expects {wanted} ({names}): name them "
+        "with --bidx"
+    )
+
+
+def require_place(mosaic: Mosaic) -> None:
+    """Raise GeoreferenceError if a mosaic has no place on the ground."""
+    if mosaic.grid.crs is None:
+        raise GeoreferenceError(
+            f"{mosaic.name} has no CRS, so its pixel size in metres is unknown: assign one with "
+            "gdal_edit.py -a_srs"
+        )
+    if mosaic.grid.transform.is_identity:
+        raise GeoreferenceError(
+            f"{mosaic.name} has no transform, so it has no place on the ground: georeference it"
+        )
+
+
+def measure_scalings(
+    mosaic: Mosaic, card: SegmenterCard, progress: Progress = SILENT
+) -> list[Scaling]:
+    """Measure the stretch of every source."""
+    return [
+        scaling(
+            card.scaling,
+            mosaic,
+            (card.low_percent, card.high_percent),
+            source=index,
+            budget_px=STRETCH_PX,
+            progress=progress,
+        )
+        for index in range(len(mosaic.sources))
+    ]
+
+
+def ready_to_predict(
+    mosaic: Mosaic,
+    card: SegmenterCard,
+    gsd_m: float,
+    *,
+    clearance_m: float,
+    scalings: Sequence[Scaling] | None = None,
+    progress: Progress = SILENT,
+) -> WindowReader:
+    """Put a mosaic on the model's grid and measure the stretch of every source.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        With a CRS.
+    card : SegmenterCard
+    gsd_m : float
+        Ground sample distance to predict at, in metres.
+    clearance_m : float
+        How far buildings stay away from nodata, in metres.
+    scalings : sequence of Scaling, optional
+        Those measured before.
+    progress : Progress
+
+    Raises
+    ------
+    EmptyRasterError
+        A source without a valid pixel.
+    """
+    own = max(ground_sample_distance(mosaic.grid))
+    if own > 2 * gsd_m:
+        progress.warn(
+            f"{mosaic.name} has pixels of {own:.2g} m, the model was made for {gsd_m:g} m: expect "
+            "small buildings to be missed"
+        )
+    grid = grid_at_gsd(mosaic.grid, gsd_m)
+    if scalings is None:
+        scalings = measure_scalings(mosaic, card, progress)
+    resampled = grid != mosaic.grid or len(mosaic.sources) > 1
+    if resampled and any(source.validity == "nodata" for source in mosaic.sources):
+        # There, a pixel is valid if anything it was made from is.
+        clearance_m += max(gsd_m, own / 2)
+    clearance_px = int(np.ceil(clearance_m / gsd_m))
+    return WindowReader(mosaic.resampled(grid), scalings, card.patch_px, clearance_px)
+
+
+def write_on_grid(
+    probabilities: Path,
+    mosaic: Mosaic,
+    output: Path,
+    *,
+    threshold: float | None,
+    tags: dict[str, str],
+    options: dict[str, str],
+    progress: Progress = SILENT,
+) -> None:
+    """Write probabilities, or the mask above a threshold, on the mosaic's own grid.
+
+    Parameters
+    ----------
+    probabilities : path
+        Raster on the model's grid.
+    mosaic : Mosaic
+        Gives the grid of the output.
+    output : path
+    threshold : float or None
+        With one, a mask (0, 1, nodata 255) is written; without, float32 probabilities.
+    tags, options : dict
+    progress : Progress
+    """
+    coarse = open_mosaic(probabilities).resampled(mosaic.grid)
+    kind: dict[str, Any] = {"dtype": np.dtype(np.float32), "nodata": NODATA}
+    if threshold is not None:
+        kind = {"dtype": np.dtype(np.uint8), "nodata": 255, "overviews": "nearest"}
+    every: Sequence[Any] = list(tiles(coarse.shape, 1024))
+    progress.stage(f"writing {output.name}", len(every))
+    with new_cog(
+        output, mosaic.grid, 1, validity="nodata", tags=tags, options=options, **kind
+    ) as writer:
+        for window in every:
+            pixels, valid = coarse.read(window)
+            if threshold is not None:
+                pixels = (pixels >= threshold).astype(np.uint8)
+            writer.write(window, pixels, valid)
+            progress.advance()

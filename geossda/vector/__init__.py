@@ -1,1 +1,0 @@
-"""Probabilities and masks to footprints."""
