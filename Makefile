@@ -1,9 +1,9 @@
-# The two commands of the README, and what goes with them. Each makes what it needs.
+# Targets for development. Each installs what it needs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test lint types format plugin qgis clean
+.PHONY: help demo test lint types format docs plugin qgis clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -14,7 +14,7 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-demo: $(VENV)/.installed ## Run the whole job on a rendered town, into demo/
+demo: $(VENV)/.installed ## Harmonize and map a rendered town, into demo/
 	$(BIN)/geossda demo --output demo --overwrite
 
 test: lint types ## Check style and types, run the tests
@@ -31,6 +31,13 @@ format: $(VENV)/.installed ## Bring the code to the common style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs ## Build the documentation site strictly, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --clean
+
 plugin: $(VENV)/.installed ## Build the zip that QGIS installs, into dist/
 	$(BIN)/python qgis_plugin/bundle.py dist/geossda_processing.zip
 
@@ -44,4 +51,4 @@ qgis: $(VENV)/.installed $(VENV)-qgis/.installed ## Test the plugin in the syste
 		$(VENV)-qgis/bin/python -m pytest tests_qgis
 
 clean: ## Remove the virtual environment and what was built
-	rm -rf $(VENV) $(VENV)-qgis build dist demo *.egg-info
+	rm -rf $(VENV) $(VENV)-qgis build dist demo site *.egg-info
