@@ -10,7 +10,7 @@ import shapely.affinity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.morphology import reconstruction
-from test_vector import DONE, UTM, grained, grid_at, parts_of, shape_all, strips
+from test_footprints import DONE, UTM, grained, grid_at, parts_of, shape_all, strips
 
 from geossda.evaluation.buildings import _corner_angles, match, meet, polis
 from geossda.footprints.overlaps import OverlapResolver
