@@ -14,6 +14,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+import geossda
 from geossda import config as configs
 from geossda_cli.main import cli
 
@@ -30,12 +31,14 @@ PAGES = {
 LINKS = {
     "](docs/": "](",
     "](CONTRIBUTING.md": "](contributing.md",
+    "](../../CONTRIBUTING.md": "](../contributing.md",
     "](CHANGELOG.md": "](changelog.md",
     "](geossda/weights/": "](cards/",
     "](../geossda/weights/": "](cards/",
 }
 SETTINGS = re.compile(r"<!-- settings: (\w+) -->")
 COMMANDS = "<!-- commands -->"
+RESULTS = "<!-- results -->"
 OPTION = re.compile(r"(?P<names>-[\w-]+(?:(?:, | / )-[\w-]+)*)\s*(?P<values>.*)")
 ROLE = re.compile(r":(?:mod|func|class|meth|attr|data):(?=<code>)")
 
@@ -51,15 +54,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Return the page with the links of the site, tables of settings and the commands.
+    """Return the page with the links of the site and what is generated.
 
-    ``<!-- settings: Config -->`` and ``<!-- commands -->`` stand for the last two.
+    ``<!-- settings: Config -->`` stands for a table, ``<!-- commands -->`` and
+    ``<!-- results -->`` for a list.
     """
     if page.is_homepage:
         page.meta["hide"] = ["navigation"]
     for link, target in LINKS.items():
         markdown = markdown.replace(link, target)
     markdown = SETTINGS.sub(lambda match: settings_table(match[1]), markdown)
+    if RESULTS in markdown:
+        classes = (f"::: {name}\n    options:\n      members: true" for name in results())
+        markdown = markdown.replace(RESULTS, "\n\n".join(classes))
     if COMMANDS in markdown:
         context = click.Context(cli, info_name="geossda", **cli.context_settings)
         markdown = markdown.replace(COMMANDS, "\n".join(command_help(cli, context)))
@@ -81,6 +88,18 @@ def settings_table(name: str) -> str:
         text = cell(entry.metadata["help"]) + limits(entry.metadata)
         rows.append(f"| `{entry.name}` | {type_text(hints[entry.name])} | {default} | {text} |")
     return "\n".join(rows)
+
+
+def results() -> list[str]:
+    """Return the full names of the classes that the public functions return."""
+    functions = filter(inspect.isfunction, (getattr(geossda, name) for name in geossda.__all__))
+    returned = [inspect.signature(function).return_annotation for function in functions]
+    classes = {part for hint in returned for part in (hint, *typing.get_args(hint))}
+    return sorted(
+        f"{part.__module__}.{part.__qualname__}"
+        for part in classes
+        if getattr(part, "__module__", "").startswith("geossda")
+    )
 
 
 def limits(metadata: typing.Mapping[str, Any]) -> str:
