@@ -1,74 +1,80 @@
-"""What a segmenter's training draws from, once a method is chosen."""
+"""The samplers of a segmenter's training, with a strategy's recolouring applied."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from geossda.adapt.strategies import strategy
+from geossda.adapt.strategies import STRATEGIES, TrainingRasters
 from geossda.config import TrainSegmenterConfig
 from geossda.data.patches import Patch, PatchSampler, TargetPatch, TargetSampler, WorkingRaster
 from geossda.progress import SILENT, Progress
+from geossda.training.objective import Objective
 
 
 class TrainingStreams(NamedTuple):
-    """Samples by step and place in the batch.
+    """Samples by step and place in the batch, and the loss to train on them with.
 
     Attributes
     ----------
     labelled : callable
-    unlabelled : callable or None
-        Patches of the target, where it teaches.
-    shown : callable or None
-        Labelled patches by number, as they are and as the method makes them, for the eye; none
-        where it leaves colours alone.
+        ``labelled(step, place)`` returns a labelled patch.
+    target : callable or None
+        Likewise returns a patch of the target; None where none is learned from.
+    preview : callable or None
+        ``preview(number)`` returns a labelled patch as it is and as the strategy recolours it;
+        None where the strategy leaves colours alone.
+    objective : Objective
     places : int
-        That labels are of: folders that hold labelled rasters.
+        Number of places that the labels are of.
     """
 
     labelled: Callable[[int, int], Patch]
-    unlabelled: Callable[[int, int], TargetPatch] | None
-    shown: Callable[[int], tuple[Patch, Patch]] | None
+    target: Callable[[int, int], TargetPatch] | None
+    preview: Callable[[int], tuple[Patch, Patch]] | None
+    objective: Objective
     places: int
 
 
-def samplers(
+def training_streams(
     config: TrainSegmenterConfig,
     sources: Sequence[WorkingRaster],
     targets: Sequence[WorkingRaster],
     *,
     progress: Progress = SILENT,
 ) -> TrainingStreams:
-    """Put a training's samplers together.
+    """Prepare the strategy and return the samplers of a training.
 
     Parameters
     ----------
     config : TrainSegmenterConfig
         With ``adapt`` resolved.
     sources : sequence of WorkingRaster
-        With labels.
+        Rasters with labels.
     targets : sequence of WorkingRaster
-        Without.
+        Rasters without.
     progress : Progress
     """
-    made = strategy(config, sources, targets, progress=progress)
+    rasters = TrainingRasters(config, sources, targets, progress)
+    strategy = STRATEGIES[config.adapt].prepare(rasters)
     labelled = PatchSampler(
-        sources, config.patch, config.seed, made.labelled, config.share, config.jitter
+        sources, config.patch, config.seed, strategy.labelled, config.share, config.jitter
     )
     plain = dataclasses.replace(labelled, recolor=None, jitter=False)
-    always = dataclasses.replace(labelled, share=1.0, jitter=False)
+    recolored = dataclasses.replace(labelled, share=1.0, jitter=False)
 
-    def shown(number: int) -> tuple[Patch, Patch]:
-        return plain.draw(0, number), always.draw(0, number)
+    def preview(number: int) -> tuple[Patch, Patch]:
+        return plain.draw(0, number), recolored.draw(0, number)
 
-    unlabelled = None
+    target = None
     if config.teach and targets:
-        # The second view is jittered in any case: without noise, teaching teaches nothing.
-        unlabelled = TargetSampler(
-            targets, config.patch, config.seed, made.unlabelled, config.share, jitter=True
+        # The second view is jittered in any case: without noise, consistency teaches nothing.
+        target = TargetSampler(
+            targets, config.patch, config.seed, strategy.target, config.share, jitter=True
         ).draw
     return TrainingStreams(
         labelled.draw,
-        unlabelled,
-        None if made.labelled is None else shown,
-        len({raster.folder for raster in sources}),
+        target,
+        None if strategy.labelled is None else preview,
+        strategy.objective(rasters),
+        rasters.places,
     )

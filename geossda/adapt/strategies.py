@@ -1,91 +1,189 @@
-"""The adaptation methods by name: the rows of the paper's Table I."""
+"""Adaptation strategies by name: the methods of the paper's Table I.
+
+A strategy is one class: what it does to patches (``labelled`` and ``target``), to the scaling of
+rasters, and to the loss (``objective``). A new one is a class in :data:`STRATEGIES` and a name in
+:data:`geossda.config.AdaptMethod`.
+"""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 from geossda.adapt.photometric import HistogramMatching, gamma, hsv
 from geossda.adapt.style_transfer import domain_transfers, measure_looks, style_transfers
-from geossda.config import AdaptMethod, TrainSegmenterConfig
+from geossda.config import AdaptMethod, ScalingKind, TrainSegmenterConfig
 from geossda.data.patches import Recolor, WorkingRaster
 from geossda.errors import InputError
-from geossda.models.style_model import load_style_model
+from geossda.models.style_model import StyleModel, load_style_model
 from geossda.progress import SILENT, Progress
+from geossda.training.mean_teacher import MeanTeacher
+from geossda.training.objective import Objective
 
-NEED_TARGET = ("rhm", "daug", "ssda")
 
-
-class Strategy(NamedTuple):
-    """What recolours patches while a segmenter is trained.
+class TrainingRasters(NamedTuple):
+    """What a strategy is prepared from.
 
     Attributes
-    ----------
-    labelled : callable or None
-        Makes labelled patches look like the target.
-    unlabelled : callable or None
-        Gives patches of the target other looks, where they teach.
-    """
-
-    labelled: Recolor | None
-    unlabelled: Recolor | None
-
-
-def resolved(method: AdaptMethod, targets: bool) -> AdaptMethod:
-    """Say which method ``auto`` stands for.
-
-    Raises
-    ------
-    InputError
-        The method draws references from the target, and there is none.
-    """
-    if method == "auto":
-        return "ssda" if targets else "none"
-    if method in NEED_TARGET and not targets:
-        raise InputError(f"--adapt {method} takes the looks of unlabelled imagery: give --target")
-    return method
-
-
-def strategy(
-    config: TrainSegmenterConfig,
-    sources: Sequence[WorkingRaster],
-    targets: Sequence[WorkingRaster],
-    *,
-    progress: Progress = SILENT,
-) -> Strategy:
-    """Make what recolours training patches.
-
-    Parameters
     ----------
     config : TrainSegmenterConfig
         With ``adapt`` resolved.
     sources : sequence of WorkingRaster
-        That labelled patches come from.
+        Rasters with labels.
     targets : sequence of WorkingRaster
-        That are to be prepared for, without labels.
+        Rasters without labels, which the model is for.
     progress : Progress
-
-    Returns
-    -------
-    Strategy
-        Empty for ``none``, and for ``equalize``, which is a scaling of every raster instead.
     """
-    if config.adapt == "hsv":
-        return Strategy(hsv, hsv)
-    if config.adapt == "gamma":
-        return Strategy(gamma, gamma)
-    if config.adapt == "rhm":
-        return Strategy(
-            HistogramMatching(targets, config.patch),
-            HistogramMatching([*sources, *targets], config.patch),
+
+    config: TrainSegmenterConfig
+    sources: Sequence[WorkingRaster]
+    targets: Sequence[WorkingRaster]
+    progress: Progress = SILENT
+
+    @property
+    def places(self) -> int:
+        """Number of places that the labels are of: folders that hold labelled rasters."""
+        return len({raster.folder for raster in self.sources})
+
+    def style_model(self) -> StyleModel:
+        """Load the style model of the settings, for the rasters' bands."""
+        model = load_style_model(self.config.style_model, self.config.device)
+        model.require_bands(self.sources[0].mosaic.count)
+        return model
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """What prepares a segmenter for the target's colours; the base class changes no patch.
+
+    Attributes
+    ----------
+    labelled : callable or None
+        Gives labelled patches the colours of the target.
+    target : callable or None
+        Gives target patches other colours, the noise of a consistency loss.
+    needs_target : bool
+        Whether the strategy cannot do without target imagery.
+    scaling : str or None
+        How all rasters are scaled, whatever the settings say.
+    """
+
+    labelled: Recolor | None = None
+    target: Recolor | None = None
+    needs_target: ClassVar[bool] = False
+    scaling: ClassVar[ScalingKind | None] = None
+
+    @classmethod
+    def prepare(cls, rasters: TrainingRasters) -> "Strategy":
+        """Measure and load what the strategy needs."""
+        return cls()
+
+    def objective(self, rasters: TrainingRasters) -> Objective:
+        """Return the loss to train with: by default a mean teacher's, where there is a target."""
+        config = rasters.config
+        if config.teach and rasters.targets:
+            return MeanTeacher(config.steps, config.built, rasters.places)
+        return Objective()
+
+
+class Equalize(Strategy):
+    """Equalized histograms of all rasters, in training and in prediction."""
+
+    scaling = "equalize"
+
+
+class RandomHsv(Strategy):
+    """Random shifts of hue, saturation and value."""
+
+    @classmethod
+    def prepare(cls, rasters: TrainingRasters) -> Strategy:
+        """Return the same shifts for labelled and target patches."""
+        return cls(hsv, hsv)
+
+
+class RandomGamma(Strategy):
+    """Random exponents."""
+
+    @classmethod
+    def prepare(cls, rasters: TrainingRasters) -> Strategy:
+        """Return the same exponents for labelled and target patches."""
+        return cls(gamma, gamma)
+
+
+class RandomHistogramMatching(Strategy):
+    """Histograms of random patches of the target; for target patches, of any raster."""
+
+    needs_target = True
+
+    @classmethod
+    def prepare(cls, rasters: TrainingRasters) -> Strategy:
+        """Return the two matchings."""
+        _, sources, targets, _ = rasters
+        side = rasters.config.patch
+        return cls(HistogramMatching(targets, side), HistogramMatching([*sources, *targets], side))
+
+
+class StyleAdaptation(Strategy):
+    """SS(DA)²: measured styles of whole target rasters; for target patches, of any raster."""
+
+    needs_target = True
+
+    @classmethod
+    def prepare(cls, rasters: TrainingRasters) -> Strategy:
+        """Measure the style of each raster and return the two transfers."""
+        config, sources, targets, progress = rasters
+        model = rasters.style_model()
+        statistics = measure_looks(
+            model,
+            [*sources, *targets],
+            config.patch,
+            config.structure,
+            config.seed,
+            progress=progress,
         )
-    if config.adapt in ("ssda", "daug"):
-        model = load_style_model(config.style_model, config.device)
-        bands = sources[0].mosaic.count
-        model.require_bands(bands)
-        if config.adapt == "daug":
-            return Strategy(*domain_transfers(model, sources, targets))
-        rasters = [*sources, *targets]
-        looks = measure_looks(
-            model, rasters, config.patch, config.structure, config.seed, progress=progress
+        return cls(*style_transfers(model, statistics, sources, targets, config.structure))
+
+
+class DomainAdaptation(Strategy):
+    """DAug: learned styles of declared domains, which are the rasters' folders."""
+
+    needs_target = True
+
+    @classmethod
+    def prepare(cls, rasters: TrainingRasters) -> Strategy:
+        """Return the two transfers."""
+        return cls(*domain_transfers(rasters.style_model(), rasters.sources, rasters.targets))
+
+
+STRATEGIES: dict[AdaptMethod, type[Strategy]] = {
+    "none": Strategy,
+    "equalize": Equalize,
+    "hsv": RandomHsv,
+    "gamma": RandomGamma,
+    "rhm": RandomHistogramMatching,
+    "ssda": StyleAdaptation,
+    "daug": DomainAdaptation,
+}
+
+
+def resolve_method(method: AdaptMethod, has_target: bool) -> AdaptMethod:
+    """Return the method that ``auto`` stands for, and any other as it is.
+
+    Parameters
+    ----------
+    method : str
+        A value of ``--adapt``.
+    has_target : bool
+        Whether there is target imagery.
+
+    Raises
+    ------
+    InputError
+        The method needs target imagery, and there is none.
+    """
+    if method == "auto":
+        return "ssda" if has_target else "none"
+    if STRATEGIES[method].needs_target and not has_target:
+        raise InputError(
+            f"--adapt {method} takes its colours from unlabelled imagery: give --target"
         )
-        return Strategy(*style_transfers(model, looks, sources, targets, config.structure))
-    return Strategy(None, None)
+    return method

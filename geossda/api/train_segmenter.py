@@ -7,8 +7,8 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 
-from geossda.adapt.samplers import samplers
-from geossda.adapt.strategies import resolved
+from geossda.adapt.samplers import training_streams
+from geossda.adapt.strategies import STRATEGIES, resolve_method
 from geossda.config import TrainSegmenterConfig
 from geossda.data.labels import find_footprints, polygons_of, read_footprints, read_frame
 from geossda.data.patches import Patch, WorkingRaster
@@ -120,20 +120,21 @@ def train_segmenter(
             unlabelled.append(_prepare(_open(path, config, rasters), config, room))
             room -= unlabelled[-1].held_px
             progress.advance()
-    draws = samplers(config, rasters, unlabelled, progress=progress)
+    streams = training_streams(config, rasters, unlabelled, progress=progress)
     folder = Path(run) if run is not None else output.with_name(f"{output.stem}_run")
-    if draws.shown is not None and not (folder / "last.pt").exists():
-        _show(draws.shown, folder / "patches.png")
+    if streams.preview is not None and not (folder / "last.pt").exists():
+        _show(streams.preview, folder / "patches.png")
     return train(
-        draws.labelled,
+        streams.labelled,
         rasters[0].mosaic.count,
         output,
         folder,
         config,
-        draw_target=draws.unlabelled,
+        draw_target=streams.target,
+        objective=streams.objective,
         sources=tuple(Path(path).name for path in (*paths, *wanted)),
         labels=digest(drawn)[:12],
-        places=draws.places,
+        places=streams.places,
         calibrate=calibration(rasters, choose(config.device), progress=progress),
         progress=progress,
     )
@@ -141,10 +142,9 @@ def train_segmenter(
 
 def _resolved(config: TrainSegmenterConfig, has_target: bool) -> TrainSegmenterConfig:
     """Settle what follows from other settings, and from the model that training goes on from."""
-    method = resolved(config.adapt, has_target)
-    config = dataclasses.replace(
-        config, adapt=method, scaling="equalize" if method == "equalize" else config.scaling
-    )
+    method = resolve_method(config.adapt, has_target)
+    scaling_kind = STRATEGIES[method].scaling or config.scaling
+    config = dataclasses.replace(config, adapt=method, scaling=scaling_kind)
     if not config.start:
         return config
     card = read_card_of(resolve(config.start, SegmenterCard), SegmenterCard)

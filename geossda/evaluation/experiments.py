@@ -15,7 +15,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from geossda.adapt.samplers import samplers
+from geossda.adapt.samplers import training_streams
+from geossda.adapt.strategies import STRATEGIES
 from geossda.config import AdaptMethod, BenchmarkConfig, Row, TrainSegmenterConfig
 from geossda.data.patches import WorkingRaster
 from geossda.devices import choose
@@ -63,14 +64,15 @@ class Trial:
 
     def settings(self, config: BenchmarkConfig) -> TrainSegmenterConfig:
         """Give the settings of the training."""
-        method, _, teach = self.row.partition("+")
+        name, _, teach = self.row.partition("+")
+        method = cast(AdaptMethod, name)
         return TrainSegmenterConfig(
-            adapt=cast(AdaptMethod, method),
+            adapt=method,
             teach=bool(teach),
             share=config.share,
             style_model=config.domain_model if method == "daug" else config.style_model,
             jitter=config.jitter,
-            scaling="equalize" if method == "equalize" else config.scaling,
+            scaling=STRATEGIES[method].scaling or config.scaling,
             architecture=config.architecture,
             encoder=config.encoder,
             encoder_weights=config.encoder_weights,
@@ -135,7 +137,7 @@ def run(
     dict
         Settings and figures, as they are kept.
     """
-    draws = samplers(config, sources, targets, progress=progress)
+    streams = training_streams(config, sources, targets, progress=progress)
     model, work = folder / f"{trial.key}.safetensors", folder / f"{trial.key}_run"
     made_of = {"trial": _plain(dataclasses.asdict(trial)), "settings": _defining(config)}
     record = work / "trial.json"
@@ -144,13 +146,14 @@ def run(
         work.mkdir(parents=True)
         record.write_text(json.dumps(made_of) + "\n")
     train(
-        draws.labelled,
+        streams.labelled,
         sources[0].mosaic.count,
         model,
         work,
         config,
-        draw_target=draws.unlabelled,
-        places=draws.places,
+        draw_target=streams.target,
+        objective=streams.objective,
+        places=streams.places,
         progress=progress,
     )
     figures = {}

@@ -1,32 +1,50 @@
-"""Samples drawn in threads, a few batches ahead of the optimizer."""
+"""Training samples drawn in threads, a few batches ahead of the optimizer."""
 
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-READERS = 2
-AHEAD = 3
+READER_THREADS = 2
+BATCHES_AHEAD = 3
 S = TypeVar("S")
 
 
-def ahead(
-    draw: Callable[[int, int], S], first: int, steps: int, batch: int
+def prefetch(
+    draw: Callable[[int, int], S] | None, first: int, steps: int, batch: int
 ) -> Generator[list[S], None, None]:
-    """Give the samples of batches `first` to `steps` - 1, each drawn by ``draw(step, place)``.
+    """Yield the samples of batches `first` to `steps` - 1.
 
     Closing the generator waits for no more than the samples being drawn.
-    """
-    with ThreadPoolExecutor(READERS) as readers:
 
-        def ask(step: int) -> list[Future[S]]:
+    Parameters
+    ----------
+    draw : callable or None
+        ``draw(step, place)`` returns sample `place` of batch `step`. Without it every batch is
+        empty.
+    first, steps : int
+        Index of the first batch, and the number of all.
+    batch : int
+        Samples per batch.
+
+    Yields
+    ------
+    list
+        `batch` samples.
+    """
+    if draw is None:
+        yield from ([] for _ in range(first, steps))
+        return
+    with ThreadPoolExecutor(READER_THREADS) as readers:
+
+        def submit(step: int) -> list[Future[S]]:
             return [readers.submit(draw, step, place) for place in range(batch)]
 
-        asked = [ask(step) for step in range(first, min(first + AHEAD, steps))]
+        pending = [submit(step) for step in range(first, min(first + BATCHES_AHEAD, steps))]
         try:
             for step in range(first, steps):
-                samples = [future.result() for future in asked.pop(0)]
-                if step + AHEAD < steps:
-                    asked.append(ask(step + AHEAD))
+                samples = [future.result() for future in pending.pop(0)]
+                if step + BATCHES_AHEAD < steps:
+                    pending.append(submit(step + BATCHES_AHEAD))
                 yield samples
         finally:
             readers.shutdown(cancel_futures=True)

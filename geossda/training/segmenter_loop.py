@@ -3,13 +3,12 @@
 import contextlib
 import copy
 import dataclasses
-import itertools
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,22 +16,23 @@ from numpy.typing import NDArray
 
 from geossda._version import __version__
 from geossda.config import TrainSegmenterConfig
-from geossda.devices import choose, depthwise_in_float32, mixed_precision
+from geossda.devices import choose, depthwise_in_float32
 from geossda.errors import InputError, TrainingError
 from geossda.models.card import SegmenterCard, read_card, resolve, save
-from geossda.models.losses import masked_bce_dice
 from geossda.models.segmenter import starting_network
 from geossda.progress import SILENT, Progress
 from geossda.staging import atomic_write
 from geossda.training.ema import update_ema
-from geossda.training.mean_teacher import Teacher
-from geossda.training.prefetch import ahead
+from geossda.training.objective import Batch, Objective, TargetBatch
+from geossda.training.prefetch import prefetch
 from geossda.training.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from geossda.data.patches import Patch, TargetPatch
 
 LOG_EVERY = 20
+# Settings that do not define a run: it may be continued with others.
+NOT_IN_RUN = ("overwrite", "device", "checkpoint")
 # Not repeated in the card's settings: it has its own place there, or is a path.
 NOT_IN_PROVENANCE = (
     "data",
@@ -44,7 +44,6 @@ NOT_IN_PROVENANCE = (
     "style_model",
     "start",
 )
-S = TypeVar("S")
 
 
 class Calibration(NamedTuple):
@@ -53,11 +52,58 @@ class Calibration(NamedTuple):
     Attributes
     ----------
     temperature : float
+        What logits are to be divided by.
     metrics : dict
+        Figures by name.
     """
 
     temperature: float = 1.0
     metrics: Mapping[str, float] = MappingProxyType({})
+
+
+class TrainingState:
+    """What a checkpoint holds: networks, optimizer, objective, and how far training is.
+
+    Attributes
+    ----------
+    network, average : torch.nn.Module
+        The network in training, and the EMA of its weights.
+    optimizer : torch.optim.Optimizer
+    objective : Objective
+    step : int
+        Steps done.
+    loss_sum : float
+        Sum of the losses since the last line of the log.
+    """
+
+    def __init__(
+        self, network: torch.nn.Module, config: TrainSegmenterConfig, objective: Objective
+    ) -> None:
+        self.network, self.objective = network, objective
+        self.average = copy.deepcopy(network).eval()
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        self.step, self.loss_sum = 0, 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the checkpoint."""
+        return {
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "objective": self.objective.state_dict(),
+        }
+
+    def load_state_dict(self, checkpoint: dict[str, Any]) -> None:
+        """Restore a checkpoint."""
+        self.network.load_state_dict(checkpoint["network"])
+        self.average.load_state_dict(checkpoint["average"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.objective.load_state_dict(checkpoint["objective"])
+        self.step, self.loss_sum = checkpoint["step"], checkpoint["loss_sum"]
 
 
 def train(
@@ -68,22 +114,22 @@ def train(
     config: TrainSegmenterConfig,
     *,
     draw_target: "Callable[[int, int], TargetPatch] | None" = None,
+    objective: Objective | None = None,
     sources: tuple[str, ...] = (),
     labels: str = "",
     places: int = 1,
     calibrate: Callable[[torch.nn.Module], Calibration] | None = None,
     progress: Progress = SILENT,
 ) -> SegmenterCard:
-    """Train a segmenter and write it with its card; go on from the run's last checkpoint.
+    """Train a segmenter and write it with its card; resume from the run's last checkpoint.
 
-    Binary cross-entropy and Dice, AdamW, learning rate up over the first twentieth of the steps
-    and down to zero, gradients clipped at norm 1, an exponential average of the weights kept as
-    the result.
+    AdamW; the learning rate rises over the first twentieth of the steps and falls to zero;
+    gradients are clipped at norm 1; the EMA of the weights is the result.
 
     Parameters
     ----------
     draw : callable
-        ``draw(step, place)`` gives sample `place` of batch `step`, always the same one.
+        ``draw(step, place)`` returns sample `place` of batch `step`, always the same one.
     bands : int
         Bands of the samples' images.
     output : path
@@ -92,14 +138,15 @@ def train(
         The run directory.
     config : TrainSegmenterConfig
     draw_target : callable, optional
-        Likewise gives patches of target imagery, which the averaged network teaches the one in
-        training about.
+        Likewise returns patches of target imagery, for the objective.
+    objective : Objective, optional
+        The loss: by default the supervised one.
     sources : tuple of str
-        Names of what is drawn from, for the record.
+        Names of the rasters, for the record.
     labels : str
-        Tells the labels from others.
+        Hash of the labels: a run is not resumed with others.
     places : int
-        That labels are of; the more, the less the target's imagery teaches.
+        Number of places that the labels are of, for the record.
     calibrate : callable, optional
         Measures the finished network on what it was not trained on.
     progress : Progress
@@ -110,143 +157,121 @@ def train(
 
     Raises
     ------
+    InputError
+        The patch side is not a multiple of 32.
     TrainingError
         The loss is not finite, or `run` belongs to other settings.
     """
     if config.patch % 32:
         raise InputError(f"patch {config.patch} px: give a multiple of 32")
-    settings = {
-        **dataclasses.asdict(config),
-        "sources": list(sources),
-        "labels": labels,
-        "places": places,
-    }
-    for unrelated in ("overwrite", "device", "checkpoint"):
-        settings.pop(unrelated)
-    directory = RunDirectory(run, settings)
-    told = {key: value for key, value in directory.settings.items() if key not in NOT_IN_PROVENANCE}
-    if config.start:  # which may be gone when training ends
-        initial = read_card(resolve(config.start, SegmenterCard))
-        told["start"] = f"{initial.name} {initial.sha256[:12]}"
+    settings = {**dataclasses.asdict(config), "sources": sources, "labels": labels,
+                "places": places}  # fmt: skip
+    directory = RunDirectory(run, {k: v for k, v in settings.items() if k not in NOT_IN_RUN})
+    provenance = _provenance(directory.settings, config)
     device = choose(config.device)
     torch.manual_seed(config.seed)
-    progress.stage("loading first weights")  # from the hub, which takes a minute to fail
-    network = (
-        starting_network(config, bands).to(device).to(memory_format=torch.channels_last).train()
-    )
-    average = copy.deepcopy(network).eval()
+    progress.stage("loading initial weights")  # from the hub, which takes a minute to fail
+    network = starting_network(config, bands).to(device).to(memory_format=torch.channels_last)
+    state = TrainingState(network.train(), config, objective or Objective())
     depthwise_in_float32(network, device)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.lr, weight_decay=config.weight_decay
-    )
-    first, total = 0, 0.0
-    teacher = Teacher(average, config.steps, config.built, places)
     if (checkpoint := directory.load()) is not None:
-        network.load_state_dict(checkpoint["network"])
-        average.load_state_dict(checkpoint["average"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
-        teacher.counts, teacher.own = checkpoint["counts"], checkpoint["own"]
-        first, total = checkpoint["step"], checkpoint["total"]
-        progress.note(f"going on from step {first} of {directory.path}")
-
-    def keep(step: int) -> None:
-        directory.save(
-            {
-                "step": step,
-                "total": total,
-                "counts": teacher.counts,
-                "own": teacher.own,
-                "network": network.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-            }
-        )
+        state.load_state_dict(checkpoint)
+        progress.note(f"resuming at step {state.step} of {directory.path}")
+    labelled = prefetch(draw, state.step, config.steps, config.batch)
+    target = prefetch(draw_target, state.step, config.steps, config.unlabelled)
 
     progress.stage("training", config.steps)
-    progress.advance(first)
-    with contextlib.ExitStack() as stack:
-
-        def stream(draw: "Callable[[int, int], S] | None", size: int) -> "Iterator[list[S]]":
-            if draw is None:
-                return itertools.repeat([])
-            return stack.enter_context(contextlib.closing(ahead(draw, first, config.steps, size)))
-
-        batches = stream(draw, config.batch)
-        unlabelled = stream(draw_target, config.unlabelled)
-        for step, (samples, views) in enumerate(
-            zip(batches, unlabelled, strict=False), start=first + 1
-        ):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, config)
-            image, label, weight = _tensors(samples, device)
-            taught = teacher.weight(step) if views else 0.0
-            if taught > 0:
-                plain, other, known = _tensors([view[:3] for view in views], device)
-                pseudo_labels = teacher.pseudo_labels(plain, known, [view.raster for view in views])
-                # One batch, so that norms see labelled and target patches together, as they
-                # will be when predicting.
-                image = torch.cat([image, other]).contiguous(memory_format=torch.channels_last)
-            with mixed_precision(device):
-                logits = network(image)
-            loss = masked_bce_dice(logits[: len(label)], label, weight)
-            if taught > 0:
-                loss = loss + taught * masked_bce_dice(logits[len(label) :], *pseudo_labels)
+    progress.advance(state.step)
+    with contextlib.closing(labelled), contextlib.closing(target):
+        for patches, target_patches in zip(labelled, target, strict=True):
+            state.step += 1
+            lr = learning_rate(state.step, config)
+            for group in state.optimizer.param_groups:
+                group["lr"] = lr
+            loss = state.objective.loss(
+                state.step,
+                network,
+                state.average,
+                Batch(*_tensors(patches, device)),
+                _target_batch(target_patches, device),
+            )
             if not math.isfinite(loss.item()):
                 raise TrainingError(
-                    f"the loss is {loss.item()} at step {step}: lower --lr; the last checkpoint "
-                    f"is in {directory.path}"
+                    f"the loss is {loss.item()} at step {state.step}: lower --lr; the last "
+                    f"checkpoint is in {directory.path}"
                 )
-            optimizer.zero_grad(set_to_none=True)
+            state.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            update_ema(average, network, min(config.ema, step / (step + 10)))
-            total += loss.item()
-            if step % LOG_EVERY == 0:
-                directory.log(step=step, loss=total / LOG_EVERY, lr=learning_rate(step, config))
-                total = 0.0
-            if step % config.checkpoint == 0 or step == config.steps:
-                keep(step)
+            state.optimizer.step()
+            update_ema(state.average, network, min(config.ema, state.step / (state.step + 10)))
+            state.loss_sum += loss.item()
+            if state.step % LOG_EVERY == 0:
+                directory.log(step=state.step, loss=state.loss_sum / LOG_EVERY, lr=lr)
+                state.loss_sum = 0.0
+            if state.step % config.checkpoint == 0 or state.step == config.steps:
+                directory.save(state.state_dict())
             progress.advance()
-    found = Calibration() if calibrate is None else calibrate(average)
-    card = SegmenterCard(
+    calibration = Calibration() if calibrate is None else calibrate(state.average)
+    with atomic_write(Path(output)) as part:
+        return save(part, state.average.state_dict(), _card(config, bands, calibration, provenance))
+
+
+def _provenance(settings: Mapping[str, Any], config: TrainSegmenterConfig) -> dict[str, Any]:
+    """Return the settings that the card records, with the initial model by name and hash."""
+    recorded = {key: value for key, value in settings.items() if key not in NOT_IN_PROVENANCE}
+    if config.start:  # read before training, since the file may be gone when it ends
+        initial = read_card(resolve(config.start, SegmenterCard))
+        recorded["start"] = f"{initial.name} {initial.sha256[:12]}"
+    return recorded
+
+
+def _card(
+    config: TrainSegmenterConfig, bands: int, calibration: Calibration, provenance: dict[str, Any]
+) -> SegmenterCard:
+    names = tuple(f"band {band + 1}" for band in range(bands))
+    return SegmenterCard(
         name=config.name,
         version=__version__,
         architecture=config.architecture,
         encoder=config.encoder,
-        bands=("red", "green", "blue")
-        if bands == 3
-        else tuple(f"band {b + 1}" for b in range(bands)),
+        bands=("red", "green", "blue") if bands == 3 else names,
         gsd_m=config.gsd,
         scaling=config.scaling,
         low_percent=config.low_percent,
         high_percent=config.high_percent,
-        temperature=found.temperature,
-        metrics=dict(found.metrics),
+        temperature=calibration.temperature,
+        metrics=dict(calibration.metrics),
         data=config.data,
         licence=config.licence,
         attribution=config.attribution,
-        training=told,
+        training=provenance,
     )
-    with atomic_write(Path(output)) as part:
-        return save(part, average.state_dict(), card)
+
+
+def _target_batch(patches: "Sequence[TargetPatch]", device: torch.device) -> TargetBatch | None:
+    if not patches:
+        return None
+    image, restyled, weight = _tensors([patch[:3] for patch in patches], device)
+    return TargetBatch(image, restyled, weight, tuple(patch.raster for patch in patches))
 
 
 def _tensors(
     samples: Sequence[tuple[NDArray[np.float32], ...]], device: torch.device
 ) -> list[torch.Tensor]:
+    """Stack samples: one (N, ...) tensor for each of their arrays."""
     return [
-        torch.from_numpy(np.stack(part)).to(device, memory_format=torch.channels_last)
-        for part in zip(*samples, strict=True)
+        torch.from_numpy(np.stack(arrays)).to(device, memory_format=torch.channels_last)
+        for arrays in zip(*samples, strict=True)
     ]
 
 
 def learning_rate(step: int, config: TrainSegmenterConfig) -> float:
-    """Give the learning rate of a step, counted from 1."""
+    """Return the learning rate of a step, counted from 1."""
     warm_up = max(1, config.steps // 20)
     if step <= warm_up:
         return config.lr * step / warm_up
-    share = (step - warm_up) / max(1, config.steps - warm_up)
+    fraction = (step - warm_up) / max(1, config.steps - warm_up)
     if config.schedule == "polynomial":
-        return config.lr * float((1 - share) ** 0.9)
-    return config.lr * (1 + math.cos(math.pi * share)) / 2
+        return config.lr * float((1 - fraction) ** 0.9)
+    return config.lr * (1 + math.cos(math.pi * fraction)) / 2

@@ -18,7 +18,7 @@ from geossda.models.card import StyleCard, save
 from geossda.models.generator import Generator
 from geossda.progress import SILENT, Progress
 from geossda.staging import atomic_write
-from geossda.training.prefetch import ahead
+from geossda.training.prefetch import prefetch
 from geossda.training.rundir import RunDirectory
 from geossda.training.style_recipe import Recipe, learning_rate
 from geossda.training.style_step import Trainer
@@ -87,12 +87,12 @@ def train(
     if (checkpoint := directory.load()) is not None:
         trainer.load(checkpoint)
         first, sums, best = checkpoint["step"], checkpoint["sums"], checkpoint["best"]
-        progress.note(f"going on from step {first} of {directory.path}")
+        progress.note(f"resuming at step {first} of {directory.path}")
 
     progress.stage("training", config.steps)
     progress.advance(first)
     board = _tensorboard(directory.path)
-    batches = ahead(draw, first, config.steps, 2 * config.batch // recipe.views)
+    batches = prefetch(draw, first, config.steps, 2 * config.batch // recipe.views)
     with contextlib.closing(batches), board:
         for step, samples in enumerate(batches, start=first + 1):
             declared = [names.index(domains[views.raster]) for views in samples] if names else []

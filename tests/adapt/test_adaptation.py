@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import get_args
 
 import cv2
 import geopandas as gpd
@@ -17,9 +18,10 @@ from PIL import Image
 import geossda
 from geossda import SegmentConfig, TrainSegmenterConfig, TrainStyleConfig, train_segmenter
 from geossda.adapt.photometric import HUE, SATURATION, VALUE, HistogramMatching, gamma, hsv
-from geossda.adapt.samplers import samplers
-from geossda.adapt.strategies import resolved
+from geossda.adapt.samplers import training_streams
+from geossda.adapt.strategies import STRATEGIES, Strategy, resolve_method
 from geossda.adapt.style_transfer import HIGHEST_GAIN, _restrained, measure_looks, style_transfers
+from geossda.config import AdaptMethod
 from geossda.data.labels import read_footprints
 from geossda.data.patches import PatchSampler, TargetPatch, TargetSampler, WorkingRaster
 from geossda.errors import BandError, Cancelled, EmptyRasterError, InputError, StyleError
@@ -36,9 +38,10 @@ from geossda.models.style_statistics import (
 )
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import scaling
-from geossda.training import mean_teacher as teacher
+from geossda.training import mean_teacher
 from geossda.training import segmenter_loop as segmenter
-from geossda.training.mean_teacher import BEGIN, BINS, LEAST, RAMP, Teacher
+from geossda.training.mean_teacher import BEGIN, BINS, MIN_RASTER_FRACTION, RAMP, MeanTeacher
+from geossda.training.objective import Batch, Objective, TargetBatch
 from geossda.training.segmenter_loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -260,12 +263,12 @@ def test_contrast_is_raised_so_far_and_no_further():
 
 
 def test_auto_is_ssda_where_there_is_a_target():
-    assert resolved("auto", True) == "ssda" and resolved("auto", False) == "none"
-    assert resolved("hsv", False) == "hsv"
+    assert resolve_method("auto", True) == "ssda" and resolve_method("auto", False) == "none"
+    assert resolve_method("hsv", False) == "hsv"
     for method in ("rhm", "daug", "ssda"):
-        assert resolved(method, True) == method
+        assert resolve_method(method, True) == method
         with pytest.raises(InputError, match="--target"):
-            resolved(method, False)
+            resolve_method(method, False)
 
 
 # Samplers
@@ -326,7 +329,7 @@ def test_without_jitter_and_resizing_a_patch_is_the_rasters_bytes(tmp_path):
 def test_a_method_recolours_labelled_patches_and_those_that_teach(villages, domains, method):
     sources, targets = ([prepared(path)] for path in villages)
     plain, made = (
-        samplers(
+        training_streams(
             dataclasses.replace(
                 TINY, adapt=adapt, share=1.0, jitter=False,
                 style_model="default" if adapt != "daug" else str(domains),
@@ -341,7 +344,7 @@ def test_a_method_recolours_labelled_patches_and_those_that_teach(villages, doma
     assert np.abs(one.image - other.image).mean() > 0.01
     unchanged = PatchSampler(sources, TINY.patch, TINY.seed, jitter=False).draw(1, 0)
     assert np.array_equal(one.image, unchanged.image)
-    views = plain.unlabelled(1, 0), made.unlabelled(1, 0)
+    views = plain.target(1, 0), made.target(1, 0)
     assert np.array_equal(views[0].image, views[1].image)
     assert not np.array_equal(views[0].restyled, views[1].restyled)
     if method in ("rhm", "ssda", "daug"):
@@ -353,7 +356,7 @@ def test_a_method_recolours_labelled_patches_and_those_that_teach(villages, doma
 
         assert nearer(other.image) and not nearer(one.image)
         # Patches that teach are given the looks of all rasters, labelled ones too.
-        looks = {bool(nearer(made.unlabelled(step, 0).restyled)) for step in range(12)}
+        looks = {bool(nearer(made.target(step, 0).restyled)) for step in range(12)}
         assert looks == {True, False}
 
 
@@ -404,94 +407,101 @@ def test_target_patches_are_a_function_of_the_place_and_nodata_has_no_weight(tmp
     assert not np.array_equal(drawn[0].image, drawn[1].image)
 
 
-# The teacher
+# The mean teacher
 
 
-class Always(torch.nn.Module):
-    """A network that says what it is shown."""
+class Identity(torch.nn.Module):
+    """A network that predicts its first band as the probability."""
 
     def forward(self, image):
         return torch.logit(image[:, :1].clamp(1e-4, 1 - 1e-4))
 
 
-def test_teaching_begins_late_and_slowly():
-    teacher = Teacher(Always(), 100, 0.2)
+def predict_labels(teacher, image, rasters):
+    """Pseudo-labels of images without nodata."""
+    return teacher.pseudo_labels(Identity(), image, torch.ones_like(image[:, :1]), rasters)
+
+
+def test_consistency_begins_late_and_slowly():
+    teacher = MeanTeacher(100, 0.2)
     weights = [teacher.weight(step) for step in range(1, 101)]
     first = round(100 * BEGIN)
     assert not any(weights[:first]) and weights[first] > 0
     assert weights[round(100 * (BEGIN + RAMP)) :] == [1.0] * (100 - round(100 * (BEGIN + RAMP)))
-    assert Teacher(Always(), 100, 0.2, places=4).weight(100) == 0.25
+    assert MeanTeacher(100, 0.2, places=4).weight(100) == 0.25
 
 
 @pytest.mark.parametrize(
-    ("power", "built", "places"), [(0.3, 0.2, 1), (2, 0.2, 1), (2, 0.05, 1), (0.3, 0.2, 4)]
+    ("power", "prior", "places"), [(0.3, 0.2, 1), (2, 0.2, 1), (2, 0.05, 1), (0.3, 0.2, 4)]
 )
-def test_as_many_buildings_are_taught_as_expected(power, built, places):
+def test_pseudo_labels_hold_the_expected_building_fraction(power, prior, places):
     probability = torch.linspace(0, 1, 4096).reshape(1, 1, 64, 64) ** power * 0.9
-    image = probability.expand(1, 3, 64, 64)
-    teacher = Teacher(Always(), 10, built, places)
-    taught, weight = teacher.lesson(image, torch.ones_like(probability), [0])
-    share = float((taught >= 0.5).float().mean())
-    # Between what the teacher finds and what is thought to be there, as a factor: halfway with
-    # labels of one place, a fifth of the way with four.
-    guess = {1: 1 / 2, 4: 1 / 5}[places]
-    expected = float(probability.mean()) ** (1 - guess) * built**guess
-    assert share == pytest.approx(expected, abs=2 / BINS)
-    assert weight.all()
-    # In the teacher's order, and surer than the teacher.
-    assert (taught.flatten().diff() >= 0).all()
-    middle = probability[taught >= 0.5].min()
+    labels = predict_labels(MeanTeacher(10, prior, places), probability.expand(1, 3, 64, 64), [0])
+    fraction = float((labels >= 0.5).float().mean())
+    # Between the teacher's mean probability and the prior, as factors: halfway with labels of one
+    # place, a fifth of the way with four.
+    exponent = {1: 1 / 2, 4: 1 / 5}[places]
+    expected = float(probability.mean()) ** (1 - exponent) * prior**exponent
+    assert fraction == pytest.approx(expected, abs=2 / BINS)
+    # In the teacher's order, and more confident than the teacher.
+    assert (labels.flatten().diff() >= 0).all()
+    middle = probability[labels >= 0.5].min()
     moved = torch.logit(probability, 1e-4) - torch.logit(middle)
-    further = (torch.logit(taught, 1e-4).abs() >= moved.abs() - 1e-2) | (moved.abs() > 6)
+    further = (torch.logit(labels, 1e-4).abs() >= moved.abs() - 1e-2) | (moved.abs() > 6)
     assert further.all()
 
 
 def test_agreeing_with_the_teacher_costs_little_and_disagreeing_much():
     image = torch.rand((2, 3, 32, 32), generator=torch.Generator().manual_seed(0)).round()
-    taught = Teacher(Always(), 10, 0.5).lesson(image, torch.ones(2, 1, 32, 32), [0, 1])
-    logits = Always()(image)
-    assert masked_bce_dice(logits, *taught).item() < 0.01
-    assert masked_bce_dice(-logits, *taught).item() > 4
+    labels = predict_labels(MeanTeacher(10, 0.5), image, [0, 1])
+    logits, weight = Identity()(image), torch.ones(2, 1, 32, 32)
+    assert masked_bce_dice(logits, labels, weight).item() < 0.01
+    assert masked_bce_dice(-logits, labels, weight).item() > 4
 
 
-def test_the_limit_is_of_recent_steps_too():
-    def taught(*shown):
-        teacher = Teacher(Always(), 10, 0.1)
-        for image in shown:
-            labels, _ = teacher.lesson(image.expand(1, 3, 64, 64), torch.ones(1, 1, 64, 64), [0])
+def test_the_threshold_is_of_recent_steps_too():
+    def fraction(*images):
+        teacher = MeanTeacher(10, 0.1)
+        for image in images:
+            labels = predict_labels(teacher, image.expand(1, 3, 64, 64), [0])
         return float((labels >= 0.5).float().mean())
 
     dark = torch.linspace(0, 0.2, 4096).reshape(1, 1, 64, 64)
-    assert taught(dark) == pytest.approx(0.1, abs=0.02)
-    assert taught(2 * dark, dark) == 0
-    assert taught(2 * dark, *[dark] * 200) == pytest.approx(0.1, abs=0.02)
+    assert fraction(dark) == pytest.approx(0.1, abs=0.02)
+    assert fraction(2 * dark, dark) == 0
+    assert fraction(2 * dark, *[dark] * 200) == pytest.approx(0.1, abs=0.02)
 
 
-def test_some_is_taught_of_every_raster():
-    """The model is doubtful of all that stands in the second, where its limit is another."""
-    sure = torch.linspace(0, 1, 4096).reshape(1, 1, 64, 64)
-    image = torch.cat([sure, 0.1 * sure]).expand(2, 3, 64, 64)
-    weight = torch.ones(2, 1, 64, 64)
+def test_every_raster_has_pseudo_labels():
+    """The teacher is unsure of the whole second raster, whose threshold is therefore lower."""
+    confident = torch.linspace(0, 1, 4096).reshape(1, 1, 64, 64)
+    image = torch.cat([confident, 0.1 * confident]).expand(2, 3, 64, 64)
 
-    def shares(rasters):
-        taught, _ = Teacher(Always(), 10, 0.2).lesson(image, weight, rasters)
-        return [float((one >= 0.5).float().mean()) for one in taught]
+    def fractions(rasters):
+        labels = predict_labels(MeanTeacher(10, 0.2), image, rasters)
+        return [float((one >= 0.5).float().mean()) for one in labels]
 
-    together, apart = shares([0, 0]), shares([0, 1])
-    assert together[1] == 0 and apart[1] == pytest.approx(LEAST * 0.2, abs=0.04)
-    # What has more than that is left as it is.
+    together, apart = fractions([0, 0]), fractions([0, 1])
+    assert together[1] == 0
+    assert apart[1] == pytest.approx(MIN_RASTER_FRACTION * 0.2, abs=0.04)
+    # A raster with more than that keeps its pseudo-labels.
     assert apart[0] == together[0] > 0.3
 
 
-def test_nodata_teaches_nothing():
+def test_nodata_of_the_target_is_in_no_pseudo_label_and_no_loss():
     image = torch.rand((2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
     weight = torch.ones(2, 1, 32, 32)
     weight[:, :, :16] = 0
-    other = torch.where(weight == 0, torch.ones_like(image), image)
-    lessons = [Teacher(Always(), 10, 0.2).lesson(x, weight, [0, 0]) for x in (image, other)]
-    assert not lessons[0][1][weight == 0].any()
-    for one, two in zip(*lessons, strict=True):
-        assert torch.equal(one[weight > 0], two[weight > 0])
+    changed = torch.where(weight == 0, torch.ones_like(image), image)
+    labelled = Batch(image, image[:, :1].round(), torch.ones(2, 1, 32, 32))
+    labels, losses = [], []
+    for target in (image, changed):
+        labels.append(MeanTeacher(10, 0.2).pseudo_labels(Identity(), target, weight, [0, 0]))
+        batch = TargetBatch(target, target, weight, (0, 0))
+        losses.append(MeanTeacher(10, 0.2).loss(10, Identity(), Identity(), labelled, batch))
+    assert torch.equal(labels[0][weight > 0], labels[1][weight > 0])
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-6)
+    assert losses[0] > Objective().loss(10, Identity(), Identity(), labelled, None)
 
 
 def test_a_resumed_run_with_a_teacher_is_the_uninterrupted_one(villages, tmp_path, interrupter):
@@ -501,22 +511,26 @@ def test_a_resumed_run_with_a_teacher_is_the_uninterrupted_one(villages, tmp_pat
 
     def go(name, **given):
         return train(draw, 3, tmp_path / f"{name}.safetensors", tmp_path / name, config,
-                     draw_target=target, **given)  # fmt: skip
+                     draw_target=target, objective=MeanTeacher(6, 0.2), **given)  # fmt: skip
 
     whole = go("whole")
     with pytest.raises(Cancelled):
         go("run", progress=interrupter("training", 5, Cancelled("stop")))
     assert go("run").sha256 == whole.sha256
-    ends = [torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "run")]
-    counts = [end["counts"] for end in ends]
-    # More than one step's pixels: what was counted before the run was cut off is not lost.
-    assert torch.equal(*counts) and counts[0].sum() > 3 * 2 * 32 * 32
-    assert torch.equal(*(end["own"][0] for end in ends)) and ends[0]["own"][0].any()
+    one, other = (
+        torch.load(tmp_path / name / "last.pt", weights_only=True)["objective"]
+        for name in ("whole", "run")
+    )
+    # More than one step's pixels: what was counted before the interruption is not lost.
+    assert torch.equal(one["histogram"], other["histogram"])
+    assert one["histogram"].sum() > 3 * 2 * 32 * 32
+    assert torch.equal(one["raster_histograms"][0], other["raster_histograms"][0])
+    assert one["raster_histograms"][0].any()
     alone = train(draw, 3, tmp_path / "alone.safetensors", tmp_path / "alone", config)
     assert alone.sha256 != whole.sha256
 
 
-def test_the_teacher_sees_a_patch_as_it_is_and_the_network_in_another_look(villages, tmp_path):
+def test_the_teacher_predicts_the_plain_patch_and_the_network_the_restyled_one(villages, tmp_path):
     """In a single step, before which the two runs do not differ."""
     config = dataclasses.replace(TINY, patch=32, steps=1)
     draw = PatchSampler([prepared(villages[0])], 32, 3).draw
@@ -527,18 +541,20 @@ def test_the_teacher_sees_a_patch_as_it_is_and_the_network_in_another_look(villa
             return TargetPatch(patch.image, change(patch.image), patch.weight, 0)
 
         run = tmp_path / name
-        card = train(draw, 3, tmp_path / f"{name}.safetensors", run, config, draw_target=views)
-        return card.sha256, torch.load(run / "last.pt", weights_only=True)["counts"]
+        card = train(draw, 3, tmp_path / f"{name}.safetensors", run, config,
+                     draw_target=views, objective=MeanTeacher(1, 0.2))  # fmt: skip
+        state = torch.load(run / "last.pt", weights_only=True)["objective"]
+        return card.sha256, state["histogram"]
 
     plain, inverted = go("plain", lambda image: image), go("inverted", lambda image: 1 - image)
     assert plain[0] != inverted[0]
     assert torch.equal(plain[1], inverted[1]) and plain[1].any()
 
 
-def test_a_network_comes_to_say_what_it_is_taught(villages, tmp_path, monkeypatch):
-    """Labels have no weight here, so that all there is to learn is the teacher's."""
+def test_a_network_learns_the_pseudo_labels(villages, tmp_path, monkeypatch):
+    """Labels have no weight here, so that the pseudo-labels are all there is to learn."""
     monkeypatch.setattr(segmenter, "LOG_EVERY", 1)
-    monkeypatch.setattr(teacher, "SHARPENING", 0.01)
+    monkeypatch.setattr(mean_teacher, "TEMPERATURE", 0.01)
     draw = PatchSampler([prepared(villages[0])], 32, 3).draw
 
     def unlabelled(step, place):
@@ -546,11 +562,56 @@ def test_a_network_comes_to_say_what_it_is_taught(villages, tmp_path, monkeypatc
 
     config = dataclasses.replace(TINY, steps=24, checkpoint=24, patch=32, lr=3e-3)
     target = TargetSampler([prepared(villages[1])], 32, 3).draw
-    train(unlabelled, 3, tmp_path / "out.safetensors", tmp_path / "run", config, draw_target=target)
+    train(unlabelled, 3, tmp_path / "out.safetensors", tmp_path / "run", config,
+          draw_target=target, objective=MeanTeacher(24, 0.2))  # fmt: skip
     lines = (tmp_path / "run" / "stats.jsonl").read_text().splitlines()
     losses = [json.loads(line)["loss"] for line in lines]
     full = round(24 * (BEGIN + RAMP))
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[full : full + 3])
+
+
+# The registry
+
+
+def test_every_method_but_auto_is_a_strategy():
+    assert {"auto", *STRATEGIES} == set(get_args(AdaptMethod))
+
+
+def test_a_strategy_that_changes_the_loss_is_one_class(villages, tmp_path, monkeypatch):
+    """Entropy minimization (Vu et al. 2019): written here whole, and trained by the verb."""
+
+    class Entropy(Objective):
+        steps = 0
+
+        def loss(self, step, network, average, labelled, target):
+            self.steps += 1
+            probability = torch.sigmoid(network(target.restyled)).clamp(1e-4, 1 - 1e-4)
+            entropy = -(probability * probability.log()).mean()
+            return super().loss(step, network, average, labelled, target) + entropy
+
+        def state_dict(self):
+            return {"steps": self.steps}
+
+        def load_state_dict(self, state):
+            self.steps = state["steps"]
+
+    class EntropyMinimization(Strategy):
+        needs_target = True
+
+        def objective(self, rasters):
+            return Entropy()
+
+    plain = train_segmenter(villages[0], tmp_path / "plain.safetensors", targets=villages[1],
+                            config=dataclasses.replace(TINY, adapt="none"))  # fmt: skip
+    monkeypatch.setitem(STRATEGIES, "hsv", EntropyMinimization)
+    config = dataclasses.replace(TINY, adapt="hsv")
+    out = tmp_path / "entropy.safetensors"
+    card = train_segmenter(villages[0], out, targets=villages[1], config=config)
+    assert card.sha256 != plain.sha256
+    checkpoint = torch.load(tmp_path / "entropy_run" / "last.pt", weights_only=True)
+    assert checkpoint["objective"] == {"steps": TINY.steps}
+    with pytest.raises(InputError, match="--target"):
+        train_segmenter(villages[0], tmp_path / "o.safetensors", config=config)
 
 
 # The verb
@@ -566,7 +627,7 @@ def test_patches_are_shown_as_they_are_and_as_they_are_made(villages, tmp_path):
     config = dataclasses.replace(TINY, adapt="gamma")
     train_segmenter([villages[0]], tmp_path / "g.safetensors", config=config)
     above, below = halves(tmp_path / "g_run" / "patches.png")
-    shown = samplers(config, [prepared(villages[0], "percentile")], []).shown
+    shown = training_streams(config, [prepared(villages[0], "percentile")], []).preview
     for number in range(3):
         cells = [half[:, number * 132 : number * 132 + 128] for half in (above, below)]
         for cell, patch in zip(cells, shown(number), strict=True):
@@ -629,7 +690,7 @@ def test_the_command_line(villages, tmp_path):
 def test_places_are_folders_with_labels(villages, tmp_path):
     red, blue = map(prepared, villages)
     config = dataclasses.replace(TINY, adapt="none")
-    counts = [samplers(config, some, [blue]).places for some in ([red, red], [red, blue])]
+    counts = [training_streams(config, some, [blue]).places for some in ([red, red], [red, blue])]
     assert counts == [1, 2]
     footprints = villages[0].parent / "footprints.gpkg"
     config = dataclasses.replace(config, steps=2)

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "training": {"data", "models"},
     "harmonization": {"raster", "runs", "parallel", "color", "balance", "models"},
     "segmentation": {"raster", "runs", "parallel", "models"},
-    "adapt": {"data", "models", "color", "harmonization"},
+    "adapt": {"data", "models", "color", "harmonization", "training"},
     "weights": set(),
     "synthetic": set(),
     "evaluation": {"raster", "color", "balance", "models", "footprints", "data", "training",

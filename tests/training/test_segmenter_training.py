@@ -349,7 +349,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     resumed = train(draw, 3, out, run, config, progress=listener)
     kept = killed_after // checkpoint * checkpoint
     if kept:
-        assert any(f"from step {kept}" in text for text in listener.notes)
+        assert any(f"resuming at step {kept} " in text for text in listener.notes)
     assert listener.steps == config.steps
     assert resumed.sha256 == whole.sha256
     one, other = load_file(tmp_path / "whole.safetensors"), load_file(out)

@@ -151,7 +151,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
         train_style(looks, out, run=run, config=config, progress=stop)
     assert not out.exists()
     resumed = train_style(looks, out, run=run, config=config, progress=listener)
-    assert any("from step 3" in note for note in listener.notes) == (killed_after > 3)
+    assert any("resuming at step 3 " in note for note in listener.notes) == (killed_after > 3)
     assert resumed.sha256 == whole.sha256
     assert lines(run) == lines(tmp_path / "whole_run")
 
