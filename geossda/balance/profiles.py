@@ -1,13 +1,12 @@
 """Look across a border: what a mosaic shows on both sides of a line, at its own resolution."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import dask
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geossda.parallel.ordered_map import ordered_map
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
@@ -66,12 +65,10 @@ def pieces(
             half = min(length, part.length / count) / 2
             ends = [part.interpolate(at - half), part.interpolate(at + half)]
             centres.append((_xy(part.interpolate(at)), _xy(ends[1]) - _xy(ends[0]), 2 * half))
-    jobs = [_piece(mosaic, *centre, reach) for centre in centres]
-    found: Sequence[Piece | None] = dask.compute(*jobs, scheduler="threads") if jobs else []
+    found = ordered_map(lambda centre: _piece(mosaic, *centre, reach), centres)
     return [piece for piece in found if piece is not None and piece.valid.any()]
 
 
-@dask.delayed(pure=False, traverse=False)  # type: ignore[untyped-decorator]
 def _piece(
     mosaic: Mosaic,
     centre: NDArray[np.float64],

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from geossda.balance.profiles import Piece, pieces
 from geossda.balance.scenes import Scenes
 from geossda.balance.seam_search import NARROWEST, SHORTEST, Line, Search, count_tones
-from geossda.parallel.cores import threads
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
@@ -97,7 +96,7 @@ def _looked_at(
         with gdal_environment():
             return small.read(window)
 
-    for window, found in zip(windows, ordered_map(read, windows, threads()), strict=True):
+    for window, found in zip(windows, ordered_map(read, windows), strict=True):
         pixels[:, window.rows, window.cols], valid[window.rows, window.cols] = found
         progress.advance()
     return pixels, valid
@@ -189,7 +188,7 @@ def _hard(mosaic: Mosaic, crossing: Any, drawn: Any, reach: int, least: float) -
     across = np.array([-along[1], along[0]])
     centres = np.array([[piece.cols.mean() + 0.5, piece.rows.mean() + 0.5] for piece in found])
     places = (centres - start) @ along
-    steps = np.stack(list(ordered_map(_step, found, threads())))
+    steps = np.stack(list(ordered_map(_step, found)))
     turn, middle, strength = _straightest(steps, places)
     if strength < least:
         return None, True
@@ -255,7 +254,7 @@ def _straightest(
         return np.where(votes >= 0.7 * count, np.cbrt(power), 0)
 
     some = np.array_split(shifts + room, -(-len(turns) // TURNS))
-    scores = np.concatenate(list(ordered_map(score, some, threads())))
+    scores = np.concatenate(list(ordered_map(score, some)))
     if not scores.any():
         return 0.0, 0.0, 0.0
     centre = np.median(scores[scores > 0])

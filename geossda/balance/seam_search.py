@@ -8,13 +8,13 @@ however much its ground changes. At a road or a shore the tones change back furt
 they stay changed, as far as the scenes reach.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from geossda.parallel.ordered_map import ordered_map
 
 # Tones below which pixels are counted: shadows, which every scene has and which tell its haze, up
 # to highlights.
@@ -208,13 +208,12 @@ class Search:
         edges = np.pad(np.cumsum(counts, axis=2), ((0, 0), (0, 0), (1, 0)))
         strength = np.full((len(slopes), counts.shape[2]), -np.inf)
         best = np.zeros(strength.shape, np.intp)
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            sums = list(threads.map(lambda slope: _sheared(edges, slope, self.fine), slopes))
-            for number, reach in enumerate(REACHES):
-                seen = list(threads.map(self._steps, sums, repeat(reach)))
-                one = self._strengths(seen, steep, reach, threads)
-                best[one > strength] = number
-                strength = np.maximum(strength, one)
+        sums = list(ordered_map(lambda slope: _sheared(edges, slope, self.fine), slopes))
+        for number, reach in enumerate(REACHES):
+            seen = list(ordered_map(partial(self._steps, reach=reach), sums))
+            one = self._strengths(seen, steep, reach)
+            best[one > strength] = number
+            strength = np.maximum(strength, one)
         return strength, best, sums
 
     def _steps(
@@ -240,7 +239,6 @@ class Search:
         seen: list[tuple[NDArray[np.float32], NDArray[np.bool_]]],
         steep: bool,
         reach: Reach,
-        threads: ThreadPoolExecutor,
     ) -> NDArray[np.float64]:
         """Say of all lines by how many deviations the votes of their blocks agree."""
         key = steep, reach
@@ -250,7 +248,7 @@ class Search:
             every = every[:: 1 + len(every) // SAMPLE]
             self._whiten[key] = _whitening(every.astype(np.float64))
         whiten = self._whiten[key].astype(np.float32)
-        scores = np.stack(list(threads.map(lambda each: _agreement(whiten, *each), seen)))
+        scores = np.stack(list(ordered_map(lambda each: _agreement(whiten, *each), seen)))
         known = scores > 0
         if not known.any():
             return scores

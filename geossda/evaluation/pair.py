@@ -4,20 +4,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-import dask
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geossda.errors import BandError
+from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 
 T = TypeVar("T")
-# Windows read at a time: enough for every core, few enough to be small.
-BATCH = 16
 
 
 class Views(NamedTuple):
@@ -99,14 +97,11 @@ class Pair:
             Advanced by one a window.
         """
 
-        @dask.delayed(pure=False, traverse=False)  # type: ignore[untyped-decorator]
         def one(window: Window) -> T:
             with gdal_environment():
                 views = self.read(window)
             return measure(window, views)
 
-        todo = list(windows)
-        for start in range(0, len(todo), BATCH):
-            batch = [one(window) for window in todo[start : start + BATCH]]
-            yield from dask.compute(*batch, scheduler="threads")
-            progress.advance(len(batch))
+        for result in ordered_map(one, windows):
+            yield result
+            progress.advance()

@@ -12,7 +12,6 @@ from geossda.errors import EmptyRasterError, StyleError
 from geossda.harmonization.ssda import measure_look, scale
 from geossda.models.style_model import StyleModel
 from geossda.models.style_statistics import Gaussian, Moments, StyleStatistics
-from geossda.parallel.cores import threads
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
@@ -77,7 +76,7 @@ def read_patches(
             return mosaic.read(window)
 
     found = []
-    for pixels, valid in ordered_map(read, windows, threads()):
+    for pixels, valid in ordered_map(read, windows):
         progress.advance()
         if valid.any():
             found.append((pixels, valid))

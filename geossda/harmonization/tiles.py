@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.color.classical import Transform
-from geossda.parallel.cores import threads
+from geossda.parallel.cores import cores
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
@@ -151,8 +151,10 @@ def recolor(
             read = stack.enter_context(_by_one_thread(read))
         begin = stack.enter_context(_one_core_each()) if small else None
         # One more than cores where they wait for their turn to read.
-        workers = threads() + (shared and small)
-        made = stack.enter_context(contextlib.closing(ordered_map(one, every, workers, begin)))
+        workers = cores() + (shared and small)
+        made = stack.enter_context(
+            contextlib.closing(ordered_map(one, every, workers, initializer=begin))
+        )
         for index in indexes:
             with parts.writing(index) as writer:
                 for tile in _tiles_of(layout.strips[index], index, tile_px):

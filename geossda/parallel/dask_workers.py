@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 
 from geossda.config import HarmonizeConfig, SegmentConfig
 from geossda.errors import GeossdaError, InputError, OutputError
+from geossda.parallel.cores import cores
+from geossda.parallel.ordered_map import results_in_order
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Items a worker that wait, or are done before their turn: one can take as long as many others.
-AHEAD_A_WORKER = 16
+# Items per worker that wait or are finished before their turn: one can take as long as many others.
+AHEAD_PER_WORKER = 16
 _SETTINGS = {
     "distributed.admin.low-level-log-length": 0,
     # Dask has workers give memory back at once: they would spend a third of their time on
@@ -73,7 +75,7 @@ class Workers:
     @property
     def threads(self) -> int:
         """Threads for each of them; 0 is as many as a worker was given."""
-        return 0 if self._scheduler else max(1, (os.cpu_count() or 1) // self._processes)
+        return 0 if self._scheduler else max(1, cores() // self._processes)
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """Apply a function to items, several at once; the results come in order.
@@ -90,19 +92,17 @@ class Workers:
         GeossdaError
             As the function raises it, or workers were lost again and again.
         """
-        packed, most = pickle.dumps(function), AHEAD_A_WORKER * self.count
-        waiting = self._waiting  # the first one is who is waited for
+        packed = pickle.dumps(function)
         try:
-            for item in items:
-                waiting.append(self.client.submit(sent, _apply, packed, item, pure=False))
-                while len(waiting) > most or (waiting and waiting[0].done()):
-                    yield result(waiting[0])
-                    waiting.popleft()
-            while waiting:
-                yield result(waiting[0])
-                waiting.popleft()
+            yield from results_in_order(
+                lambda item: self.client.submit(sent, _apply, packed, item, pure=False),
+                items,
+                AHEAD_PER_WORKER * self.count,
+                result=result,
+                pending=self._waiting,
+            )
         finally:
-            waiting.clear()  # what no one holds any more is not done
+            self._waiting.clear()  # Dask drops tasks whose futures are gone
 
     def stop(self) -> None:
         """Give up what :meth:`map` waits for, which raises an error where it does."""

@@ -1,128 +1,178 @@
-"""Threads that share a pipeline's work and keep its order."""
+"""Maps whose items are worked on at once and whose results come in order."""
 
 import collections
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-import cv2
-import numpy as np
+from geossda.parallel.cores import cores
 
 T = TypeVar("T")
 R = TypeVar("R")
+F = TypeVar("F")
 _END: Any = object()
+
+
+def results_in_order(
+    submit: Callable[[T], F],
+    items: Iterable[T],
+    ahead: int,
+    *,
+    result: Callable[[F], R],
+    pending: collections.deque[F] | None = None,
+) -> Generator[R, None, None]:
+    """Yield the results of submitted items, in the items' order.
+
+    Parameters
+    ----------
+    submit : callable
+        Hands an item to a pool and returns its future.
+    items : iterable
+        Drawn while results are yielded.
+    ahead : int
+        How many items may be submitted beyond the one whose result is yielded next; bounds
+        memory.
+    result : callable
+        Waits for a future and returns what it holds.
+    pending : deque, optional
+        Holds the futures that are not yielded yet, for a caller that cancels them.
+    """
+    pending = collections.deque() if pending is None else pending
+    for item in items:
+        pending.append(submit(item))
+        if len(pending) > ahead:
+            yield result(pending[0])
+            pending.popleft()
+    while pending:
+        yield result(pending[0])
+        pending.popleft()
 
 
 def ordered_map(
     function: Callable[[T], R],
     items: Iterable[T],
-    workers: int,
-    begin: Callable[[], None] | None = None,
+    workers: int | None = None,
+    *,
+    ahead: int | None = None,
+    initializer: Callable[[], None] | None = None,
 ) -> Generator[R, None, None]:
-    """Apply a function to items in threads; results come in order, at most `workers` + 1 ahead.
+    """Yield ``function(item)`` for every item, in order, computed in threads of its own.
 
-    Each thread calls `begin` first, if given.
+    Closing the generator cancels what has not begun and waits for the rest.
+
+    Parameters
+    ----------
+    function : callable
+        Called from several threads.
+    items : iterable
+        Drawn in the calling thread.
+    workers : int, optional
+        Number of threads; all available cores by default.
+    ahead : int, optional
+        How many items may be submitted beyond the next result; `workers` by default.
+    initializer : callable, optional
+        Called once in each thread before its first item.
     """
-    with ThreadPoolExecutor(workers, initializer=begin) as pool:
-        ahead: collections.deque[Future[R]] = collections.deque()
+    workers = workers or cores()
+    with ThreadPoolExecutor(workers, initializer=initializer) as pool:
         try:
-            for item in items:
-                ahead.append(pool.submit(function, item))
-                if len(ahead) > workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+            yield from results_in_order(
+                lambda item: pool.submit(function, item),
+                items,
+                workers if ahead is None else ahead,
+                result=lambda future: future.result(),
+            )
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 class Helpers(Protocol):
-    """Other processes, for what keeps the interpreter busy."""
+    """Other processes, for pure Python work that threads of one interpreter cannot share."""
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Apply a function that can be pickled to items; the results come in order."""
+        """Yield the results of a picklable function, in the items' order."""
 
     def stop(self) -> None:
-        """Give up what is not done; who waits for it is told by an error."""
+        """Cancel what is not done; whoever waits for it gets an error."""
 
 
 class OrderedPool:
-    """As many threads for the heavy steps of a pipeline as cores may be taken.
+    """Threads for the heavy steps of a pipeline, as many as cores may be used.
 
-    To be entered as a context; leaving it gives up what is not begun. Meanwhile OpenCV has no
-    threads of its own, so that `workers` is the number of cores.
+    A context manager; leaving it cancels what has not begun. Meanwhile OpenCV has no threads of
+    its own, so that `workers` is the number of busy cores.
 
     Parameters
     ----------
     workers : int, optional
-        All cores by default. With one everything is done in the calling thread.
+        All available cores by default. With 1, everything runs in the calling thread.
     helpers : Helpers, optional
-        They do what is given to :meth:`spread`.
+        Processes that :meth:`spread` uses instead of threads.
     """
 
     def __init__(self, workers: int | None = None, helpers: Helpers | None = None) -> None:
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or cores()
         self._helpers = helpers
         self._pool: ThreadPoolExecutor | None = None
         self._drawer: ThreadPoolExecutor | None = None
-        self._open = contextlib.ExitStack()
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "OrderedPool":
-        self._open.enter_context(_opencv_in_one_thread())
-        _keep_memory()
+        self._stack.enter_context(_opencv_in_one_thread())
+        _keep_freed_memory()
         if self.workers > 1:
             self._drawer = ThreadPoolExecutor(1)
             self._pool = ThreadPoolExecutor(self.workers)
             for threads in (self._drawer, self._pool):  # the drawer may wait for the others
-                self._open.callback(threads.shutdown, cancel_futures=True)
-        if self._helpers is not None:  # whom the drawer may wait for
-            self._open.callback(self._helpers.stop)
+                self._stack.callback(threads.shutdown, cancel_futures=True)
+        if self._helpers is not None:  # the drawer may wait for them
+            self._stack.callback(self._helpers.stop)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._open.close()
+        self._stack.close()
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Apply a function to items, several at once; the results come in order."""
+        """Yield ``function(item)`` for every item, in order, computed in the pool's threads."""
         if self._pool is None:
-            yield from map(function, items)
-            return
-        waiting: collections.deque[Future[R]] = collections.deque()
-        for item in items:
-            waiting.append(self._pool.submit(function, item))
-            while waiting and (len(waiting) > self.workers or waiting[0].done()):
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            return map(function, items)
+        pool = self._pool
+        return results_in_order(
+            lambda item: pool.submit(function, item),
+            items,
+            self.workers,
+            result=lambda future: future.result(),
+        )
 
     def spread(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Do the same as :meth:`map`, by helpers if there are any; the function can be pickled."""
+        """Do the same as :meth:`map` in helper processes, if any; the function is pickled."""
         return (self._helpers or self).map(function, items)
 
     def ahead(self, items: Iterable[T]) -> Iterator[T]:
-        """Begin at once to draw items, in a thread, a few ahead of who uses them; once a crew."""
+        """Draw items in a thread, two ahead of their use; at most one call per pool."""
         if self._drawer is None:
             return iter(items)
         drawer, source = self._drawer, iter(items)
-        waiting = collections.deque(drawer.submit(next, source, _END) for _ in range(2))
+        pending = collections.deque(drawer.submit(next, source, _END) for _ in range(2))
 
         def drawn() -> Iterator[T]:
-            while (item := waiting.popleft().result()) is not _END:
-                waiting.append(drawer.submit(next, source, _END))
+            while (item := pending.popleft().result()) is not _END:
+                pending.append(drawer.submit(next, source, _END))
                 yield item
 
         return drawn()
 
 
-def _keep_memory() -> None:
-    """Have memory of blocks used again rather than given back and asked for, which takes turns.
+def _keep_freed_memory() -> None:
+    """Have freed blocks used again rather than returned to the system, which threads queue for.
 
-    glibc does so with pieces up to the largest that was ever freed, of 32 MB at most (mallopt(3),
-    M_MMAP_THRESHOLD); elsewhere this does nothing.
+    glibc raises its threshold for that to the size of the largest block ever freed, at most 32 MB
+    (mallopt(3), M_MMAP_THRESHOLD); elsewhere this does nothing.
     """
+    import numpy as np
+
     np.empty(31 << 20, np.uint8)
 
 
@@ -132,7 +182,9 @@ _users, _threads_before = 0, 0
 
 @contextlib.contextmanager
 def _opencv_in_one_thread() -> Iterator[None]:
-    """Keep OpenCV from starting threads; the setting is the process's, so users are counted."""
+    """Keep OpenCV to one thread; the setting is the process's, so its users are counted."""
+    import cv2
+
     global _users, _threads_before
     with _lock:
         _users += 1

@@ -23,6 +23,7 @@ from rasterio.io import MemoryFile
 
 from geossda._version import __version__
 from geossda.errors import OutputError
+from geossda.parallel.cores import cores
 from geossda.progress import SILENT, Progress
 from geossda.raster.source import GDAL_SETTINGS, Source, Validity
 from geossda.raster.windows import Window
@@ -37,7 +38,7 @@ COG_OPTIONS = {
     "LEVEL": "1",
     "PREDICTOR": "YES",
     "BIGTIFF": "IF_SAFER",
-    "NUM_THREADS": "ALL_CPUS",
+    "NUM_THREADS": "ALL_CPUS",  # replaced by the number of cores available when writing
     "OVERVIEWS": "IGNORE_EXISTING",
 }
 
@@ -357,9 +358,14 @@ def _to_cog(
         part,
         driver="COG",
         OVERVIEW_RESAMPLING=overviews.upper(),
-        **dict(options or COG_OPTIONS),
+        **_with_cores(options or COG_OPTIONS),
     )
     _check_cog(part)
+
+
+def _with_cores(options: Mapping[str, str]) -> dict[str, str]:
+    """Replace ALL_CPUS, which GDAL takes for the machine's number, by the cores available."""
+    return {k: str(cores()) if v == "ALL_CPUS" else v for k, v in options.items()}
 
 
 def describe_dataset(

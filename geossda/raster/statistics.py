@@ -1,10 +1,8 @@
 """Masked statistics of a raster, from windows spread over it; never the raster at once."""
 
-import itertools
+import contextlib
 import math
-import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from geossda.errors import EmptyRasterError
+from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
@@ -138,12 +137,10 @@ def over_tiles(
         return measure(pixels, valid)
 
     result: T | None = None
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        todo = iter(windows)
-        while batch := tuple(itertools.islice(todo, 16)):
-            for part in pool.map(one, batch):
-                result = part if result is None else merge(result, part)
-            progress.advance(len(batch))
+    with contextlib.closing(ordered_map(one, windows)) as measured:
+        for part in measured:
+            result = part if result is None else merge(result, part)
+            progress.advance()
     if result is None:
         raise EmptyRasterError(f"{mosaic.name} has no pixels")
     return result

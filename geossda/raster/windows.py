@@ -80,24 +80,6 @@ def tiles(shape: tuple[int, int], size: int) -> Iterator[Window]:
             yield Window(row, col, min(size, shape[0] - row), min(size, shape[1] - col))
 
 
-def strips(shape: tuple[int, int], size: int, tiles_at_least: int) -> Iterator[list[Window]]:
-    """Group the tiles of :func:`tiles` into strips of whole tile rows.
-
-    A strip holds at least `tiles_at_least` tiles where the raster has them, so that a narrow
-    raster still gives every core something to do.
-    """
-    strip: list[Window] = []
-    last_row = -1
-    for tile in tiles(shape, size):
-        if tile.row != last_row and len(strip) >= tiles_at_least:
-            yield strip
-            strip = []
-        strip.append(tile)
-        last_row = tile.row
-    if strip:
-        yield strip
-
-
 def starts(length: int, patch: int, overlap: int) -> list[int]:
     """Give the first pixel of each patch along one axis, on a fixed lattice from 0.
 

@@ -6,16 +6,16 @@ itself, once, takes what was measured from the folder of the parts, and writes p
 
 import functools
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, ClassVar, Protocol
 
-from geossda.parallel.cores import limit_threads
+from geossda.parallel.cores import limit_cores
 from geossda.parallel.dask_workers import Workers, give_up, result, sent
 from geossda.progress import SILENT, Progress
 from geossda.runs.shards import Shards
 
-# Tasks a worker, so that none waits long for the last one.
-TASKS_A_WORKER = 4
+# Tasks per worker, so that none waits long for the last one.
+TASKS_PER_WORKER = 4
 _TURN = threading.Lock()
 
 
@@ -80,19 +80,16 @@ def make_shards(
     if workers.alone:
         work.make(missing, progress)
         return
-    _distribute(
-        workers, work, opened, recipe, _runs(missing, workers.count, work.least_run), progress
-    )
+    share = -(-len(missing) // workers.count)
+    longest = max(1, share // TASKS_PER_WORKER, min(work.least_run, share))
+    _distribute(workers, work, opened, recipe, consecutive(missing, longest), progress)
 
 
-def _runs(missing: list[int], workers: int, least: int) -> list[list[int]]:
-    """Cut into runs of parts that follow each other, a few for every worker."""
-    longest = max(
-        1, len(missing) // (TASKS_A_WORKER * workers), min(least, -(-len(missing) // workers))
-    )
+def consecutive(indexes: Iterable[int], longest: int | None = None) -> list[list[int]]:
+    """Return ascending indexes split into runs without gaps, of at most `longest` each."""
     runs: list[list[int]] = []
-    for index in missing:
-        if runs and runs[-1][-1] == index - 1 and len(runs[-1]) < longest:
+    for index in indexes:
+        if runs and runs[-1][-1] == index - 1 and len(runs[-1]) != longest:
             runs[-1].append(index)
         else:
             runs.append([index])
@@ -129,7 +126,7 @@ def _do(opened: Opener, recipe: Hashable, indexes: list[int], threads: int) -> N
 
             threads = get_worker().state.nthreads
         work = _open_once(opened, recipe)
-        limit_threads(threads)
+        limit_cores(threads)
         missing = set(work.parts.missing())
         work.make([index for index in indexes if index in missing])
 

@@ -1,7 +1,7 @@
 """Windows through a model: one a thread on a CPU, in batches on a GPU."""
 
+import contextlib
 import functools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from geossda.devices import mixed_precision
 from geossda.errors import InputError
-from geossda.parallel.cores import threads
+from geossda.parallel.cores import cores
+from geossda.parallel.ordered_map import ordered_map, results_in_order
 from geossda.raster.windows import Window
 
 
@@ -94,20 +95,19 @@ def _in_threads(
         item = reading.result()
         return item, run(item.image[None])[0] if item.valid.any() else None
 
-    count, before = min(batch, threads()), torch.get_num_threads()
-    share = -(-threads() // count)
+    count, before = min(batch, cores()), torch.get_num_threads()
+    share = -(-cores() // count)
     # Each reader opens files of its own and decodes by itself what neighbouring windows share.
     readers = ThreadPoolExecutor(max(1, count // 2))
     runners = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(share,))
-    waiting: deque[Future[Ran]] = deque()
     with readers, runners:
         try:
-            for place in places:
-                waiting.append(runners.submit(ran, readers.submit(read, *place)))
-                if len(waiting) > 4 * count:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield from results_in_order(
+                lambda place: runners.submit(ran, readers.submit(read, *place)),
+                places,
+                4 * count,
+                result=lambda future: future.result(),
+            )
         finally:
             for pool in (runners, readers):  # nobody may wait for a window that is not read
                 pool.shutdown(wait=pool is runners, cancel_futures=True)
@@ -126,29 +126,19 @@ def _in_batches(
 
 
 def _groups(places: Iterable[tuple[int, int]], read: Reader, batch: int) -> Iterator[list[Read]]:
-    """Read windows in threads, in order, at most two batches more than the next one needs."""
-    with ThreadPoolExecutor(threads()) as readers:
-        ahead: deque[Future[Read]] = deque()
-        group: list[Read] = []
-        used = 0
-        todo = iter(places)
-        try:
-            while True:
-                while len(ahead) < 3 * batch - used:
-                    if (place := next(todo, None)) is None:
-                        break
-                    ahead.append(readers.submit(read, *place))
-                if not ahead:
-                    break
-                group.append(ahead.popleft().result())
-                used += bool(group[-1].valid.any())
-                if used == batch or len(group) == 4 * batch:  # wide nodata must not pile up
-                    yield group
-                    group, used = [], 0
-            if group:
+    """Yield windows grouped by batch, read in threads at most two batches ahead."""
+    group: list[Read] = []
+    used = 0
+    reading = ordered_map(lambda place: read(*place), places, ahead=2 * batch)
+    with contextlib.closing(reading):
+        for item in reading:
+            group.append(item)
+            used += bool(item.valid.any())
+            if used == batch or len(group) == 4 * batch:  # wide nodata must not pile up
                 yield group
-        finally:
-            readers.shutdown(cancel_futures=True)
+                group, used = [], 0
+    if group:
+        yield group
 
 
 class Fitting:

@@ -20,6 +20,7 @@ from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.scaling import scaling_from
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, starts
+from geossda.runs.distribute import consecutive
 from geossda.runs.shards import LEAST_PX, Layout, Shards
 from geossda.segmentation.prepare import (
     NODATA,
@@ -92,7 +93,7 @@ class SegmentJob:
 
     def make(self, indexes: Sequence[int], progress: Progress = SILENT) -> None:
         """Make parts; advances by one a window."""
-        for run in _following(indexes):
+        for run in consecutive(indexes):
             strips = self._predicted(run, progress)
             for index in run:
                 part = self.parts.layout.strips[index]
@@ -171,14 +172,3 @@ def open_segment_job(recipe: SegmentTask) -> SegmentJob:
             scalings=[scaling_from(numbers) for numbers in parts.load("measured")],
         )
     return SegmentJob(reader, network, card, parts, config)
-
-
-def _following(indexes: Sequence[int]) -> list[list[int]]:
-    """Cut into runs of parts that follow each other."""
-    runs: list[list[int]] = []
-    for index in indexes:
-        if runs and runs[-1][-1] == index - 1:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    return runs

@@ -1,8 +1,9 @@
 """Training samples drawn in threads, a few batches ahead of the optimizer."""
 
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from geossda.parallel.ordered_map import ordered_map
 
 READER_THREADS = 2
 BATCHES_AHEAD = 3
@@ -19,8 +20,8 @@ def prefetch(
     Parameters
     ----------
     draw : callable or None
-        ``draw(step, place)`` returns sample `place` of batch `step`. Without it every batch is
-        empty.
+        ``draw(step, place)`` returns sample `place` of batch `step`; called from several threads.
+        Without it every batch is empty.
     first, steps : int
         Index of the first batch, and the number of all.
     batch : int
@@ -34,17 +35,9 @@ def prefetch(
     if draw is None:
         yield from ([] for _ in range(first, steps))
         return
-    with ThreadPoolExecutor(READER_THREADS) as readers:
-
-        def submit(step: int) -> list[Future[S]]:
-            return [readers.submit(draw, step, place) for place in range(batch)]
-
-        pending = [submit(step) for step in range(first, min(first + BATCHES_AHEAD, steps))]
-        try:
-            for step in range(first, steps):
-                samples = [future.result() for future in pending.pop(0)]
-                if step + BATCHES_AHEAD < steps:
-                    pending.append(submit(step + BATCHES_AHEAD))
-                yield samples
-        finally:
-            readers.shutdown(cancel_futures=True)
+    yield from ordered_map(
+        lambda step: [draw(step, place) for place in range(batch)],
+        range(first, steps),
+        READER_THREADS,
+        ahead=BATCHES_AHEAD - 1,
+    )

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "balance": {"raster", "parallel"},
     "footprints": {"raster", "parallel"},
     "data": {"raster", "footprints"},
-    "training": {"data", "models"},
+    "training": {"data", "models", "parallel"},
     "harmonization": {"raster", "runs", "parallel", "color", "balance", "models"},
     "segmentation": {"raster", "runs", "parallel", "models"},
     "adapt": {"data", "models", "color", "harmonization", "training"},

@@ -1,14 +1,12 @@
 """Windows tile the raster exactly once, on lattices that know nothing of chunks."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from geossda.errors import InputError
-from geossda.raster.windows import Window, starts, strips, tiles
+from geossda.raster.windows import Window, starts, tiles
 
 shapes = st.tuples(st.integers(1, 90), st.integers(1, 90))
 windows = st.builds(Window, st.integers(0, 40), st.integers(0, 40), st.integers(1, 40),
@@ -23,18 +21,6 @@ def test_tiles_cover_every_pixel_exactly_once(shape, size):
         assert tile.row % size == 0 and tile.col % size == 0
         seen[tile.rows, tile.cols] += 1
     assert (seen == 1).all()
-
-
-@given(shapes, st.integers(1, 40), st.integers(1, 20))
-def test_strips_are_the_tiles_in_order_and_end_at_whole_rows(shape, size, at_least):
-    grouped = list(strips(shape, size, at_least))
-    assert [tile for strip in grouped for tile in strip] == list(tiles(shape, size))
-    for strip in grouped[:-1]:
-        assert len(strip) >= at_least
-    for above, below in pairwise(grouped):
-        assert above[-1].row < below[0].row
-        a_row = sum(tile.row == above[-1].row for tile in above)
-        assert len(above) - a_row < at_least, "a strip is no longer than it has to be"
 
 
 @given(st.integers(1, 500), st.integers(1, 80), st.integers(0, 79))
