@@ -19,7 +19,7 @@ from geossda.data.labels import rasterize, read_footprints
 from geossda.evaluation.buildings import match, meet, polis, score
 from geossda.footprints.overlaps import OverlapResolver
 from geossda.footprints.polygonize import polygonize as trace
-from geossda.footprints.records import BuildingWindow, OpenComponents, Parts
+from geossda.footprints.records import BuildingWindow, Footprints, OpenComponents
 from geossda.footprints.shaping import Shaping
 from geossda.raster.gsd import grid_at_gsd
 from geossda.raster.mosaic import open_mosaic
@@ -51,13 +51,13 @@ def drawn_from_masks(true: np.ndarray, grid: GeoBox) -> dict[str, np.ndarray]:
     """Draw true footprints again from their mask, in pixels."""
     mask = rasterize(true, grid, Window(0, 0, *grid.shape)).astype(bool)
     parts = [p for p, _ in trace(lambda w: BuildingWindow(mask[w.rows, w.cols]), tuple(grid.shape))]
-    raw = np.concatenate([part.shapes for part in parts])
+    raw = np.concatenate([part.polygons for part in parts])
     raw = raw[shapely.area(raw) * GSD_M**2 >= 8]
     each = np.ones(len(raw))
-    parts = Parts(raw, shapely.area(raw).astype(int), each, each, each)
+    parts = Footprints(raw, shapely.area(raw).astype(int), each, each, each)
 
     def settled(how: str) -> np.ndarray:
-        made = Shaping(grid, GSD_M, how, 0.5, 0).shaped(raw)
+        made = Shaping(grid, GSD_M, how, 0.5, 0).regularized(raw)
         return OverlapResolver(10).add(parts, made, OpenComponents(np.inf, np.zeros((0, 4))))[1]
 
     return {"none": raw, "simplify": settled("simplify"), "rectilinear": settled("rectilinear")}

@@ -8,7 +8,7 @@ from geossda.config import PolygonizeConfig, SegmentConfig
 from geossda.errors import GeoreferenceError, InputError
 from geossda.footprints.building_raster import BuildingRaster, open_buildings
 from geossda.footprints.polygonize import polygonize as polygonize_blocks
-from geossda.footprints.shaping import Shaping, features
+from geossda.footprints.shaping import Shaping, shape_footprints
 from geossda.footprints.watershed import Splitter
 from geossda.footprints.write import Written, check_vector_output, write_features
 from geossda.parallel.ordered_map import Helpers, OrderedPool
@@ -111,11 +111,11 @@ def polygonize_to(
             raster.mosaic.shape,
             connectivity=int(cut.connectivity),
             block=cut.block,
-            crew=crew,
+            pool=crew,
             progress=progress,
         )
         return write_features(
-            crew.ahead(features(ended, shaping, splitter, crew)),
+            crew.ahead(shape_footprints(ended, shaping, splitter, crew)),
             output,
             raster.mosaic.grid.crs.to_wkt(),
             tags,

@@ -161,7 +161,7 @@ def compare(
         if layer.shapes is not None and everywhere:
             return _inside(layer.shapes, grid)
         parts = polygonize(lambda window: BuildingWindow(both(window)[which]), shape, block=_TILE)
-        traced = np.concatenate([ended.shapes for ended, _ in parts])
+        traced = np.concatenate([ended.polygons for ended, _ in parts])
         if layer.shapes is None:
             return traced
         # Polygons are kept as they are, but for those of which no pixel is compared.

@@ -1,32 +1,44 @@
-"""Records in Arrow's form."""
+"""Records as Arrow batches; apart from :mod:`stream` because loading pyarrow takes time."""
 
 from collections.abc import Iterator
 
 import pyarrow as pa
 
-from geossda.footprints.stream import Stream
+from geossda.footprints.stream import RecordStream
 from geossda.footprints.wkb import to_wkb
 
-# So many footprints are encoded at a time, and are a row group of GeoParquet.
-_BATCH = 2_000
+# Least number of footprints that are encoded at a time, and form a row group of GeoParquet.
+_BATCH_SIZE = 2_000
 _TYPES = {int: pa.int64(), float: pa.float64()}
 
 
-def schema_of(stream: Stream) -> pa.Schema:
-    """Give the fields of a stream, the geometry behind."""
+def schema_of(stream: RecordStream) -> pa.Schema:
+    """Return the Arrow schema of a stream: its fields, then the geometry."""
     geometry = pa.field("geometry", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
     fields = [pa.field(name, _TYPES[kind]) for name, kind in stream.fields.items()]
     return pa.schema([*fields, geometry])
 
 
-def arrow_batches(stream: Stream, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Give the records, some thousands at a time; at least one batch, which may be empty."""
+def arrow_batches(stream: RecordStream, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield the records as Arrow batches.
+
+    Parameters
+    ----------
+    stream : RecordStream
+    schema : Schema
+        As :func:`schema_of` returns it.
+
+    Yields
+    ------
+    RecordBatch
+        Some thousand records each; at least one batch, which may be empty.
+    """
     waiting: list[pa.RecordBatch] = []
-    for shapes, columns in stream:
-        geometry = pa.array(to_wkb(shapes), pa.binary())
-        arrays = [*map(pa.array, columns), geometry]
+    for geometry, columns in stream:
+        encoded = pa.array(to_wkb(geometry), pa.binary())
+        arrays = [*map(pa.array, columns), encoded]
         waiting.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
-        if sum(map(len, waiting)) >= _BATCH:
+        if sum(map(len, waiting)) >= _BATCH_SIZE:
             yield pa.concat_batches(waiting)
             waiting = []
     waiting.append(pa.RecordBatch.from_pylist([], schema=schema))

@@ -1,19 +1,28 @@
-"""Parts whose corners are all known become footprints."""
+"""Footprints of connected components whose corners are all known."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.footprints.records import Traced
+from geossda.footprints.records import Footprints
 from geossda.footprints.tracing import Corners, build_polygons
 
 # Probabilities are summed as whole numbers of this unit, so that sums do not depend on the order.
-_UNIT = 2.0**-24
+_SUM_UNIT = 2.0**-24
 
 
 class ProbabilityStats(NamedTuple):
-    """What is told of each part's probabilities: their sum in units, and their extremes."""
+    """Sum and extremes of the probabilities of each component.
+
+    Attributes
+    ----------
+    units : (labels,) int64 array
+        Sum of the probabilities in units of 2**-24.
+    lowest, highest : (labels,) float32 arrays
+        Least and greatest probability; +inf and -inf for a component without any.
+    """
 
     units: NDArray[np.int64]
     lowest: NDArray[np.float32]
@@ -21,72 +30,103 @@ class ProbabilityStats(NamedTuple):
 
     @classmethod
     def empty(cls, count: int) -> "ProbabilityStats":
-        """Begin to count `count` parts."""
+        """Return the statistics of `count` components without pixels."""
         low = np.full(count, np.inf, np.float32)
         return cls(np.zeros(count, np.int64), low, -low)
 
     @classmethod
     def of_pixels(
-        cls, part: NDArray[Any], count: int, probability: NDArray[np.floating]
+        cls, label: NDArray[Any], count: int, probability: NDArray[np.floating]
     ) -> "ProbabilityStats":
-        """Tally pixels by the part each is of."""
-        units = np.rint(probability * np.float64(1 / _UNIT)).astype(np.int64)
-        return cls(units, probability, probability).grouped(part, count)
+        """Compute the statistics of components from their pixels.
+
+        Parameters
+        ----------
+        label : (pixels,) int array
+            Component of each pixel, below `count`.
+        count : int
+            Number of components.
+        probability : (pixels,) float array
+            In 0..1.
+        """
+        units = np.rint(probability * np.float64(1 / _SUM_UNIT)).astype(np.int64)
+        return cls(units, probability, probability).grouped(label, count)
 
     def grouped(self, group: NDArray[Any], count: int) -> "ProbabilityStats":
-        """Put entries of one group together."""
-        made = ProbabilityStats.empty(count)
-        np.add.at(made.units, group, self.units)
-        np.minimum.at(made.lowest, group, self.lowest)
-        np.maximum.at(made.highest, group, self.highest)
-        return made
+        """Combine the entries of each group.
 
-    def take(self, chosen: NDArray[np.generic]) -> "ProbabilityStats":
-        """Choose some by index or mask."""
-        return ProbabilityStats(*(column[chosen] for column in self))
+        Parameters
+        ----------
+        group : (labels,) int array
+            Group of each entry, below `count`.
+        count : int
+            Number of groups.
+        """
+        combined = ProbabilityStats.empty(count)
+        np.add.at(combined.units, group, self.units)
+        np.minimum.at(combined.lowest, group, self.lowest)
+        np.maximum.at(combined.highest, group, self.highest)
+        return combined
+
+    def take(self, selection: NDArray[np.generic]) -> "ProbabilityStats":
+        """Return the entries that an index array or a boolean mask selects."""
+        return ProbabilityStats(*(column[selection] for column in self))
 
 
-class Ended(NamedTuple):
-    """Parts that are whole.
+class ClosedComponents(NamedTuple):
+    """Components that can grow no further.
 
     Attributes
     ----------
     corners : Corners
-        All of theirs.
-    tally : ProbabilityStats
-        By their labels.
-    family : (labels,) int array or None
-        Parts of one family are one footprint; None if each is one.
+        All their corners.
+    stats : ProbabilityStats
+        Statistics by label.
+    family : (labels,) int64 array or None
+        Components of one family form one MultiPolygon; None if each is a footprint of its own.
     """
 
     corners: Corners
-    tally: ProbabilityStats
+    stats: ProbabilityStats
     family: NDArray[np.int64] | None
 
 
-def finish(ended: Ended) -> Traced:
-    """Walk the outlines of parts that ended, and put families of them together."""
-    corners, tally, family = ended
-    outlines, part, pixels = build_polygons(corners)
-    mine = tally.take(part)
-    if family is not None and len(part):
-        # By family, its upper left part first.
-        left, top = outlines.start.T
-        order = np.lexsort((left, top, family[part]))
-        members = family[part][order]
+def footprints_of(components: ClosedComponents) -> Footprints:
+    """Trace the outlines of components, and combine those of one family.
+
+    Parameters
+    ----------
+    components : ClosedComponents
+
+    Returns
+    -------
+    Footprints
+        In pixels of the raster.
+    """
+    corners, stats, family = components
+    outlines, label, pixels = build_polygons(corners)
+    stats = stats.take(label)
+    if family is not None and len(label):
+        # By family, its upper left component first.
+        left, top = outlines.first_points.T
+        order = np.lexsort((left, top, family[label]))
+        members = family[label][order]
         begins = np.flatnonzero(np.concatenate([[True], members[1:] != members[:-1]]))
         member = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(members))))
-        outlines = outlines.together(order, begins)
+        outlines = outlines.to_multipolygons(order, begins)
         pixels = np.add.reduceat(pixels[order], begins)
-        mine = mine.take(order).grouped(member, len(begins))
-    known = np.where(np.isfinite(mine.lowest), np.float32(1), np.float32(np.nan))
-    mean = mine.units * _UNIT / pixels
-    with np.errstate(invalid="ignore"):  # infinite, where there are no probabilities
-        return Traced(outlines, pixels, mean * known, mine.lowest * known, mine.highest * known)
+        stats = stats.take(order).grouped(member, len(begins))
+    known = np.where(np.isfinite(stats.lowest), np.float32(1), np.float32(np.nan))
+    mean = stats.units * _SUM_UNIT / pixels
+    with np.errstate(invalid="ignore"):  # infinite without probabilities
+        return Footprints(
+            outlines, pixels, mean * known, stats.lowest * known, stats.highest * known
+        )
 
 
-def in_order(pieces: list[Traced]) -> Traced:
-    """Put parts together in the order of their last row, then of their upper left corner."""
-    every = Traced.joined(pieces)
-    left, top = every.outlines.start.T
-    return every.take(np.lexsort((left, top, every.outlines.box[:, 3])))
+def in_row_order(batches: Sequence[Footprints]) -> Footprints:
+    """Concatenate traced footprints, sorted by last row, then by upper left corner."""
+    footprints = Footprints.concatenate(batches)
+    outlines: Any = footprints.geometry
+    left, top = outlines.first_points.T
+    return footprints.take(np.lexsort((left, top, outlines.box[:, 3])))

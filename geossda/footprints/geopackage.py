@@ -17,9 +17,9 @@ import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
-from geossda.footprints.ring_arrays import Shapes, bounds_of
+from geossda.footprints.ring_arrays import Geometries, bounds_of
 from geossda.footprints.rtree import Index, insert
-from geossda.footprints.stream import Stream
+from geossda.footprints.stream import RecordStream
 from geossda.footprints.wkb import to_wkb
 
 LAYER = "buildings"
@@ -45,7 +45,9 @@ def srs_of(crs: str) -> tuple[Any, ...] | None:
     return known.name, number["code"], number["authority"], number["code"], definition, None
 
 
-def write(stream: Stream, part: Path, crs: str, metadata: Mapping[str, str], kind: str) -> None:
+def write(
+    stream: RecordStream, part: Path, crs: str, metadata: Mapping[str, str], kind: str
+) -> None:
     """Write a stream to a new file, in a CRS that :func:`srs_of` can tell."""
     srs = srs_of(crs)
     if srs is None:
@@ -104,7 +106,7 @@ def write(stream: Stream, part: Path, crs: str, metadata: Mapping[str, str], kin
         database.executescript("BEGIN;" + _script("triggers") + "COMMIT;")
 
 
-def _geometries(shapes: Shapes, bounds: NDArray[np.float64], srs_id: int) -> list[bytes]:
+def _geometries(shapes: Geometries, bounds: NDArray[np.float64], srs_id: int) -> list[bytes]:
     """Encode geometries as the standard has them: a header, then WKB."""
     headers = np.zeros(len(bounds), _HEADER)
     headers["magic"], headers["flags"], headers["srs_id"] = b"GP", 3, srs_id

@@ -9,12 +9,14 @@ import pyarrow.parquet as pq
 import pyproj
 
 from geossda.footprints.arrow import arrow_batches, schema_of
-from geossda.footprints.stream import Stream
+from geossda.footprints.stream import RecordStream
 
 FAILURES = (pa.ArrowException,)
 
 
-def write(stream: Stream, part: Path, crs: str, metadata: Mapping[str, str], kind: str) -> None:
+def write(
+    stream: RecordStream, part: Path, crs: str, metadata: Mapping[str, str], kind: str
+) -> None:
     """Write a stream to a new file."""
     about = {
         "version": "1.1.0",

@@ -1,4 +1,4 @@
-"""True metres around a place, whatever the CRS."""
+"""Metres on the ground around a point, whatever the CRS."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from geossda.errors import GeoreferenceError
 
 if TYPE_CHECKING:
-    import geopandas as gpd  # a third of a second to load
+    import geopandas as gpd  # loading it takes a third of a second
 
 
-def ground_frames(crs: Any, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Measure how far one unit of a CRS goes on the ground, at places given in it.
+def ground_matrices(crs: Any, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute the length and direction on the ground of one unit of a CRS.
 
-    Along the ellipsoid, by a short step each way: degrees, Web Mercator's metres and any
-    projection's are told alike, the antimeridian included.
+    A short step along each axis is measured on the ellipsoid, so that degrees, the metres of Web
+    Mercator and those of any projection are treated alike, the antimeridian included.
 
     Parameters
     ----------
     crs : CRS or WKT
     xy : (n, 2) float array
-        Places, x and y.
+        Points, x and y in units of the CRS.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def ground_frames(crs: Any, xy: NDArray[np.float64]) -> NDArray[np.float64]:
     Raises
     ------
     GeoreferenceError
-        A CRS that has no place on the globe.
+        The CRS is local, or cannot be placed on the globe at these points.
     """
     crs = pyproj.CRS(crs)
     geod, globe = crs.get_geod(), crs.geodetic_crs
@@ -41,43 +41,65 @@ def ground_frames(crs: Any, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         raise GeoreferenceError(f"CRS {crs.name} is local, so metres are unknown: reproject first")
     step = 1e-5 if crs.is_geographic else 1.0
     to_globe = pyproj.Transformer.from_crs(crs, globe, always_xy=True)
-    here = to_globe.transform(xy[:, 0], xy[:, 1])
-    frames = np.empty((len(xy), 2, 2))
+    start = to_globe.transform(xy[:, 0], xy[:, 1])
+    matrices = np.empty((len(xy), 2, 2))
     for axis in (0, 1):
-        moved = xy + step * np.eye(2)[axis]
-        azimuth, _, metres = geod.inv(*here, *to_globe.transform(moved[:, 0], moved[:, 1]))
-        turn = np.radians(azimuth)
-        frames[:, :, axis] = np.column_stack([np.sin(turn), np.cos(turn)])
-        frames[:, :, axis] *= np.asarray(metres)[:, None] / step
-    if not np.isfinite(frames).all():
+        end = xy + step * np.eye(2)[axis]
+        azimuth, _, metres = geod.inv(*start, *to_globe.transform(end[:, 0], end[:, 1]))
+        azimuth = np.radians(azimuth)
+        matrices[:, :, axis] = np.column_stack([np.sin(azimuth), np.cos(azimuth)])
+        matrices[:, :, axis] *= np.asarray(metres)[:, None] / step
+    if not np.isfinite(matrices).all():
         raise GeoreferenceError(
-            f"CRS {crs.name} cannot be placed on the globe here: reproject first"
+            f"CRS {crs.name} cannot be placed on the globe at this raster: reproject first"
         )
-    return frames
+    return matrices
 
 
-def centres(shapes: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Give the middles of bounding boxes, (n, 2)."""
-    bounds = shapely.bounds(shapes).reshape(-1, 4)
+def centres(geometries: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Return the centres of bounding boxes, (n, 2)."""
+    bounds = shapely.bounds(geometries).reshape(-1, 4)
     return np.asarray((bounds[:, :2] + bounds[:, 2:]) / 2)
 
 
-def ground_areas(shapes: "gpd.GeoSeries") -> NDArray[np.float64]:
-    """Measure polygons in square metres on the ellipsoid, whatever their CRS.
+def ground_areas(polygons: "gpd.GeoSeries") -> NDArray[np.float64]:
+    """Compute the areas of polygons on the ellipsoid, whatever their CRS.
 
-    By the scale at the middle of each, which is exact for footprints.
+    The scale at the centre of each is used, which is exact enough for buildings.
+
+    Parameters
+    ----------
+    polygons : GeoSeries
+        n polygons.
+
+    Returns
+    -------
+    (n,) float array
+        In square metres.
     """
-    polygons = shapes.to_numpy()
-    if not len(polygons):
+    geometries = polygons.to_numpy()
+    if not len(geometries):
         return np.zeros(0)
-    frames = ground_frames(shapes.crs, centres(polygons))
-    return np.asarray(shapely.area(polygons) * np.abs(np.linalg.det(frames)))
+    matrices = ground_matrices(polygons.crs, centres(geometries))
+    return np.asarray(shapely.area(geometries) * np.abs(np.linalg.det(matrices)))
 
 
-def moved(shapes: NDArray[np.object_], matrices: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Apply to each geometry its own (2, 3) affine matrix, or to all the one given."""
-    points, owner = shapely.get_coordinates(shapes, return_index=True)
+def apply_affine(
+    geometries: NDArray[np.object_], matrices: NDArray[np.float64]
+) -> NDArray[np.object_]:
+    """Apply an affine matrix of its own to each geometry, or one to all.
+
+    Parameters
+    ----------
+    geometries : (n,) array of shapely geometries
+    matrices : (n, 2, 3) or (1, 2, 3) float array
+
+    Returns
+    -------
+    (n,) array of shapely geometries
+    """
+    points, owner = shapely.get_coordinates(geometries, return_index=True)
     if len(matrices) == 1:
         owner = np.zeros_like(owner)
-    turned = np.einsum("nij,nj->ni", matrices[owner, :, :2], points) + matrices[owner, :, 2]
-    return np.asarray(shapely.set_coordinates(shapes.copy(), turned), object)
+    transformed = np.einsum("nij,nj->ni", matrices[owner, :, :2], points) + matrices[owner, :, 2]
+    return np.asarray(shapely.set_coordinates(geometries.copy(), transformed), object)

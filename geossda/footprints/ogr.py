@@ -18,7 +18,7 @@ import pyproj
 from geossda.errors import OutputError
 from geossda.footprints.arrow import arrow_batches, schema_of
 from geossda.footprints.geopackage import LAYER, add_style
-from geossda.footprints.stream import Stream
+from geossda.footprints.stream import RecordStream
 from geossda.staging import atomic_write
 
 DRIVERS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
@@ -36,7 +36,7 @@ FAILURES = (
 
 
 def write(
-    stream: Stream, part: Path, crs: str, metadata: Mapping[str, str], kind: str, append: bool
+    stream: RecordStream, part: Path, crs: str, metadata: Mapping[str, str], kind: str, append: bool
 ) -> None:
     """Write a stream to a new file, or behind what a GeoPackage holds."""
     suffix = part.suffix.lower()

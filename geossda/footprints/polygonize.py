@@ -1,9 +1,10 @@
-"""Footprints of a raster of any size, block by block, exactly those of the whole raster.
+"""Footprints of a raster of any size, block by block, identical to those of the whole raster.
 
-Blocks are read once, in threads. Each gives the parts (4-connected pixels) that are whole within
-it, and of the others the corners of their outlines strictly inside it and the labels of its rim;
-what lies on the lines between blocks is found from the rims. Parts that touch across a line are
-joined (union-find), and a part that no longer reaches the last row read is walked and given away.
+Blocks are read once, in threads. Each yields the connected components (4-connected pixels) that
+are complete within it; of the others, the outline corners strictly inside the block and the labels
+along its border. Corners on the lines between blocks follow from these labels. Components that
+touch across a line are joined by union-find, and those that do not reach the last row read are
+traced and yielded.
 """
 
 import contextlib
@@ -12,10 +13,9 @@ from functools import partial
 
 import numpy as np
 
-from geossda.footprints.blocks import read_block
-from geossda.footprints.components import finish, in_order
-from geossda.footprints.joining import Join
-from geossda.footprints.records import BuildingWindow, OpenComponents, Traced
+from geossda.footprints.components import footprints_of, in_row_order
+from geossda.footprints.labelling import ComponentJoiner, label_block
+from geossda.footprints.records import BuildingWindow, Footprints, OpenComponents
 from geossda.parallel.ordered_map import OrderedPool
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window, tiles
@@ -27,42 +27,45 @@ def polygonize(
     *,
     connectivity: int = 4,
     block: int = 2048,
-    crew: OrderedPool | None = None,
+    pool: OrderedPool | None = None,
     progress: Progress = SILENT,
-) -> Iterator[tuple[Traced, OpenComponents]]:
-    """Turn a raster into footprints, strip by strip of blocks.
+) -> Iterator[tuple[Footprints, OpenComponents]]:
+    """Trace the footprints of a raster, strip by strip of blocks.
 
-    Neither their outlines nor their order depend on `block` or `crew`: they come in the order
-    of their last row, then of their upper left corner. Memory follows the parts that are open.
+    Neither the outlines nor their order depend on `block` or `pool`: footprints are ordered by
+    their last row, then by their upper left corner. Memory grows with the open components, not
+    with the raster.
 
     Parameters
     ----------
     read : callable
-        Gives the marks of a window; called from threads.
+        Returns the building pixels of a window; called from several threads.
     shape : (int, int)
-        Height and width of the raster.
+        Height and width of the raster in pixels.
     connectivity : {4, 8}
-        With 8 pixels that touch at a corner belong together; as no polygon may hang on a point,
-        shapes are MultiPolygons then.
+        With 8, pixels that touch at a corner belong together; since no valid polygon touches
+        itself along its interior, geometries are MultiPolygons then.
     block : int
         Side of a block in pixels.
-    crew : OrderedPool, optional
-        Threads that read and trace; one of all cores by default.
+    pool : OrderedPool, optional
+        Threads that read and label; by default a pool of all cores.
     progress : Progress
-        Advanced by one a block.
+        Advanced by one for each block.
 
     Yields
     ------
-    (Traced, Open)
-        Those that ended in a strip, maybe none, and what is known of those that did not.
+    footprints : Footprints
+        Those completed by a strip, maybe none, in pixels.
+    open_components : OpenComponents
+        Components that the strip did not complete.
     """
     height, width = shape
     tops, lefts = range(0, height, block), range(0, width, block)
     progress.stage("polygonizing", len(tops) * len(lefts))
     diagonal = connectivity == 8
-    join = Join(width, lefts, diagonal=diagonal)
-    with contextlib.nullcontext(crew) if crew else OrderedPool() as crew:
-        blocks = crew.map(partial(read_block, read, diagonal=diagonal), tiles(shape, block))
+    joiner = ComponentJoiner(width, lefts, diagonal=diagonal)
+    with contextlib.nullcontext(pool) if pool else OrderedPool() as pool:
+        blocks = pool.map(partial(label_block, read, diagonal=diagonal), tiles(shape, block))
 
         for row in tops:
             strip = []
@@ -70,6 +73,6 @@ def polygonize(
                 strip.append(next(blocks))
                 progress.advance()
             last = row == tops[-1]
-            ended = finish(join.add(strip, row, last=last))
-            still = join.still_open(np.inf if last else row + block)
-            yield in_order([ended, *(each.whole for each in strip)]), still
+            closed = footprints_of(joiner.add(strip, row, last=last))
+            still_open = joiner.open_components(np.inf if last else row + block)
+            yield in_row_order([closed, *(each.complete for each in strip)]), still_open

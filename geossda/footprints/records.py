@@ -1,103 +1,98 @@
-"""What is read of a raster, and the footprints found in it, in pixels."""
+"""Records passed between the stages of polygonizing, in pixels or in a CRS."""
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.footprints.ring_arrays import Outlines
+from geossda.footprints.ring_arrays import Geometries, Outlines
 
 
 class BuildingWindow(NamedTuple):
-    """What is read of a window.
+    """Building pixels of one window of a raster.
 
     Attributes
     ----------
     inside : (height, width) bool array
-        Pixels that belong to a building.
+        True where a pixel belongs to a building.
     probability : (height, width) float32 array or None
-        Where there is one, in 0..1.
+        Building probability in 0..1; None for a mask.
     """
 
     inside: NDArray[np.bool_]
     probability: NDArray[np.float32] | None = None
 
 
-class Traced(NamedTuple):
-    """Parts as they were traced, in pixels of the whole raster (x right, y down).
+class Footprints(NamedTuple):
+    """Building footprints with the statistics of their pixels.
 
     Attributes
     ----------
-    outlines : Outlines
-        Along pixel edges, holes kept.
-    pixels, confidence, lowest, highest : (n,) arrays
-        As of :class:`Parts`.
+    geometry : Outlines or (n,) array of shapely.Polygon
+        In pixels of the whole raster (x right, y down) while they are traced and shaped; in the
+        CRS of the raster once they are measured.
+    pixels : (n,) int64 array
+        Number of pixels each footprint was made from.
+    mean : (n,) float64 array
+        Mean probability of the pixels, 0..1; NaN without probabilities.
+    min, max : (n,) float32 arrays
+        Lowest and highest probability of the pixels; NaN without probabilities.
+    area_m2 : (n,) float64 array or None
+        Area on the ellipsoid in square metres; None until it is measured.
     """
 
-    outlines: Outlines
+    geometry: Geometries
     pixels: NDArray[np.int64]
-    confidence: NDArray[np.float64]
-    lowest: NDArray[np.float32]
-    highest: NDArray[np.float32]
+    mean: NDArray[np.float64]
+    min: NDArray[np.float32]
+    max: NDArray[np.float32]
+    area_m2: NDArray[np.float64] | None = None
 
     @classmethod
-    def joined(cls, pieces: "list[Traced]") -> "Traced":
-        """Put several together."""
-        outlines, *columns = zip(*pieces, strict=True)
-        others: Any = map(np.concatenate, columns)
-        return cls(Outlines.joined(list(outlines)), *others)
+    def concatenate(cls, batches: "Sequence[Footprints]") -> "Footprints":
+        """Concatenate one or more batches, whose geometries are all of one kind."""
+        first = batches[0].geometry
+        if isinstance(first, Outlines):
+            geometry: Geometries = Outlines.concatenate([each.geometry for each in batches])  # type: ignore[misc]
+        else:
+            geometry = np.concatenate([each.geometry for each in batches])
+        pixels, mean, low, high = (
+            np.concatenate(column) for column in zip(*(each[1:5] for each in batches), strict=True)
+        )
+        area = None
+        if batches[0].area_m2 is not None:
+            area = np.concatenate([each.area_m2 for each in batches])
+        return cls(geometry, pixels, mean, low, high, area)
 
-    def take(self, chosen: NDArray[np.generic]) -> "Traced":
-        """Choose some by index or mask."""
-        return Traced(self.outlines.take(chosen), *(column[chosen] for column in self[1:]))
+    def take(self, selection: NDArray[np.generic]) -> "Footprints":
+        """Return the footprints that an index array or a boolean mask selects."""
+        if isinstance(self.geometry, Outlines):
+            geometry: Geometries = self.geometry.take(selection)
+        else:
+            geometry = self.geometry[selection]
+        pixels, mean, low, high = (column[selection] for column in self[1:5])
+        area = None if self.area_m2 is None else self.area_m2[selection]
+        return Footprints(geometry, pixels, mean, low, high, area)
 
     @property
-    def shapes(self) -> NDArray[np.object_]:
-        """A geometry of each."""
-        return self.outlines.shapes
-
-    def parts(self) -> "Parts":
-        """Give them as others work with them."""
-        return Parts(self.shapes, *self[1:])
-
-
-class Parts(NamedTuple):
-    """Footprints in pixels of the whole raster (x right, y down).
-
-    Attributes
-    ----------
-    shapes : (n,) array of shapely.Polygon
-        Outlines along pixel edges, holes kept.
-    pixels : (n,) int array
-    confidence, lowest, highest : (n,) float arrays
-        Mean and extremes of the pixels' probabilities; NaN without any.
-    """
-
-    shapes: NDArray[np.object_]
-    pixels: NDArray[np.int64]
-    confidence: NDArray[np.float64]
-    lowest: NDArray[np.float32]
-    highest: NDArray[np.float32]
-
-    def take(self, chosen: NDArray[np.generic]) -> "Parts":
-        """Choose some by index or mask."""
-        return Parts(*(column[chosen] for column in self))
-
-    def followed_by(self, *more: "Parts") -> "Parts":
-        """Put `more` behind."""
-        columns: Any = zip(self, *more, strict=True)
-        return Parts(*(np.concatenate(column) for column in columns))
+    def polygons(self) -> NDArray[np.object_]:
+        """(n,) array of shapely.Polygon or shapely.MultiPolygon."""
+        if isinstance(self.geometry, Outlines):
+            return self.geometry.to_shapely()
+        return self.geometry
 
 
 class OpenComponents(NamedTuple):
-    """The parts that are not whole yet.
+    """Connected components that reach the last row read, and can still grow.
 
     Attributes
     ----------
-    row : int
-        The line below the last row read; past it anything can come. Infinite after the last.
+    row : float
+        The line below the last row read, in pixels; anything can follow beyond it. Infinite once
+        the raster is read.
     boxes : (n, 4) float array
-        Their bounding boxes so far: left, top, right, bottom.
+        Bounding boxes so far, in pixels: left, top, right, bottom.
     """
 
     row: float

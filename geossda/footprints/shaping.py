@@ -1,8 +1,8 @@
-"""From parts of a raster to footprints on the ground."""
+"""Outlines of footprints: regularized, separated, measured and placed on the ground."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -10,57 +10,34 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geossda.config import Regularity
-from geossda.footprints.ground_scale import centres, ground_frames, moved
+from geossda.footprints.ground_scale import apply_affine, centres, ground_matrices
 from geossda.footprints.overlaps import GRAIN_PX, OverlapResolver
 from geossda.footprints.party_walls import partition, shared_walls
-from geossda.footprints.records import OpenComponents, Parts, Traced
+from geossda.footprints.records import Footprints, OpenComponents
 from geossda.footprints.regularize import REACH, regularize
-from geossda.footprints.ring_arrays import Shapes
+from geossda.footprints.ring_arrays import Outlines
 from geossda.footprints.watershed import Splitter
 from geossda.parallel.ordered_map import OrderedPool
 
-# Parts that a thread shapes at a time: one large patch can take as long as hundreds of houses.
-_AT_ONCE = 16
-
-
-class Features(NamedTuple):
-    """Footprints on the ground.
-
-    Attributes
-    ----------
-    shapes : Outlines or (n,) array of shapely.Polygon
-        In the grid's CRS.
-    area_m2 : (n,) float array
-        On the ellipsoid.
-    pixels : (n,) int array
-        Pixels each was made from.
-    confidence, lowest, highest : (n,) float arrays
-        Mean and extremes of their probabilities; NaN without any.
-    """
-
-    shapes: Shapes
-    area_m2: NDArray[np.float64]
-    pixels: NDArray[np.int64]
-    confidence: NDArray[np.float64]
-    lowest: NDArray[np.float32]
-    highest: NDArray[np.float32]
+# Footprints that a thread shapes at a time: one large patch can take as long as hundreds of houses.
+_BATCH_SIZE = 16
 
 
 @dataclass(frozen=True)
 class Shaping:
-    """How parts become footprints.
+    """Settings of outlines, and the grid they are measured on.
 
     Attributes
     ----------
     grid : GeoBox
-        What the parts' pixels are of; with a CRS.
+        Grid of the raster; with a CRS.
     gsd_m : float
-        Its pixel side in metres, about.
+        Approximate pixel size in metres.
     regularity : {"none", "simplify", "rectilinear"}
     tolerance_m : float
-        How far outlines may be moved, in metres.
+        Distance that outlines may be moved by, in metres.
     min_area_m2 : float
-        Smaller footprints are left out.
+        Smaller footprints are left out, in square metres.
     """
 
     grid: GeoBox
@@ -71,229 +48,337 @@ class Shaping:
 
     @property
     def reach_m(self) -> float:
-        """How far from its pixels an outline can come to lie, in metres."""
+        """Greatest distance of an outline from its pixels, in metres."""
         return reach_m(self.regularity, self.tolerance_m, self.gsd_m)
 
-    def frames(self, shapes: NDArray[np.object_]) -> NDArray[np.float64]:
-        """Give for each shape in pixels the (2, 2) matrix from pixels to metres east and north."""
-        return self._frames_at(centres(shapes))
+    def pixel_matrices(self, polygons: NDArray[np.object_]) -> NDArray[np.float64]:
+        """Compute the (n, 2, 2) matrices from pixels to metres east and north at polygons."""
+        return self._pixel_matrices_at(centres(polygons))
 
-    def _frames_at(self, middles: NDArray[np.float64]) -> NDArray[np.float64]:
-        if not len(middles):
+    def _pixel_matrices_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not len(points):
             return np.zeros((0, 2, 2))
-        step = self.grid.transform
-        x, y = step * middles.T
-        linear = np.array([[step.a, step.b], [step.d, step.e]])
-        frames = ground_frames(self.grid.crs.to_wkt(), np.column_stack([x, y]))
-        return np.asarray(frames @ linear)
+        transform = self.grid.transform
+        x, y = transform * points.T
+        linear = np.array([[transform.a, transform.b], [transform.d, transform.e]])
+        matrices = ground_matrices(self.grid.crs.to_wkt(), np.column_stack([x, y]))
+        return np.asarray(matrices @ linear)
 
-    def large(self, parts: Parts) -> Parts:
-        """Leave out what is too small even if its outline should grow."""
+    def drop_small(self, footprints: Footprints) -> Footprints:
+        """Return the footprints that can reach the least area, even if their outline grows."""
         if self.min_area_m2 <= 0:
-            return parts
-        areas = parts.pixels * np.abs(np.linalg.det(self.frames(parts.shapes)))
-        return parts.take(areas >= self.min_area_m2 / 2)
+            return footprints
+        matrices = self.pixel_matrices(footprints.polygons)
+        areas = footprints.pixels * np.abs(np.linalg.det(matrices))
+        return footprints.take(areas >= self.min_area_m2 / 2)
 
-    def shaped(self, shapes: NDArray[np.object_]) -> NDArray[np.object_]:
-        """Give outlines, in pixels, their new form, each worked on in metres."""
-        if self.regularity == "none" or not len(shapes):
-            return shapes
-        frames = self.frames(shapes)
-        middle = centres(shapes)
-        to_metres = np.concatenate([frames, -frames @ middle[:, :, None]], axis=2)
-        back = np.concatenate([np.linalg.inv(frames), middle[:, :, None]], axis=2)
-        flat = moved(shapes, to_metres)
+    def regularized(self, polygons: NDArray[np.object_]) -> NDArray[np.object_]:
+        """Regularize outlines, each in metres around its centre.
+
+        Parameters
+        ----------
+        polygons : (n,) array of shapely.Polygon
+            In pixels, along pixel edges.
+
+        Returns
+        -------
+        (n,) array of shapely.Polygon
+            In pixels.
+        """
+        if self.regularity == "none" or not len(polygons):
+            return polygons
+        matrices = self.pixel_matrices(polygons)
+        centre = centres(polygons)
+        to_metres = np.concatenate([matrices, -matrices @ centre[:, :, None]], axis=2)
+        to_pixels = np.concatenate([np.linalg.inv(matrices), centre[:, :, None]], axis=2)
+        metric = apply_affine(polygons, to_metres)
         if self.regularity == "simplify":
-            made = shapely.simplify(flat, self.tolerance_m)
+            shaped = shapely.simplify(metric, self.tolerance_m)
         else:
-            pixel = np.sqrt(np.abs(np.linalg.det(frames)))
-            made = np.array(
+            pixel_m = np.sqrt(np.abs(np.linalg.det(matrices)))
+            shaped = np.array(
                 [
-                    regularize(shape, side, self.tolerance_m)
-                    for shape, side in zip(flat, pixel, strict=True)
+                    regularize(polygon, side, self.tolerance_m)
+                    for polygon, side in zip(metric, pixel_m, strict=True)
                 ],
                 object,
             )
-        return on_grain(moved(made, back))
+        return on_grain(apply_affine(shaped, to_pixels))
 
-    def partitioned(
+    def separate(
         self,
-        parts: Parts,
+        patches: Footprints,
         outlines: NDArray[np.object_],
         pieces: NDArray[np.object_],
         owner: NDArray[np.int64],
     ) -> NDArray[np.object_]:
-        """Give the pieces of parts their outlines, walls in common (all in pixels)."""
-        made = outlines[owner]
+        """Divide the outlines of patches among their pieces, which share their party walls.
+
+        Parameters
+        ----------
+        patches : Footprints
+            n patches of buildings that touch, in pixels.
+        outlines : (n,) array of shapely.Polygon
+            Their regularized outlines, in pixels.
+        pieces : (m,) array of shapely.Polygon
+            The buildings, along pixel edges.
+        owner : (m,) int array
+            Patch of each piece.
+
+        Returns
+        -------
+        (m,) array of shapely.Polygon
+            Outlines of the pieces, in pixels.
+        """
         if self.regularity == "none":
             return pieces
-        frames, middle = self.frames(parts.shapes), centres(parts.shapes)
-        for part in np.flatnonzero(np.bincount(owner, minlength=len(outlines)) > 1):
-            frame, mine = frames[part], np.flatnonzero(owner == part)
-            # Both in pixels, where lines that are one are so to the last bit.
-            pixel = np.sqrt(np.abs(np.linalg.det(frame)))
-            apart = shapely.coverage_simplify(pieces[mine], 3 * self.tolerance_m / pixel)
+        result = outlines[owner]
+        matrices, centre = self.pixel_matrices(patches.polygons), centres(patches.polygons)
+        for patch in np.flatnonzero(np.bincount(owner, minlength=len(outlines)) > 1):
+            matrix, members = matrices[patch], np.flatnonzero(owner == patch)
+            # Both in pixels, where coinciding lines are equal to the last bit.
+            pixel_m = np.sqrt(np.abs(np.linalg.det(matrix)))
+            simplified = shapely.coverage_simplify(pieces[members], 3 * self.tolerance_m / pixel_m)
             if self.regularity == "rectilinear":
-                walls = shared_walls(pieces[mine])
-                to_metres = np.column_stack([frame, -frame @ middle[part]])[None]
-                back = np.column_stack([np.linalg.inv(frame), middle[part]])[None]
-                every = np.array([outlines[part], *pieces[mine], *apart, *walls], object)
-                outline, *others = moved(every, to_metres)
-                own, simple, walls = np.split(np.array(others, object), [len(mine), 2 * len(mine)])
-                apart = moved(partition(outline, own, simple, walls, self.tolerance_m), back)
-            made[mine] = on_grain(np.asarray(apart, object))
-        return np.asarray(made, object)
+                walls = shared_walls(pieces[members])
+                to_metres = np.column_stack([matrix, -matrix @ centre[patch]])[None]
+                to_pixels = np.column_stack([np.linalg.inv(matrix), centre[patch]])[None]
+                geometries = np.array(
+                    [outlines[patch], *pieces[members], *simplified, *walls], object
+                )
+                outline, *others = apply_affine(geometries, to_metres)
+                own, simple, walls = np.split(
+                    np.array(others, object), [len(members), 2 * len(members)]
+                )
+                divided = partition(outline, own, simple, walls, self.tolerance_m)
+                simplified = apply_affine(divided, to_pixels)
+            result[members] = on_grain(np.asarray(simplified, object))
+        return np.asarray(result, object)
 
-    def unmoved(self, traced: Traced) -> Features:
-        """Measure and place parts whose outlines stay along the pixels."""
-        box = traced.outlines.box
-        frames = self._frames_at((box[:, :2] + box[:, 2:]) / 2)
-        areas = traced.pixels * np.abs(np.linalg.det(frames))
-        large = areas >= self.min_area_m2
-        kept = traced.take(large)
-        return Features(kept.outlines.placed(self.grid.transform), areas[large], *kept[1:])
+    def measured_traced(self, footprints: Footprints, outlines: Outlines) -> Footprints:
+        """Measure footprints whose outlines stay along the pixels, and place them in the CRS.
 
-    def placed(self, parts: Parts, shapes: NDArray[np.object_]) -> Features:
-        """Measure outlines and put them into the CRS; those that are too small are left out."""
-        some = np.flatnonzero(shapely.area(shapes) > 0)  # giving way can leave nothing
-        areas = shapely.area(shapes[some])
-        areas = areas * np.abs(np.linalg.det(self.frames(shapes[some])))
+        Parameters
+        ----------
+        footprints : Footprints
+            In pixels.
+        outlines : Outlines
+            Their geometry.
+
+        Returns
+        -------
+        Footprints
+            Those of at least the least area.
+        """
+        box = outlines.box
+        matrices = self._pixel_matrices_at((box[:, :2] + box[:, 2:]) / 2)
+        areas = footprints.pixels * np.abs(np.linalg.det(matrices))
         large = areas >= self.min_area_m2
-        kept, areas = some[large], areas[large]
-        transform = self.grid.transform
-        on_grid = shapely.transform(
-            shapes[kept], lambda xy: np.column_stack(transform * (xy[:, 0], xy[:, 1]))
+        kept = footprints.take(large)
+        return kept._replace(
+            geometry=outlines.take(large).to_crs(self.grid.transform), area_m2=areas[large]
         )
-        chosen = parts.take(kept)
-        return Features(on_grid, areas, *chosen[1:])
+
+    def measured(self, footprints: Footprints, polygons: NDArray[np.object_]) -> Footprints:
+        """Measure new outlines of footprints, and place them in the CRS.
+
+        Parameters
+        ----------
+        footprints : Footprints
+        polygons : (n,) array of shapely.Polygon
+            Their outlines, in pixels; one without area is left out.
+
+        Returns
+        -------
+        Footprints
+            Those of at least the least area.
+        """
+        nonempty = np.flatnonzero(shapely.area(polygons) > 0)  # an overlap can take all of one
+        areas = shapely.area(polygons[nonempty])
+        areas = areas * np.abs(np.linalg.det(self.pixel_matrices(polygons[nonempty])))
+        large = areas >= self.min_area_m2
+        kept, areas = nonempty[large], areas[large]
+        transform = self.grid.transform
+        in_crs = shapely.transform(
+            polygons[kept], lambda xy: np.column_stack(transform * (xy[:, 0], xy[:, 1]))
+        )
+        return footprints.take(kept)._replace(geometry=in_crs, area_m2=areas)
 
 
 def reach_m(regularity: Regularity, tolerance_m: float, gsd_m: float) -> float:
-    """Say how far from its pixels an outline can come to lie, in metres."""
+    """Compute how far from its pixels an outline can come to lie.
+
+    Parameters
+    ----------
+    regularity : {"none", "simplify", "rectilinear"}
+    tolerance_m, gsd_m : float
+        Tolerance and pixel size in metres.
+
+    Returns
+    -------
+    float
+        In metres.
+    """
     if regularity == "none":
         return 0.0
     return tolerance_m if regularity == "simplify" else REACH * max(tolerance_m, gsd_m)
 
 
+class ShapedBatch(NamedTuple):
+    """Footprints with new outlines, not yet checked for overlaps.
+
+    Attributes
+    ----------
+    footprints : Footprints
+        Geometry as traced, in pixels.
+    polygons : (n,) array of shapely.Polygon
+        New outlines, in pixels.
+    open_components : OpenComponents or None
+        With the last batch of a strip, the components that the strip did not complete.
+    """
+
+    footprints: Footprints
+    polygons: NDArray[np.object_]
+    open_components: OpenComponents | None
+
+
 @dataclass(frozen=True)
 class Shaper:
-    """Gives a few parts of a raster their outlines, each by itself; can be sent to a process.
+    """Regularizes and separates a batch of footprints; can be sent to another process.
 
     Attributes
     ----------
     shaping : Shaping
     splitter : Splitter or None
-        Parts what is run together.
+        Separates touching buildings.
     """
 
     shaping: Shaping
     splitter: Splitter | None
 
-    def __call__(
-        self, told: tuple[Parts, OpenComponents | None]
-    ) -> tuple[Parts, NDArray[np.object_], OpenComponents | None]:
-        """Give the parts, or the pieces of them, and their outlines in pixels."""
-        parts, still = told
-        shapes = self.shaping.shaped(parts.shapes)
+    def __call__(self, batch: tuple[Footprints, OpenComponents | None]) -> ShapedBatch:
+        """Return the new outlines of a batch of footprints, or of their pieces."""
+        footprints, open_components = batch
+        polygons = self.shaping.regularized(footprints.polygons)
         if self.splitter is None:
-            return parts, shapes, still
-        pieces, owner = self.splitter.split(parts)
-        return pieces, self.shaping.partitioned(parts, shapes, pieces.shapes, owner), still
+            return ShapedBatch(footprints, polygons, open_components)
+        pieces, owner = self.splitter.split(footprints)
+        outlines = self.shaping.separate(footprints, polygons, pieces.polygons, owner)
+        return ShapedBatch(pieces, outlines, open_components)
 
 
-def features(
-    ended: Iterable[tuple[Traced | Parts, OpenComponents]],
+def shape_footprints(
+    traced: Iterable[tuple[Footprints, OpenComponents]],
     shaping: Shaping,
     splitter: Splitter | None = None,
-    crew: OrderedPool | None = None,
-) -> Iterator[Features]:
-    """Shape, settle, measure and place footprints as they come.
+    pool: OrderedPool | None = None,
+) -> Iterator[Footprints]:
+    """Regularize, separate, measure and place footprints as they come.
 
     Parameters
     ----------
-    ended : iterable of (Traced or Parts, Open)
-        As :func:`polygonize` yields them, or with geometries of any kind.
+    traced : iterable of (Footprints, OpenComponents)
+        As :func:`geossda.footprints.polygonize.polygonize` yields them.
     shaping : Shaping
     splitter : Splitter, optional
-        Parts what is run together.
-    crew : OrderedPool, optional
-        Threads that measure, and they or their helpers shape and part; none by default.
+        Separates touching buildings.
+    pool : OrderedPool, optional
+        Threads that measure; they or their helper processes regularize and separate. Everything
+        is done in the calling thread by default.
 
     Yields
     ------
-    Features
-        None of them lies over another.
+    Footprints
+        In the CRS, with areas; no two overlap.
     """
-    crew = crew or OrderedPool(1)
+    pool = pool or OrderedPool(1)
 
-    def place(told: tuple[Traced | Parts, OpenComponents]) -> Features:
-        if isinstance(told[0], Traced):
-            return shaping.unmoved(told[0])
-        return shaping.placed(told[0], told[0].shapes)
+    def measure(strip: tuple[Footprints, OpenComponents]) -> Footprints:
+        footprints, _ = strip
+        if isinstance(footprints.geometry, Outlines):
+            return shaping.measured_traced(footprints, footprints.geometry)
+        return shaping.measured(footprints, footprints.geometry)
 
-    if splitter is None and shaping.regularity == "none":  # each for itself
-        yield from crew.map(place, ended)
+    if splitter is None and shaping.regularity == "none":
+        yield from pool.map(measure, traced)
         return
-    shaped = crew.spread(Shaper(shaping, splitter), _few(ended, shaping, splitter))
-    settled = _settled(shaped, shaping)
-    yield from crew.map(lambda each: shaping.placed(*each), settled)
+    shaped = pool.spread(Shaper(shaping, splitter), _batches(traced, shaping, splitter))
+    resolved = _resolve_overlaps(shaped, shaping)
+    yield from pool.map(lambda strip: shaping.measured(*strip), resolved)
 
 
-def _few(
-    ended: Iterable[tuple[Traced | Parts, OpenComponents]],
+def _batches(
+    traced: Iterable[tuple[Footprints, OpenComponents]],
     shaping: Shaping,
     splitter: Splitter | None,
-) -> Iterator[tuple[Parts, OpenComponents | None]]:
-    """Give a few large parts at a time; what is still open is told with a strip's last."""
-    for strip, still in ended:
-        parts = shaping.large(strip.parts() if isinstance(strip, Traced) else strip)
+) -> Iterator[tuple[Footprints, OpenComponents | None]]:
+    """Yield large footprints in small batches; the last of a strip has its open components."""
+    for strip, open_components in traced:
+        footprints = shaping.drop_small(strip._replace(geometry=strip.polygons))
         if splitter is not None:
-            splitter.warn_of(parts)
-        begins = range(0, max(1, len(parts.shapes)), _AT_ONCE)
+            splitter.warn_of_wide(footprints)
+        count = len(footprints.pixels)
+        begins = range(0, max(1, count), _BATCH_SIZE)
         for begin in begins:
-            few = parts.take(np.arange(begin, min(begin + _AT_ONCE, len(parts.shapes))))
-            yield few, still if begin == begins[-1] else None
+            batch = footprints.take(np.arange(begin, min(begin + _BATCH_SIZE, count)))
+            yield batch, open_components if begin == begins[-1] else None
 
 
-def _settled(
-    shaped: Iterable[tuple[Parts, NDArray[np.object_], OpenComponents | None]], shaping: Shaping
-) -> Iterator[tuple[Parts, NDArray[np.object_]]]:
-    """Let those that overlap give way, strip by strip."""
-    # Metres are longest in pixels where pixels are smallest; a tenth more for a raster whose
-    # pixels are not all of one size on the ground.
+def _resolve_overlaps(
+    batches: Iterable[ShapedBatch], shaping: Shaping
+) -> Iterator[tuple[Footprints, NDArray[np.object_]]]:
+    """Cut overlaps of outlines off, strip by strip."""
+    # A metre is longest in pixels where pixels are smallest; a tenth more for a raster whose
+    # pixels vary in size on the ground.
     reach_px = 1.1 * shaping.reach_m / shaping.gsd_m + 1
-    settle = OverlapResolver(reach_px) if shaping.regularity != "none" else None
-    strip: list[tuple[Parts, NDArray[np.object_]]] = []
-    for few, some, still in shaped:
-        strip.append((few, some))
-        if still is None:
+    resolver = OverlapResolver(reach_px) if shaping.regularity != "none" else None
+    strip: list[ShapedBatch] = []
+    for batch in batches:
+        strip.append(batch)
+        if batch.open_components is None:
             continue
-        first, *others = (each for each, _ in strip)
-        parts = first.followed_by(*others)
-        shapes = np.concatenate([each for _, each in strip])
+        footprints, polygons = _concatenated(strip)
         strip = []
-        if settle is not None:
-            parts, shapes = settle.add(parts, shapes, still)
-            shapes = whole(shapes)
-        yield parts, shapes
+        if resolver is not None:
+            footprints, polygons = resolver.add(footprints, polygons, batch.open_components)
+            polygons = valid_polygons(polygons)
+        yield footprints, polygons
 
 
-def on_grain(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Put outlines in pixels on a lattice so fine that it does not show; keep them whole."""
-    return whole(np.asarray(shapely.set_precision(whole(shapes), GRAIN_PX), object))
+def _concatenated(batches: Sequence[ShapedBatch]) -> tuple[Footprints, NDArray[np.object_]]:
+    footprints = Footprints.concatenate([batch.footprints for batch in batches])
+    return footprints, np.concatenate([batch.polygons for batch in batches])
 
 
-def whole(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Make shapes valid, and keep the main part of those that came apart."""
-    bad = ~shapely.is_valid(shapes)
-    shapes[bad] = shapely.make_valid(shapes[bad])
-    for place in np.flatnonzero(shapely.get_type_id(shapes) != shapely.GeometryType.POLYGON):
-        shapes[place] = _largest(shapes[place])
-    return shapes
+def on_grain(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Round outlines in pixels to a lattice of :data:`GRAIN_PX`, and keep them valid."""
+    return valid_polygons(
+        np.asarray(shapely.set_precision(valid_polygons(polygons), GRAIN_PX), object)
+    )
 
 
-def _largest(shape: Any) -> Any:
+def valid_polygons(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Make geometries valid in place, and keep the largest polygon of each.
+
+    Parameters
+    ----------
+    geometries : (n,) array of shapely geometries
+
+    Returns
+    -------
+    (n,) array of shapely.Polygon
+        The same array; an empty polygon where nothing areal is left.
+    """
+    bad = ~shapely.is_valid(geometries)
+    geometries[bad] = shapely.make_valid(geometries[bad])
+    kinds = shapely.get_type_id(geometries)
+    for index in np.flatnonzero(kinds != shapely.GeometryType.POLYGON):
+        geometries[index] = _largest_polygon(geometries[index])
+    return geometries
+
+
+def _largest_polygon(geometry: shapely.Geometry) -> shapely.Polygon:
     # A collection can hold several polygons in one member.
-    every = shapely.get_parts(shapely.get_parts(shape))
-    parts = [part for part in every if part.geom_type == "Polygon"]
-    return max(parts, key=lambda part: part.area) if parts else shapely.Polygon()
+    parts = shapely.get_parts(shapely.get_parts(geometry))
+    polygons = [part for part in parts if part.geom_type == "Polygon"]
+    return max(polygons, key=lambda part: part.area) if polygons else shapely.Polygon()

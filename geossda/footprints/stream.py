@@ -6,48 +6,50 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.footprints.ring_arrays import Shapes
-from geossda.footprints.shaping import Features
+from geossda.footprints.records import Footprints
+from geossda.footprints.ring_arrays import Geometries
 
 
-class Batch(NamedTuple):
-    """Some records.
+class RecordBatch(NamedTuple):
+    """Records of some footprints.
 
     Attributes
     ----------
-    shapes : Outlines or (n,) array of shapely geometry
+    geometry : Outlines or (n,) array of shapely geometries
+        In the CRS of the file.
     columns : list of (n,) arrays
-        As :attr:`Stream.fields` names them.
+        Values of the fields named in :attr:`RecordStream.fields`.
     """
 
-    shapes: Shapes
+    geometry: Geometries
     columns: list[NDArray[Any]]
 
 
-class Stream:
-    """Batches of records, drawn once.
+class RecordStream:
+    """Batches of records, iterated over once.
 
     Parameters
     ----------
-    batches : iterable of Features
+    batches : iterable of Footprints
+        Measured and in the CRS of the file.
     probabilities : bool
-        Whether there are confidences.
+        Whether the records have confidences.
     first : int
-        The number before the first one's.
+        Number before that of the first record.
 
     Attributes
     ----------
     fields : dict of str to type
-        What is told of each: whole numbers and floats.
+        Names of the fields, and whether they are int or float.
     count : int
-        The number of the last one drawn.
+        Number of the last record.
     area_m2 : float
-        Sum of the areas drawn.
+        Sum of the areas so far, in square metres.
     error : BaseException or None
-        What ended the batches early.
+        Exception that ended the batches early.
     """
 
-    def __init__(self, batches: Iterable[Features], probabilities: bool, first: int) -> None:
+    def __init__(self, batches: Iterable[Footprints], probabilities: bool, first: int) -> None:
         self.fields: dict[str, type] = {"id": int, "area_m2": float, "pixels": int}
         if probabilities:
             names = ("confidence", "confidence_min", "confidence_max")
@@ -57,25 +59,25 @@ class Stream:
         self.error: BaseException | None = None
         self._batches, self._probabilities = batches, probabilities
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[RecordBatch]:
         try:
             for batch in self._batches:
-                if len(batch.area_m2):
-                    yield self._record(batch)
+                if len(batch.pixels):
+                    yield self._records(batch)
         except BaseException as error:
             self.error = error
             raise
 
-    def _record(self, batch: Features) -> Batch:
-        count = len(batch.area_m2)
-        numbers = np.arange(self.count + 1, self.count + count + 1)
+    def _records(self, batch: Footprints) -> RecordBatch:
+        count = len(batch.pixels)
+        ids = np.arange(self.count + 1, self.count + count + 1)
         self.count += count
-        areas = batch.area_m2.round(2)
+        areas = np.asarray(batch.area_m2, float).round(2)
         self.area_m2 += float(areas.sum())
-        columns: list[NDArray[Any]] = [numbers, areas, batch.pixels]
+        columns: list[NDArray[Any]] = [ids, areas, batch.pixels]
         if self._probabilities:
             columns += [
-                np.round(np.asarray(value, float), 4)
-                for value in (batch.confidence, batch.lowest, batch.highest)
+                np.round(np.asarray(values, float), 4)
+                for values in (batch.mean, batch.min, batch.max)
             ]
-        return Batch(batch.shapes, columns)
+        return RecordBatch(batch.geometry, columns)

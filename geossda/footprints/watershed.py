@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geossda.footprints.records import BuildingWindow, Parts
+from geossda.footprints.records import BuildingWindow, Footprints
 from geossda.footprints.tracing import build_polygons, find_corners
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
@@ -67,9 +67,9 @@ class Splitter:
         """Travel to another process, where nobody is told of anything."""
         return Splitter, (self._read, self._shape, self._gsd_m, self._temperature)
 
-    def warn_of(self, parts: Parts) -> None:
+    def warn_of_wide(self, parts: Footprints) -> None:
         """Tell of a part that is too wide to be looked at, once."""
-        boxes = shapely.bounds(parts.shapes).reshape(-1, 4)
+        boxes = shapely.bounds(parts.polygons).reshape(-1, 4)
         sides = boxes[:, 2:] - boxes[:, :2]
         wide = sides[sides.max(axis=1) > _WIDEST_PX]
         if len(wide) and not self._warned:
@@ -79,23 +79,22 @@ class Splitter:
                 f"whole: --split takes up to {_WIDEST_PX} px"
             )
 
-    def split(self, parts: Parts) -> tuple[Parts, NDArray[np.int64]]:
+    def split(self, parts: Footprints) -> tuple[Footprints, NDArray[np.int64]]:
         """Give the pieces, in order, and which part each is of; most parts are one piece."""
         pieces, owners = [], []
-        for place in range(len(parts.shapes)):
+        for place in range(len(parts.polygons)):
             part = parts.take(np.array([place]))
             found = self._pieces(part)
             pieces.append(part if found is None else found)
-            owners.append(np.full(len(pieces[-1].shapes), place))
+            owners.append(np.full(len(pieces[-1].polygons), place))
         if not pieces:
             return parts, np.zeros(0, np.int64)
-        columns = (np.concatenate(column) for column in zip(*pieces, strict=True))
-        return Parts(*columns), np.concatenate(owners)
+        return Footprints.concatenate(pieces), np.concatenate(owners)
 
-    def _pieces(self, part: Parts) -> Parts | None:
+    def _pieces(self, part: Footprints) -> Footprints | None:
         """Part one; None if it is one house."""
         least = max(1.0, _LEAST_M2 / self._gsd_m**2)
-        left, top, right, bottom = (int(edge) for edge in part.shapes[0].bounds)
+        left, top, right, bottom = (int(edge) for edge in part.polygons[0].bounds)
         if part.pixels[0] < 2 * least:
             return None
         if max(bottom - top, right - left) > _WIDEST_PX:
@@ -106,7 +105,7 @@ class Splitter:
         marks = self._read(wide)
         inner = window.within(wide)
         _, labels = cv2.connectedComponents(marks.inside.view(np.uint8), connectivity=4)
-        x, y = (int(value) for value in part.shapes[0].exterior.coords[0])
+        x, y = (int(value) for value in part.polygons[0].exterior.coords[0])
         # The outline begins at the upper left corner of its first pixel.
         mine = np.asarray(labels)[inner] == labels[y - wide.row, x - wide.col]
         if marks.probability is None:
@@ -192,7 +191,7 @@ def _rebuilt(seed: NDArray[np.float32], under: NDArray[np.float32]) -> NDArray[n
 
 def _traced(
     pieces: NDArray[np.int32], probability: NDArray[np.float32] | None, top: int, left: int
-) -> Parts:
+) -> Footprints:
     """Trace pieces one by one, since they touch."""
     from scipy import ndimage
 
@@ -205,7 +204,7 @@ def _traced(
         values = np.full(1, np.nan) if probability is None else probability[where][mask]
         rows.append(
             (
-                build_polygons(corners).outlines.shapes[0],
+                build_polygons(corners).outlines.to_shapely()[0],
                 np.count_nonzero(mask),
                 values.mean(dtype=np.float64),
                 values.min(),
@@ -213,7 +212,7 @@ def _traced(
             )
         )
     shapes, pixels, mean, low, high = zip(*rows, strict=True)
-    return Parts(
+    return Footprints(
         np.array(shapes, object),
         np.array(pixels, np.int64),
         np.array(mean),

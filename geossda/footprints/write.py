@@ -12,8 +12,8 @@ from pathlib import Path
 from geossda.errors import OutputError
 from geossda.footprints import geopackage
 from geossda.footprints.geopackage import add_style
-from geossda.footprints.shaping import Features
-from geossda.footprints.stream import Stream
+from geossda.footprints.records import Footprints
+from geossda.footprints.stream import RecordStream
 from geossda.staging import atomic_write
 
 SUFFIXES = (".gpkg", ".fgb", ".geojson", ".parquet")
@@ -78,7 +78,7 @@ def _require_unused(path: Path) -> None:
 
 
 def write_features(
-    batches: Iterable[Features],
+    batches: Iterable[Footprints],
     path: str | os.PathLike[str],
     crs: str,
     metadata: Mapping[str, str],
@@ -91,7 +91,7 @@ def write_features(
 
     Parameters
     ----------
-    batches : iterable of Features
+    batches : iterable of Footprints
         Drawn as the file grows, so that memory does not.
     path : path
         Its suffix says the format; GeoJSON is in longitude and latitude, whatever the CRS.
@@ -120,7 +120,7 @@ def write_features(
         from geossda.footprints.ogr import last_id
 
         first = last_id(path, crs, probabilities)
-    stream = Stream(batches, probabilities, first)
+    stream = RecordStream(batches, probabilities, first)
     with atomic_write(path) as part:
         try:
             if append:

@@ -25,12 +25,12 @@ from scipy.sparse.csgraph import connected_components
 from geossda.errors import Cancelled, OutputError
 from geossda.footprints import geopackage, ogr
 from geossda.footprints.ground_scale import ground_areas
-from geossda.footprints.joining import united
+from geossda.footprints.labelling import connected_groups
 from geossda.footprints.polygonize import polygonize
-from geossda.footprints.records import BuildingWindow, OpenComponents, Parts
+from geossda.footprints.records import BuildingWindow, Footprints, OpenComponents
 from geossda.footprints.rtree import Index
-from geossda.footprints.shaping import Shaping, features
-from geossda.footprints.stream import Stream
+from geossda.footprints.shaping import Shaping, shape_footprints
+from geossda.footprints.stream import RecordStream
 from geossda.footprints.wkb import to_wkb
 from geossda.footprints.write import check_vector_output, write_features
 from geossda.parallel.ordered_map import OrderedPool
@@ -46,18 +46,14 @@ def strips(probability, block=None, threshold=0.5, workers=None, **how):
         return BuildingWindow(part >= threshold, part)
 
     with OrderedPool(workers) as crew:
-        yield from polygonize(read, probability.shape, block=block or 2**20, crew=crew, **how)
+        yield from polygonize(read, probability.shape, block=block or 2**20, pool=crew, **how)
 
 
 def footprints(probability, block=None, **how):
     """All footprints of an array, in the order they come."""
-    parts = Parts(
-        *map(
-            np.concatenate,
-            zip(*(p.parts() for p, _ in strips(probability, block, **how)), strict=True),
-        )
-    )
-    return [Parts(*row) for row in zip(*parts, strict=True)]
+    traced = Footprints.concatenate([p for p, _ in strips(probability, block, **how)])
+    columns = traced.polygons, *traced[1:5]
+    return [Footprints(*row) for row in zip(*columns, strict=True)]
 
 
 def grained(mask, seed=0):
@@ -68,7 +64,7 @@ def grained(mask, seed=0):
 
 def key(footprint):
     """All there is to a footprint, to the last bit."""
-    return footprint.shapes.wkb, *footprint[1:]
+    return footprint.geometry.wkb, *footprint[1:]
 
 
 def check_faithful(mask, found):
@@ -77,9 +73,9 @@ def check_faithful(mask, found):
     assert len(found) == count - 1
     burnt = np.zeros(mask.shape, int)
     for footprint in found:
-        assert footprint.shapes.geom_type == "Polygon" and footprint.shapes.is_valid
-        assert footprint.shapes.area == footprint.pixels
-        here = rasterio.features.rasterize([footprint.shapes], mask.shape, dtype="uint8")
+        assert footprint.geometry.geom_type == "Polygon" and footprint.geometry.is_valid
+        assert footprint.geometry.area == footprint.pixels
+        here = rasterio.features.rasterize([footprint.geometry], mask.shape, dtype="uint8")
         assert np.count_nonzero(here) == footprint.pixels
         assert len(np.unique(labels[here > 0])) == 1
         burnt += here
@@ -185,8 +181,8 @@ def test_drawings(name):
 
 def test_a_hole_is_kept():
     (ring, dot) = sorted(footprints(grained(DRAWINGS["hole"])), key=lambda f: -f.pixels)
-    assert len(ring.shapes.interiors) == 1 and ring.shapes.area == 16
-    assert dot.shapes.equals(shapely.box(2, 2, 3, 3))
+    assert len(ring.geometry.interiors) == 1 and ring.geometry.area == 16
+    assert dot.geometry.equals(shapely.box(2, 2, 3, 3))
 
 
 def test_diagonal_neighbours_are_two_buildings():
@@ -195,8 +191,8 @@ def test_diagonal_neighbours_are_two_buildings():
 
 def test_outlines_have_no_needless_points():
     (footprint,) = footprints(np.ones((20, 30), np.float32), 3)
-    assert footprint.shapes.equals_exact(shapely.Polygon([(0, 0), (30, 0), (30, 20), (0, 20)]))
-    assert len(footprint.shapes.exterior.coords) == 5
+    assert footprint.geometry.equals_exact(shapely.Polygon([(0, 0), (30, 0), (30, 20), (0, 20)]))
+    assert len(footprint.geometry.exterior.coords) == 5
 
 
 def test_confidence_is_the_mean_probability():
@@ -204,8 +200,8 @@ def test_confidence_is_the_mean_probability():
     probability[1:5, 2:4] = np.array([[0.5, 0.7], [0.9, 1.0], [0.6, 0.6], [0.8, 0.5]])
     for block in (6, 1, 2):
         (footprint,) = footprints(probability, block)
-        assert footprint.confidence == pytest.approx(0.7, abs=1e-6)
-        assert (footprint.lowest, footprint.highest) == (0.5, 1.0)
+        assert footprint.mean == pytest.approx(0.7, abs=1e-6)
+        assert (footprint.min, footprint.max) == (0.5, 1.0)
         assert footprint.pixels == 8
 
 
@@ -233,7 +229,7 @@ def test_each_block_is_read_once():
         return BuildingWindow(np.ones((window.height, window.width), bool))
 
     with OrderedPool(2) as crew:
-        list(polygonize(marks, (100, 130), block=32, crew=crew))
+        list(polygonize(marks, (100, 130), block=32, pool=crew))
     covered = np.zeros((100, 130), int)
     for window in read:
         covered[window.rows, window.cols] += 1
@@ -258,7 +254,7 @@ def grid_at(crs, lon, lat, metres, shape=(40, 60)):
 def parts_of(*boxes, confidence=0.75):
     shapes = np.array([shapely.box(*box) for box in boxes], object)
     each = np.full(len(boxes), confidence)
-    return Parts(shapes, shapely.area(shapes).astype(int), each, each, each)
+    return Footprints(shapes, shapely.area(shapes).astype(int), each, each, each)
 
 
 DONE = OpenComponents(np.inf, np.zeros((0, 4)))
@@ -268,14 +264,16 @@ def shape_all(
     probability, grid, gsd_m, *, regularity="none", tolerance_m=0.5, min_area_m2=0.0, block=None
 ):
     """Footprints of an array on a grid, as one frame."""
-    ended = [(probability, DONE)] if isinstance(probability, Parts) else strips(probability, block)
+    ended = (
+        [(probability, DONE)] if isinstance(probability, Footprints) else strips(probability, block)
+    )
     shaping = Shaping(grid, gsd_m, regularity, tolerance_m, min_area_m2)
     every = [
-        each._replace(shapes=shapely.from_wkb(np.array(to_wkb(each.shapes), object)))
-        for each in features(ended, shaping)
+        each._replace(geometry=shapely.from_wkb(np.array(to_wkb(each.geometry), object)))
+        for each in shape_footprints(ended, shaping)
     ]
     columns = [np.concatenate(column) for column in zip(*every, strict=True)]
-    names = ("area_m2", "pixels", "confidence", "lowest", "highest")
+    names = ("pixels", "confidence", "lowest", "highest", "area_m2")
     return gpd.GeoDataFrame(
         dict(zip(names, columns[1:], strict=True)), geometry=list(columns[0]), crs=grid.crs.to_wkt()
     )
@@ -382,7 +380,7 @@ def grid():
 def write(grid):
     def to(path, *boxes, probabilities=True, grid=grid, metadata=None, **how):
         parts = parts_of(*(boxes or [(2, 2, 12, 12), (20, 2, 30, 14)]))
-        batches = features([(parts, DONE)], Shaping(grid, 1.0, "none", 0.5, 0.0))
+        batches = shape_footprints([(parts, DONE)], Shaping(grid, 1.0, "none", 0.5, 0.0))
         return write_features(
             batches, path, grid.crs.to_wkt(), metadata or {}, probabilities=probabilities, **how
         )
@@ -471,7 +469,7 @@ def test_geojson_is_cut_at_the_antimeridian(tmp_path):
     grid = GeoBox((40, 60), Affine(100, 0, 829_000, 0, -100, 1_000_000), "EPSG:32660")
     parts = parts_of((2, 2, 58, 30))
     write_features(
-        features([(parts, DONE)], Shaping(grid, 100.0, "none", 0.5, 0.0)),
+        shape_footprints([(parts, DONE)], Shaping(grid, 100.0, "none", 0.5, 0.0)),
         tmp_path / "out.geojson", grid.crs.to_wkt(), {}, probabilities=True,
     )  # fmt: skip
     shape = gpd.read_file(tmp_path / "out.geojson").geometry[0]
@@ -537,7 +535,7 @@ def test_a_failure_leaves_nothing(tmp_path, write, monkeypatch):
 @pytest.mark.parametrize("error", [Cancelled(), KeyboardInterrupt(), OutputError("no")])
 def test_a_stop_on_the_way_keeps_its_name_and_leaves_nothing(tmp_path, grid, suffix, error):
     def batches():
-        yield from features(
+        yield from shape_footprints(
             [(parts_of((2, 2, 12, 12)), DONE)], Shaping(grid, 1.0, "none", 0.5, 0.0)
         )
         raise error
@@ -580,8 +578,8 @@ def test_sqlite_writes_what_ogr_writes(tmp_path, crs, count):
     told_back = []
     for write in (geopackage.write, partial(ogr.write, append=False)):
         path = tmp_path / f"{len(told_back)}.gpkg"
-        made = features([(parts_of(*boxes), DONE)], Shaping(grid, 1.0, "none", 0.5, 0.0))
-        write(Stream(made, True, 0), path, grid.crs.to_wkt(), told, "Polygon")
+        made = shape_footprints([(parts_of(*boxes), DONE)], Shaping(grid, 1.0, "none", 0.5, 0.0))
+        write(RecordStream(made, True, 0), path, grid.crs.to_wkt(), told, "Polygon")
         about = pyogrio.read_info(path, layer="buildings")
         del about["total_bounds"]
         about = {key: np.asarray(value).tolist() for key, value in about.items()}
@@ -592,7 +590,7 @@ def test_sqlite_writes_what_ogr_writes(tmp_path, crs, count):
 
 
 def test_polygons_are_encoded_as_shapely_does():
-    shapes = [footprint.shapes for mask in hard_masks() for footprint in footprints(mask * 0.7)]
+    shapes = [footprint.geometry for mask in hard_masks() for footprint in footprints(mask * 0.7)]
     assert any(shape.interiors for shape in shapes)
     shapes += [shapely.MultiPolygon(shapes[:2]), shapely.Polygon(), shapely.Point(1, 2)]
     shapes = np.array(shapes, object)
@@ -609,19 +607,19 @@ def test_outlines_as_arrays_are_those_shapely_makes(connectivity, turned):
         ((traced, _),) = strips(mask * 0.7, connectivity=connectivity)
         chosen = traced.take(np.random.default_rng(0).permutation(len(traced.pixels))[::2])
         theirs = shapely.transform(
-            chosen.shapes, lambda xy: np.column_stack(transform * (xy[:, 0], xy[:, 1]))
+            chosen.polygons, lambda xy: np.column_stack(transform * (xy[:, 0], xy[:, 1]))
         )
         assert set(shapely.get_type_id(theirs)) == {3 if connectivity == 4 else 6}
         assert shapely.is_valid(theirs).all()
-        assert shapely.area(chosen.shapes).tolist() == chosen.pixels.tolist()
-        assert (shapely.bounds(chosen.shapes) == chosen.outlines.box).all()
-        ours = chosen.outlines.placed(transform)
+        assert shapely.area(chosen.polygons).tolist() == chosen.pixels.tolist()
+        assert (shapely.bounds(chosen.polygons) == chosen.geometry.box).all()
+        ours = chosen.geometry.to_crs(transform)
         assert (shapely.bounds(theirs) == ours.box).all()
         assert to_wkb(ours) == shapely.to_wkb(theirs, byte_order=1).tolist()
         heads = np.arange(len(ours.box), dtype="<i4")
         for index, (head, body) in enumerate(zip(to_wkb(ours, heads), to_wkb(ours), strict=True)):
             assert head == index.to_bytes(4, "little") + body
-        both = type(ours).joined([ours, ours.take(np.arange(0)), ours])
+        both = type(ours).concatenate([ours, ours.take(np.arange(0)), ours])
         assert to_wkb(both) == to_wkb(ours) * 2
 
 
@@ -676,7 +674,7 @@ def test_what_is_linked_is_one_group(count, links):
     pairs = np.array(links, np.int64).reshape(-1, 2).T
     graph = coo_array((np.ones(len(links)), tuple(pairs)), (count, count))
     groups, group = connected_components(graph, directed=False)
-    found = united(pairs, count)
+    found = connected_groups(pairs, count)
     assert found[0] == groups and found[1].tolist() == group.tolist()
 
 

@@ -19,7 +19,7 @@ from geossda.footprints.polygonize import polygonize
 from geossda.footprints.primitives import box
 from geossda.footprints.records import BuildingWindow, OpenComponents
 from geossda.footprints.regularize import REACH, _within_reach, overlap, regularize, smoothed
-from geossda.footprints.shaping import Shaping, features, whole
+from geossda.footprints.shaping import Shaping, shape_footprints, valid_polygons
 from geossda.footprints.wall_lines import middles
 from geossda.footprints.watershed import Splitter, _rebuilt
 
@@ -37,7 +37,7 @@ def pixels_of(*shapes, size=(300, 300)):
 def outline_of(mask):
     """The largest footprint of a mask, in metres."""
     parts = [p for p, _ in polygonize(lambda w: BuildingWindow(mask[w.rows, w.cols]), mask.shape)]
-    shapes = np.concatenate([part.shapes for part in parts])
+    shapes = np.concatenate([part.polygons for part in parts])
     return shapely.transform(shapes[shapely.area(shapes).argmax()], lambda xy: xy * PIXEL)
 
 
@@ -207,7 +207,7 @@ def test_the_main_part_of_what_came_apart_is_kept():
     line_too = shapely.Polygon([(0, 0), (9, 0), (9, 9), (9, 0), (12, 0), (12, -5), (0, -5)])
     crossed = shapely.Polygon([(0, 0), (10, 0), (10, 10), (0, 10), (0, -3), (5, -3), (5, 4)])
     for shape in (bow, line_too, crossed):
-        (kept,) = whole(np.array([shape], object))
+        (kept,) = valid_polygons(np.array([shape], object))
         parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(shape)))
         assert kept.geom_type == "Polygon" and kept.is_valid
         assert kept.area == max(shapely.area(parts)) > 0
@@ -216,7 +216,7 @@ def test_the_main_part_of_what_came_apart_is_kept():
 def test_the_smaller_gives_way():
     still = OpenComponents(np.inf, np.zeros((0, 4)))
     parts = parts_of((0, 0, 10, 10), (10.5, 0, 14, 10), (30, 0, 40, 10))
-    grown = shapely.buffer(parts.shapes, 1, join_style="mitre")
+    grown = shapely.buffer(parts.polygons, 1, join_style="mitre")
     _, shapes = OverlapResolver(5).add(parts, grown, still)
     assert shapes[0].equals(grown[0])
     assert shapely.area(shapely.intersection(shapes[0], shapes[1])) == 0
@@ -227,12 +227,12 @@ def test_the_smaller_gives_way():
 def test_footprints_wait_for_neighbours_that_are_not_whole():
     give_way = OverlapResolver(2)
     near = parts_of((0, 0, 10, 6))
-    first, _ = give_way.add(near, near.shapes, OpenComponents(10, np.array([[11.0, 0, 15, 10]])))
-    assert len(first.shapes) == 0
+    first, _ = give_way.add(near, near.polygons, OpenComponents(10, np.array([[11.0, 0, 15, 10]])))
+    assert len(first.pixels) == 0
     far = parts_of((40, 3, 50, 7))
-    second, _ = give_way.add(far, far.shapes, OpenComponents(10, np.zeros((0, 4))))
-    assert len(second.shapes) == 2
-    assert len(give_way._shapes) == 0, "nothing is kept that nobody can meet any more"
+    second, _ = give_way.add(far, far.polygons, OpenComponents(10, np.zeros((0, 4))))
+    assert len(second.pixels) == 2
+    assert len(give_way._polygons) == 0, "nothing is kept that nobody can meet any more"
 
 
 def row_of_houses(count=4, dip=0.3):
@@ -253,8 +253,8 @@ def parted(probability, regularity, block=None, with_probability=True):
     grid = grid_at(UTM, 15, 47, PIXEL, probability.shape)
     shaping = Shaping(grid, PIXEL, regularity, 0.5, 5.0)
     ended = polygonize(read, probability.shape, block=block or 4096)
-    found = list(features(ended, shaping, Splitter(read, probability.shape, PIXEL)))
-    return np.concatenate([each.shapes for each in found]), found
+    found = list(shape_footprints(ended, shaping, Splitter(read, probability.shape, PIXEL)))
+    return np.concatenate([each.polygons for each in found]), found
 
 
 @pytest.mark.parametrize("regularity", ["none", "simplify", "rectilinear"])
@@ -298,8 +298,8 @@ def test_what_is_too_wide_to_be_parted_is_told_of_once(listener, monkeypatch):
     splitter = Splitter(lambda window: read, (10, 300), PIXEL, progress=listener)
     for width in (90, 150, 200):
         parts = parts_of((0, 0, width, 10))
-        splitter.warn_of(parts)
-        assert len(splitter.split(parts)[0].shapes) == 1
+        splitter.warn_of_wide(parts)
+        assert len(splitter.split(parts)[0].pixels) == 1
     assert len(listener.warnings) == 1 and "150 px wide" in listener.warnings[0]
 
 
@@ -434,6 +434,6 @@ def test_outlines_of_real_model_output_come_nearer_to_the_truth(places, tmp_path
 
 def test_nothing_is_no_footprint():
     nothing = np.zeros((50, 60), np.float32)
-    assert [len(p.shapes) for p, _ in strips(nothing, 20)] == [0, 0, 0]
+    assert [len(p.pixels) for p, _ in strips(nothing, 20)] == [0, 0, 0]
     assert len(parted(nothing, "rectilinear")[0]) == 0
     assert DONE.row == np.inf
