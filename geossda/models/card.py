@@ -1,4 +1,4 @@
-"""What a model needs to be used rightly travels with its weights.
+"""Model cards: how to use a model and where it comes from, in the file of its weights.
 
 The card is JSON in the header of the safetensors file, so neither can be lost without the other,
 and reading it runs no code.
@@ -18,11 +18,14 @@ from safetensors import SafetensorError, safe_open
 
 from geossda.config import ScalingKind
 from geossda.errors import ModelError
+from geossda.models.card_checks import checked_entries
 
 if TYPE_CHECKING:
     import torch  # two seconds to load, and reading a card does without
 
 HEADER_KEY = "geossda"
+Preset = Literal["geossda", "paper", "daug"]
+AdainLevels = Literal["all", "deepest"]
 
 
 @dataclass(frozen=True)
@@ -32,30 +35,31 @@ class SegmenterCard:
     Attributes
     ----------
     name, version : str
+        The model's name, and the version of geossda that wrote it.
     architecture, encoder : str
         Names known to segmentation-models-pytorch.
     bands : tuple of str
-        What the input bands are, in order.
+        Names of the input bands, in order.
     gsd_m : float
         Ground sample distance it was trained at, in metres.
     patch_px, overlap_px : int
-        Windows to predict on, in pixels at `gsd_m`.
+        Side and overlap of the windows to predict on, in pixels at `gsd_m`.
     scaling : {"percentile", "bits", "equalize"}
-        How digital numbers become 0..1: see :func:`geossda.raster.scaling.scaling`.
+        How digital numbers are scaled to 0..1: see :func:`geossda.raster.scaling.scaling`.
     low_percent, high_percent : float
-        Percentiles of each band of the whole raster that are scaled to 0 and 1.
+        Percentiles of each band of the whole raster that are scaled to 0 and 1, in percent.
     threshold : float
         Probability from which a pixel is a building.
     temperature : float
-        Logits are divided by it, so that probabilities say how often they are right.
+        Logits are divided by it, so that probabilities are calibrated.
     data, licence, attribution : str
-        What it was trained on, under which terms it may be used, whom to name.
+        Training data, licence of the weights, and the credits it requires.
     metrics : dict
         Published figures.
     training : dict
-        The settings that made it.
+        Settings of the training.
     sha256 : str
-        Of all tensors, in order of name.
+        Hash of all tensors, in order of name.
     """
 
     name: str
@@ -77,7 +81,7 @@ class SegmenterCard:
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
-    kind: str = "segmenter"
+    kind: Literal["segmenter"] = "segmenter"
 
 
 @dataclass(frozen=True)
@@ -87,27 +91,30 @@ class StyleCard:
     Attributes
     ----------
     name, version : str
+        The model's name, and the version of geossda that wrote it.
     preset : {"geossda", "paper", "daug"}
+        Which networks.
     bands : int
-        Bands the model takes at a time; images of more are taken a few bands at a time.
+        Bands that go through the model together; images of more go through in groups.
     adain : {"all", "deepest"}
+        Levels that the style is applied at.
     domains : tuple of str
-        Of ``daug``, whose styles are declared and not measured.
+        Names of the domains of ``daug``, whose styles are declared and not measured.
     data, licence, attribution : str
-        What it was trained on, under which terms it may be used, whom to name.
+        Training data, licence of the weights, and the credits it requires.
     metrics : dict
         Published figures.
     training : dict
-        The settings that made it.
+        Settings of the training.
     sha256 : str
-        Of all tensors, in order of name. Styles are kept with the hash of the model they are for.
+        Hash of all tensors, in order of name. Style files name the model they are for by it.
     """
 
     name: str
     version: str
-    preset: str = "geossda"
+    preset: Preset = "geossda"
     bands: int = 3
-    adain: str = "all"
+    adain: AdainLevels = "all"
     domains: tuple[str, ...] = ()
     data: str = ""
     licence: str = ""
@@ -115,7 +122,7 @@ class StyleCard:
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
-    kind: str = "style"
+    kind: Literal["style"] = "style"
 
 
 Card = SegmenterCard | StyleCard
@@ -126,7 +133,20 @@ DEFAULT = "default"
 
 
 def resolve(model: str | os.PathLike[str], kind: type[C]) -> Path:
-    """Give the file of a model: ``"default"`` is the bundled one of its kind, all else a path."""
+    """Return the file of a model.
+
+    Parameters
+    ----------
+    model : str or path
+        ``"default"`` for the bundled model of its kind, or a path.
+    kind : type
+        The card's class.
+
+    Raises
+    ------
+    ModelError
+        There is no such file.
+    """
     if os.fspath(model) == DEFAULT:
         return Path(str(resources.files("geossda") / "weights" / f"{kind.kind}.safetensors"))
     path = Path(model)
@@ -136,19 +156,26 @@ def resolve(model: str | os.PathLike[str], kind: type[C]) -> Path:
 
 
 def digest(tensors: "Mapping[str, torch.Tensor]") -> str:
-    """Hash tensors in order of name: names, types, shapes and bytes."""
+    """Return the SHA-256 of tensors in order of name: names, types, shapes and bytes."""
     import torch
 
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha256.hexdigest()
 
 
 def save(path: str | os.PathLike[str], tensors: "Mapping[str, torch.Tensor]", card: C) -> C:
     """Write weights (floats as 16 bit) and card to one safetensors file.
+
+    Parameters
+    ----------
+    path : path
+    tensors : dict of str to tensor
+        State of the network, of any shapes.
+    card : SegmenterCard or StyleCard
 
     Returns
     -------
@@ -162,19 +189,19 @@ def save(path: str | os.PathLike[str], tensors: "Mapping[str, torch.Tensor]", ca
         for name, tensor in tensors.items()
     }
     card = dataclasses.replace(card, sha256=digest(halves))
-    # Not save_file, which makes files that none but their owner can read.
+    # Not save_file, which writes files that only their owner can read.
     Path(path).write_bytes(to_bytes(halves, {HEADER_KEY: json.dumps(dataclasses.asdict(card))}))
     return card
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:
-    """Read the card alone, of whichever kind it is.
+    """Read the card of a model of any kind, without its weights.
 
     Raises
     ------
     ModelError
-        Missing, not safetensors (pickles are refused, since loading one can run any code), or
-        without a card of ours.
+        The file is missing, is not safetensors (pickles are refused, since loading one can run any
+        code), has no geossda card, or a card that cannot be used.
     """
     with _opened(path, "numpy") as file:
         header = (file.metadata() or {}).get(HEADER_KEY)
@@ -182,19 +209,30 @@ def read_card(path: str | os.PathLike[str]) -> Card:
         raise ModelError(f"{path} holds weights without a geossda card: not made by geossda")
     try:
         entries = json.loads(header)
-        if entries.get("kind") == "style":
-            entries["domains"] = tuple(entries.get("domains", ()))
-            return StyleCard(**entries)
-        entries["bands"] = tuple(entries["bands"])
-        return SegmenterCard(**entries)
-    except (ValueError, TypeError, KeyError) as error:
+        of_style = isinstance(entries, dict) and entries.get("kind") == "style"
+        card: type[Card] = StyleCard if of_style else SegmenterCard
+        return card(**checked_entries(entries, card))
+    except (ValueError, RecursionError) as error:
         raise ModelError(
-            f"{path} has a card this version cannot read ({error}): made by another version?"
+            f"{path} has a card that cannot be used ({error}): it is damaged or made by another "
+            "version, get the model again"
         ) from error
 
 
 def read_card_of(path: str | os.PathLike[str], kind: type[C]) -> C:
-    """Read the card alone, as :func:`read_card` does; ModelError too if it is of another kind."""
+    """Read a card of one kind, without the weights.
+
+    Parameters
+    ----------
+    path : path
+    kind : type
+        The card's class.
+
+    Raises
+    ------
+    ModelError
+        As :func:`read_card`, and if the model is of another kind.
+    """
     card = read_card(path)
     if not isinstance(card, kind):
         raise ModelError(f"{path} is a {card.kind} model, a {kind.kind} model was expected")
@@ -202,12 +240,35 @@ def read_card_of(path: str | os.PathLike[str], kind: type[C]) -> C:
 
 
 def load(path: str | os.PathLike[str], kind: type[C]) -> "tuple[dict[str, torch.Tensor], C]":
-    """Read weights and card of a kind, and check the one against the hash in the other."""
+    """Read weights and card, and check the weights.
+
+    Parameters
+    ----------
+    path : path
+    kind : type
+        The card's class.
+
+    Returns
+    -------
+    tensors : dict of str to tensor
+    card : SegmenterCard or StyleCard
+
+    Raises
+    ------
+    ModelError
+        As :func:`read_card_of`; the weights do not have the card's hash, or are not finite.
+    """
     card = read_card_of(path, kind)
     with _opened(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        try:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except (SafetensorError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(f"{path} holds weights that cannot be read ({error})") from error
     if card.sha256 != digest(tensors):
         raise ModelError(f"{path} is damaged: its weights do not match its card, copy it again")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ModelError(f"{path} has weights that are not finite ({name}): train it again")
     return tensors, card
 
 

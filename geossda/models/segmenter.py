@@ -1,11 +1,14 @@
 """The building segmenter: any encoder-decoder of segmentation-models-pytorch, one class."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch as smp
+import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from geossda.config import TrainSegmenterConfig
@@ -13,11 +16,14 @@ from geossda.errors import BandError, ModelError
 from geossda.models.card import SegmenterCard, load, resolve
 from geossda.models.fuse_layers import folded
 
+# Of timm: a model, and after a dot which of its trainings. Anything else may be an address.
+TIMM_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?", re.IGNORECASE)
+
 
 def build(
     architecture: str, encoder: str, bands: int, encoder_weights: str | None = None
 ) -> torch.nn.Module:
-    """Build the network; its output is one logit a pixel.
+    """Build the network; its output is one logit per pixel.
 
     Parameters
     ----------
@@ -26,19 +32,22 @@ def build(
     bands : int
         Input channels.
     encoder_weights : str, optional
-        ``"imagenet"`` (from the hub, online) or a safetensors file with the encoder's weights.
+        ``"imagenet"`` (downloaded from the hub) or a safetensors file with the encoder's weights.
 
     Returns
     -------
     torch.nn.Module
-        Takes (N, bands, H, W) in 0..1, H and W multiples of 32; gives (N, 1, H, W) logits.
+        Takes (N, bands, H, W) in 0..1, H and W multiples of 32; returns (N, 1, H, W) logits.
 
     Raises
     ------
     ModelError
-        Unknown names, or weights that do not fit or cannot be fetched.
+        The names are unknown, or the weights do not fit or cannot be downloaded.
     """
+    check_names(architecture, encoder)
     from_file = encoder_weights is not None and encoder_weights.endswith(".safetensors")
+    if not from_file:
+        _check_pretrained(encoder, encoder_weights)
     try:
         network = smp.create_model(
             architecture,
@@ -47,26 +56,66 @@ def build(
             in_channels=bands,
             classes=1,
         )
-    except (KeyError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"cannot build {architecture} with encoder {encoder}: {reason}") from error
     except OSError as error:
         raise ModelError(
-            f"weights {encoder_weights} of {encoder} cannot be fetched ({error}): go online, or "
+            f"weights {encoder_weights} of {encoder} cannot be downloaded ({error}): go online, or "
             "give a local safetensors file"
         ) from error
+    except Exception as error:  # whatever a combination of the libraries' networks runs into
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"cannot build {architecture} with encoder {encoder}: {reason}") from error
     if from_file and encoder_weights is not None:
         _load_encoder(network, encoder_weights)
     return network  # type: ignore[no-any-return]
+
+
+def check_names(architecture: str, encoder: str) -> None:
+    """Raise ModelError unless both names are in the lists of the libraries.
+
+    The names may come from somebody else's model file, and the libraries take some for addresses
+    to download from.
+
+    Parameters
+    ----------
+    architecture, encoder : str
+    """
+    architectures = smp.MODEL_ARCHITECTURES_MAPPING
+    if architecture not in architectures:
+        raise ModelError(
+            f"unknown architecture {_short(architecture)}: give one of {', '.join(architectures)}"
+        )
+    name = encoder.removeprefix("tu-")
+    of_timm = name != encoder and TIMM_NAME.fullmatch(name) and timm.is_model(name)
+    if not of_timm and encoder not in smp.encoders.encoders:
+        raise ModelError(
+            f"unknown encoder {_short(encoder)}: give one of segmentation-models-pytorch, such as "
+            "resnet34, or one of timm with tu- before its name"
+        )
+
+
+def _check_pretrained(encoder: str, weights: str | None) -> None:
+    """Raise ModelError unless an encoder has pretrained weights of this name."""
+    entry = smp.encoders.encoders.get(encoder)
+    names = ["imagenet"] if entry is None else list(entry["pretrained_settings"])
+    if weights is not None and weights not in names:
+        raise ModelError(
+            f"unknown encoder weights {_short(weights)}: give one of {', '.join(names)}, none, or "
+            "a safetensors file"
+        )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:57]}..."
 
 
 def _load_encoder(network: Any, path: str) -> None:
     if not Path(path).is_file():
         raise ModelError(f"encoder weights {path} do not exist")
     encoder = getattr(network.encoder, "model", network.encoder)
-    weights = load_file(path)
     try:
-        missing, _ = encoder.load_state_dict(weights, strict=False)
+        missing, _ = encoder.load_state_dict(load_file(path), strict=False)
+    except SafetensorError as error:
+        raise ModelError(f"{path} is not a safetensors file ({error})") from error
     except RuntimeError as error:
         raise ModelError(
             f"{path} does not fit the encoder: {str(error).splitlines()[-1].strip()}"
@@ -77,15 +126,21 @@ def _load_encoder(network: Any, path: str) -> None:
         )
 
 
-def starting_network(config: TrainSegmenterConfig, bands: int) -> torch.nn.Module:
-    """Give the network a training begins with.
+def initial_network(config: TrainSegmenterConfig, bands: int) -> torch.nn.Module:
+    """Return the network that a training begins with.
+
+    Parameters
+    ----------
+    config : TrainSegmenterConfig
+    bands : int
+        Input channels.
 
     Raises
     ------
     BandError
-        The segmenter to go on from takes other bands.
+        The segmenter to initialise from takes another number of bands.
     ModelError
-        As :func:`build` and :func:`load_segmenter` do.
+        As :func:`build` and :func:`load_segmenter` raise it.
     """
     if not config.start:
         weights = None if config.encoder_weights == "none" else config.encoder_weights
@@ -102,14 +157,25 @@ def starting_network(config: TrainSegmenterConfig, bands: int) -> torch.nn.Modul
 def load_segmenter(
     model: str | os.PathLike[str], *, fold: bool = True
 ) -> tuple[torch.nn.Module, SegmenterCard]:
-    """Load a segmenter, ready to predict (evaluation mode, norms folded, float32, CPU).
+    """Load a segmenter that is ready to predict (evaluation mode, norms folded, float32, CPU).
 
     Parameters
     ----------
     model : str or path
         ``"default"`` or a safetensors file written by ``geossda train-segmenter``.
     fold : bool
-        Whether to fold the batch norms, which changes nothing but the time.
+        Whether to fold the batch norms, which changes only the time it takes.
+
+    Returns
+    -------
+    network : torch.nn.Module
+        Takes (N, bands, H, W) in 0..1; returns (N, 1, H, W) calibrated logits.
+    card : SegmenterCard
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged, no segmenter, or does not hold the network its card names.
     """
     path = resolve(model, SegmenterCard)
     tensors, card = load(path, SegmenterCard)
@@ -126,7 +192,7 @@ def load_segmenter(
             f"{path} does not hold the {card.architecture} with {card.encoder} its card names"
         ) from error
     network.eval()
-    with torch.no_grad():  # the card's temperature, put into the last layer
+    with torch.no_grad():  # the card's temperature, applied in the last layer
         for parameter in network.get_submodule("segmentation_head").parameters():
             parameter.div_(card.temperature)
     return (folded(network, len(card.bands)) if fold else network), card

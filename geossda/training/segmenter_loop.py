@@ -19,7 +19,7 @@ from geossda.config import TrainSegmenterConfig
 from geossda.devices import choose, depthwise_in_float32
 from geossda.errors import InputError, TrainingError
 from geossda.models.card import SegmenterCard, read_card, resolve, save
-from geossda.models.segmenter import starting_network
+from geossda.models.segmenter import initial_network
 from geossda.progress import SILENT, Progress
 from geossda.staging import atomic_write
 from geossda.training.ema import update_ema
@@ -171,7 +171,7 @@ def train(
     device = choose(config.device)
     torch.manual_seed(config.seed)
     progress.stage("loading initial weights")  # from the hub, which takes a minute to fail
-    network = starting_network(config, bands).to(device).to(memory_format=torch.channels_last)
+    network = initial_network(config, bands).to(device).to(memory_format=torch.channels_last)
     state = TrainingState(network.train(), config, objective or Objective())
     depthwise_in_float32(network, device)
     if (checkpoint := directory.load()) is not None:
