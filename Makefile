@@ -38,8 +38,13 @@ $(VENV)/.docs: $(VENV)/.installed
 docs: $(VENV)/.docs ## Build the documentation site strictly, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --clean
 
-plugin: $(VENV)/.installed ## Build the zip that QGIS installs, into dist/
-	$(BIN)/python qgis_plugin/bundle.py dist/geossda_processing.zip
+$(VENV)-plugin/.installed:
+	$(PYTHON) -m venv $(VENV)-plugin
+	$(VENV)-plugin/bin/python -m pip install --quiet click
+	touch $@
+
+plugin: $(VENV)-plugin/.installed ## Build the zip that QGIS installs, into dist/
+	$(VENV)-plugin/bin/python qgis_plugin/bundle.py dist/geossda_processing.zip
 
 $(VENV)-qgis/.installed:
 	/usr/bin/python3 -m venv --system-site-packages $(VENV)-qgis
@@ -51,4 +56,4 @@ qgis: $(VENV)/.installed $(VENV)-qgis/.installed ## Test the plugin in the syste
 		$(VENV)-qgis/bin/python -m pytest tests_qgis
 
 clean: ## Remove the virtual environment and what was built
-	rm -rf $(VENV) $(VENV)-qgis build dist demo site *.egg-info
+	rm -rf $(VENV) $(VENV)-plugin $(VENV)-qgis build dist demo site *.egg-info

@@ -5,7 +5,7 @@ interface. Fields carry their help and limits in the dataclass metadata.
 """
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 ColorMethod = Literal["histogram", "reinhard", "grayworld", "equalize"]
 HarmonizeMethod = Literal["auto", "ssda", "histogram", "reinhard", "grayworld", "equalize"]
@@ -75,60 +75,10 @@ def settings_of(config: Any, without: frozenset[str] = frozenset()) -> dict[str,
     return {name: value for name, value in asdict(config).items() if name not in without}
 
 
-class UiLabel(NamedTuple):
-    """What a dialog calls a setting whose name is short or whose values are of a special kind.
-
-    Attributes
-    ----------
-    label : str
-    unit : str
-        "m" for lengths on the ground, whatever the CRS.
-    kind : str
-        "bands", "extent" or "model" (a file, or one of a few words), where the type alone does not
-        tell.
-    """
-
-    label: str
-    unit: str = ""
-    kind: str = ""
-
-
 # What says where the work is done and what becomes of files, and is not told in outputs.
 NOT_IN_PROVENANCE = frozenset({"device", "overwrite", "resume", "scheduler", "workers"})
 # What says how it is cut and packed besides: none of this changes a pixel but by rounding.
 EXECUTION_ONLY = NOT_IN_PROVENANCE | {"append", "batch", "co", "tile"}
-
-# By name, since settings of one name mean the same in every verb. Others are called by their name.
-UI_LABELS = {
-    "bands": UiLabel("Bands at a time"),
-    "bidx": UiLabel("Bands", kind="bands"),
-    "block": UiLabel("Block, pixels"),
-    "bounds": UiLabel("Extent", kind="extent"),
-    "built": UiLabel("Share of ground built"),
-    "cell": UiLabel("Cell, pixels"),
-    "co": UiLabel("Creation options"),
-    "contrast": UiLabel("Contrastive loss"),
-    "ema": UiLabel("Averaging"),
-    "feather": UiLabel("Feather, pixels"),
-    "gsd": UiLabel("Ground sample distance", "m"),
-    "high_percent": UiLabel("Upper percentile"),
-    "hold_out": UiLabel("Share held back"),
-    "iou": UiLabel("Least IoU"),
-    "low_percent": UiLabel("Lower percentile"),
-    "lr": UiLabel("Learning rate"),
-    "min_area": UiLabel("Smallest building, m²"),
-    "model": UiLabel("Model", kind="model"),
-    "nodata": UiLabel("Nodata value"),
-    "patch": UiLabel("Patch, pixels"),
-    "regularize": UiLabel("Outlines"),
-    "split": UiLabel("Part buildings that touch"),
-    "start": UiLabel("Model to go on from", kind="model"),
-    "style_model": UiLabel("Style model", kind="model"),
-    "tile": UiLabel("Tile, pixels"),
-    "tolerance": UiLabel("Tolerance of outlines", "m"),
-    "tta": UiLabel("Symmetries averaged over"),
-    "vgg": UiLabel("VGG16"),
-}
 
 _BIDX = "Bands to use, 1-based, in order (all but alpha)."
 _NODATA = "Value of pixels without data, if the file does not declare it."

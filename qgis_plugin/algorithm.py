@@ -1,41 +1,21 @@
-"""The core's verbs as Processing algorithms: one class, told by the core what each asks for."""
+"""The core's verbs as Processing algorithms: one class, made from the core's description."""
 
 import json
 import os
 import re
 from html import escape
+from pathlib import Path
 
 from qgis.core import (
     QgsProcessingAlgorithm,
     QgsProcessingException,
-    QgsProcessingLayerPostProcessorInterface,
     QgsProcessingOutputNumber,
-    QgsVectorLayer,
+    QgsProcessingUtils,
 )
-from qgis.PyQt import sip
 from qgis.PyQt.QtGui import QIcon
 
-from . import arguments, core, parameters, process, values
+from . import arguments, core, layers, parameters, process, results, rules, values
 from .about import ICON, help_url
-
-
-class Styled(QgsProcessingLayerPostProcessorInterface):
-    """Gives a result the style it was written with."""
-
-    kept = ()
-
-    def postProcessLayer(self, layer, context, feedback):
-        """Take the default style out of a GeoPackage."""
-        if isinstance(layer, QgsVectorLayer):
-            layer.loadDefaultStyle()
-            layer.triggerRepaint()
-
-    @classmethod
-    def new(cls):
-        """Make one for one layer. QGIS deletes it in the end, and Python must not before."""
-        made = cls()
-        cls.kept = (*(one for one in cls.kept if not sip.isdeleted(one)), made)
-        return made
 
 
 class VerbAlgorithm(QgsProcessingAlgorithm):
@@ -52,69 +32,85 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         self._verb, self._values, self._refused, self._source = verb, {}, None, ""
 
     def createInstance(self):
-        """Make another of the same."""
+        """Return another of the same."""
         return VerbAlgorithm(self._verb)
 
     def name(self):
-        """Give the name scripts and models use."""
+        """Return the name that scripts and models use."""
         return self._verb["command"].replace("-", "")
 
     def displayName(self):
-        """Give the name in the toolbox."""
+        """Return the name in the toolbox."""
         return self._verb["title"]
 
     def group(self):
-        """Give the group in the toolbox."""
+        """Return the group in the toolbox."""
         return self._verb["group"]
 
     def groupId(self):
-        """Give the group's name in scripts."""
+        """Return the group's name in scripts."""
         return re.sub("[^a-z]", "", self._verb["group"].lower())
 
+    def tags(self):
+        """Return words to search the toolbox by."""
+        return self._verb["tags"]
+
     def shortHelpString(self):
-        """Give the verb's help and that of what it asks for first."""
+        """Return the verb's help, then that of its parameters that are not advanced."""
         parts = [f"<p>{escape(text)}</p>" for text in self._verb["help"]]
-        for told in self._verb["parameters"]:
-            if told["help"] and not told["advanced"]:
-                parts.append("<p><b>{}</b><br>{}</p>".format(told["label"], escape(told["help"])))
+        for described in self._verb["parameters"]:
+            if described["help"] and not described["advanced"]:
+                parts.append(
+                    "<p><b>{}</b><br>{}</p>".format(described["label"], escape(described["help"]))
+                )
         return "".join(parts)
 
     def helpUrl(self):
-        """Give the page that explains."""
+        """Return the page that explains it."""
         return help_url(self.name())
 
     def icon(self):
-        """Give geossda's icon."""
+        """Return geossda's icon."""
         return QIcon(ICON)
 
     def svgIconPath(self):
-        """Give the icon's file."""
+        """Return the icon's file."""
         return ICON
 
     def initAlgorithm(self, configuration=None):
-        """Add what the core says the verb asks for."""
-        for told in self._verb["parameters"]:
-            self.addParameter(parameters.make(told))
-        for told in self._verb["results"]:
-            self.addOutput(QgsProcessingOutputNumber(told["id"], told["label"]))
+        """Add the parameters and outputs that the core describes."""
+        for described in self._verb["parameters"]:
+            self.addParameter(parameters.make(described))
+        for described in self._verb["results"]:
+            self.addOutput(QgsProcessingOutputNumber(described["id"], described["label"]))
 
     def canExecute(self):
-        """Say whether the core can run, and if not, what to do."""
+        """Return whether the core can run, and if not, what to do."""
         problem = core.problem()
         return not problem, problem
 
+    def checkParameterValues(self, given, context):
+        """Return whether the parameters go together, and if not, what to do."""
+        fits, message = super().checkParameterValues(given, context)
+        if fits:
+            inputs = {
+                p["id"]: self.parameterAsEnumString(given, p["id"], context)
+                if p["kind"] == "enum"
+                else given.get(p["id"]) not in (None, "", [])
+                for p in self._verb["parameters"]
+            }
+            message = rules.broken(self._verb["rules"], inputs)
+        return not message, message
+
     def prepareAlgorithm(self, given, context, feedback):
         """Read what was chosen, in the thread that layers live in."""
+        inputs = [p for p in self._verb["parameters"] if not p["kind"].endswith("_out")]
         try:
             self._values = {
-                told["id"]: values.read(self, told, given, context, feedback)
-                for told in self._verb["parameters"]
-                if not told["kind"].endswith("_out")
+                described["id"]: values.read(self, described, given, context, feedback)
+                for described in inputs
             }
-            if any(
-                told["id"] == "INPUT" and told["kind"] == "raster"
-                for told in self._verb["parameters"]
-            ):
+            if any(p["id"] == "INPUT" and p["kind"] == "raster" for p in inputs):
                 self._source = self.parameterAsLayer(given, "INPUT", context).name()
         except QgsProcessingException as refused:
             # QGIS shows the message of what is raised while processing, not of what is raised here.
@@ -122,52 +118,108 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         return True
 
     def processAlgorithm(self, given, context, feedback):
-        """Run the core and tell what it made."""
-        problem = core.problem() or self._refused
+        """Run the core, and return what it has written."""
+        problem = self._refused or core.check(feedback)
         if problem:
             raise QgsProcessingException(str(problem))
         python, _ = core.python()
-        # Only what is asked for here, in the thread that works, is loaded afterwards.
-        outputs = {
-            told["id"]: values.output(self, told, given, context)
-            for told in self._verb["parameters"]
-            if told["kind"].endswith("_out")
-        }
-        made = {name: path for name, path in outputs.items() if path}
-        command = arguments.build(self._verb, {**self._values, **made})
+        outputs = {p["id"]: values.output(self, p, given, context)
+                   for p in self._verb["parameters"] if p["kind"].endswith("_out")}  # fmt: skip
+        written = {name: path for name, (path, _) in outputs.items() if path}
+        tables = {name: table for name, (_, table) in outputs.items() if table}
+        for name in tables:
+            # The core writes whole files: the layer is copied from one.
+            layers.check_geopackage(written[name])
+            written[name] = QgsProcessingUtils.generateTempFilename(f"{name.lower()}.gpkg")
+        inputs = {name: values.finish(value, feedback) for name, value in self._values.items()}
+        command = arguments.build(self._verb, {**inputs, **written})
         feedback.pushCommandInfo(arguments.quoted([python, "-m", "geossda_cli", *command]))
-        folders = [os.path.dirname(path) for path in made.values()]
+        new = [path for path in written.values() if not os.path.exists(path)]
         try:
-            code, heard = process.run_module(
-                python, ["geossda_cli", *command, "--progress", "json"], feedback, folders
-            )
+            listener = self._run(python, command, written, feedback)
         except process.Stopped:
+            _remove(new)
             feedback.pushInfo("Stopped; nothing was left half-written.")
             return {}
+        numbers = self._numbers(listener, written, feedback)
+        styles = self._styles(written, tables)
+        for name, table in tables.items():
+            target = outputs[name][0]
+            layers.put_into_geopackage(written[name], target, table)
+            written[name] = f"{target}|layername={table}"
+        self._name_layers(written, styles, context)
+        return {**written, **numbers}
+
+    def _run(self, python, command, written, feedback):
+        folders = [os.path.dirname(path) for path in written.values()]
+        module = ["geossda_cli", *command, "--progress", "json"]
+        described = self._verb["parameters"]
+        code, listener = process.run_module(
+            python, module, feedback, folders,
+            reword=lambda text: rules.in_dialog_words(text, described),
+            # What it prints is for programs; the numbers are shown below by their labels.
+            quiet="--json" in self._verb["switches"],
+        )  # fmt: skip
         if code != 0:
-            raise QgsProcessingException(heard.error)
-        for told in self._verb["parameters"]:
-            if told["kind"] in ("raster_out", "vector_out") and told["id"] in made:
-                self._name(told, made[told["id"]], context)
-        return {**made, **self._numbers(heard)}
+            raise QgsProcessingException(listener.error)
+        return listener
 
-    def _name(self, told, path, context):
-        """Have a layer loaded with its style, and called after what it was made from."""
-        if not context.willLoadLayerOnCompletion(path):
-            return
-        details = context.layerToLoadOnCompletionDetails(path)
-        details.setPostProcessor(Styled.new())
-        if details.name == told["label"] and self._source:
-            details.name = "{} {}".format(self._source, told["label"].lower())
+    def _styles(self, written, tables):
+        """Return the style of each layer that is written."""
+        return {
+            p["id"]: layers.style_in(written[p["id"]]) if p["id"] in tables else p.get("style", "")
+            for p in self._verb["parameters"]
+            if p["kind"] in ("raster_out", "vector_out") and p["id"] in written
+        }
 
-    def _numbers(self, heard):
-        """Pick the numbers out of the JSON that a verb has printed."""
-        results = {}
-        if self._verb["results"]:
-            printed = json.loads("\n".join(heard.printed))
-            for told in self._verb["results"]:
-                value = printed
-                for step in told["place"]:
-                    value = value.get(step) if isinstance(value, dict) else None
-                results[told["id"]] = value
-        return results
+    def _name_layers(self, written, styles, context):
+        """Have layers loaded with their styles in one group, and called after their source."""
+        loaded = [name for name in styles if context.willLoadLayerOnCompletion(written[name])]
+        title = f"{self._source or self.displayName()} – {self.displayName().lower()}"
+        run = results.Run(title, len(loaded))
+        for rank, described in enumerate(self._verb["parameters"]):
+            name = described["id"]
+            if name not in loaded:
+                continue
+            details = context.layerToLoadOnCompletionDetails(written[name])
+            details.setPostProcessor(results.Styled.new(styles[name], run, rank))
+            if details.name == described["label"] and self._source:
+                details.name = "{} {}".format(self._source, described["label"].lower())
+
+    def _numbers(self, listener, written, feedback):
+        """Return the verb's numbers, from what it has printed or from its layer."""
+        described = self._verb["results"]
+        if not described:
+            return {}
+        if "--json" in self._verb["switches"]:
+            printed = json.loads("\n".join(listener.printed))
+            numbers = {one["id"]: _at(printed, one["place"]) for one in described}
+        else:
+            numbers = _of_layer(written["OUTPUT"], described)
+        for one in described:
+            if numbers[one["id"]] is not None:
+                feedback.pushInfo("{}: {:.6g}".format(one["label"], numbers[one["id"]]))
+        return numbers
+
+
+def _at(printed, place):
+    for step in place:
+        printed = printed.get(step) if isinstance(printed, dict) else None
+    return printed
+
+
+def _of_layer(path, described):
+    """Return numbers whose place is "count" or "sum:FIELD"."""
+    fields = [one["place"][0][4:] for one in described if one["place"][0].startswith("sum:")]
+    count, sums = layers.count_and_sums(path, "", fields)
+    return {
+        one["id"]: count if one["place"] == ["count"] else sums[one["place"][0][4:]]
+        for one in described
+    }
+
+
+def _remove(paths):
+    """Remove outputs of a run that was stopped before its last one was written."""
+    for path in map(Path, paths):
+        if path.is_file():
+            path.unlink()

@@ -1,6 +1,10 @@
-"""`make plugin`: the zip that QGIS installs. Not part of it; runs in the core's Python."""
+"""`make plugin`: the zip that QGIS installs. Not part of it.
 
-import subprocess
+The core's description needs nothing but click, so any Python that has it will do.
+"""
+
+import importlib.util
+import json
 import sys
 import zipfile
 from pathlib import Path
@@ -10,14 +14,26 @@ HERE = Path(__file__).parent
 FOLDER = "geossda_processing"
 
 
+def description():
+    """Return what the core of this checkout offers, as `geossda describe` prints it."""
+    sys.path.insert(0, str(HERE.parent))
+    package = HERE.parent / "cli" / "__init__.py"
+    spec = importlib.util.spec_from_file_location(
+        "geossda_cli", package, submodule_search_locations=[str(package.parent)]
+    )
+    sys.modules["geossda_cli"] = importlib.util.module_from_spec(spec)
+    from geossda_cli.describe import describe_all
+
+    return json.dumps(describe_all(), indent=1, ensure_ascii=False)
+
+
 def contents():
-    """Give what is in the plugin's folder, by name: its files, the licence, the description."""
+    """Return what is in the plugin's folder, by name: its files, the license, the description."""
     names = sorted(path.name for path in HERE.iterdir() if path.suffix in (".py", ".svg", ".txt"))
     held = {name: (HERE / name).read_bytes() for name in names if name != Path(__file__).name}
     held["LICENSE"] = (HERE.parent / "LICENSE").read_bytes()
     # What the dialogs show before a core is set up.
-    asked = [sys.executable, "-m", "geossda_cli", "describe"]
-    held["description.json"] = subprocess.run(asked, check=True, stdout=subprocess.PIPE).stdout
+    held["description.json"] = description().encode()
     return held
 
 

@@ -11,7 +11,7 @@ SCRIPTS, PYTHON = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "pyt
 
 
 def cleaned(environ, roots=()):
-    """Give a copy of environment variables without those that belong to QGIS.
+    """Return a copy of environment variables without those that belong to QGIS.
 
     Parameters
     ----------
@@ -32,17 +32,17 @@ def cleaned(environ, roots=()):
 
 
 def home(environ):
-    """Say where the private environment lives: GEOSSDA_QGIS_HOME, else ~/.qgis_geossda."""
+    """Return the folder of the private environment: GEOSSDA_QGIS_HOME, else ~/.qgis_geossda."""
     return Path(environ.get("GEOSSDA_QGIS_HOME") or Path.home() / ".qgis_geossda")
 
 
 def private_python(environ):
-    """Give the Python of the private environment, whether it is there or not."""
+    """Return the Python of the private environment, whether it exists or not."""
     return home(environ) / "venv" / SCRIPTS / PYTHON
 
 
 def find_core(environ, setting):
-    """Look for the Python that has the core.
+    """Return the Python that has the core.
 
     Returns
     -------
@@ -61,8 +61,13 @@ def find_core(environ, setting):
     return (_python_of(Path(program)) if program else ""), "path"
 
 
+def is_program(path):
+    """Return whether a path, or a name on the path, is a program that can be started."""
+    return shutil.which(path) is not None
+
+
 def _python_of(program):
-    """Say which Python a console script runs under: its first line, or the one in its folder."""
+    """Return the Python a console script runs under: by its first line, or in its folder."""
     with open(program, "rb") as script:
         first = script.readline(1024)
     if first.startswith(b"#!"):
@@ -76,7 +81,7 @@ def _python_of(program):
 
 
 def system_pythons(environ, newest=19):
-    """Name programs that may be a Python of the system, the newest first."""
+    """Return programs that may be a Python of the system, the newest first."""
     names = [f"python3.{minor}" for minor in range(newest, 10, -1)] + ["python3", "python"]
     folders = [os.path.join(environ.get("LOCALAPPDATA", ""), "Programs", "Python")] * (
         os.name == "nt"

@@ -1,24 +1,36 @@
-"""What the core says while it works, line by line. No QGIS in here."""
+"""What the core prints while it works, line by line. No QGIS in here."""
 
 import json
+from collections import deque
 
 
 class Listener:
-    """Passes lines of a child on to a Processing feedback, and remembers what matters later.
+    """Passes lines of a child on to a Processing feedback, and keeps what matters later.
+
+    Parameters
+    ----------
+    feedback : QgsProcessingFeedback
+    reword : callable
+        Puts a message into the words of a dialog.
+    quiet : bool
+        Whether to keep standard output from the feedback.
 
     Attributes
     ----------
     error : str
-        The core's one-line message, if it failed; without one, the last it said.
+        The core's one-line message, if it failed; without one, its last line.
+    lines : deque of str
+        The last lines of standard error that are no events.
     pid : int
-        Of the process that writes outputs, 0 before it is told.
+        Of the process that writes outputs, 0 before it is known.
     printed : list of str
         Lines of standard output.
     """
 
-    def __init__(self, feedback):
-        self.pid, self.printed = 0, []
-        self._feedback, self._error, self._last = feedback, "", "the core said nothing"
+    def __init__(self, feedback, reword=str, quiet=False):
+        self.pid, self.printed, self.lines = 0, [], deque(maxlen=200)
+        self._feedback, self._reword, self._quiet = feedback, reword, quiet
+        self._error, self._last = "", "the core said nothing"
 
     @property
     def error(self):  # noqa: D102
@@ -31,7 +43,8 @@ class Listener:
     def out(self, line):
         """Take a line of standard output."""
         self.printed.append(line)
-        self._feedback.pushInfo(line)
+        if not self._quiet:
+            self._feedback.pushInfo(line)
 
     def err(self, line):
         """Take a line of standard error: an event in JSON, a message, or a library's murmur."""
@@ -46,16 +59,17 @@ class Listener:
         elif event["event"] == "progress" and event["total"]:
             self._feedback.setProgress(100.0 * event["done"] / event["total"])
         elif event["event"] == "note":
-            self._feedback.pushInfo(event["text"])
+            self._feedback.pushInfo(self._reword(event["text"]))
         elif event["event"] == "warning":
-            self._feedback.pushWarning(event["text"])
+            self._feedback.pushWarning(self._reword(event["text"]))
 
     def _plain(self, line):
         for start in ("geossda: ", "Error: ", "ERROR: "):
             if line.startswith(start):
-                self._error = line[len(start) :]
+                self._error = self._reword(line[len(start) :])
         if line.strip():
             self._last = line
+            self.lines.append(line)
             self._feedback.pushConsoleInfo(line)
 
 

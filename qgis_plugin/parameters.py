@@ -1,4 +1,4 @@
-"""Processing parameters made from the core's description: one kind there, one class here."""
+"""Processing parameters, made from the core's description: one kind there, one class here."""
 
 from qgis.core import (
     QgsProcessing,
@@ -8,17 +8,16 @@ from qgis.core import (
     QgsProcessingParameterDistance,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
     QgsProcessingParameterFolderDestination,
-    QgsProcessingParameterMapLayer,
     QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
-    QgsProcessingParameterVectorLayer,
     QgsUnitTypes,
 )
 
@@ -27,133 +26,161 @@ POLYGON = QgsProcessing.SourceType.TypeVectorPolygon
 ADVANCED = QgsProcessingParameterDefinition.Flag.FlagAdvanced
 
 
-def make(told):
-    """Make the parameter that asks for one input, setting or output of a verb."""
-    parameter = MAKERS[told["kind"]](told)
-    parameter.setHelp(told["help"])
-    if told["advanced"]:
+def make(described):
+    """Return the parameter that asks for one input, setting or output of a verb."""
+    parameter = MAKERS[described["kind"]](described)
+    parameter.setHelp(described["help"])
+    if described["advanced"]:
         parameter.setFlags(parameter.flags() | ADVANCED)
     return parameter
 
 
-def _common(told, **more):
+def choice(name, label, choices, default, optional=False):
+    """Return a parameter whose values are the command line's, shown in words.
+
+    Parameters
+    ----------
+    name, label : str
+    choices : dict
+        Words by value.
+    default : str
+    optional : bool
+    """
+    parameter = QgsProcessingParameterEnum(
+        name,
+        label,
+        [*choices],
+        defaultValue=default,
+        optional=optional,
+        usesStaticStrings=True,
+    )
+    wrapper = {"class": f"{__package__}.widgets.ChoiceWrapper", "labels": [*choices.values()]}
+    parameter.setMetadata({"widget_wrapper": wrapper})
+    return parameter
+
+
+def _common(described, **more):
     return {
-        "name": told["id"],
-        "description": told["label"],
-        "optional": told["optional"],
+        "name": described["id"],
+        "description": described["label"],
+        "optional": described["optional"],
         **more,
     }
 
 
-def _raster(told):
-    return QgsProcessingParameterRasterLayer(**_common(told))
+def _raster(described):
+    return QgsProcessingParameterRasterLayer(**_common(described))
 
 
-def _rasters(told):
-    return QgsProcessingParameterMultipleLayers(**_common(told, layerType=RASTER))
+def _rasters(described):
+    return QgsProcessingParameterMultipleLayers(**_common(described, layerType=RASTER))
 
 
-def _vector(told):
-    return QgsProcessingParameterVectorLayer(**_common(told, types=[POLYGON]))
+def _vector(described):
+    # Unlike a vector layer, a feature source can be "selected features only".
+    return QgsProcessingParameterFeatureSource(**_common(described, types=[POLYGON]))
 
 
-def _vectors(told):
-    return QgsProcessingParameterMultipleLayers(**_common(told, layerType=POLYGON))
+def _vectors(described):
+    return QgsProcessingParameterMultipleLayers(**_common(described, layerType=POLYGON))
 
 
-def _layer(told):
-    return QgsProcessingParameterMapLayer(**_common(told, types=[RASTER, POLYGON]))
+def _file(described):
+    return QgsProcessingParameterFile(**_common(described, extension=described["suffix"]))
 
 
-def _file(told):
-    return QgsProcessingParameterFile(**_common(told, extension=told["suffix"]))
-
-
-def _model(told):
+def _model(described):
     return QgsProcessingParameterFile(
-        **_common(told, fileFilter="Models (*.safetensors);;All files (*)")
-    )
-
-
-def _extent(told):
-    return QgsProcessingParameterExtent(**_common(told))
-
-
-def _bands(told):
-    parameter = QgsProcessingParameterBand(
-        **_common(told, parentLayerParameterName="INPUT", allowMultiple=True)
-    )
-    return parameter
-
-
-def _enum(told):
-    return QgsProcessingParameterEnum(
         **_common(
-            told,
-            options=told["choices"],
-            defaultValue=told["default"],
-            usesStaticStrings=True,
+            described,
+            fileFilter="Models (*.safetensors);;All files (*)",
+            defaultValue=described.get("initial"),
         )
     )
 
 
-def _boolean(told):
-    return QgsProcessingParameterBoolean(**_common(told, defaultValue=told["default"]))
+def _extent(described):
+    return QgsProcessingParameterExtent(**_common(described))
 
 
-def _limits(told):
-    limits = {"minValue": told["low"], "maxValue": told["high"]}
+def _bands(described):
+    return QgsProcessingParameterBand(
+        **_common(described, parentLayerParameterName="INPUT", allowMultiple=True)
+    )
+
+
+def _enum(described):
+    words = dict(zip(described["choices"], described["choice_labels"]))
+    return choice(
+        described["id"], described["label"], words, described["default"], described["optional"]
+    )
+
+
+def _boolean(described):
+    return QgsProcessingParameterBoolean(**_common(described, defaultValue=described["default"]))
+
+
+def _limits(described):
+    limits = {"minValue": described["low"], "maxValue": described["high"]}
     return {name: value for name, value in limits.items() if value is not None}
 
 
-def _integer(told):
+def _integer(described):
     kind = QgsProcessingParameterNumber.Type.Integer
     return QgsProcessingParameterNumber(
-        **_common(told, type=kind, defaultValue=told["default"], **_limits(told))
+        **_common(described, type=kind, defaultValue=described["default"], **_limits(described))
     )
 
 
-def _number(told):
+def _number(described):
     kind = QgsProcessingParameterNumber.Type.Double
-    return QgsProcessingParameterNumber(
-        **_common(told, type=kind, defaultValue=told["default"], **_limits(told))
+    parameter = QgsProcessingParameterNumber(
+        **_common(described, type=kind, defaultValue=described["default"], **_limits(described))
     )
+    return _with_decimals(parameter, described)
 
 
-def _distance(told):
+def _distance(described):
     # Metres on the ground, whatever the layer's CRS: no parent layer.
     parameter = QgsProcessingParameterDistance(
-        **_common(told, defaultValue=told["default"], **_limits(told))
+        **_common(described, defaultValue=described["default"], **_limits(described))
     )
     parameter.setDefaultUnit(QgsUnitTypes.DistanceUnit.DistanceMeters)
+    return _with_decimals(parameter, described)
+
+
+def _with_decimals(parameter, described):
+    parameter.setMetadata({"widget_wrapper": {"decimals": described["decimals"]}})
     return parameter
 
 
-def _text(told):
-    return QgsProcessingParameterString(**_common(told, defaultValue=told["default"] or None))
-
-
-def _raster_out(told):
-    return QgsProcessingParameterRasterDestination(**_output(told))
-
-
-def _vector_out(told):
-    return QgsProcessingParameterVectorDestination(**_output(told, type=POLYGON))
-
-
-def _file_out(told):
-    suffix = told["suffix"]
-    return QgsProcessingParameterFileDestination(
-        **_output(told, fileFilter="{} (*.{})".format(told["label"], suffix))
+def _text(described):
+    return QgsProcessingParameterString(
+        **_common(described, defaultValue=described["default"] or None)
     )
 
 
-def _folder_out(told):
-    return QgsProcessingParameterFolderDestination(**_output(told))
+def _raster_out(described):
+    return QgsProcessingParameterRasterDestination(**_output(described))
 
 
-def _output(told, **more):
-    return _common(told, createByDefault=not told["optional"], **more)
+def _vector_out(described):
+    return QgsProcessingParameterVectorDestination(**_output(described, type=POLYGON))
+
+
+def _file_out(described):
+    suffix = described["suffix"]
+    return QgsProcessingParameterFileDestination(
+        **_output(described, fileFilter="{} (*.{})".format(described["label"], suffix))
+    )
+
+
+def _folder_out(described):
+    return QgsProcessingParameterFolderDestination(**_output(described))
+
+
+def _output(described, **more):
+    return _common(described, createByDefault=not described["optional"], **more)
 
 
 MAKERS = {
@@ -161,7 +188,6 @@ MAKERS = {
     "rasters": _rasters,
     "vector": _vector,
     "vectors": _vectors,
-    "layer": _layer,
     "file": _file,
     "model": _model,
     "extent": _extent,

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 from qgis.core import QgsApplication
@@ -22,49 +23,63 @@ class Stopped(Exception):
 
 
 def environment():
-    """Give the environment variables children run with."""
+    """Return the environment variables that child processes run with."""
     roots = [os.environ.get("OSGEO4W_ROOT", "")]
     if os.name == "nt":
         roots.append(QgsApplication.prefixPath())
     return cleaned(os.environ, roots)
 
 
-def _child(program, arguments):
+def new_process(program, arguments):
+    """Return a child process that is ready to be started."""
     process = QProcess()
-    told = QProcessEnvironment()
+    variables = QProcessEnvironment()
     for name, value in environment().items():
-        told.insert(name, value)
-    process.setProcessEnvironment(told)
+        variables.insert(name, value)
+    process.setProcessEnvironment(variables)
     # Not QGIS's folder, which may hold modules that are called like the core's.
     process.setWorkingDirectory(str(Path.home()))
     process.setProgram(str(program))
     process.setArguments([str(argument) for argument in arguments])
-    process.start()
     return process
 
 
-def ask(program, arguments, seconds=60):
-    """Run a program that ends soon.
+def ask(program, arguments, seconds=60, feedback=None):
+    """Run a program that ends soon, and wait for it: not in the window's thread.
+
+    Parameters
+    ----------
+    program : str
+    arguments : list of str
+    seconds : float
+        How long to wait before it is killed.
+    feedback : QgsProcessingFeedback, optional
+        Asked whether to go on waiting.
 
     Returns
     -------
     (bool, str, str)
-        Whether it ended well, and what it said on standard output and error.
+        Whether it ended well, and what it wrote to standard output and error.
     """
-    process = _child(program, arguments)
-    ended = process.waitForFinished(seconds * 1000)
-    if not ended:
-        reason = process.errorString()
-        process.kill()
-        process.waitForFinished(1000)
-        return False, "", reason
-    both = process.readAllStandardOutput(), process.readAllStandardError()
-    said = [bytes(data).decode("utf-8", "replace") for data in both]
+    process = new_process(program, arguments)
+    process.start()
+    if not process.waitForStarted(10000):
+        return False, "", process.errorString()
+    end = time.monotonic() + seconds
+    while process.state() != QProcess.ProcessState.NotRunning:
+        process.waitForFinished(POLL_MS)
+        late, stopped = time.monotonic() > end, feedback is not None and feedback.isCanceled()
+        if late or stopped:
+            process.kill()
+            process.waitForFinished(1000)
+            return False, "", f"it did not answer within {seconds} s" if late else "stopped"
+    streams = process.readAllStandardOutput(), process.readAllStandardError()
+    texts = [bytes(data).decode("utf-8", "replace") for data in streams]
     well = process.exitStatus() == QProcess.ExitStatus.NormalExit and process.exitCode() == 0
-    return (well, *said)
+    return (well, *texts)
 
 
-def run_module(python, arguments, feedback, folders=()):
+def run_module(python, arguments, feedback, folders=(), reword=str, quiet=False):
     """Run a Python module to its end, or until the user cancels.
 
     Parameters
@@ -76,19 +91,24 @@ def run_module(python, arguments, feedback, folders=()):
         Hears of progress, and is asked whether to go on.
     folders : sequence of path
         Where outputs go: unfinished ones of a child that had to be killed are removed.
+    reword : callable
+        Puts a message of the module into the words of a dialog.
+    quiet : bool
+        Whether to keep what is printed from the feedback.
 
     Returns
     -------
     (int, Listener)
-        Exit code (-1 if it could not start or crashed), and what was heard.
+        Exit code (-1 if it could not start or crashed), and what it has printed.
 
     Raises
     ------
     Stopped
         The user cancelled.
     """
-    listener = Listener(feedback)
-    process = _child(python, [LAUNCH, *arguments])
+    listener = Listener(feedback, reword, quiet)
+    process = new_process(python, [LAUNCH, *arguments])
+    process.start()
     if not process.waitForStarted(10000):
         listener.fail(f"{python} cannot be started: {process.errorString()}")
         return -1, listener

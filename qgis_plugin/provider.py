@@ -13,6 +13,8 @@ from .install import SetupAlgorithm
 class GeossdaProvider(QgsProcessingProvider):
     """What the toolbox shows under geossda."""
 
+    _loaded = None
+
     def id(self):
         """Give the name that starts algorithms' names."""
         return "geossda"
@@ -35,10 +37,16 @@ class GeossdaProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self):
         """Add an algorithm for each verb that the core offers."""
-        for verb in core.description()["verbs"]:
+        self._loaded = core.description()
+        for verb in self._loaded["verbs"]:
             self.addAlgorithm(VerbAlgorithm(verb))
         self.addAlgorithm(SetupAlgorithm())
         self.addAlgorithm(DiagnosticsAlgorithm())
+
+    def follow(self, python):
+        """Load algorithms anew if a Python's answer has changed what the core offers."""
+        if python == core.python()[0] and core.description() != self._loaded:
+            self.refreshAlgorithms()
 
     def supportedOutputRasterLayerExtensions(self):
         """Give what the core writes rasters as."""

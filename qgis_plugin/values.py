@@ -1,38 +1,62 @@
-"""What a user chose, as plain values for the command line: layers become paths."""
+"""What a user chose, as plain values for the command line: layers become files."""
 
 import os
 
 from qgis.core import (
+    QgsDataSourceUri,
     QgsProcessingException,
+    QgsProcessingFeatureSourceDefinition,
     QgsProcessingUtils,
-    QgsProviderRegistry,
-    QgsRasterLayer,
-    QgsVectorLayer,
 )
 
-VECTOR_FORMATS = ["gpkg", "geojson", "fgb", "shp"]
+from .layers import Copy, file_of_raster, file_of_vector
 
 
-def read(algorithm, told, parameters, context, feedback):
-    """Give the value of one input or setting: None, bool, number, text, or a list of them."""
-    name, kind = told["id"], told["kind"]
-    given = parameters.get(name)
+def read(algorithm, described, parameters, context, feedback):
+    """Return the value of one input or setting, in the thread that layers live in.
+
+    Parameters
+    ----------
+    algorithm : QgsProcessingAlgorithm
+    described : dict
+        The parameter, as the core describes it.
+    parameters : dict
+        What was chosen.
+    context : QgsProcessingContext
+    feedback : QgsProcessingFeedback
+
+    Returns
+    -------
+    None, bool, number, text, Copy, or a list of them
+        `finish` turns copies that have yet to be made into paths.
+
+    Raises
+    ------
+    QgsProcessingException
+        There is no such layer, or it is none that the core could read.
+    """
+    name, kind = described["id"], described["kind"]
+    given = parameters[name] if name in parameters else described.get("initial")
     if given is None or (given == "" and kind != "text"):
         return None
     if kind == "extent":
         return _extent(algorithm, name, parameters, context)
-    if kind in ("raster", "vector", "layer"):
-        found = algorithm.parameterAsLayer(parameters, name, context)
-        if found is None:
-            raise QgsProcessingException(_unusable(told, given))
-        return path_of(found, context, feedback)
+    if kind == "raster":
+        layer = algorithm.parameterAsRasterLayer(parameters, name, context)
+        if layer is None:
+            raise QgsProcessingException(_unusable(described, given))
+        return file_of_raster(layer, feedback)
+    if kind == "vector":
+        return _vector(algorithm, described, parameters, context, feedback)
     if kind in ("rasters", "vectors"):
-        found = algorithm.parameterAsLayerList(parameters, name, context)
-        if not found and not told["optional"]:
-            raise QgsProcessingException(_unusable(told, given))
-        return [path_of(layer, context, feedback) for layer in found]
-    reader = getattr(algorithm, PLAIN[kind])
-    value = reader(parameters, name, context)
+        layers = algorithm.parameterAsLayerList(parameters, name, context)
+        if not layers and not described["optional"]:
+            raise QgsProcessingException(_unusable(described, given))
+        file_of = file_of_raster if kind == "rasters" else file_of_vector
+        return [file_of(layer, feedback) for layer in layers]
+    if name not in parameters:
+        return given
+    value = getattr(algorithm, PLAIN[kind])(parameters, name, context)
     if kind in ("file", "model"):
         return whole(value)
     return value.split() if kind == "texts" else value
@@ -52,62 +76,85 @@ PLAIN = {
 }
 
 
+def finish(value, feedback):
+    """Return a value as `read` gave it with its copies made; this may take a while."""
+    if isinstance(value, list):
+        return [finish(one, feedback) for one in value]
+    return value.make(feedback) if isinstance(value, Copy) else value
+
+
 def whole(path):
-    """Give the whole path of a file: the core does not run in QGIS's folder."""
+    """Return the absolute path of a file: the core does not run in QGIS's folder."""
     return os.path.abspath(path) if os.path.exists(path) else path
 
 
-def _unusable(told, given):
-    return "{}: {} is not a layer or file that can be read".format(told["label"], given)
+def _unusable(described, given):
+    return "{}: {} is not a layer or file that can be read".format(described["label"], given)
 
 
-def path_of(layer, context, feedback):
-    """Give the file a layer is in; a vector layer that is in none of the usual ones is copied.
-
-    Raises
-    ------
-    QgsProcessingException
-        A raster that is not in a file.
-    """
-    if isinstance(layer, QgsVectorLayer):
-        path = QgsProcessingUtils.convertToCompatibleFormat(
-            layer, False, layer.name(), VECTOR_FORMATS, "gpkg", context, feedback
+def _vector(algorithm, described, parameters, context, feedback):
+    name = described["id"]
+    given, selected, limit = parameters[name], False, -1
+    if isinstance(given, QgsProcessingFeatureSourceDefinition):
+        selected, limit = given.selectedFeaturesOnly, given.featureLimit
+        source, _ = given.source.valueAsString(context.expressionContext())
+        layer = QgsProcessingUtils.mapLayerFromString(source, context)
+    else:
+        layer = algorithm.parameterAsVectorLayer(parameters, name, context)
+    if layer is None:
+        raise QgsProcessingException(_unusable(described, given))
+    if selected and not layer.selectedFeatureCount():
+        raise QgsProcessingException(
+            "{}: no feature of {} is selected".format(described["label"], layer.name())
         )
-        return whole(path)
-    if isinstance(layer, QgsRasterLayer) and layer.providerType() == "gdal":
-        parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
-        if not parts.get("layerName"):
-            path = (parts.get("vsiPrefix") or "") + parts["path"] + (parts.get("vsiSuffix") or "")
-            return whole(path)
-    raise QgsProcessingException(
-        f"{layer.name()} is no raster file ({layer.providerType()}): export it to a GeoTIFF first"
-    )
+    return file_of_vector(layer, feedback, selected, limit)
 
 
 def _extent(algorithm, name, parameters, context):
     box = algorithm.parameterAsExtent(parameters, name, context)
     if box.isNull():
         return None
-    crs = algorithm.parameterAsExtentCrs(parameters, name, context)
-    told = ""
+    crs, text = algorithm.parameterAsExtentCrs(parameters, name, context), ""
     if crs.isValid():
-        told = crs.authid() if crs.authid().startswith("EPSG:") else crs.toWkt()
-    return [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum(), told]
+        text = crs.authid() if crs.authid().startswith("EPSG:") else crs.toWkt()
+    return [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum(), text]
 
 
-def output(algorithm, told, parameters, context):
-    """Give the whole path of one output, or None if it is not wanted."""
-    name, given = told["id"], parameters.get(told["id"])
-    if given is None or (given == "" and told["optional"]):
-        return None
-    if told["kind"] in ("raster_out", "vector_out"):
+def output(algorithm, described, parameters, context):
+    """Return where one output goes.
+
+    Returns
+    -------
+    (str or None, str)
+        Absolute path, None if the output is not wanted; and the name of the layer in an existing
+        GeoPackage that it becomes, or "".
+    """
+    name, given = described["id"], parameters.get(described["id"])
+    if given is None or (given == "" and described["optional"]):
+        return None, ""
+    if described["kind"] in ("raster_out", "vector_out"):
         path = algorithm.parameterAsOutputLayer(parameters, name, context)
     else:
         path = algorithm.parameterAsFileOutput(parameters, name, context)
-    if not path and not told["optional"]:
-        raise QgsProcessingException("{}: name a file".format(told["label"]))
-    if path and path.split(":")[0] in ("ogr", "postgis", "memory", "gpkg"):
+    if not path and not described["optional"]:
+        raise QgsProcessingException("{}: name a file".format(described["label"]))
+    if path.startswith("ogr:"):
+        uri = QgsDataSourceUri(path[len("ogr:") :])
+        if uri.database().endswith(".gpkg") and uri.table():
+            _move(context, path, f"{os.path.abspath(uri.database())}|layername={uri.table()}")
+            return os.path.abspath(uri.database()), uri.table()
+    if path.split(":")[0] in ("ogr", "postgres", "postgis", "memory", "gpkg"):
         raise QgsProcessingException(
-            "{}: a whole file is written, not a layer into {}".format(told["label"], path)
+            "{}: geossda writes files and layers of GeoPackages, not {}".format(
+                described["label"], path
+            )
         )
-    return os.path.abspath(path) if path else None
+    return (os.path.abspath(path) if path else None), ""
+
+
+def _move(context, before, after):
+    """Have a layer loaded from where it is, not from how its destination was written."""
+    waiting = context.layersToLoadOnCompletion()
+    if before in waiting:
+        waiting[after] = waiting.pop(before)
+        context.setLayersToLoadOnCompletion(waiting)

@@ -15,17 +15,25 @@ import processing
 from processing.gui.BatchAlgorithmDialog import BatchAlgorithmDialog
 from qgis.core import (
     QgsApplication,
+    QgsLayerTreeGroup,
     QgsProcessingContext,
     QgsProcessingOutputLayerDefinition,
     QgsProject,
     QgsRasterLayer,
 )
 from qgis.PyQt.QtCore import QTimer
-from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QPushButton, QTextEdit, QTreeView
+from qgis.PyQt.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QPushButton,
+    QTextEdit,
+    QToolButton,
+    QTreeView,
+)
 from qgis.utils import iface
 
 FOLDER = Path(os.environ["GEOSSDA_DESKTOP"])
-TOLD = {"dialogs": []}
+SEEN = {"dialogs": []}
 
 
 def wait(until, seconds=90):
@@ -52,7 +60,7 @@ def dialogs():
         dialog.show()
         photograph(dialog, algorithm.name())
         dialog.close()
-        TOLD["dialogs"].append(algorithm.name())
+        SEEN["dialogs"].append(algorithm.name())
 
 
 def run(name, parameters):
@@ -85,6 +93,19 @@ def cancel(parameters):
     return time.monotonic() - start if ended else None
 
 
+def press_in_options(page):
+    """Press the page's first button; notes which window takes input then, and closes it."""
+
+    def look():
+        dialog = QApplication.activeModalWidget()
+        SEEN["modal"] = dialog.windowTitle()
+        photograph(dialog, "options_setup")
+        dialog.close()
+
+    QTimer.singleShot(1500, look)
+    next(b for b in page.findChildren(QPushButton) if b.text() == "Set up…").click()
+
+
 def options():
     """Photograph the settings page in QGIS's options."""
 
@@ -96,12 +117,50 @@ def options():
                 tree.setCurrentIndex(found[0])
         dialog.resize(900, 500)
         photograph(dialog, "options")
-        TOLD["buttons"] = [b.text() for b in dialog.findChildren(QPushButton)
+        SEEN["buttons"] = [b.text() for b in dialog.findChildren(QPushButton)
                            if b.text().endswith("…")]  # fmt: skip
+        press_in_options(dialog)
         dialog.reject()
 
     QTimer.singleShot(1500, take)
     iface.showOptionsDialog(iface.mainWindow())
+
+
+def choices():
+    """Note the words of a choice in a dialog, its value, and what stands above the fold."""
+    dialog = processing.createAlgorithmDialog("geossda:harmonize", {"METHOD": "histogram"})
+    panel = dialog.mainWidget()
+    box = panel.wrappers["METHOD"].widget
+    SEEN["method"] = [box.currentText(), panel.createProcessingParameters()["METHOD"]]
+    dialog.close()
+    algorithm = QgsApplication.processingRegistry().algorithmById("geossda:trainsegmenter")
+    SEEN["above the fold"] = [
+        parameter.name() for parameter in algorithm.parameterDefinitions()
+        if not parameter.flags() & parameter.Flag.FlagAdvanced
+    ]  # fmt: skip
+
+
+def menu():
+    """Open a dialog from the menu, and note what the toolbar's button offers."""
+    found = next(a.menu() for a in iface.rasterMenu().actions() if "geossda" in a.text())
+    SEEN["menu"] = [action.text() for action in found.actions()]
+    button = iface.mainWindow().findChild(QToolButton, "geossda_button")
+    SEEN["button"] = [action.text() for action in button.menu().actions()]
+    next(action for action in found.actions() if action.text() == "Find buildings…").trigger()
+    opened = [w for w in QApplication.topLevelWidgets() if w.windowTitle() == "Find buildings"]
+    SEEN["from the menu"] = [w.isVisible() for w in opened]
+    for window in opened:
+        window.close()
+
+
+def tree():
+    """Return the layer tree: names, and for a group (name, names)."""
+    return [
+        [node.name(), [child.name() for child in node.children()]]
+        if isinstance(node, QgsLayerTreeGroup)
+        else node.name()
+        for node in QgsProject.instance().layerTreeRoot().children()
+    ]
 
 
 def modeler():
@@ -109,11 +168,20 @@ def modeler():
     sys.path.insert(0, os.environ["GEOSSDA_TESTS"])
     from chain import chain
     from processing.modeler.ModelerDialog import ModelerDialog
+    from processing.modeler.ModelerParametersDialog import ModelerParametersDialog
 
-    dialog = ModelerDialog.create(chain("auto", 0.5))
+    dialog = ModelerDialog.create(chain("histogram", 0.5))
     dialog.resize(1000, 700)
     dialog.show()
     photograph(dialog, "modeler")
+    child = dialog.model().childAlgorithms()["first"]
+    parameters = ModelerParametersDialog(child.algorithm(), dialog.model(), "first")
+    parameters.resize(700, 800)
+    parameters.show()
+    photograph(parameters, "modeler_harmonize")
+    edited = parameters.createAlgorithm()
+    SEEN["modeler method"] = [s.staticValue() for s in edited.parameterSources()["METHOD"]]
+    parameters.close()
     dialog.setDirty(False)
     dialog.close()
 
@@ -140,15 +208,20 @@ def everything():
     for path in (style, raster):
         QgsProject.instance().addMapLayer(QgsRasterLayer(path, Path(path).stem))
     dialogs()
+    choices()
+    menu()
     options()
     modeler()
     batch(raster, style)
     loaded = QgsProcessingOutputLayerDefinition("TEMPORARY_OUTPUT", QgsProject.instance())
     harmonized = run("harmonize", {"INPUT": raster, "STYLE": style, "OUTPUT": loaded})
-    TOLD["harmonized"] = harmonized.name()
-    buildings = run("segment", {"INPUT": harmonized.id(), "OUTPUT": loaded})
-    TOLD["buildings"] = buildings.name()
-    TOLD["count"] = buildings.featureCount()
+    SEEN["harmonized"] = harmonized.name()
+    outputs = dict.fromkeys(("OUTPUT", "PROBABILITIES", "MASK"), loaded)
+    run("segment", {"INPUT": harmonized.id(), **outputs})
+    wait(lambda: isinstance(tree()[0], list), 10)
+    SEEN["tree"] = tree()
+    buildings = QgsProject.instance().mapLayersByName("town harmonized buildings")[0]
+    SEEN["count"] = buildings.featureCount()
     for layer in QgsProject.instance().layerTreeRoot().findLayers():
         layer.setExpanded(False)
     iface.mapCanvas().setExtent(harmonized.extent())
@@ -165,15 +238,15 @@ def everything():
             toolbox.expandRecursively(toolbox.model().index(row, 0))
     toolbox.scrollToBottom()
     photograph(iface.mainWindow(), "window")
-    TOLD["cancelled"] = cancel({"INPUT": raster, "OUTPUT": str(FOLDER / "cancelled.gpkg")})
+    SEEN["cancelled"] = cancel({"INPUT": raster, "OUTPUT": str(FOLDER / "cancelled.gpkg")})
 
 
 def main():
     try:
         everything()
     except Exception:
-        TOLD["error"] = traceback.format_exc()
-    (FOLDER / "told.json").write_text(json.dumps(TOLD, indent=1), encoding="utf-8")
+        SEEN["error"] = traceback.format_exc()
+    (FOLDER / "seen.json").write_text(json.dumps(SEEN, indent=1), encoding="utf-8")
     QgsProject.instance().clear()
     # Nobody is there to answer what QGIS asks when it is closed.
     os._exit(0)

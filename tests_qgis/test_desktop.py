@@ -9,7 +9,7 @@ from conftest import REPO
 
 
 @pytest.fixture(scope="module")
-def told(enabled, make_raster, tmp_path_factory):
+def seen(enabled, make_raster, tmp_path_factory):
     if "DISPLAY" not in os.environ:
         pytest.skip("no display: run under xvfb-run")
     folder = tmp_path_factory.mktemp("desktop")
@@ -28,18 +28,20 @@ def told(enabled, make_raster, tmp_path_factory):
         str(REPO / "tests_qgis/desktop.py"),
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert (folder / "told.json").exists(), done.stderr
-    return folder, json.loads((folder / "told.json").read_text())
+    assert (folder / "seen.json").exists(), done.stderr
+    return folder, json.loads((folder / "seen.json").read_text())
 
 
-def test_every_dialog_opens(told):
-    folder, about = told
+def test_every_dialog_opens(seen):
+    folder, about = seen
     assert "error" not in about, about["error"]
     assert len(about["dialogs"]) == 12
     for name in [
         *about["dialogs"],
         "options",
+        "options_setup",
         "modeler",
+        "modeler_harmonize",
         "batch",
         "harmonize_log",
         "segment_log",
@@ -48,17 +50,47 @@ def test_every_dialog_opens(told):
         assert (folder / f"{name}.png").stat().st_size > 5000
 
 
-def test_the_settings_page_has_its_buttons(told):
-    assert {"Set up…", "Diagnostics…"} <= set(told[1]["buttons"])
+def test_the_settings_page_has_its_buttons(seen):
+    assert {"Set up…", "Diagnostics…"} <= set(seen[1]["buttons"])
 
 
-def test_results_are_loaded_by_name(told):
-    assert told[1]["harmonized"] == "town harmonized"
-    assert told[1]["buildings"] == "town harmonized buildings"
-    assert told[1]["count"] > 0
+def test_results_are_loaded_by_name(seen):
+    assert seen[1]["harmonized"] == "town harmonized"
+    assert seen[1]["count"] > 0
 
 
-def test_the_cancel_button_ends_the_run(told):
-    folder, about = told
+def test_layers_of_a_run_are_one_group_with_buildings_on_top(seen):
+    group, *rest = seen[1]["tree"]
+    assert group == ["town harmonized – find buildings",
+                     ["town harmonized buildings", "town harmonized probabilities",
+                      "town harmonized mask of buildings"]]  # fmt: skip
+    assert rest == ["town harmonized", "town", "look"]
+
+
+def test_what_the_options_open_takes_input(seen):
+    """Modal over the options, which are modal themselves; else its buttons are dead."""
+    assert seen[1]["modal"] == "Set up geossda"
+
+
+def test_choices_show_words_and_give_values(seen):
+    assert seen[1]["method"] == ["Histogram matching", "histogram"]
+    assert seen[1]["modeler method"] == ["histogram"]
+
+
+def test_few_parameters_stand_above_the_fold(seen):
+    names = {"INPUT", "FOOTPRINTS", "AREA", "TARGET", "ADAPT", "GSD", "STEPS", "OUTPUT"}
+    assert names <= set(seen[1]["above the fold"]) and len(seen[1]["above the fold"]) <= 12
+
+
+def test_there_is_a_menu_and_a_toolbar_button(seen):
+    for place in ("menu", "button"):
+        texts = [text for text in seen[1][place] if text]
+        assert texts[:2] == ["Harmonize…", "Find buildings…"]
+        assert {"Set up geossda…", "Options…"} <= set(texts)
+    assert seen[1]["from the menu"] == [True]
+
+
+def test_the_cancel_button_ends_the_run(seen):
+    folder, about = seen
     assert about["cancelled"] is not None and about["cancelled"] < 2
     assert [path.name for path in folder.iterdir() if "cancelled" in path.name] == []

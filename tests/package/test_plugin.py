@@ -1,12 +1,16 @@
 """The QGIS plugin's parts that need no QGIS, and the zip. The rest is tested in tests_qgis."""
 
 import configparser
+import functools
+import http.server
 import importlib.util
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 
@@ -149,10 +153,157 @@ def test_arguments():
     ]  # fmt: skip
 
 
+def test_the_zip_is_built_without_what_the_core_needs():
+    """By click alone: nobody installs PyTorch to build 50 kB."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(PLUGIN)!r}); import bundle; bundle.contents(); "
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert {"click", "geossda", "geossda_cli"} <= loaded
+    assert not loaded & {"torch", "numpy", "rasterio", "pyogrio", "shapely", "scipy"}
+
+
+def test_rules_between_inputs():
+    broken = load("rules").broken
+    rules = describe("harmonize")["rules"]
+    given = {"METHOD": "histogram", "STYLE": False, "MORE_STYLES": False, "STYLE_FILE": False}
+    assert broken(rules, given).startswith("choose a Reference")
+    assert broken(rules, {**given, "STYLE_FILE": True}) == ""
+    assert broken(rules, {**given, "METHOD": "equalize"}) == ""
+    rules = describe("evaluate")["rules"]
+    both = {"FOUND": True, "TRUE_RASTER": True}
+    assert broken(rules, both) == ""
+    assert broken(rules, {"TRUE": True}) == "choose the buildings to check"
+    assert broken(rules, {**both, "TRUE": True}) == "choose the true buildings"
+    assert "one area" in broken(rules, {**both, "AREA": True, "AREA_RASTER": True})
+
+
+@pytest.mark.parametrize("method", ["grayworld", "equalize"])
+def test_methods_that_need_no_reference_run_without_one(method, make_raster, tmp_path):
+    """What the rule of the dialog rests on."""
+    source = make_raster(tmp_path / "town.tif")
+    geossda.harmonize(source, tmp_path / "out.tif", config=geossda.HarmonizeConfig(method=method))
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "expected"),
+    [
+        ("harmonize", "harmonizing needs a style: give --style REF",
+         "harmonizing needs a style: give “Reference”"),
+        ("harmonize", "draw them with --scenes FILE|none, or run on --device cpu",
+         "draw them with “Outlines of scenes”, or run on “Run on: Processor”"),
+        ("polygonize", "use --regularize none without --split",
+         "use “Outlines: Follow pixels” without “Separate touching buildings”"),
+        ("segment", "name them with --bidx 3,2,1",
+         "name them with “Bands the model takes, in its order: 3,2,1”"),
+        ("train-style", "give a file with --vgg FILE, or --perceptual 0",
+         "give a file with “VGG16 weights”, or “Weight of the perceptual loss: 0”"),
+        ("segment", "it has no CRS: give it one with gdal_edit.py -a_srs EPSG:32633 town.tif",
+         "it has no CRS: give it one with the layer's context menu, Layer CRS, Set Layer CRS"),
+        ("segment", "no option of ours: --frobnicate 3", "no option of ours: --frobnicate 3"),
+    ],
+)  # fmt: skip
+def test_messages_speak_of_the_dialog(command, message, expected):
+    reworded = load("rules").in_dialog_words(message, describe(command)["parameters"])
+    assert reworded == expected
+
+
+def test_pytorch_comes_from_one_index(tmp_path):
+    packages = load("packages")
+    request = packages.request("cpu", "linux", "geossda", ["--proxy", "p"])
+    choose = packages.choose_torch(request, tmp_path / "report.json")
+    assert choose[choose.index("--index-url") + 1] == "https://download.pytorch.org/whl/cpu"
+    assert "--extra-index-url" not in choose and choose[-2:] == ["torch", "torchvision"]
+
+    def report(torch, torchvision):
+        versions = {"torch": torch, "torchvision": torchvision, "numpy": "2.1"}
+        entries = [{"metadata": {"name": n, "version": v}} for n, v in versions.items()]
+        (tmp_path / "report.json").write_text(json.dumps({"install": entries}))
+        return packages.pins(request, tmp_path / "report.json")
+
+    pins = report("2.9.1+cpu", "0.24.1+cpu")
+    assert pins == ["torch==2.9.1+cpu", "torchvision==0.24.1+cpu"]
+    with pytest.raises(ValueError, match=r"torchvision 0.24.1: remove other indexes"):
+        report("2.9.1+cpu", "0.24.1")
+    install = packages.install(request, "pins.txt")
+    assert install[install.index("--constraint") + 1] == "pins.txt"
+    assert install[-3:] == ["torch", "torchvision", "geossda"]
+    # PyPI's own are of one kind; a folder of wheels is the only source there is.
+    request = packages.request("cuda", "linux", "geossda")
+    assert not request["index"] and "--index-url" not in packages.install(request)
+    offline = packages.install(packages.request("cpu", "linux", "geossda", [], "/wheels"))
+    assert "--no-index" in offline and "torch" not in offline
+
+
+def test_what_pip_fails_for():
+    reason = load("packages").reason
+    no_match = "No matching distribution found for torch"
+    lines = ["WARNING: Retrying (Retry(total=1)) after connection broken by 'NewConnectionError("
+             "<HTTPSConnection>: Failed to establish a new connection: [Errno -3] Temporary "
+             "failure in name resolution)': /whl/cpu/torch/"]  # fmt: skip
+    assert "network" in reason(lines, no_match) and "torch" not in reason(lines, no_match)
+    assert reason(["ERROR: " + no_match], no_match) == no_match
+
+
+class Ranges(http.server.SimpleHTTPRequestHandler):
+    """Serves parts of files, as package indexes do."""
+
+    def do_GET(self):
+        data = pathlib.Path(self.translate_path(self.path)).read_bytes()
+        start, _, end = self.headers["Range"].removeprefix("bytes=").partition("-")
+        first = max(0, len(data) - int(end)) if not start else int(start)
+        last = len(data) - 1 if not start else int(end)
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+        self.end_headers()
+        self.wfile.write(data[first : last + 1])
+        self.server.sent += last + 1 - first
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_sizes_are_those_of_the_wheels_and_little_is_fetched(tmp_path):
+    wheel = tmp_path / "big-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("lib.so", os.urandom(3_000_000))
+        archive.writestr("zeros.bin", bytes(2_000_000))
+        archive.writestr("code.py", b"x = 1\n" * 1000)
+    handler = functools.partial(Ranges, directory=tmp_path)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.sent = 0
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    urls = [f"http://127.0.0.1:{server.server_port}/{wheel.name}", wheel.as_uri(),
+            (tmp_path / "missing.whl").as_uri(), (tmp_path / "source").as_uri()]  # fmt: skip
+    entries = [{"download_info": {"url": url}, "metadata": {"name": f"p{number}"}}
+               for number, url in enumerate(urls)]  # fmt: skip
+    (tmp_path / "report.json").write_text(json.dumps({"install": entries}))
+    command = [sys.executable, PLUGIN / "sizes.py", tmp_path / "report.json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    server.shutdown()
+    server.server_close()
+    figures = json.loads(done.stdout)
+    # What pip compiles lies there twice.
+    disk, download = 2 * (3_000_000 + 2_000_000 + 2 * 6000), 2 * wheel.stat().st_size
+    assert figures == {"packages": 4, "download": download, "disk": disk, "unknown": ["p2"]}
+    assert server.sent < 300_000
+    text = load("packages").describe_sizes(figures, 5e9)
+    assert "4 packages: 0.0 GB to download" in text and "not counting p2" in text
+
+
+def test_what_set_up_installs_can_run_both_networks():
+    """The check at its end: with this project's own environment it passes."""
+    done = subprocess.run([sys.executable, PLUGIN / "selfcheck.py"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "one tile harmonized, one window predicted" in done.stdout
+
+
 def test_messages():
     messages = load("messages")
     feedback = Feedback()
-    listener = messages.Listener(feedback)
+    listener = messages.Listener(feedback, reword=str.upper)
     lines = messages.Lines(listener.err)
     for part in (b'{"event": "process", "id": 7}\n{"event": "st',
                  b'age", "stage": "s", "total": 4}\n',
@@ -162,10 +313,14 @@ def test_messages():
         lines.feed(part)
     lines.end()
     assert listener.pid == 7
-    assert listener.error == "it failed"
+    assert listener.error == "IT FAILED"
+    assert list(listener.lines) == ["[1]", "something else", "geossda: it failed"]
+    listener.out("{")
+    messages.Listener(feedback, quiet=True).out("}")
+    assert feedback.heard.pop() == ("pushInfo", "{")
     assert feedback.heard == [
-        ("setProgressText", "s"), ("setProgress", 0), ("setProgress", 25.0), ("pushInfo", "n"),
-        ("pushWarning", "wä"), ("pushConsoleInfo", "[1]"), ("pushConsoleInfo", "something else"),
+        ("setProgressText", "s"), ("setProgress", 0), ("setProgress", 25.0), ("pushInfo", "N"),
+        ("pushWarning", "WÄ"), ("pushConsoleInfo", "[1]"), ("pushConsoleInfo", "something else"),
         ("pushConsoleInfo", "geossda: it failed"),
     ]  # fmt: skip
 
