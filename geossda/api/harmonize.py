@@ -24,10 +24,12 @@ from geossda.harmonization.harmonize_job import (
     open_harmonize_job,
     transforms_from,
 )
+from geossda.harmonization.measure import check_colors
 from geossda.parallel.dask_workers import Workers
 from geossda.progress import SILENT, Progress, Stages
 from geossda.raster.cog import Description, parse_creation_options, provenance
 from geossda.raster.mosaic import Mosaic, find_sources
+from geossda.raster.scaling import with_common_range
 from geossda.raster.source import gdal_environment, is_remote
 from geossda.runs.distribute import make_shards
 from geossda.runs.fingerprint import absolute, digest, fingerprints, was_written_by
@@ -112,6 +114,7 @@ def harmonize(
             area_of(mosaic, config)  # before any work is done
             mosaic.require_colors()
             check_scenes(mosaic, config.scenes)
+        mosaics = with_common_range(mosaics, progress=progress)
         model = _style_model(config, mosaics)
         given = style if isinstance(style, Style) else _fingerprints(references)
         jobs = [
@@ -134,6 +137,7 @@ def harmonize(
         for mosaic in mosaics:
             if look is not None:
                 look.require_bands(mosaic.count, mosaic.name)
+                check_colors(look, mosaic, progress)
             if mosaic.grid.crs is None:
                 progress.warn(f"{mosaic.name} has no CRS; the result has none either")
         same = set(map(os.path.abspath, references)) & set(map(os.path.abspath, paths))
@@ -180,6 +184,7 @@ def _key(
         "model": model.card.sha256 if model else "",
         "scenes": [] if config.scenes in SCENE_KEYWORDS else fingerprints([config.scenes]),
         "settings": settings_of(config, EXECUTION_ONLY),
+        "ranges": [source.common_range for source in mosaic.sources],
     }
 
 

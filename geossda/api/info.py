@@ -8,6 +8,7 @@ from geossda.color.style import load_style
 from geossda.data.labels import VECTOR_SUFFIXES
 from geossda.errors import GeoreferenceError
 from geossda.raster.gsd import ground_sample_distance
+from geossda.raster.imagery import undeclared_fill
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import working_range
 from geossda.raster.statistics import histograms
@@ -83,6 +84,8 @@ def _raster(path: PathLike) -> dict[str, Any]:
     except GeoreferenceError:
         gsd = None
     ends = found.quantiles((0.02, 0.5, 0.98))
+    fills = [undeclared_fill(source, len(mosaic.sources)) for source in mosaic.sources]
+    fill = next(filter(None, fills), None)
     return {
         "kind": "raster",
         "files": len(mosaic.sources),
@@ -96,6 +99,8 @@ def _raster(path: PathLike) -> dict[str, Any]:
         "gsd_m": gsd,
         "validity": sorted({source.validity for source in mosaic.sources}),
         "nodata": mosaic.sources[0].nodata,
+        "undeclared_fill": None if fill is None else fill._asdict(),
+        "colors": list(mosaic.sources[0].colors),
         "working_range": working_range(found, mosaic.dtype),
         "percentiles_2_50_98": ends.round(3).tolist(),
     }

@@ -8,6 +8,7 @@ from geossda.balance.seam_detection import find_scenes
 from geossda.config import ScenesConfig
 from geossda.errors import OutputError
 from geossda.progress import SILENT, Progress
+from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.staging import PathLike, check_output
@@ -67,7 +68,7 @@ def scenes(
     check_output(output, overwrite=config.overwrite, inputs=[source])
     with gdal_environment():
         mosaic = open_mosaic(source, bands=config.bidx or None, nodata=config.nodata)
-        mosaic.require_colors()
+        check_imagery(mosaic, progress)
         found = find_scenes(mosaic.alone(0), progress=progress)
         write_scenes(found, output, mosaic.grid)
     return ScenesResult(output, max(1, len(found.polygons)))

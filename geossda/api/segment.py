@@ -15,6 +15,7 @@ from geossda.models.segmenter import load_segmenter
 from geossda.parallel.dask_workers import Workers
 from geossda.progress import SILENT, Progress, Stages
 from geossda.raster.cog import parse_creation_options, provenance
+from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import find_sources
 from geossda.raster.scaling import scaling_from, state_of
 from geossda.raster.source import gdal_environment
@@ -100,6 +101,7 @@ def segment(
     # A pixel more than an outline can move keeps buildings off nodata.
     clearance_m = reach_m(config.regularize, config.tolerance, gsd_m) + gsd_m
     with gdal_environment():
+        check_imagery(mosaic, progress)
         mosaic = choose_bands(mosaic, card, progress)
         key = {
             "version": __version__,

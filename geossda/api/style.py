@@ -10,7 +10,8 @@ from geossda.color.style import Style, load_style
 from geossda.config import Structure, StyleConfig
 from geossda.harmonization.measure import measure_style
 from geossda.progress import SILENT, Progress
-from geossda.raster.mosaic import find_sources, open_mosaic
+from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
+from geossda.raster.scaling import with_common_range
 from geossda.raster.source import gdal_environment
 from geossda.staging import PathLike, atomic_write, check_output
 
@@ -94,18 +95,32 @@ def resolve_style(
         Whether rasters' moments of L*a*b* are wanted.
     progress : Progress
     """
-    looks: list[Style] = []
     with gdal_environment():
+        # Style files as they are; of rasters, the mosaics that are measured next.
+        given: list[Style | Mosaic] = []
         for reference in references:
-            first = looks[0] if looks else None
             if Path(reference).suffix.lower() == ".json":
-                looks.append(load_style(reference))
+                given.append(load_style(reference))
                 continue
             for path in find_sources(reference):
-                mosaic = open_mosaic(path, bands=bands or None, nodata=nodata)
-                looks.append(
-                    measure_style(
-                        mosaic, progress, like=first, model=model, structures=structures, lab=lab
-                    )
+                given.append(open_mosaic(path, bands=bands or None, nodata=nodata))
+        mosaics = iter(
+            with_common_range([m for m in given if isinstance(m, Mosaic)], progress=progress)
+        )
+        styles: list[Style] = []
+        for each in given:
+            if isinstance(each, Style):
+                styles.append(each)
+                continue
+            first = styles[0] if styles else None
+            styles.append(
+                measure_style(
+                    next(mosaics),
+                    progress,
+                    like=first,
+                    model=model,
+                    structures=structures,
+                    lab=lab,
                 )
-    return pool(looks, weights)
+            )
+    return pool(styles, weights)

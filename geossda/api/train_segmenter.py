@@ -18,6 +18,7 @@ from geossda.evaluation.calibration import calibration
 from geossda.evaluation.style_matrix import pairs
 from geossda.models.card import SegmenterCard, read_card_of, resolve
 from geossda.progress import SILENT, Progress
+from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
 from geossda.raster.scaling import scaling
 from geossda.raster.source import gdal_environment
@@ -96,7 +97,7 @@ def train_segmenter(
         progress.stage("reading rasters", len(paths) + len(wanted))
         for index, path in enumerate(paths):
             chosen = footprints[index % len(footprints)] if footprints else find_footprints(path)
-            mosaic = _open(path, config, rasters)
+            mosaic = _open(path, config, rasters, progress)
             shapes = read_footprints(chosen, mosaic.grid.crs.to_wkt())
             here = _touching(shapes, mosaic)
             corners: list[gpd.GeoSeries | None] = [None]
@@ -117,7 +118,7 @@ def train_segmenter(
                 drawn += [some.to_wkb(hex=True).tolist() for some in (here, inside)]
             progress.advance()
         for path in wanted:
-            unlabelled.append(_prepare(_open(path, config, rasters), config, room))
+            unlabelled.append(_prepare(_open(path, config, rasters, progress), config, room))
             room -= unlabelled[-1].held_px
             progress.advance()
     streams = training_streams(config, rasters, unlabelled, progress=progress)
@@ -171,7 +172,9 @@ def _show(shown: Callable[[int], tuple[Patch, Patch]], path: Path) -> None:
         pairs(cells, side=SHOWN_PX).save(part, format="PNG")
 
 
-def _open(path: str, config: TrainSegmenterConfig, others: list[WorkingRaster]) -> Mosaic:
+def _open(
+    path: str, config: TrainSegmenterConfig, others: list[WorkingRaster], progress: Progress
+) -> Mosaic:
     mosaic = open_mosaic(path, bands=config.bidx or None, nodata=config.nodata)
     if mosaic.grid.crs is None:
         raise GeoreferenceError(f"{path} has no CRS, so its pixel size in metres is unknown")
@@ -180,6 +183,7 @@ def _open(path: str, config: TrainSegmenterConfig, others: list[WorkingRaster]) 
             f"{path} has {mosaic.count} bands, {others[0].mosaic.name} has "
             f"{others[0].mosaic.count}: choose common ones with --bidx"
         )
+    check_imagery(mosaic, progress)
     return mosaic
 
 

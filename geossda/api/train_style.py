@@ -17,6 +17,7 @@ from geossda.models.card import StyleCard
 from geossda.models.generator import Generator
 from geossda.models.style_model import StyleModel
 from geossda.progress import SILENT, Progress
+from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.staging import PathLike, atomic_write, check_output
@@ -78,6 +79,7 @@ def train_style(
                     f"{path} has {mosaic.count} bands, the model is to take {config.bands}: leave "
                     "it out, or give a smaller --bands"
                 )
+            check_imagery(mosaic, progress)
             rasters.append(UnlabelledRaster.prepare(mosaic, config.hold_out, room))
             if rasters[-1].held is not None:
                 room -= rasters[-1].held[0].size

@@ -73,6 +73,7 @@ def pool(styles: Sequence[Style], weights: Sequence[float] = ()) -> Style:
         sum(style.pixels for style in styles),
         _covariance(share, styles, mean),
         _features(share, styles),
+        first.colors if all(style.colors == first.colors for style in styles) else (),
     )
 
 

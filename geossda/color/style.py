@@ -43,6 +43,9 @@ class Style:
     features : dict
         What a style model measured: by the hash of its weights, then by the structure it is for,
         one list of levels a group of bands, each level its means and its standard deviations.
+    colors : tuple of str or None
+        What each band shows as the reference declares it: ``"red"``, ``"nir"``, ...; empty in
+        files of an older version, and where pooled references differ.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Style:
     pixels: int
     covariance: NDArray[np.float64] | None = None
     features: dict[str, dict[str, Any]] = field(default_factory=dict)
+    colors: tuple[str | None, ...] = ()
 
     @property
     def bands(self) -> int:
@@ -97,7 +101,8 @@ class Style:
     def from_state(cls, numbers: dict[str, Any]) -> "Style":
         """Make a style out of what :meth:`numbers` gave."""
         low, high = numbers["working_range"]
-        return cls(**{**numbers, "working_range": (low, high)})
+        colors = tuple(numbers.get("colors", ()))
+        return cls(**{**numbers, "working_range": (low, high), "colors": colors})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the style as JSON."""
@@ -134,6 +139,7 @@ def load_style(path: str | os.PathLike[str]) -> Style:
             if entries.get(key) is not None:
                 entries[key] = np.array(entries[key], np.float64)
         entries["working_range"] = tuple(entries["working_range"])
+        entries["colors"] = tuple(entries.get("colors", ()))
         style = Style(**entries)
     except (KeyError, TypeError, ValueError) as error:
         raise StyleError(f"{path} is a damaged style file ({error}): make it again") from error

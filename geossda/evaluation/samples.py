@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from geossda.data.views import UnlabelledRaster
 from geossda.errors import BandError, EmptyRasterError, InputError
 from geossda.progress import SILENT, Progress
+from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
@@ -90,6 +91,7 @@ def sample_looks(
                     f"{path} has {mosaic.count} bands, {paths[0]} has "
                     f"{rasters[0].mosaic.count}: choose common ones with --bidx"
                 )
+            check_imagery(mosaic, progress)
             rasters.append(UnlabelledRaster.prepare(mosaic))
         progress.advance()
     if aligned:

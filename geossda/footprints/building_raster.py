@@ -1,6 +1,5 @@
 """Which pixels of a raster are buildings."""
 
-import dataclasses
 import os
 import threading
 from typing import Any
@@ -128,7 +127,7 @@ def open_buildings(
     source = mosaic.sources[0]
     declared = source.validity == "nodata" and nodata is None
     if declared and source.nodata in (0, 1) and source.dtype.kind != "f":
-        mosaic = Mosaic((dataclasses.replace(source, validity="all", nodata=None),), mosaic.grid)
+        mosaic = Mosaic((source.without_nodata(),), mosaic.grid)
     if temperature is None:
         temperature = _temperature_said(source)
     return BuildingRaster(mosaic, threshold, temperature, progress)

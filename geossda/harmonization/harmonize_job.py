@@ -15,8 +15,9 @@ from geossda.harmonization.measure import measure_source
 from geossda.harmonization.tiles import PixelTransform, WindowTransform, recolor
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic, open_mosaic
-from geossda.raster.source import Validity, gdal_environment
+from geossda.raster.source import gdal_environment
 from geossda.raster.statistics import Histograms
+from geossda.raster.validity import Validity
 from geossda.raster.windows import Window, tiles
 from geossda.runs.shards import Layout, Shards, strips_of
 

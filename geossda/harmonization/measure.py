@@ -11,9 +11,10 @@ from geossda.color.lab import lab_moments, lab_sums
 from geossda.color.style import SHARES, Style
 from geossda.config import Structure
 from geossda.progress import SILENT, Progress
+from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import working_range
-from geossda.raster.statistics import Histograms, histograms, over_tiles, sample_tiles
+from geossda.raster.statistics import histograms, over_tiles, sample_tiles
 
 if TYPE_CHECKING:
     from geossda.models.style_model import StyleModel
@@ -45,13 +46,12 @@ def measure_source(
     EmptyRasterError
         Not one valid pixel.
     """
-    mosaic.require_colors()
     alone = mosaic.alone(index)
+    check_imagery(alone, progress)
     found = histograms(alone, progress=progress)
-    limits = working_range(found, alone.dtype)
+    limits = alone.sources[0].common_range or working_range(found, alone.dtype)
     if style is not None and style.dtype == alone.dtype:
         limits = style.working_range
-    _hint_at_nodata(alone, found, progress)
     mean = std = None
     if lab and alone.count >= 3:
         windows = sample_tiles(alone.shape)
@@ -61,6 +61,38 @@ def measure_source(
         )
         mean, std = lab_moments(sums)
     return Source(found, alone.dtype, limits, mean, std)
+
+
+def check_colors(style: Style, mosaic: Mosaic, progress: Progress) -> None:
+    """Warn if the bands of a style and of a mosaic's sources do not show the same colours.
+
+    Parameters
+    ----------
+    style : Style
+        Of as many bands.
+    mosaic : Mosaic
+    progress : Progress
+        Warned of the first source that differs, or whose order of bands the style may not have.
+    """
+    for source in mosaic.sources:
+        pairs = list(zip(source.colors, style.colors, strict=False))
+        if any(one and other and one != other for one, other in pairs):
+            of_source, of_style = (
+                ", ".join(color or "unknown" for color in colors)
+                for colors in zip(*pairs, strict=True)
+            )
+            progress.warn(
+                f"{source.path} has the bands {of_source}, the style {style.name} {of_style}: each "
+                "is matched with the one in its place; choose alike ones with --bidx"
+            )
+            return
+        if source.reordered and not any(style.colors):
+            progress.warn(
+                f"the style {style.name} does not say what its bands show: they are taken as "
+                f"{', '.join(color or 'unknown' for color in source.colors)}, as {source.path} "
+                "declares its own"
+            )
+            return
 
 
 def measure_style(
@@ -125,18 +157,5 @@ def measure_style(
         found.pixels,
         spread,
         features,
+        alone.sources[0].colors,
     )
-
-
-def _hint_at_nodata(mosaic: Mosaic, found: Histograms, progress: Progress) -> None:
-    """Warn of what looks like nodata that the file does not declare."""
-    source = mosaic.sources[0]
-    zero = round(-found.first / found.step)
-    if source.dtype.kind not in "ui" or not 0 <= zero < found.counts.shape[1]:
-        return
-    share = float(found.counts[:, zero].min()) / found.pixels
-    if source.validity == "all" and share > 0.01:
-        progress.warn(
-            f"{source.path}: up to {share:.0%} of the pixels are 0 in every band and count as "
-            "data; if they are not, give --nodata 0"
-        )

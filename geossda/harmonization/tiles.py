@@ -122,6 +122,8 @@ def recolor(
     layout = parts.layout
     nodata = layout.nodata if layout.validity == "nodata" else None
     with_alpha = len(mosaic.sources) == 1 and mosaic.sources[0].validity == "alpha"
+    order = list(mosaic.sources[0].file_order)
+    as_read = order == sorted(order)
 
     def one(tile: _Tile) -> _Made:
         place = tile.place
@@ -138,7 +140,7 @@ def recolor(
                 before, pixels, valid = _blended(mosaic, read, transforms, here, window, feather_px)
             pixels = avoid_nodata(pixels, before, valid, nodata)
             alpha = mosaic.sources[0].read_alpha(window) if with_alpha else None
-        return _Made(pixels, valid, alpha)
+        return _Made(pixels if as_read else pixels[order], valid, alpha)
 
     every = (tile for index in indexes for tile in _tiles_of(layout.strips[index], index, tile_px))
     # Windows with a halo overlap: one thread reads them, whose dataset then has most blocks in its

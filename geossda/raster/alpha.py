@@ -1,56 +1,69 @@
 """Bands labelled alpha, and bands that are."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
 import rasterio.shutil
 import rasterio.windows
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
-from geossda.errors import RasterError
+# Share of an alpha band's pixels that are either transparent or opaque; near infrared has far
+# fewer pixels of any two values.
+_LEAST_SHARE = 0.9
+_SAMPLE_PX = 64
 
 
-def opaque(dtype: np.dtype[Any]) -> float:
-    """Give the number that means opaque in an alpha band of this type."""
+class AlphaBand(NamedTuple):
+    """A band that tells opacity.
+
+    Attributes
+    ----------
+    band : int
+        1-based.
+    opaque : float
+        Value of opaque pixels: the type's maximum in most files, 255 or 1 in others.
+    """
+
+    band: int
+    opaque: float
+
+
+def type_opaque(dtype: np.dtype[Any]) -> float:
+    """Return the value that GDAL takes as opaque in an alpha band of a type."""
     return float(np.iinfo(dtype).max) if dtype.kind in "ui" else 1.0
 
 
 def without_alpha_label(dataset: Any) -> Any:
-    """Open a dataset again with no band called alpha: rasterio adds no alpha beside one."""
+    """Open a dataset again with no band labelled alpha: rasterio adds no alpha beside one."""
     with MemoryFile(ext=".vrt") as copy:
         rasterio.shutil.copy(dataset, copy.name, driver="VRT")
         text = copy.read().decode()
     return rasterio.open(text.replace("<ColorInterp>Alpha</ColorInterp>", ""))
 
 
-def alpha_band(dataset: Any) -> int | None:
-    """Find the band that is alpha in fact.
+def alpha_band(dataset: Any) -> AlphaBand | None:
+    """Return the band that is alpha in fact, with the value of its opaque pixels.
 
     Many four-band files carry near infrared in a band that TIFF's defaults label alpha. An alpha
     band is opaque or transparent nearly everywhere; near infrared is neither.
     """
-    if ColorInterp.alpha not in dataset.colorinterp:
+    if ColorInterp.alpha not in dataset.colorinterp or dataset.count == 1:
         return None
     band = dataset.colorinterp.index(ColorInterp.alpha) + 1
-    if dataset.count == 1:
-        return None
-    dtype = np.dtype(dataset.dtypes[band - 1])
-    size = 64
+    usual = type_opaque(np.dtype(dataset.dtypes[band - 1]))
     samples = []
-    try:
-        for row in np.linspace(0, max(0, dataset.height - size), 3).astype(int):
-            for col in np.linspace(0, max(0, dataset.width - size), 3).astype(int):
-                window = rasterio.windows.Window(
-                    col, row, min(size, dataset.width), min(size, dataset.height)
-                )
-                samples.append(dataset.read(band, window=window).ravel())
-    except RasterioError as error:
-        raise RasterError(
-            f"{dataset.name} cannot be read ({str(error).splitlines()[0]}): the file is truncated "
-            "or damaged, copy it again"
-        ) from error
+    for row in np.linspace(0, max(0, dataset.height - _SAMPLE_PX), 3).astype(int):
+        for col in np.linspace(0, max(0, dataset.width - _SAMPLE_PX), 3).astype(int):
+            window = rasterio.windows.Window(
+                col, row, min(_SAMPLE_PX, dataset.width), min(_SAMPLE_PX, dataset.height)
+            )
+            samples.append(dataset.read(band, window=window).ravel())
     values = np.concatenate(samples)
-    return band if np.isin(values, (0, opaque(dtype))).mean() > 0.9 else None
+    visible, counts = np.unique(values[values != 0], return_counts=True)
+    if not len(visible):
+        return AlphaBand(band, usual)
+    opaque = float(visible[counts.argmax()])
+    share = np.isin(values, (0, opaque)).mean()
+    return AlphaBand(band, opaque) if share > _LEAST_SHARE else None

@@ -16,21 +16,23 @@ import rasterio.shutil
 import rasterio.windows
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from geossda._version import __version__
 from geossda.errors import OutputError
 from geossda.parallel.cores import cores
 from geossda.progress import SILENT, Progress
-from geossda.raster.source import GDAL_SETTINGS, Source, Validity
+from geossda.raster.source import (
+    GDAL_ERRORS,
+    GDAL_SETTINGS,
+    Source,
+    gdal_reason,
+)
+from geossda.raster.validity import Validity
 from geossda.raster.windows import Window
 from geossda.staging import atomic_write, check_space
 
-# Copying raises GDAL's errors as they are, everything else as rasterio's.
-GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 COG_OPTIONS = {
     "BLOCKSIZE": "512",
     "COMPRESS": "DEFLATE",
@@ -66,7 +68,7 @@ class Description:
         """Read the description of the bands chosen in `source`; stale statistics are left out."""
         with rasterio.open(source.path) as dataset:
             bands = []
-            for band in source.bands:
+            for band in (source.bands[place] for place in source.file_order):
                 tags = dataset.tags(band)
                 bands.append(
                     {
@@ -136,7 +138,7 @@ def _try_options(options: dict[str, str]) -> None:
                 probe.write(np.zeros((1, 16, 16), np.uint8))
             rasterio.shutil.copy(small.name, copy.name, driver="COG", **options)
     except GDAL_ERRORS as error:
-        told.append(_reason(error))
+        told.append(gdal_reason(error))
     finally:
         logger.removeHandler(listener)
     if told:
@@ -191,7 +193,7 @@ class RasterWriter:
                     return
                 if self._validity == "alpha":
                     full = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1
-                    opacity = valid * full if alpha is None else alpha
+                    opacity = valid * full if alpha is None else np.where(valid, alpha, 0)
                     pixels = np.concatenate([pixels, opacity[None].astype(pixels.dtype)])
                 self._dataset.write(pixels, window=where)
                 if self._validity == "mask":
@@ -199,7 +201,7 @@ class RasterWriter:
                     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
                         self._dataset.write_mask(valid, window=where)
         except GDAL_ERRORS as error:
-            raise OutputError(f"cannot write {self._dataset.name}: {_reason(error)}") from error
+            raise OutputError(f"cannot write {self._dataset.name}: {gdal_reason(error)}") from error
 
 
 @contextlib.contextmanager
@@ -322,7 +324,7 @@ def new_cog(
                 yield writer
             _to_cog(working, part, Path(path).name, options, overviews, progress)
         except GDAL_ERRORS as error:
-            raise OutputError(f"cannot write {path}: {_reason(error)}") from error
+            raise OutputError(f"cannot write {path}: {gdal_reason(error)}") from error
 
 
 def write_cog(
@@ -341,7 +343,7 @@ def write_cog(
         try:
             _to_cog(working, part, Path(path).name, options, overviews, progress)
         except GDAL_ERRORS as error:
-            raise OutputError(f"cannot write {path}: {_reason(error)}") from error
+            raise OutputError(f"cannot write {path}: {gdal_reason(error)}") from error
 
 
 def _to_cog(
@@ -408,8 +410,3 @@ def _check_cog(path: Path) -> None:
         dataset.read(window=corner)
         if dataset.mask_flag_enums[0] == [MaskFlags.per_dataset]:
             dataset.read_masks(1, window=corner)
-
-
-def _reason(error: BaseException) -> str:
-    cause = error.__cause__ or error
-    return (str(cause).splitlines() or ["GDAL gave no reason"])[0]

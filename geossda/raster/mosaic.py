@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geossda.errors import BandError, GeoreferenceError, RasterError
-from geossda.raster.source import Source, gdal_environment, is_remote, open_source
+from geossda.raster.opening import open_source
+from geossda.raster.source import Source, gdal_environment, is_remote
 from geossda.raster.windows import Window
 from geossda.staging import PathLike
 

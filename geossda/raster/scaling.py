@@ -2,7 +2,8 @@
 
 import functools
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -13,6 +14,9 @@ from geossda.config import ScalingKind
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.statistics import SAMPLE_PX, Histograms, histograms
+
+# Pixels of each source from which the working range of many is taken.
+RANGE_LEAST_PX = 2**18
 
 
 class Scaling(ABC):
@@ -166,6 +170,46 @@ def working_range(found: Histograms, dtype: np.dtype[Any]) -> tuple[float, float
     if dtype.kind == "f" and low >= -found.step and top <= 1 + found.step:
         return 0.0, 1.0
     return (low, high) if high > low else (low, low + 1.0)
+
+
+def with_common_range(mosaics: Sequence[Mosaic], *, progress: Progress = SILENT) -> list[Mosaic]:
+    """Return mosaics whose sources know the working range that covers all those of their type.
+
+    Strips of one acquisition fill their sensor's range unlike; were each carried over to a style
+    by a range of its own, the same digital number would become two colours.
+
+    Parameters
+    ----------
+    mosaics : sequence of Mosaic
+        Processed together, whether they end in one file or in one each.
+    progress : Progress
+        Advanced while a sample of each source is read; 8 bit needs none.
+
+    Returns
+    -------
+    list of Mosaic
+        The same where there is one source only, or where all are of 8 bit.
+    """
+    count = sum(len(mosaic.sources) for mosaic in mosaics)
+    if count < 2 or all(mosaic.dtype == np.uint8 for mosaic in mosaics):
+        return list(mosaics)
+    budget_px = max(RANGE_LEAST_PX, SAMPLE_PX // count)
+    ranges: dict[np.dtype[Any], tuple[float, float]] = {}
+    for mosaic in mosaics:
+        for index in range(len(mosaic.sources)):
+            values = histograms(mosaic, source=index, budget_px=budget_px, progress=progress)
+            low, high = working_range(values, mosaic.dtype)
+            known = ranges.get(mosaic.dtype, (low, high))
+            ranges[mosaic.dtype] = min(low, known[0]), max(high, known[1])
+    return [
+        replace(
+            mosaic,
+            sources=tuple(
+                replace(source, common_range=ranges[source.dtype]) for source in mosaic.sources
+            ),
+        )
+        for mosaic in mosaics
+    ]
 
 
 def as_dtype(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

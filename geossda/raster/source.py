@@ -1,24 +1,27 @@
 """One raster file: how to tell its valid pixels, and how to read it on any grid."""
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import rasterio
 import rasterio.windows
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import reproject
+from rasterio.warp import transform as transform_points
 
-from geossda.errors import BandError, RasterError
+from geossda.errors import RasterError
 from geossda.raster.alignment import axis_scale, ends, inside
-from geossda.raster.alpha import alpha_band, opaque, without_alpha_label
+from geossda.raster.alpha import type_opaque, without_alpha_label
+from geossda.raster.validity import Validity, ValidityTests, finite
 from geossda.raster.windows import Window
 
 # GDAL keeps 5 % of the machine's memory by default; a fixed cache keeps our promise on memory.
@@ -27,7 +30,13 @@ GDAL_SETTINGS: dict[str, Any] = {
     "GDAL_HTTP_MAX_RETRY": 4,
     "GDAL_HTTP_RETRY_DELAY": 1,
 }
-Validity = Literal["all", "nodata", "alpha", "mask"]
+# What rasterio raises, or lets through from GDAL as it is.
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+
+
+def gdal_reason(error: BaseException) -> str:
+    """Return the first line of what GDAL gave as its reason."""
+    return (str(error.__cause__ or error).splitlines() or ["GDAL gave no reason"])[0]
 
 
 @contextlib.contextmanager
@@ -57,19 +66,25 @@ class Source:
     grid : GeoBox
         Its own CRS, transform and shape.
     bands : tuple of int
-        The bands read, 1-based, alpha not among them.
+        The bands in the order they are read, 1-based, alpha not among them.
     dtype : numpy dtype
         Of every band.
     validity : {"all", "nodata", "alpha", "mask"}
-        What tells valid pixels from others; floats must be finite besides.
+        What tells valid pixels from others in an output that is to be like this source.
     nodata : float or None
-        With ``validity="nodata"``, a pixel is invalid if every band read has this value.
-    alpha_band : int or None
-        The band that tells opacity.
+        With ``validity="nodata"``, the value that all bands have where a pixel is invalid.
+    tests : ValidityTests
+        What tells valid pixels from others as they are read.
+    colors : tuple of str or None
+        What each band read shows as the file declares it: ``"red"``, ``"nir"``, ...
     paletted : bool
         Whether pixels are numbers of a colour table.
+    reordered : bool
+        Whether bands are read red, green and blue first, in another order than the file's.
     correction : Correction or None
         What is done to the pixels as they are read.
+    common_range : (float, float) or None
+        The working range of all sources that are processed together, if there are several.
     """
 
     path: str
@@ -78,10 +93,37 @@ class Source:
     dtype: np.dtype[Any]
     validity: Validity
     nodata: float | None
-    alpha_band: int | None
+    tests: ValidityTests
+    colors: tuple[str | None, ...]
     paletted: bool
-    _handles: "_Handles" = field(repr=False, compare=False)
+    _handles: "Handles" = field(repr=False, compare=False)
+    reordered: bool = False
     correction: Correction | None = None
+    common_range: tuple[float, float] | None = None
+
+    @property
+    def file_order(self) -> tuple[int, ...]:
+        """Indices into the bands read that put them into the order an output has them in."""
+        places = range(len(self.bands))
+        return tuple(sorted(places, key=self.bands.__getitem__) if self.reordered else places)
+
+    def with_bands(self, places: Sequence[int]) -> "Source":
+        """Return the same source with some of its bands, by their places among those read."""
+        nodata = self.tests.nodata and tuple(self.tests.nodata[place] for place in places)
+        tests = replace(self.tests, nodata=nodata if any(v is not None for v in nodata) else ())
+        return replace(
+            self,
+            bands=tuple(self.bands[place] for place in places),
+            colors=tuple(self.colors[place] for place in places),
+            tests=tests,
+            reordered=False,
+        )
+
+    def without_nodata(self) -> "Source":
+        """Return the same source with its nodata values taken as data."""
+        tests = replace(self.tests, nodata=())
+        kind = "all" if self.validity == "nodata" else self.validity
+        return replace(self, tests=tests, validity=kind, nodata=None)
 
     def read(
         self, window: Window, grid: GeoBox | None = None
@@ -127,7 +169,7 @@ class Source:
         """Read the alpha band of the source's own pixels as it is, (height, width)."""
         with self._reading():
             dataset = self._handles.get(self.path)
-            return np.asarray(dataset.read(self.alpha_band, window=_rio(window)))
+            return np.asarray(dataset.read(self.tests.alpha, window=_rio(window)))
 
     def covered(self, grid: GeoBox) -> Window | None:
         """Give the window of `grid` whose pixel centres can lie in this source."""
@@ -168,47 +210,81 @@ class Source:
         # Bilinear, because GDAL computes each pixel of it alike whatever the window (measured:
         # its "average" differs at window borders); it starts from the nearest finer overview.
         how = {"window": window, "resampling": Resampling.bilinear}
+        tests, bands = self.tests, list(self.bands)
         with self._reading():
             dataset = self._handles.get(self.path)
-            bands = list(self.bands)
             pixels = dataset.read(bands, out_shape=(len(bands), *shape), **how)
-            if self.validity == "mask":
-                valid = dataset.read_masks(1, out_shape=shape, **how) == 255
-            elif self.validity == "alpha":
-                opacity = dataset.read(self.alpha_band, out_shape=shape, **how)
+            valid = tests.by_nodata(pixels)
+            if tests.masks == "dataset":
+                valid &= dataset.read_masks(bands[0], out_shape=shape, **how) == 255
+            elif tests.masks == "bands":
+                masks = dataset.read_masks(bands, out_shape=(len(bands), *shape), **how)
+                valid &= (masks == 255).all(axis=0)
+            if tests.alpha is not None:
+                opacity = dataset.read(tests.alpha, out_shape=shape, **how)
                 native = shape == (window.height, window.width)
-                valid = opacity > 0 if native else opacity == opaque(self.dtype)
-            elif self.validity == "nodata":
-                valid = ~_equals(pixels, self.nodata).all(axis=0)
-            else:
-                valid = np.ones(shape, np.bool_)
-        return pixels, _finite(pixels, valid)
+                valid &= opacity > 0 if native else opacity == tests.opaque
+        return pixels, finite(pixels, valid)
 
     def _read_warped(self, window: Window, grid: GeoBox) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        if self.tests.combined:
+            return self._reproject(window, grid)
         with self._reading():
             vrt = self._handles.warped(self, grid)
             bands = list(self.bands)
             pixels = vrt.read(bands, window=_rio(window))
-            if self.validity == "nodata":
-                valid = ~_equals(pixels, self.nodata).all(axis=0)
+            if self.tests.nodata:
+                valid = self.tests.by_nodata(pixels)
             else:
-                full = opaque(self.dtype) if self.validity == "alpha" else 255
-                valid = vrt.read(self.alpha_band or vrt.count, window=_rio(window)) == full
-        return pixels, _finite(pixels, valid)
+                full = self.tests.opaque if self.tests.alpha is not None else 255
+                valid = vrt.read(self.tests.alpha or vrt.count, window=_rio(window)) == full
+        return pixels, finite(pixels, valid)
+
+    def _reproject(self, window: Window, grid: GeoBox) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Warp pixels whose validity is told in several ways, which a WarpedVRT cannot combine.
+
+        Transforms are exact, not approximated, so no pixel depends on the window.
+        """
+        target = grid[window.rows, window.cols]
+        # Finer pixels than the target's are first read at about its resolution, in whole blocks
+        # of `factor` that are the same whatever the window.
+        factor = _pixels_across(self.grid, grid)
+        around = _covering(self.grid, target, factor)
+        warped = np.zeros((len(self.bands), window.height, window.width), self.dtype)
+        whole = np.zeros((window.height, window.width), np.float32)
+        if around is None:
+            return warped, whole > 0
+        pixels, valid = self._read(_rio(around), (around.height // factor, around.width // factor))
+        own = self.grid[around.rows, around.cols]
+        how: dict[str, Any] = {
+            "src_transform": own.transform * own.transform.scale(factor, factor),
+            "dst_transform": target.transform,
+            "src_crs": self.grid.crs.to_wkt() if self.grid.crs else None,
+            "dst_crs": target.crs.to_wkt() if target.crs else None,
+            "resampling": Resampling.bilinear,
+            "tolerance": 0,
+            # GDAL derives these from the size of the window otherwise.
+            "XSCALE": 1,
+            "YSCALE": 1,
+            "num_threads": 1,
+        }
+        with self._reading():
+            reproject(pixels, warped, **how)
+            reproject(valid.astype(np.float32), whole, **how)
+        return warped, finite(warped, whole > 1 - 1e-6)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
         try:
             yield
-        except RasterioError as error:
-            reason = str(error.__cause__ or error).splitlines()[0]
+        except GDAL_ERRORS as error:
             raise RasterError(
-                f"{self.path} cannot be read to its end ({reason}): the file is truncated or "
-                "damaged, copy it again"
+                f"{self.path} cannot be read to its end ({gdal_reason(error)}): the file is "
+                "truncated or damaged, copy it again"
             ) from error
 
 
-class _Handles(threading.local):
+class Handles(threading.local):
     """Open datasets, one set a thread, since GDAL's must not be shared."""
 
     def __init__(self) -> None:
@@ -216,9 +292,10 @@ class _Handles(threading.local):
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Travel to another process with none open."""
-        return _Handles, ()
+        return Handles, ()
 
     def get(self, path: str) -> Any:
+        """Open a file, or return the dataset that this thread has open."""
         if path not in self.datasets:
             # Side files (.msk, .tfw, .aux.xml) count; over a network looking for them is slow.
             listing = "EMPTY_DIR" if is_remote(path) else "FALSE"
@@ -228,17 +305,22 @@ class _Handles(threading.local):
         return self.datasets[path]
 
     def warped(self, source: Source, grid: GeoBox) -> Any:
+        """Return a WarpedVRT of a source on another grid, whose validity GDAL can warp."""
         key = (source.path, grid)
         if key not in self.datasets:
-            # The alpha GDAL adds goes to another number in each type unless told.
-            fills: dict[Validity, dict[str, Any]] = {
-                "all": {"add_alpha": True, "DST_ALPHA_MAX": "255"},
-                "mask": {"add_alpha": True, "DST_ALPHA_MAX": "255"},
-                "nodata": {"src_nodata": source.nodata, "nodata": source.nodata},
-                "alpha": {},
-            }
+            tests = source.tests
+            # The alpha band that GDAL adds, or finds, is scaled by its type unless told otherwise.
+            fill: dict[str, Any] = {"add_alpha": True, "DST_ALPHA_MAX": "255"}
+            if tests.nodata:
+                value = next(value for value in tests.nodata if value is not None)
+                fill = {"src_nodata": value, "nodata": value}
+            elif tests.alpha is not None:
+                opaque = f"{tests.opaque:.17g}"
+                fill = {"SRC_ALPHA_MAX": opaque, "DST_ALPHA_MAX": opaque}
+                if tests.opaque == type_opaque(source.dtype):
+                    fill = {}
             dataset = self.get(source.path)
-            if source.alpha_band is None and ColorInterp.alpha in dataset.colorinterp:
+            if tests.alpha is None and ColorInterp.alpha in dataset.colorinterp:
                 dataset = self.datasets[key, "unlabelled"] = without_alpha_label(dataset)
             self.datasets[key] = WarpedVRT(
                 dataset,
@@ -247,7 +329,7 @@ class _Handles(threading.local):
                 height=grid.height,
                 width=grid.width,
                 resampling=Resampling.bilinear,
-                **fills[source.validity],
+                **fill,
             )
         return self.datasets[key]
 
@@ -277,109 +359,46 @@ def is_remote(path: str) -> bool:
     return "://" in path or path.startswith("/vsi")
 
 
-def open_source(
-    path: str | os.PathLike[str],
-    *,
-    bands: Sequence[int] | None = None,
-    nodata: float | None = None,
-) -> Source:
-    """Open one raster.
-
-    Parameters
-    ----------
-    path : path or URL
-    bands : sequence of int, optional
-        1-based; all but alpha by default.
-    nodata : float, optional
-        Stands in for the file's own, which may be missing.
-
-    Raises
-    ------
-    RasterError
-        Missing, not a raster, or of mixed or complex dtype.
-    BandError
-        A band number the file does not have.
-    """
-    path = os.fspath(path)
-    remote = is_remote(path)
-    if not remote and not os.path.exists(path):
-        raise RasterError(f"{path} does not exist")
-    if not remote and os.path.isdir(path):
-        raise RasterError(f"{path} is a folder, one raster was expected")
-    handles = _Handles()
-    try:
-        dataset = handles.get(path)
-    except RasterioError as error:
-        raise RasterError(
-            f"{path} is not a raster GDAL can open ({str(error).splitlines()[0]})"
-        ) from error
-    if dataset.count == 0:
-        raise RasterError(f"{path} has no bands of its own: name one of its subdatasets")
-    if len(set(dataset.dtypes)) > 1:
-        raise RasterError(
-            f"{path} mixes band types {sorted(set(dataset.dtypes))}: convert it to one type"
-        )
-    dtype = np.dtype(dataset.dtypes[0])
-    if dtype.kind not in "uif":
-        raise RasterError(f"{path} has pixels of type {dtype}, integers or floats were expected")
-    alpha = alpha_band(dataset)
-    chosen = tuple(bands) if bands else tuple(b for b in dataset.indexes if b != alpha)
-    if wrong := [band for band in chosen if band not in dataset.indexes]:
-        raise BandError(f"band {wrong[0]} was asked for, {path} has bands 1 to {dataset.count}")
-    if not chosen:
-        raise BandError(f"{path} has an alpha band only")
-    declared = dataset.nodata if nodata is None else nodata
-    if declared is not None and not _can_hold(dtype, declared):
-        if nodata is not None:
-            raise RasterError(f"nodata {nodata:g} was given, {path} is {dtype} and cannot hold it")
-        declared = None  # what no pixel can be tells nothing
-    validity: Validity = "all"
-    if nodata is not None:
-        validity = "nodata"
-    elif MaskFlags.per_dataset in dataset.mask_flag_enums[0] and alpha is None:
-        alpha_flag = MaskFlags.alpha in dataset.mask_flag_enums[0]
-        validity = "all" if alpha_flag else "mask"
-    elif declared is not None:
-        validity = "nodata"
-    elif alpha is not None:
-        validity = "alpha"
-    grid = GeoBox(
-        (dataset.height, dataset.width),
-        dataset.transform,
-        dataset.crs.to_wkt() if dataset.crs else None,
-    )
-    return Source(
-        path=path,
-        grid=grid,
-        bands=chosen,
-        dtype=dtype,
-        validity=validity,
-        nodata=declared if validity == "nodata" else None,
-        alpha_band=alpha,
-        paletted=dataset.colorinterp[chosen[0] - 1] == ColorInterp.palette,
-        _handles=handles,
-    )
-
-
 def _rio(window: Window) -> Any:
     return rasterio.windows.Window(window.col, window.row, window.width, window.height)
 
 
-def _can_hold(dtype: np.dtype[Any], value: float) -> bool:
-    if dtype.kind == "f":
-        return True
-    limits = np.iinfo(dtype)
-    return bool(limits.min <= value <= limits.max) and float(value).is_integer()
+def _to_own(own: GeoBox, target: GeoBox, cols: Any, rows: Any) -> tuple[Any, Any]:
+    """Carry pixel coordinates of `target` over to columns and rows of `own`."""
+    x, y = target.transform * (cols, rows)
+    if own.crs != target.crs and own.crs is not None and target.crs is not None:
+        x, y = transform_points(target.crs.to_wkt(), own.crs.to_wkt(), x, y)
+    col, row = ~own.transform * (np.asarray(x), np.asarray(y))
+    return col, row
 
 
-def _equals(pixels: NDArray[Any], value: float | None) -> NDArray[np.bool_]:
-    if value is not None and np.isnan(value):
-        return np.asarray(np.isnan(pixels))
-    return np.asarray(pixels == value)
+def _pixels_across(own: GeoBox, target: GeoBox) -> int:
+    """Return how many pixels of `own` make one of `target` at its centre, at least 1."""
+    col, row = target.shape.x / 2, target.shape.y / 2
+    cols, rows = _to_own(own, target, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
+    steps = np.hypot(np.diff(cols[[0, 1, 0, 2]])[::2], np.diff(rows[[0, 1, 0, 2]])[::2])
+    return max(1, int(steps.min())) if np.isfinite(steps).all() else 1
 
 
-def _finite(pixels: NDArray[Any], valid: NDArray[np.bool_] | np.bool_) -> NDArray[np.bool_]:
-    """Give those of the valid pixels that are numbers in all bands."""
-    if pixels.dtype.kind != "f":
-        return np.asarray(valid)
-    return np.asarray(valid & np.isfinite(pixels).all(axis=0))
+def _covering(own: GeoBox, target: GeoBox, factor: int) -> Window | None:
+    """Return the window of `own`, in blocks of `factor`, that resampling to `target` reads."""
+    height, width = int(target.shape.y), int(target.shape.x)
+    steps = np.linspace(0, 1, 33)
+    cols, rows = (each.ravel() for each in np.meshgrid(steps * width, steps * height))
+    col, row = _to_own(own, target, cols, rows)
+    seen = np.isfinite(col) & np.isfinite(row)
+    if not seen.any():
+        return None
+    # Between points 1/32 of a side apart, a curved border reaches out by less than that.
+    margin = 2 * factor + int(max(np.ptp(col[seen]), np.ptp(row[seen])) / 32)
+
+    def blocks(places: Any, size: int) -> tuple[int, int]:
+        last = size // factor * factor
+        first = min(max(0, int(places.min()) - margin), last) // factor * factor
+        end = -(-max(0, int(places.max()) + margin + 1) // factor) * factor
+        return first, min(end, last)
+
+    (top, bottom), (left, right) = blocks(row[seen], own.shape.y), blocks(col[seen], own.shape.x)
+    if bottom <= top or right <= left:
+        return None
+    return Window(top, left, bottom - top, right - left)

@@ -30,7 +30,8 @@ from geossda.raster.cog import (
     new_working_raster,
     write_cog,
 )
-from geossda.raster.source import Validity, gdal_environment
+from geossda.raster.source import gdal_environment
+from geossda.raster.validity import Validity
 from geossda.raster.windows import Window
 from geossda.runs.lock import locked
 from geossda.runs.state import load_state, save_state

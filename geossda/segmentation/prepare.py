@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rasterio.enums import ColorInterp
 
 from geossda.errors import BandError, GeoreferenceError
 from geossda.models.card import SegmenterCard
 from geossda.progress import SILENT, Progress
-from geossda.raster.cog import Description, new_cog
+from geossda.raster.bands import RGB
+from geossda.raster.cog import new_cog
 from geossda.raster.gsd import grid_at_gsd, ground_sample_distance
 from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.scaling import Scaling, scaling
+from geossda.raster.source import Source
 from geossda.raster.windows import tiles
 from geossda.segmentation.sliding_window import WindowReader
 
@@ -33,26 +34,35 @@ def choose_bands(mosaic: Mosaic, card: SegmenterCard, progress: Progress = SILEN
     """
     mosaic.require_colors()
     wanted = len(card.bands)
-    if mosaic.count == wanted:
-        return mosaic
     names = ", ".join(card.bands)
-    colors = [band["colorinterp"] for band in Description.of(mosaic.sources[0]).bands]
-    if card.bands == ("red", "green", "blue") and mosaic.count > wanted:
-        needed = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-        if all(color in colors for color in needed):
-            places = [colors.index(color) for color in needed]
-            progress.note(f"{mosaic.name}: using bands {[p + 1 for p in places]} as {names}")
-            return dataclasses.replace(
-                mosaic,
-                sources=tuple(
-                    dataclasses.replace(s, bands=tuple(s.bands[p] for p in places))
-                    for s in mosaic.sources
-                ),
-            )
+    if mosaic.count == wanted:
+        for source in mosaic.sources:
+            _check_colors(source, card, progress)
+        return mosaic
+    if tuple(card.bands) == RGB and all(set(RGB) <= set(s.colors) for s in mosaic.sources):
+        sources = []
+        for source in mosaic.sources:
+            places = [source.colors.index(color) for color in RGB]
+            sources.append(source.with_bands(places))
+        progress.note(f"{mosaic.name}: using bands {list(sources[0].bands)} as {names}")
+        return dataclasses.replace(mosaic, sources=tuple(sources))
     raise BandError(
         f"{mosaic.name} has {mosaic.count} bands, the model expects {wanted} ({names}): name them "
         "with --bidx"
     )
+
+
+def _check_colors(source: Source, card: SegmenterCard, progress: Progress) -> None:
+    """Warn if a source declares other colours than the model's, or note that it declares none."""
+    names = ", ".join(card.bands)
+    if not any(source.colors):
+        progress.note(f"{source.path} does not say what its bands show: they are taken as {names}")
+    elif any(c not in (None, band) for c, band in zip(source.colors, card.bands, strict=True)):
+        colors = ", ".join(color or "unknown" for color in source.colors)
+        progress.warn(
+            f"{source.path} declares its bands as {colors}, the model expects {names}: expect "
+            "wrong buildings, or give the right bands with --bidx"
+        )
 
 
 def require_place(mosaic: Mosaic) -> None:
@@ -124,7 +134,7 @@ def ready_to_predict(
     if scalings is None:
         scalings = measure_scalings(mosaic, card, progress)
     resampled = grid != mosaic.grid or len(mosaic.sources) > 1
-    if resampled and any(source.validity == "nodata" for source in mosaic.sources):
+    if resampled and any(source.tests.nodata for source in mosaic.sources):
         # There, a pixel is valid if anything it was made from is.
         clearance_m += max(gsd_m, own / 2)
     clearance_px = int(np.ceil(clearance_m / gsd_m))

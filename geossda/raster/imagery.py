@@ -1,0 +1,164 @@
+"""What imagery may fail to say of itself: fill that counts as data, bands of unsure colour."""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from geossda.progress import SILENT, Progress
+from geossda.raster.bands import interpreted_colors, named_colors
+from geossda.raster.mosaic import Mosaic
+from geossda.raster.source import Source, gdal_environment
+from geossda.raster.windows import Window
+
+# Values that programs fill with, besides the ends of integer types.
+USUAL_FILLS = (0.0, -1.0, -999.0, -9999.0, -32767.0, -32768.0, -99999.0)
+# Share of the sampled pixels from which one value counts as fill.
+_LEAST_SHARE = 0.01
+# Share of the raster's border that the highest value must take up: bright roofs do not.
+_LEAST_BORDER_SHARE = 0.05
+# Of the range of all other values: how far off an unusual value must lie to be fill.
+_LEAST_GAP = 0.1
+# The sample: windows of this side, so many along each side of a source; fewer of many sources.
+_SIDE_PX, _SAMPLED_WINDOWS = 64, 400
+
+
+class Fill(NamedTuple):
+    """A value that probably stands for nodata, though the file does not declare it.
+
+    Attributes
+    ----------
+    value : float
+    share : float
+        Of the sampled valid pixels, those that have the value in every band.
+    """
+
+    value: float
+    share: float
+
+
+def check_imagery(mosaic: Mosaic, progress: Progress = SILENT) -> None:
+    """Check that pixels are colours, and warn of what the files leave undeclared.
+
+    Reads a few small windows of each source, spread over it, its corners among them.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    progress : Progress
+        Warned of undeclared fill, and of band names that contradict the colour interpretation;
+        noted where bands are not in the order red, green, blue.
+
+    Raises
+    ------
+    RasterError
+        Pixels are numbers of a colour table.
+    """
+    mosaic.require_colors()
+    if progress is SILENT:
+        return
+    for source in mosaic.sources:
+        if fill := undeclared_fill(source, len(mosaic.sources)):
+            progress.warn(
+                f"{source.path}: up to {fill.share:.0%} of the pixels are {fill.value:.9g} in "
+                f"every band and count as data; if they are not, give --nodata {fill.value:.9g}"
+            )
+        if source.reordered:
+            progress.note(f"{source.path}: bands {list(source.bands)} are read as they are named")
+        _check_names(source, progress)
+
+
+def undeclared_fill(source: Source, sources: int = 1) -> Fill | None:
+    """Return the value that a source is probably filled with where it has no data.
+
+    Parameters
+    ----------
+    source : Source
+    sources : int
+        How many are checked together: the more, the smaller each one's sample.
+
+    Returns
+    -------
+    Fill or None
+        None if valid pixels look like data all over.
+    """
+    steps = int(np.clip(np.sqrt(_SAMPLED_WINDOWS / sources), 2, 5))
+    raw = replace(source, correction=None)
+    pixels, border = _sample(raw, steps)
+    if not pixels.shape[1]:
+        return None
+    alike = (pixels == pixels[:1]).all(axis=0)
+    values, counts = np.unique(pixels[0, alike], return_counts=True)
+    lowest, highest = float(pixels.min()), float(pixels.max())
+    for place in np.argsort(-counts):
+        value, share = float(values[place]), float(counts[place] / pixels.shape[1])
+        if share < _LEAST_SHARE:
+            return None
+        if value not in (lowest, highest):
+            continue
+        others = pixels[:, ~(alike & (pixels[0] == values[place]))]
+        usual = value in USUAL_FILLS or _is_end(value, source.dtype)
+        if not usual and not _stands_apart(value, others):
+            continue
+        if value == highest and value != 0:
+            on_border = float((alike & (pixels[0] == values[place]))[border].mean())
+            if on_border < _LEAST_BORDER_SHARE:
+                continue
+        return Fill(value, share)
+    return None
+
+
+def _sample(source: Source, steps: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read small windows; return their valid pixels, (bands, n), and which lie on the border."""
+    height, width = int(source.grid.shape.y), int(source.grid.shape.x)
+    high, wide = min(_SIDE_PX, height), min(_SIDE_PX, width)
+    rows = np.unique(np.linspace(0, height - high, steps).astype(int)).tolist()
+    cols = np.unique(np.linspace(0, width - wide, steps).astype(int)).tolist()
+    pixels, borders = [], []
+    with gdal_environment():
+        for row in rows:
+            for col in cols:
+                read, valid = source.read(Window(row, col, high, wide))
+                y, x = np.arange(row, row + high), np.arange(col, col + wide)
+                on_rows, on_cols = (y == 0) | (y == height - 1), (x == 0) | (x == width - 1)
+                border = on_rows[:, None] | on_cols
+                pixels.append(read[:, valid])
+                borders.append(border[valid])
+    return np.concatenate(pixels, axis=1), np.concatenate(borders)
+
+
+def _is_end(value: float, dtype: np.dtype[Any]) -> bool:
+    """Return whether a value is the lowest or highest of a type, or of a shorter integer type."""
+    ends: set[float] = {255.0, 65535.0}
+    if dtype.kind == "f":
+        ends |= {float(np.finfo(dtype).min), float(np.finfo(dtype).max)}
+    else:
+        ends |= {float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)}
+    return value in ends
+
+
+def _stands_apart(value: float, others: NDArray[Any]) -> bool:
+    """Return whether a value lies far outside the range of all others."""
+    if not others.size:
+        return False
+    low, high = float(others.min()), float(others.max())
+    return max(low - value, value - high) > _LEAST_GAP * max(high - low, np.finfo(float).tiny)
+
+
+def _check_names(source: Source, progress: Progress) -> None:
+    with gdal_environment(), rasterio.open(source.path) as dataset:
+        named = named_colors(dataset, source.bands)
+        shown = interpreted_colors(dataset, source.bands)
+    differ = [
+        (band, name, color)
+        for band, name, color in zip(source.bands, named, shown, strict=True)
+        if name and color and name != color
+    ]
+    if differ:
+        band, name, color = differ[0]
+        progress.warn(
+            f"{source.path}: band {band} is named {name} and its colour interpretation is {color}, "
+            "which is used; if the names are right, give the bands in order with --bidx"
+        )

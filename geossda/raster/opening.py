@@ -1,0 +1,150 @@
+"""Open one raster file, and check what it says of itself."""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp
+from rasterio.errors import CRSError
+
+from geossda.errors import BandError, GeoreferenceError, RasterError
+from geossda.raster.alpha import alpha_band
+from geossda.raster.bands import declared_colors, rgb_first
+from geossda.raster.source import GDAL_ERRORS, Handles, Source, gdal_reason, is_remote
+from geossda.raster.validity import ValidityTests, can_hold, masks_of
+
+# Bytes of a block of one band: GDAL reads whole blocks.
+LARGEST_BLOCK = 2**31
+
+
+def open_source(
+    path: str | os.PathLike[str],
+    *,
+    bands: Sequence[int] | None = None,
+    nodata: float | None = None,
+) -> Source:
+    """Open one raster.
+
+    Parameters
+    ----------
+    path : path or URL
+    bands : sequence of int, optional
+        1-based, read in this order. By default all but alpha: in the file's order, or red, green
+        and blue first where the file declares all three.
+    nodata : float, optional
+        Stands in for the file's own, which may be missing; a mask or an alpha band counts besides.
+
+    Raises
+    ------
+    RasterError
+        Missing, not a raster, of mixed or complex dtype, or of blocks too large to read.
+    GeoreferenceError
+        A transform that is not finite, or cannot be inverted.
+    BandError
+        A band number the file does not have.
+    """
+    path = os.fspath(path)
+    _require_file(path)
+    handles = Handles()
+    try:
+        return _describe(handles.get(path), path, handles, bands, nodata)
+    except (*GDAL_ERRORS, CRSError) as error:
+        raise RasterError(f"{path} is not a raster GDAL can open ({gdal_reason(error)})") from error
+
+
+def _require_file(path: str) -> None:
+    if is_remote(path):
+        return
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise RasterError(
+            f"{path!a} is a name that is not UTF-8, which GDAL cannot open: rename the file"
+        ) from error
+    if "\0" in path or not os.path.exists(path):
+        raise RasterError(f"{path} does not exist")
+    if os.path.isdir(path):
+        raise RasterError(f"{path} is a folder, one raster was expected")
+
+
+def _describe(
+    dataset: Any,
+    path: str,
+    handles: "Handles",
+    bands: Sequence[int] | None,
+    nodata: float | None,
+) -> Source:
+    """Describe an open dataset as a source, and check that it can be read."""
+    dtype = _dtype_of(dataset, path)
+    alpha = alpha_band(dataset)
+    others = tuple(b for b in dataset.indexes if alpha is None or b != alpha.band)
+    chosen = tuple(bands) if bands else rgb_first(others, declared_colors(dataset, others))
+    if wrong := [band for band in chosen if band not in dataset.indexes]:
+        raise BandError(f"band {wrong[0]} was asked for, {path} has bands 1 to {dataset.count}")
+    if not chosen:
+        raise BandError(f"{path} has an alpha band only")
+    if nodata is not None and not can_hold(dtype, nodata):
+        raise RasterError(f"nodata {nodata:g} was given, {path} is {dtype} and cannot hold it")
+    values = tuple(dataset.nodatavals[band - 1] if nodata is None else nodata for band in chosen)
+    # What no pixel can be tells nothing.
+    values = tuple(v if v is not None and can_hold(dtype, v) else None for v in values)
+    tests = ValidityTests(
+        values if any(value is not None for value in values) else (),
+        masks_of(dataset, chosen, alpha is not None, any(v is not None for v in values)),
+        None if alpha is None else alpha.band,
+        1.0 if alpha is None else alpha.opaque,
+    )
+    transform = dataset.transform
+    if not all(map(math.isfinite, transform[:6])) or transform.determinant == 0:
+        raise GeoreferenceError(
+            f"{path} has a transform that places all its pixels on a line or nowhere "
+            f"({', '.join(f'{value:g}' for value in transform[:6])}): georeference it anew"
+        )
+    grid = GeoBox(
+        (dataset.height, dataset.width),
+        transform,
+        dataset.crs.to_wkt() if dataset.crs else None,
+    )
+    kind, value = tests.output()
+    return Source(
+        path=path,
+        grid=grid,
+        bands=chosen,
+        dtype=dtype,
+        validity=kind,
+        nodata=value,
+        tests=tests,
+        colors=declared_colors(dataset, chosen),
+        paletted=dataset.colorinterp[chosen[0] - 1] == ColorInterp.palette,
+        reordered=not bands and chosen != others,
+        _handles=handles,
+    )
+
+
+def _dtype_of(dataset: Any, path: str) -> np.dtype[Any]:
+    """Return the type of all bands, and check that GDAL can read their blocks in bounded memory."""
+    if dataset.count == 0:
+        raise RasterError(f"{path} has no bands of its own: name one of its subdatasets")
+    if len(set(dataset.dtypes)) > 1:
+        raise RasterError(
+            f"{path} mixes band types {sorted(set(dataset.dtypes))}: convert it to one type"
+        )
+    try:
+        dtype: np.dtype[Any] = np.dtype(dataset.dtypes[0])
+    except TypeError:
+        dtype = np.dtype(np.complex64)  # GDAL's complex integers
+    if dtype.kind not in "uif":
+        raise RasterError(
+            f"{path} has pixels of type {dataset.dtypes[0]}, integers or floats were expected"
+        )
+    rows, cols = dataset.block_shapes[0]
+    if rows * cols * dtype.itemsize > LARGEST_BLOCK:
+        raise RasterError(
+            f"{path} is stored in blocks of {cols:,} x {rows:,} px, which take "
+            f"{rows * cols * dtype.itemsize / 1e9:.1f} GB each to read: rewrite it with "
+            "gdal_translate -co TILED=YES"
+        )
+    return dtype

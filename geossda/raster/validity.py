@@ -1,0 +1,99 @@
+"""What tells valid pixels from others: nodata values, mask bands, an alpha band, finite numbers."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+
+Validity = Literal["all", "nodata", "alpha", "mask"]
+
+
+@dataclass(frozen=True)
+class ValidityTests:
+    """All that tells valid pixels from others; a pixel must pass each, and floats be finite.
+
+    Attributes
+    ----------
+    nodata : tuple of float or None
+        One value a band read, None for a band without; empty if no band has one. A pixel is
+        invalid if every band that has a value holds it: one band alone may hold it as data.
+    masks : {"none", "dataset", "bands"}
+        Mask bands: one for all bands, or one for each, of which all must be set.
+    alpha : int or None
+        The alpha band, 1-based. Pixels that are not transparent are valid.
+    opaque : float
+        The value of opaque pixels in it.
+    """
+
+    nodata: tuple[float | None, ...] = ()
+    masks: Literal["none", "dataset", "bands"] = "none"
+    alpha: int | None = None
+    opaque: float = 1.0
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all bands have the same nodata value."""
+        return len(self.nodata) > 0 and all(_same(self.nodata[0], v) for v in self.nodata)
+
+    @property
+    def combined(self) -> bool:
+        """Whether GDAL's warper cannot apply the tests, being several or one a band."""
+        several = bool(self.nodata) + (self.masks != "none") + (self.alpha is not None) > 1
+        return several or self.masks == "bands" or (bool(self.nodata) and not self.uniform)
+
+    def output(self) -> tuple[Validity, float | None]:
+        """Return how an output says the same in one way, and its nodata value."""
+        if self.alpha is not None:
+            return "alpha", None
+        if self.masks != "none" or (self.nodata and not self.uniform):
+            return "mask", None
+        return ("nodata", self.nodata[0]) if self.nodata else ("all", None)
+
+    def by_nodata(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return where (bands, height, width) pixels are not nodata in all bands that have it."""
+        absent: NDArray[np.bool_] | None = None
+        for band, value in zip(pixels, self.nodata, strict=False):
+            if value is not None:
+                hit = np.isnan(band) if math.isnan(value) else band == value
+                absent = hit if absent is None else absent & hit
+        return np.ones(pixels.shape[1:], np.bool_) if absent is None else ~absent
+
+
+def masks_of(
+    dataset: Any, bands: Sequence[int], has_alpha: bool, has_nodata: bool
+) -> Literal["none", "dataset", "bands"]:
+    """Say which mask bands a file has besides its nodata values and its alpha band."""
+    flags = dataset.mask_flag_enums
+    if any(not flags[band - 1] for band in bands):
+        return "bands"
+    first = flags[bands[0] - 1]
+    if MaskFlags.per_dataset not in first or MaskFlags.alpha in first:
+        # A mislabelled near infrared band is no mask, and alpha is read by itself.
+        return "none"
+    # The flag of metadata NODATA_VALUES, which GDAL evaluates, stands beside that of nodata.
+    return "dataset"
+
+
+def finite(pixels: NDArray[Any], valid: NDArray[np.bool_] | np.bool_) -> NDArray[np.bool_]:
+    """Return which of the valid (bands, height, width) pixels are finite numbers in all bands."""
+    if pixels.dtype.kind != "f":
+        return np.asarray(valid)
+    return np.asarray(valid & np.isfinite(pixels).all(axis=0))
+
+
+def can_hold(dtype: np.dtype[Any], value: float) -> bool:
+    """Return whether pixels of a type can have a value."""
+    if dtype.kind == "f":
+        return True
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= value <= limits.max) and float(value).is_integer()
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one == other or (math.isnan(one) and math.isnan(other))

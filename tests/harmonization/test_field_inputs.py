@@ -1,0 +1,117 @@
+"""Inputs as the field has them, harmonized: what is declared counts, and one look comes out."""
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from conftest import ragged_border, synthesize
+
+from geossda import HarmonizeConfig, harmonize, make_style
+
+SIZE = (120, 150)
+
+
+def harmonized(path, style, folder, listener, method="histogram"):
+    output = folder / f"{path.stem}_out.tif"
+    harmonize(path, output, style=style, config=HarmonizeConfig(method=method), progress=listener)
+    with rasterio.open(output) as dataset:
+        return dataset.read(), dataset.dataset_mask() > 0, dataset.profile, dataset.colorinterp
+
+
+@pytest.fixture
+def reference(tmp_path, make_raster):
+    image = synthesize(3, SIZE, "uint8", 5)
+    return make_raster(tmp_path / "reference.tif", image=image // [[[1]], [[2]], [[3]]])
+
+
+@pytest.mark.parametrize("method", ["histogram", "reinhard"])
+@pytest.mark.parametrize(("dtype", "left", "right"), [("uint16", 0.5, 0.6), ("float32", 1, 4)])
+@pytest.mark.parametrize("together", [True, False])
+def test_strips_of_one_acquisition_get_one_look(
+    tmp_path, make_raster, reference, listener, method, dtype, left, right, together
+):
+    """One strip fills a bit more than the other, or is within 0..1 and the other is not."""
+    image = synthesize(3, (120, 400), dtype, 1)
+    paths = []
+    for factor, first in ((left, 0), (right, 150)):
+        paths.append(
+            make_raster(
+                tmp_path / f"{first}.tif",
+                image=(image[:, :, first : first + 250] * factor).astype(dtype),
+                dtype=dtype,
+                transform=Affine.translation(500000 + first, 5200000) * Affine.scale(1, -1),
+            )
+        )
+    output = tmp_path / "o.tif" if together else f"{tmp_path}/o/"
+    config = HarmonizeConfig(method=method)
+    outputs = harmonize(paths, output, style=reference, config=config, progress=listener).outputs
+    made = []
+    for path in outputs:
+        with rasterio.open(path) as dataset:
+            made.append(dataset.read())
+    means = made[0][:, :, :150].mean(axis=(1, 2)), made[-1][:, :, -150:].mean(axis=(1, 2))
+    assert np.allclose(means[0], means[1], rtol=0.2), means
+
+
+def test_references_of_one_acquisition_share_a_range(tmp_path, make_raster):
+    image = synthesize(3, SIZE, "uint16", 1)
+    low = make_raster(tmp_path / "low.tif", image=image // 2, dtype="uint16")
+    high = make_raster(tmp_path / "high.tif", image=image, dtype="uint16")
+    style = make_style([low, high], tmp_path / "style.json")
+    assert style.working_range == (0, 2047)
+
+
+def test_alpha_is_kept_beside_a_nodata_value(tmp_path, make_raster, reference, listener):
+    only = make_raster(tmp_path / "only.tif", size=SIZE, alpha=True)
+    both = make_raster(tmp_path / "both.tif", size=SIZE, alpha=True)
+    with rasterio.open(both, "r+") as dataset:
+        dataset.nodata = 0
+    usual = harmonized(only, reference, tmp_path, listener)
+    made = harmonized(both, reference, tmp_path, listener)
+    assert made[3][-1].name == "alpha"
+    assert np.array_equal(made[0], usual[0]) and np.array_equal(made[1], ragged_border(SIZE))
+
+
+@pytest.mark.parametrize("opaque", [255, 65535])
+def test_alpha_of_any_opaque_value_is_kept(tmp_path, make_raster, reference, listener, opaque):
+    valid = ragged_border(SIZE)
+    alpha = (valid * opaque)[None].astype(np.uint16)
+    image = np.concatenate([synthesize(3, SIZE, "uint16", 0), alpha])
+    names = ["red", "green", "blue", "alpha"]
+    path = make_raster(tmp_path / "a.tif", image=image, dtype="uint16", colorinterp=names)
+    made, _, _, colors = harmonized(path, reference, tmp_path, listener)
+    assert np.array_equal(made[3], alpha[0]) and colors[3].name == "alpha"
+    assert np.array_equal(made[:3, ~valid], image[:3, ~valid])
+
+
+def test_undeclared_fill_is_warned_of(tmp_path, make_raster, reference, listener):
+    image = synthesize(3, SIZE, "float32", 0)
+    image[:, ~ragged_border(SIZE)] = -9999
+    path = make_raster(tmp_path / "a.tif", image=image, dtype="float32")
+    harmonized(path, reference, tmp_path, listener)
+    assert sum("--nodata -9999" in text for text in listener.warnings) == 1
+
+
+@pytest.mark.parametrize("method", ["histogram", "reinhard", "grayworld", "equalize"])
+def test_the_order_of_bands_changes_nothing_but_their_order(
+    tmp_path, make_raster, reference, listener, method
+):
+    image = synthesize(3, SIZE, "uint8", 2)
+    rgb = make_raster(tmp_path / "rgb.tif", image=image, colorinterp=["red", "green", "blue"])
+    bgr = make_raster(tmp_path / "bgr.tif", image=image[::-1], colorinterp=["blue", "green", "red"])
+    usual, made = (harmonized(p, reference, tmp_path, listener, method) for p in (rgb, bgr))
+    assert [color.name for color in made[3]] == ["blue", "green", "red"]
+    assert np.array_equal(made[0][::-1], usual[0])
+
+
+def test_unlike_colours_of_style_and_source_are_warned_of(
+    tmp_path, make_raster, reference, listener
+):
+    path = make_raster(
+        tmp_path / "cir.tif",
+        size=SIZE,
+        colorinterp=["gray", "undefined", "undefined"],
+        descriptions=["NIR", "Red", "Green"],
+    )
+    harmonized(path, reference, tmp_path, listener)
+    assert any("nir, red, green" in text for text in listener.warnings)
