@@ -1,12 +1,11 @@
 """Compare buildings found with true ones."""
 
-from pathlib import Path
-
 from geossda.config import EvaluateConfig
 from geossda.errors import OutputError
 from geossda.evaluation.compare import Comparison, compare, open_area, open_layer
 from geossda.footprints.ogr import write_errors
 from geossda.footprints.write import check_vector_output
+from geossda.layers import split_layer
 from geossda.progress import SILENT, Progress
 from geossda.staging import PathLike, check_output
 
@@ -43,10 +42,12 @@ def evaluate(
         IoU, precision and recall of pixels, F1 of buildings, and how they are formed.
     """
     if errors is not None:
-        if Path(errors).suffix.lower() != ".gpkg":
+        file, _ = split_layer(errors)
+        if file.suffix.lower() != ".gpkg":
             raise OutputError(f"{errors}: a name ending in .gpkg was expected")
         check_vector_output(errors, append=False)
-        check_output(errors, overwrite=config.overwrite, inputs=[found, true])
+        inputs = [split_layer(path)[0] for path in (found, true, *([area] if area else []))]
+        check_output(file, overwrite=config.overwrite, inputs=inputs)
     result = compare(
         open_layer(found, config.threshold),
         open_layer(true, config.threshold),

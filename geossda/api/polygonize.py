@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import asdict
-from pathlib import Path
 
 from geossda.config import PolygonizeConfig, SegmentConfig
 from geossda.errors import GeoreferenceError, InputError
@@ -10,7 +9,13 @@ from geossda.footprints.building_raster import BuildingRaster, open_buildings
 from geossda.footprints.polygonize import polygonize as polygonize_blocks
 from geossda.footprints.shaping import Shaping, shape_footprints
 from geossda.footprints.watershed import Splitter
-from geossda.footprints.write import Written, check_vector_output, write_features
+from geossda.footprints.write import (
+    Written,
+    check_append,
+    check_vector_output,
+    write_features,
+)
+from geossda.layers import split_layer
 from geossda.parallel.ordered_map import Helpers, OrderedPool
 from geossda.progress import SILENT, Progress
 from geossda.raster.cog import provenance
@@ -54,7 +59,8 @@ def polygonize(
         See :mod:`geossda.errors`; nothing is left half-written.
     """
     check_vector_output(output, append=config.append)
-    output = check_output(output, overwrite=config.overwrite or config.append, inputs=[source])
+    file, _ = split_layer(output)
+    check_output(file, overwrite=config.overwrite or config.append, inputs=[source])
     if config.connectivity == "8" and (config.regularize != "none" or config.split):
         raise InputError(
             "with --connectivity 8 parts hang together at points, which no regular outline does: "
@@ -69,6 +75,9 @@ def polygonize(
                 f"{source} has no CRS, so areas and tolerances in metres are unknown: assign one "
                 "with gdal_edit.py -a_srs"
             )
+        crs = raster.mosaic.grid.crs.to_wkt()
+        if config.append:
+            check_append(output, crs, probabilities=raster.has_probability)
         return polygonize_to(
             output,
             raster,
@@ -85,7 +94,7 @@ def polygonize(
 
 
 def polygonize_to(
-    output: Path,
+    output: PathLike,
     raster: BuildingRaster,
     *,
     gsd_m: float,

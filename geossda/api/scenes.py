@@ -7,6 +7,7 @@ from geossda.balance.scenes import SUFFIXES, write_scenes
 from geossda.balance.seam_detection import find_scenes
 from geossda.config import ScenesConfig
 from geossda.errors import OutputError
+from geossda.layers import split_layer
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import open_mosaic
@@ -62,7 +63,7 @@ def scenes(
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """
-    output = Path(output)
+    target, (output, _) = output, split_layer(output)
     if output.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{output}: a file that ends in {', '.join(SUFFIXES)} was expected")
     check_output(output, overwrite=config.overwrite, inputs=[source])
@@ -70,5 +71,5 @@ def scenes(
         mosaic = open_mosaic(source, bands=config.bidx or None, nodata=config.nodata)
         check_imagery(mosaic, progress)
         found = find_scenes(mosaic.alone(0), progress=progress)
-        write_scenes(found, output, mosaic.grid)
+        write_scenes(found, target, mosaic.grid)
     return ScenesResult(output, max(1, len(found.polygons)))

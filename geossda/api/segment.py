@@ -3,14 +3,14 @@
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from geossda._version import __version__
 from geossda.api.polygonize import polygonize_to
 from geossda.config import NOT_IN_PROVENANCE, SegmentConfig, settings_of
 from geossda.footprints.building_raster import open_buildings
 from geossda.footprints.shaping import reach_m
-from geossda.footprints.write import Written, check_vector_output
+from geossda.footprints.write import Written, check_append, check_vector_output
+from geossda.layers import split_layer
 from geossda.models.segmenter import load_segmenter
 from geossda.parallel.dask_workers import Workers
 from geossda.progress import SILENT, Progress, Stages
@@ -79,8 +79,8 @@ def segment(
     """
     progress = Stages(progress)
     paths = find_sources(sources)
-    output = Path(output)
     check_vector_output(output, append=config.append)
+    footprints, (output, _) = output, split_layer(output)
     left = config.resume and shards_folder(output).exists()
     rasters = {
         kind: check_output(
@@ -103,6 +103,8 @@ def segment(
     with gdal_environment():
         check_imagery(mosaic, progress)
         mosaic = choose_bands(mosaic, card, progress)
+        if config.append:
+            check_append(footprints, mosaic.grid.crs.to_wkt(), probabilities=True)
         key = {
             "version": __version__,
             "command": "segment",
@@ -173,7 +175,7 @@ def segment(
                 progress=progress,
             )
         return polygonize_to(
-            output,
+            footprints,
             open_buildings(found, threshold, temperature=card.temperature),
             gsd_m=gsd_m,
             config=config,

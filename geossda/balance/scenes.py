@@ -14,9 +14,9 @@ from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
 from geossda.errors import GeoreferenceError, OutputError, VectorError
+from geossda.layers import atomic_layer, split_layer
 from geossda.raster.rasterize import burn
 from geossda.raster.windows import Window
-from geossda.staging import atomic_write
 
 SUFFIXES = (".gpkg", ".fgb", ".geojson")
 
@@ -173,7 +173,7 @@ def write_scenes(scenes: Scenes, path: str | os.PathLike[str], grid: GeoBox) -> 
     scenes : Scenes
         Of no polygon where there is one scene only: then the raster's outline is written.
     path : path
-        With one of :data:`SUFFIXES`.
+        With one of :data:`SUFFIXES`; a GeoPackage that exists keeps its other layers.
     grid : GeoBox
         Of the raster.
     """
@@ -187,10 +187,12 @@ def write_scenes(scenes: Scenes, path: str | os.PathLike[str], grid: GeoBox) -> 
         geometry=[shapely.affinity.affine_transform(shape, matrix) for shape in shapes],
         crs=grid.crs.to_wkt() if grid.crs else None,
     )
-    with warnings.catch_warnings(), atomic_write(path) as part:
+    file, named = split_layer(path)
+    layer = named or "scenes"
+    with warnings.catch_warnings(), atomic_layer(file, layer) as (part, _):
         warnings.filterwarnings("ignore", "'crs' was not provided")
         try:
-            frame.to_file(part, layer="scenes", engine="pyogrio")
+            frame.to_file(part, layer=layer, engine="pyogrio")
         except (OSError, RuntimeError, ValueError) as error:
             raise OutputError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
 

@@ -129,22 +129,25 @@ def _script(name: str) -> str:
     return (resources.files("geossda.footprints") / f"{name}.sql").read_text()
 
 
-def add_style(path: str | os.PathLike[str], layer: str = LAYER) -> None:
-    """Add the table QGIS looks for default styles in.
+def add_style(path: str | os.PathLike[str], layer: str = LAYER, style: str | None = None) -> None:
+    """Make the style of a layer its default in QGIS.
 
     Parameters
     ----------
     path : path
         A GeoPackage just written.
     layer : str
-        Its layer; the QML file of that name beside this one is its style.
+        Its layer.
+    style : str, optional
+        The QML file of that name beside this one; the layer's own by default.
     """
-    qml = (resources.files("geossda.footprints") / f"{layer}.qml").read_text()
+    style = style or LAYER
+    qml = (resources.files("geossda.footprints") / f"{style}.qml").read_text()
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("PRAGMA synchronous=OFF")  # as the file has its name yet to get
         database.execute(
-            "CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, "
-            "f_table_catalog TEXT(256), f_table_schema TEXT(256), f_table_name TEXT(256), "
+            "CREATE TABLE IF NOT EXISTS layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT NOT "
+            "NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256), f_table_name TEXT(256), "
             "f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT, "
             "useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), "
             "update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')))"
@@ -153,9 +156,9 @@ def add_style(path: str | os.PathLike[str], layer: str = LAYER) -> None:
             "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, "
             "f_geometry_column, styleName, styleQML, styleSLD, useAsDefault, description, owner) "
             "VALUES ('', '', ?, 'geom', ?, ?, '', 1, 'Default of geossda', '')",
-            (layer, f"geossda {layer}", qml),
+            (layer, f"geossda {style}", qml),
         )
         database.execute(
-            "INSERT INTO gpkg_contents (table_name, data_type, identifier, description) "
+            "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier, description) "
             "VALUES ('layer_styles', 'attributes', 'layer_styles', 'QGIS styles')"
         )

@@ -19,9 +19,10 @@ from geossda.errors import OutputError
 from geossda.footprints.arrow import arrow_batches, schema_of
 from geossda.footprints.geopackage import LAYER, add_style
 from geossda.footprints.stream import RecordStream
-from geossda.staging import atomic_write
+from geossda.layers import atomic_layer, split_layer
 
 DRIVERS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
+_POLYGONS = ("Polygon", "MultiPolygon", "Polygon Z", "MultiPolygon Z")
 # QGIS 3.22 warns of 1.4 and newer.
 _GPKG = {"VERSION": "1.3"}
 FAILURES = (
@@ -36,9 +37,31 @@ FAILURES = (
 
 
 def write(
-    stream: RecordStream, part: Path, crs: str, metadata: Mapping[str, str], kind: str, append: bool
+    stream: RecordStream,
+    part: Path,
+    crs: str,
+    metadata: Mapping[str, str],
+    kind: str,
+    *,
+    append: bool,
+    layer: str = LAYER,
 ) -> None:
-    """Write a stream to a new file, or behind what a GeoPackage holds."""
+    """Write a stream to a new file, or to a GeoPackage: as a layer, or behind what it holds.
+
+    Parameters
+    ----------
+    stream : RecordStream
+    part : Path
+        A GeoPackage that exists keeps its other layers.
+    crs : str
+        WKT.
+    metadata : mapping
+        Kept with a new layer of a GeoPackage.
+    kind : {"Polygon", "MultiPolygon"}
+    append : bool
+        Whether to add to the features of the layer.
+    layer : str
+    """
     suffix = part.suffix.lower()
     options: dict[str, Any] = {}
     if suffix == ".gpkg" and not append:
@@ -46,7 +69,8 @@ def write(
             "GEOMETRY_NAME": "geom",
             "DESCRIPTION": "Building footprints",
         }
-        options["dataset_options"] = _GPKG
+        if not part.exists():
+            options["dataset_options"] = _GPKG
         options["layer_metadata"] = dict(metadata)
     elif suffix == ".geojson":
         # The standard's own order, precision, CRS and cut at the antimeridian.
@@ -55,7 +79,7 @@ def write(
     pyogrio.raw.write_arrow(
         pa.RecordBatchReader.from_batches(schema, arrow_batches(stream, schema)),
         part,
-        layer=LAYER,
+        layer=layer,
         driver=DRIVERS[suffix],
         geometry_name="geometry",
         # Cut at the antimeridian polygons are several.
@@ -67,45 +91,77 @@ def write(
 
 
 def write_errors(frame: gpd.GeoDataFrame, path: str | os.PathLike[str]) -> None:
-    """Write layer ``errors`` of a GeoPackage with its default style; whole or not at all."""
-    with atomic_write(path) as part:
-        try:
-            pyogrio.write_dataframe(
-                frame,
-                part,
-                layer="errors",
-                driver="GPKG",
-                geometry_type="Polygon",
-                dataset_options=_GPKG,
-                layer_options={"GEOMETRY_NAME": "geom"},
-            )
-            add_style(part, "errors")
-        except FAILURES as error:
-            raise OutputError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
+    """Write layer ``errors`` of a GeoPackage with its default style; whole or not at all.
 
-
-def last_id(path: Path, crs: str, probabilities: bool) -> int:
-    """Give the highest id of the layer to append to.
+    Parameters
+    ----------
+    frame : GeoDataFrame
+        Of polygons.
+    path : path
+        ``.gpkg``; another layer's name may follow ``|layername=``. Other layers are kept.
 
     Raises
     ------
     OutputError
-        The layer is not one of ours, or of another CRS.
+        The file cannot be written.
+    """
+    file, named = split_layer(path)
+    layer = named or "errors"
+    with atomic_layer(file, layer) as (part, beside_others):
+        try:
+            pyogrio.write_dataframe(
+                frame,
+                part,
+                layer=layer,
+                driver="GPKG",
+                geometry_type="Polygon",
+                dataset_options=None if beside_others else _GPKG,
+                layer_options={"GEOMETRY_NAME": "geom"},
+            )
+            add_style(part, layer, "errors")
+        except FAILURES as error:
+            raise OutputError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
+
+
+def last_id(path: Path, crs: str, probabilities: bool, layer: str = LAYER) -> int:
+    """Return the highest id of the layer to append to.
+
+    Parameters
+    ----------
+    path : Path
+        A GeoPackage.
+    crs : str
+        WKT of what is appended.
+    probabilities : bool
+        Whether what is appended has confidences.
+    layer : str
+
+    Raises
+    ------
+    OutputError
+        The layer is missing, not one of ours, not of polygons, or of another CRS.
     """
     try:
-        about = pyogrio.read_info(path, layer=LAYER)
+        about = pyogrio.read_info(path, layer=layer)
     except FAILURES as error:
-        raise OutputError(f"{path} has no layer {LAYER!r} to append to") from error
+        raise OutputError(
+            f"{path} has no layer {layer!r} to append to: --overwrite adds it and keeps the others"
+        ) from error
+    if about["geometry_type"] not in (*_POLYGONS, "Unknown", "Geometry"):
+        raise OutputError(
+            f"layer {layer!r} of {path} is of {about['geometry_type']}, polygons are appended: "
+            "choose another output or layer"
+        )
     expected = {"id", "area_m2", "pixels"} | ({"confidence"} if probabilities else set())
     if missing := sorted(expected - set(about["fields"].tolist())):
         raise OutputError(
-            f"layer {LAYER!r} of {path} lacks the fields {', '.join(missing)}: append to a layer "
+            f"layer {layer!r} of {path} lacks the fields {', '.join(missing)}: append to a layer "
             "that geossda wrote in the same way"
         )
     if about["crs"] is None or pyproj.CRS(about["crs"]) != pyproj.CRS(crs):
         raise OutputError(
-            f"layer {LAYER!r} of {path} is in {about['crs']}, what is appended in "
+            f"layer {layer!r} of {path} is in {about['crs']}, what is appended in "
             f"{pyproj.CRS(crs).name}: choose another output"
         )
-    frame = pyogrio.read_dataframe(path, layer=LAYER, columns=["id"], read_geometry=False)
+    frame = pyogrio.read_dataframe(path, layer=layer, columns=["id"], read_geometry=False)
     return int(frame["id"].max()) if len(frame) else 0

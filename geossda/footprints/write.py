@@ -11,9 +11,10 @@ from pathlib import Path
 
 from geossda.errors import OutputError
 from geossda.footprints import geopackage
-from geossda.footprints.geopackage import add_style
+from geossda.footprints.geopackage import LAYER, add_style
 from geossda.footprints.records import Footprints
 from geossda.footprints.stream import RecordStream
+from geossda.layers import atomic_layer, holds_others, split_layer
 from geossda.staging import atomic_write
 
 SUFFIXES = (".gpkg", ".fgb", ".geojson", ".parquet")
@@ -41,18 +42,52 @@ class Written:
 def check_vector_output(path: str | os.PathLike[str], *, append: bool) -> None:
     """Check a vector output's name, and that no other program has it open.
 
+    Parameters
+    ----------
+    path : path
+        A layer of a GeoPackage may be named, as ``FILE|layername=NAME``.
+    append : bool
+
     Raises
     ------
     OutputError
-        A suffix no format goes with, appending to what takes none, or a GeoPackage in use.
+        A suffix no format goes with, a layer or appending where a file holds one layer only, a
+        database that is no GeoPackage, or a GeoPackage in use.
     """
-    path = Path(path)
+    path, layer = split_layer(path)
     if path.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{path}: a name ending in {', '.join(SUFFIXES)} was expected")
     if append and path.suffix.lower() != ".gpkg":
         raise OutputError(f"{path}: only a GeoPackage (.gpkg) can be appended to")
+    if layer is not None and path.suffix.lower() != ".gpkg":
+        raise OutputError(f"{path} holds one layer, so none can be named: write a .gpkg for that")
     if path.suffix.lower() == ".gpkg" and path.exists():
         _require_unused(path)
+        holds_others(path, layer or LAYER)
+
+
+def check_append(path: str | os.PathLike[str], crs: str, *, probabilities: bool) -> None:
+    """Check, before any work is done, that footprints can be appended to what is there.
+
+    Parameters
+    ----------
+    path : path
+        A GeoPackage, maybe with a layer's name; one that does not exist takes anything.
+    crs : str
+        WKT of what is appended.
+    probabilities : bool
+        Whether what is appended has confidences.
+
+    Raises
+    ------
+    OutputError
+        The layer is missing, lacks fields, or is of another CRS or kind of geometry.
+    """
+    file, layer = split_layer(path)
+    if file.exists():
+        from geossda.footprints.ogr import last_id
+
+        last_id(file, crs, probabilities, layer or LAYER)
 
 
 def _require_unused(path: Path) -> None:
@@ -87,14 +122,15 @@ def write_features(
     multi: bool = False,
     append: bool = False,
 ) -> Written:
-    """Write layer ``buildings``; whole or not at all.
+    """Write a layer of footprints, ``buildings`` if none is named; whole or not at all.
 
     Parameters
     ----------
     batches : iterable of Footprints
         Drawn as the file grows, so that memory does not.
     path : path
-        Its suffix says the format; GeoJSON is in longitude and latitude, whatever the CRS.
+        Its suffix says the format; GeoJSON is in longitude and latitude, whatever the CRS. A
+        GeoPackage that exists keeps its other layers, tables and styles.
     crs : str
         WKT of the features.
     metadata : mapping
@@ -111,24 +147,30 @@ def write_features(
     OutputError
         The file cannot be written, or what it holds does not fit what is appended.
     """
-    path = Path(path)
+    path, named = split_layer(path)
+    layer = named or LAYER
     suffix = path.suffix.lower()
     append = append and path.exists()
-    write, failures = _writer(suffix, crs, append=append)
     first = 0
     if append:
         from geossda.footprints.ogr import last_id
 
-        first = last_id(path, crs, probabilities)
+        first = last_id(path, crs, probabilities, layer)
     stream = RecordStream(batches, probabilities, first)
-    with atomic_write(path) as part:
+    # What is appended to keeps its style too; else the layer is replaced, and its style.
+    target = atomic_write(path) if append else atomic_layer(path, layer)
+    with target as given:
+        part, beside_others = given if isinstance(given, tuple) else (given, False)
+        write, failures = _writer(
+            suffix, crs, layer, append=append, new_file=not (append or beside_others)
+        )
         try:
             if append:
                 shutil.copyfile(path, part)
             kind = "MultiPolygon" if multi else "Polygon"
             write(stream, part, crs, metadata, kind)
             if suffix == ".gpkg" and not append:
-                add_style(part)
+                add_style(part, layer)
         except failures as error:
             # An error of ours, on its way through Arrow's C interface, has lost its name.
             if stream.error is not None:
@@ -139,10 +181,11 @@ def write_features(
 
 
 def _writer(
-    suffix: str, crs: str, *, append: bool
+    suffix: str, crs: str, layer: str, *, append: bool, new_file: bool
 ) -> tuple[Callable[..., None], tuple[type[Exception], ...]]:
     """Load what writes a format, and the errors it raises; batches drawn ahead go on meanwhile."""
-    if suffix == ".gpkg" and not append and geopackage.srs_of(crs) is not None:
+    own = new_file and layer == LAYER
+    if suffix == ".gpkg" and own and geopackage.srs_of(crs) is not None:
         return geopackage.write, geopackage.FAILURES
     if suffix == ".parquet":
         from geossda.footprints import geoparquet
@@ -150,4 +193,4 @@ def _writer(
         return geoparquet.write, geoparquet.FAILURES
     from geossda.footprints import ogr
 
-    return partial(ogr.write, append=append), (*ogr.FAILURES, RuntimeError)
+    return partial(ogr.write, append=append, layer=layer), (*ogr.FAILURES, RuntimeError)

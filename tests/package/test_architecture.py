@@ -18,7 +18,7 @@ from geossda import config
 from geossda_cli.describe import VERBS, describe
 from geossda_cli.dialog_words import CHOICES, HELP, LABELS, OF_COMMAND
 
-BASE = {"errors", "config", "progress", "staging", "_version", "devices"}
+BASE = {"errors", "config", "layers", "progress", "staging", "_version", "devices"}
 # In the order data walks through them; each may import what stands to its right, and the base.
 MAY_IMPORT = {
     "parallel": set(),
@@ -47,6 +47,7 @@ BASE_MAY_IMPORT = {
     "config": {"errors"},
     "progress": {"errors"},
     "staging": {"errors"},
+    "layers": {"errors", "staging"},
     "devices": {"errors"},
 }
 FILES = sorted((REPO / "geossda").rglob("*.py"))
