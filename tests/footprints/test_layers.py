@@ -14,6 +14,12 @@ from geossda.errors import OutputError
 from geossda.layers import split_layer
 
 OVERWRITE = PolygonizeConfig(overwrite=True)
+# The columns that QGIS gives the table.
+STYLES = (
+    "f_table_catalog TEXT, f_table_schema TEXT, f_table_name TEXT, f_geometry_column TEXT, "
+    "styleName TEXT, styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT, "
+    "owner TEXT, ui TEXT, update_time DATETIME"
+)
 
 
 @pytest.fixture
@@ -35,10 +41,7 @@ def container(tmp_path):
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("CREATE TABLE notes (text TEXT)")
         database.execute("INSERT INTO notes VALUES ('kept')")
-        database.execute("CREATE TABLE layer_styles (id INTEGER PRIMARY KEY, f_table_catalog TEXT,"
-                         " f_table_schema TEXT, f_table_name TEXT, f_geometry_column TEXT, "
-                         "styleName TEXT, styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, "
-                         "description TEXT, owner TEXT, ui TEXT, update_time DATETIME)")  # fmt: skip
+        database.execute(f"CREATE TABLE layer_styles (id INTEGER PRIMARY KEY, {STYLES})")
         styled = "INSERT INTO layer_styles (f_table_name, styleName) VALUES ('houses', 'x')"
         database.execute(styled)
     return path
