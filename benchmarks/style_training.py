@@ -24,7 +24,7 @@ def measure(preset: str, patch: int, batch: int, steps: int, vgg: str) -> dict[s
     from geossda.config import TrainStyleConfig
     from geossda.devices import choose
     from geossda.training.style_recipe import Recipe
-    from geossda.training.style_step import Trainer
+    from geossda.training.style_step import StyleTrainer
 
     weight = None if vgg else 0.0
     config = TrainStyleConfig(
@@ -32,13 +32,13 @@ def measure(preset: str, patch: int, batch: int, steps: int, vgg: str) -> dict[s
         patch=patch, batch=batch, perceptual=weight, vgg=vgg or "imagenet",
     )  # fmt: skip
     recipe, device = Recipe.of(config), choose("auto")
-    trainer = Trainer(config, recipe, device)
+    trainer = StyleTrainer(config, recipe, device)
     shape = (2 * batch // recipe.views, 2, 3, patch, patch)
     samples = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     seconds = []
-    for step in range(1, steps + 2):
+    for _ in range(steps + 1):
         start = time.perf_counter()
-        trainer.step(step, samples)
+        trainer.step(samples)
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)

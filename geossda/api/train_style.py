@@ -23,10 +23,10 @@ from geossda.raster.source import gdal_environment
 from geossda.staging import PathLike, atomic_write, check_output
 from geossda.training.style_loop import train
 
-# Of the fixed sample that a run is watched by.
-WATCHED, WATCHED_PATCHES = 6, 2
-# So many pixels of all rasters together are kept in memory (of three bands: 512 MB); what does not
-# fit is read as it is drawn.
+# The fixed sample that a run is validated on: at most so many rasters, patches of each.
+SAMPLE_RASTERS, SAMPLE_PATCHES = 6, 2
+# Pixels of all rasters together that are held in memory (of three bands: 512 MB); rasters that do
+# not fit are read as patches are drawn.
 HELD_PX = 2**27
 
 
@@ -43,18 +43,18 @@ def train_style(
     Parameters
     ----------
     sources : path or sequence of path
-        Rasters, folders or globs, of any type; those of more bands than the model takes give a
-        random choice of theirs.
+        Rasters, folders or globs, of any type; of those with more bands than the model takes,
+        bands are drawn at random.
     output : path
         The ``.safetensors`` file.
     run : path, optional
-        Run directory, ``<output stem>_run`` beside the output by default; training goes on from
-        its last checkpoint. It holds ``config.json``, ``stats.jsonl``, ``sample.png`` (a matrix
-        of fixed patches as the model now sees them), ``last.pt`` and ``best.safetensors``.
+        Run directory, ``<output stem>_run`` beside the output by default; training resumes from
+        its last checkpoint. It holds ``config.json``, ``stats.jsonl``, ``sample.png`` (a style
+        matrix of fixed patches by the present model), ``last.pt`` and ``best.safetensors``.
     config : TrainStyleConfig
         Settings.
     progress : Progress
-        Is told of stages, steps and warnings.
+        Receives stages, steps and warnings.
 
     Returns
     -------
@@ -94,45 +94,45 @@ def train_style(
         sources=tuple(Path(path).name for path in paths),
         # A domain is what lies in one folder.
         domains=[Path(path).resolve().parent.name for path in paths] if daug else (),
-        # What it is watched by has no domain.
-        watch=None if daug else _Watch(paths, config, progress),
+        # The validation rasters have no domain.
+        validate=None if daug else _Validation(paths, config, progress),
         progress=progress,
     )
 
 
-class _Watch:
-    """Try a model on the same few patches again and again, and paint what it makes of them."""
+class _Validation:
+    """Score of a generator on a fixed sample of patches, with a picture of their style matrix."""
 
     def __init__(self, paths: list[str], config: TrainStyleConfig, progress: Progress) -> None:
         self.config, self.samples = config, list[Sample]()
         bands = config.bidx[: config.bands] or tuple(range(1, config.bands + 1))
-        chosen = [paths[index * len(paths) // WATCHED] for index in range(WATCHED)]
+        chosen = [paths[index * len(paths) // SAMPLE_RASTERS] for index in range(SAMPLE_RASTERS)]
         for path in dict.fromkeys(chosen):
             with gdal_environment():
                 mosaic = open_mosaic(path, bands=bands, nodata=config.nodata)
                 raster = UnlabelledRaster.prepare(mosaic)
             with contextlib.suppress(EmptyRasterError):
                 self.samples.append(
-                    sample_look(raster, WATCHED_PATCHES, config.patch, config.hold_out)
+                    sample_look(raster, SAMPLE_PATCHES, config.patch, config.hold_out)
                 )
         if len(self.samples) < 2:
             progress.warn(
-                "no sample.png and no best checkpoint: there are not two rasters with a patch "
-                "free of nodata to watch the model by"
+                "no sample.png and no best.safetensors: validation needs two rasters with patches "
+                "free of nodata"
             )
 
-    def __call__(self, generator: Generator, folder: Path, step: int) -> dict[str, float]:
+    def __call__(self, generator: Generator, folder: Path) -> dict[str, float]:
         if len(self.samples) < 2:
             return {"score": np.inf}
         card = StyleCard("", "", self.config.preset, self.config.bands, self.config.adain)
         model = StyleModel(generator, card, choose(self.config.device))
         method = learned(model, "full")
-        found = score(self.samples, {"ssda": method})[0]
+        scores = score(self.samples, {"ssda": method})[0]
         with atomic_write(folder / "sample.png") as part:
             picture(self.samples, method, side=96).save(part)
-        # What is to be far and what is to be kept, in one number: distance left and edges lost.
+        # Style distance that is left plus structure that is lost.
         return {
-            "fall": found.fall,
-            "structure": found.structure,
-            "score": (1 - found.fall) + (1 - found.structure),
+            "fall": scores.fall,
+            "structure": scores.structure,
+            "score": (1 - scores.fall) + (1 - scores.structure),
         }

@@ -174,8 +174,7 @@ def train(
     network = initial_network(config, bands).to(device).to(memory_format=torch.channels_last)
     state = TrainingState(network.train(), config, objective or Objective())
     depthwise_in_float32(network, device)
-    if (checkpoint := directory.load()) is not None:
-        state.load_state_dict(checkpoint)
+    if directory.resume(state.load_state_dict):
         progress.note(f"resuming at step {state.step} of {directory.path}")
     labelled = prefetch(draw, state.step, config.steps, config.batch)
     target = prefetch(draw_target, state.step, config.steps, config.unlabelled)

@@ -20,14 +20,17 @@ from geossda.progress import SILENT, Progress
 from geossda.staging import atomic_write
 from geossda.training.prefetch import prefetch
 from geossda.training.rundir import RunDirectory
-from geossda.training.style_recipe import Recipe, learning_rate
-from geossda.training.style_step import Trainer
+from geossda.training.style_recipe import Recipe
+from geossda.training.style_step import StyleTrainer
 
 if TYPE_CHECKING:
     from geossda.data.views import Views
 
 LOG_EVERY = 20
-UNRELATED = ("overwrite", "device", "checkpoint", "vgg")
+# Settings that do not define a run: it may be resumed with others.
+NOT_IN_RUN = ("overwrite", "device", "checkpoint", "vgg")
+# Not repeated in the card's settings, since the card has places of their own for them.
+NOT_IN_PROVENANCE = ("data", "licence", "attribution", "sources", "name")
 
 
 def train(
@@ -38,29 +41,29 @@ def train(
     *,
     sources: tuple[str, ...] = (),
     domains: Sequence[str] = (),
-    watch: Callable[[Generator, Path, int], dict[str, float]] | None = None,
+    validate: Callable[[Generator, Path], dict[str, float]] | None = None,
     progress: Progress = SILENT,
 ) -> StyleCard:
-    """Train a style model and write it with its card; go on from the run's last checkpoint.
+    """Train a style model and write it with its card; resume from the run's last checkpoint.
 
     Parameters
     ----------
     draw : callable
-        ``draw(step, place)`` gives the views of sample `place` of batch `step`, always the same
+        ``draw(step, place)`` returns the views of sample `place` of batch `step`, always the same
         ones.
     output : path
-        The safetensors file to write: the averaged generator.
+        The safetensors file to write: the EMA of the generator.
     run : path
         The run directory.
     config : TrainStyleConfig
     sources : tuple of str
-        Names of what is drawn from, for the record.
+        Names of the rasters, for the record.
     domains : sequence of str
-        For ``daug``, which domain each raster belongs to.
-    watch : callable, optional
-        ``watch(generator, folder, step)``, called at every checkpoint with the averaged generator,
-        may write pictures into the folder and gives figures, ``score`` among them: the weights
-        with the lowest are kept as ``best.safetensors``.
+        The domain of each raster, for ``daug``.
+    validate : callable, optional
+        ``validate(generator, folder)``, called at every checkpoint with the EMA of the generator,
+        may write pictures into the folder and returns figures, ``score`` among them: the weights
+        with the lowest score are kept as ``best.safetensors``.
     progress : Progress
 
     Returns
@@ -69,6 +72,8 @@ def train(
 
     Raises
     ------
+    InputError
+        The patch side or the batch size does not fit the preset.
     TrainingError
         A loss is not finite, or `run` belongs to other settings.
     """
@@ -78,65 +83,57 @@ def train(
     if config.batch % recipe.views or config.batch // recipe.views < 2:
         raise InputError(f"batch {config.batch}: give an even number, at least {2 * recipe.views}")
     settings = {**dataclasses.asdict(config), "sources": list(sources)}
-    for key in UNRELATED:
-        settings.pop(key)
     names = tuple(sorted(set(domains)))
-    trainer = Trainer(config, recipe, choose(config.device), len(names))
-    directory = RunDirectory(run, settings)
-    first, sums, best = 0, {}, math.inf
-    if (checkpoint := directory.load()) is not None:
-        trainer.load(checkpoint)
-        first, sums, best = checkpoint["step"], checkpoint["sums"], checkpoint["best"]
-        progress.note(f"resuming at step {first} of {directory.path}")
+    trainer = StyleTrainer(config, recipe, choose(config.device), len(names))
+    directory = RunDirectory(run, {k: v for k, v in settings.items() if k not in NOT_IN_RUN})
+    if directory.resume(trainer.load_state_dict):
+        progress.note(f"resuming at step {trainer.steps} of {directory.path}")
 
     progress.stage("training", config.steps)
-    progress.advance(first)
+    progress.advance(trainer.steps)
+    samples = prefetch(draw, trainer.steps, config.steps, 2 * config.batch // recipe.views)
     board = _tensorboard(directory.path)
-    batches = prefetch(draw, first, config.steps, 2 * config.batch // recipe.views)
-    with contextlib.closing(batches), board:
-        for step, samples in enumerate(batches, start=first + 1):
-            declared = [names.index(domains[views.raster]) for views in samples] if names else []
-            figures = trainer.step(step, np.stack([v.images for v in samples]), declared)
-            lost = [name for name, value in figures.items() if not math.isfinite(value)]
-            if lost:
-                raise TrainingError(
-                    f"loss {lost[0]} is {figures[lost[0]]} at step {step}: lower --lr; the last "
-                    f"checkpoint is in {directory.path}"
-                )
-            sums = {name: sums.get(name, 0.0) + value for name, value in figures.items()}
-            if step % LOG_EVERY == 0:
-                means = {name: value / LOG_EVERY for name, value in sums.items()}
-                directory.log(step=step, **means, lr=learning_rate(step, config, recipe))
-                board.add(step, means)
-                sums = {}
-            if step % config.checkpoint == 0 or step == config.steps:
-                if watch is not None:
-                    seen = watch(trainer.average, directory.path, step)
-                    directory.log(step=step, **seen)
-                    board.add(step, seen)
-                    if seen["score"] < best:
-                        best = seen["score"]
-                        with atomic_write(directory.path / "best.safetensors") as part:
-                            save(
-                                part,
-                                trainer.average.state_dict(),
-                                _card(config, directory, step, names),
-                            )
-                state = {"step": step, "sums": sums, "best": best}
-                directory.save({**state, **trainer.state()})
+    with contextlib.closing(samples), board:
+        for views in samples:
+            images = np.stack([pair.images for pair in views])
+            trainer.step(images, [names.index(domains[pair.raster]) for pair in views if names])
+            _require_finite(trainer, directory)
+            if trainer.steps % LOG_EVERY == 0:
+                means = trainer.mean_losses()
+                directory.log(step=trainer.steps, **means, lr=trainer.learning_rate)
+                board.add(trainer.steps, means)
+            if trainer.steps % config.checkpoint == 0 or trainer.steps == config.steps:
+                if validate is not None:
+                    figures = validate(trainer.average, directory.path)
+                    directory.log(step=trainer.steps, **figures)
+                    board.add(trainer.steps, figures)
+                    if figures["score"] < trainer.best_score:
+                        trainer.best_score = figures["score"]
+                        _save(trainer, directory.path / "best.safetensors", directory, names)
+                directory.save(trainer.state_dict())
             progress.advance()
-    with atomic_write(Path(output)) as part:
-        return save(
-            part, trainer.average.state_dict(), _card(config, directory, config.steps, names)
-        )
+    return _save(trainer, Path(output), directory, names)
 
 
-def _card(
-    config: TrainStyleConfig, directory: RunDirectory, step: int, domains: tuple[str, ...]
+def _require_finite(trainer: StyleTrainer, directory: RunDirectory) -> None:
+    """Raise TrainingError if a loss of the last step is not finite."""
+    for name, value in trainer.losses.items():
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"loss {name} is {value} at step {trainer.steps}: lower --lr; the last checkpoint "
+                f"is in {directory.path}"
+            )
+
+
+def _save(
+    trainer: StyleTrainer, path: Path, directory: RunDirectory, domains: tuple[str, ...]
 ) -> StyleCard:
-    left_out = ("data", "licence", "attribution", "sources", "name")
-    training = {key: value for key, value in directory.settings.items() if key not in left_out}
-    return StyleCard(
+    """Write the EMA of the generator with a card."""
+    config = trainer.config
+    recorded = {
+        key: value for key, value in directory.settings.items() if key not in NOT_IN_PROVENANCE
+    }
+    card = StyleCard(
         name=config.name,
         version=__version__,
         preset=config.preset,
@@ -146,8 +143,10 @@ def _card(
         data=config.data,
         licence=config.licence,
         attribution=config.attribution,
-        training={**training, "steps_done": step},
+        training={**recorded, "steps_done": trainer.steps},
     )
+    with atomic_write(path) as part:
+        return save(part, trainer.average.state_dict(), card)
 
 
 class _Board(contextlib.AbstractContextManager["_Board"]):

@@ -1,4 +1,4 @@
-"""What a style run is made of: each preset's choices, and what the settings say instead."""
+"""Hyperparameters of a style run: each preset's, with the settings' in their place."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -11,16 +11,19 @@ from geossda.config import TrainStyleConfig
 
 @dataclass(frozen=True)
 class Recipe:
-    """A preset's choices, with what the settings say instead.
+    """Hyperparameters of a style run.
 
     Attributes
     ----------
     views : int
-        Patches of one image that share their look, so that pooled statistics are learned.
+        Patches of one image that share its style statistics, so that pooled ones are learned.
     optimizer : {"adam", "sgd"}
     lr : float
+        Highest learning rate.
     contrast : {"infonce", "batch"}
+        Form of the contrastive loss.
     temperature : float
+        Temperature of the contrastive loss.
     reconstruction, adversarial, cycle, perceptual, contrastive, color, structure : float
         Weights of the losses.
     """
@@ -40,7 +43,7 @@ class Recipe:
 
     @classmethod
     def of(cls, config: TrainStyleConfig) -> "Recipe":
-        """Resolve a run's settings."""
+        """Return the preset's hyperparameters, with those that the settings give."""
         given = {
             entry.name: getattr(config, entry.name)
             for entry in dataclasses.fields(cls)
@@ -49,13 +52,13 @@ class Recipe:
         return dataclasses.replace(PRESETS[config.preset], **given)
 
     def total(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Add up loss terms, each by its weight (Eq. 1 and 2)."""
+        """Return the weighted sum of loss terms (Eq. 1 and 2)."""
         return torch.stack([getattr(self, name) * term for name, term in terms.items()]).sum()
 
 
 PRESETS = {
-    # Reconstructing is exact by construction, so L_rec is left out; L_per at the paper's weight
-    # outweighs every other gradient (docs/decisions/0006).
+    # Reconstruction is exact by construction, so L_rec is left out; L_per at the paper's weight
+    # exceeds every other gradient (docs/decisions/0006).
     "geossda": Recipe(2, "adam", 1e-3, "infonce", 0.1, 0, 5, 50, 0.01, 1, 20, 5),
     "daug": Recipe(2, "adam", 1e-3, "infonce", 0.1, 0, 5, 50, 0.01, 1, 20, 5),
     "paper": Recipe(1, "sgd", 1e-2, "batch", 1.0, 50, 5, 50, 1, 1, 0, 0),
@@ -63,21 +66,34 @@ PRESETS = {
 
 
 def learning_rate(step: int, config: TrainStyleConfig, recipe: Recipe) -> float:
-    """Give the learning rate of a step, counted from 1.
+    """Return the learning rate of a step.
 
     SGD: polynomial decay of power 0.95 (the paper, Section IV-B, reads "polynomial decay of
     0.95"). Adam: constant, then linear to zero over the last half.
+
+    Parameters
+    ----------
+    step : int
+        Counted from 1.
+    config : TrainStyleConfig
+    recipe : Recipe
     """
-    share = (step - 1) / config.steps
+    fraction = (step - 1) / config.steps
     if recipe.optimizer == "sgd":
-        return recipe.lr * float((1 - share) ** 0.95)
-    return recipe.lr * min(1.0, 2 * (1 - share))
+        return recipe.lr * float((1 - fraction) ** 0.95)
+    return recipe.lr * min(1.0, 2 * (1 - fraction))
 
 
 def make_optimizer(
     parameters: Iterator[torch.nn.Parameter], recipe: Recipe
 ) -> torch.optim.Optimizer:
-    """Make the optimizer of one network."""
+    """Return the optimizer of one network.
+
+    Parameters
+    ----------
+    parameters : iterator of Parameter
+    recipe : Recipe
+    """
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
             parameters, lr=recipe.lr, momentum=0.9, weight_decay=5e-4, nesterov=True

@@ -1,6 +1,7 @@
 """One step of SS(DA)²: the generator's, then the discriminator's."""
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,23 +19,42 @@ from geossda.models.style_statistics import StyleStatistics, measure_gaussian, p
 from geossda.training.ema import update_ema
 from geossda.training.style_recipe import Recipe, learning_rate, make_optimizer
 
-# Of the distance of colour distributions: one pixel in so many, directions besides the bands.
-SPARSE, DIRECTIONS = 4, 8
+# The distance of colour distributions takes one pixel in so many, and so many random directions
+# besides the bands.
+PIXEL_STRIDE, DIRECTIONS = 4, 8
 
 
-class Trainer:
-    """Networks, optimizers, and one step of both.
+class StyleTrainer:
+    """Networks, optimizers and progress of a run, with one step of both networks.
+
+    Parameters
+    ----------
+    config : TrainStyleConfig
+    recipe : Recipe
+    device : torch.device
+    domains : int
+        Number of declared domains, for ``daug``.
 
     Attributes
     ----------
     average : torch.nn.Module
-        The generator's running average, which is the result.
+        The EMA of the generator, which is the result.
+    steps : int
+        Steps done.
+    losses : dict of str to float
+        Loss terms of the last step.
+    best_score : float
+        Lowest validation score so far.
     """
 
     def __init__(
         self, config: TrainStyleConfig, recipe: Recipe, device: torch.device, domains: int = 0
     ) -> None:
         self.config, self.recipe, self.device = config, recipe, device
+        self.steps, self.best_score = 0, math.inf
+        self.losses: dict[str, float] = {}
+        # Sum and number of each loss term since the last line of the log.
+        self._loss_sums: dict[str, tuple[float, int]] = {}
         torch.manual_seed(config.seed)
         self.generator = build_generator(config.preset, config.bands, config.adain, domains)
         self.generator.to(device)
@@ -48,54 +68,79 @@ class Trainer:
             for network in (self.generator, self.discriminator)
         ]
 
-    def state(self) -> dict[str, Any]:
-        """Give what a checkpoint needs."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the checkpoint."""
         return {
+            "step": self.steps,
+            "best_score": self.best_score,
+            "loss_sums": self._loss_sums,
             "generator": self.generator.state_dict(),
-            "judge": self.discriminator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Take up a checkpoint."""
-        self.generator.load_state_dict(state["generator"])
-        self.discriminator.load_state_dict(state["judge"])
-        self.average.load_state_dict(state["average"])
-        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(kept)
+    def load_state_dict(self, checkpoint: dict[str, Any]) -> None:
+        """Restore a checkpoint."""
+        self.generator.load_state_dict(checkpoint["generator"])
+        self.discriminator.load_state_dict(checkpoint["discriminator"])
+        self.average.load_state_dict(checkpoint["average"])
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        self.steps, self.best_score = checkpoint["step"], checkpoint["best_score"]
+        self._loss_sums = checkpoint["loss_sums"]
 
-    def step(
-        self, number: int, samples: NDArray[np.uint8], domains: Sequence[int] = ()
-    ) -> dict[str, float]:
-        """Take one step with (2 n, 2, bands, side, side) samples: n images of A, then n of B.
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the last step."""
+        return learning_rate(self.steps, self.config, self.recipe)
 
-        For ``daug``, `domains` has the number of each image's.
+    def mean_losses(self) -> dict[str, float]:
+        """Return the mean of each loss term since this was last called."""
+        means = {name: total / count for name, (total, count) in self._loss_sums.items()}
+        self._loss_sums = {}
+        return means
+
+    def step(self, samples: NDArray[np.uint8], domains: Sequence[int] = ()) -> None:
+        """Take one step of the generator, and of the discriminator where it is its turn.
+
+        Parameters
+        ----------
+        samples : (2 n, 2, bands, side, side) uint8 array
+            Two views of each image: n images of A, then n of B.
+        domains : sequence of int
+            The domain of each image, for ``daug``.
         """
         config, views = self.config, self.recipe.views
+        self.steps += 1
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(number, config, self.recipe)
+                group["lr"] = self.learning_rate
         images = torch.from_numpy(samples).to(self.device).float() / 255
         patches = _flat(images[:, :views])
-        # The other view of each patch, for "same style": with two views the patches' neighbours.
+        # The other view of each patch, the positive of the contrastive loss: with two views the
+        # patches' neighbours.
         other = None if views == 2 else _flat(images[:, 1:])
         with mixed_precision(self.device):
             declared = torch.tensor(domains, dtype=torch.long, device=self.device)
-            figures, fake = self._generator_step(patches, other, number, declared)
-            if (number - 1) % config.critic_every == 0:
-                figures |= self._discriminator_step(patches, other, fake)
-        update_ema(self.average, self.generator, min(config.ema, number / (number + 10)))
-        return figures
+            self.losses, fake = self._generator_step(patches, other, declared)
+            if (self.steps - 1) % config.critic_every == 0:
+                self.losses |= self._discriminator_step(patches, other, fake)
+        update_ema(self.average, self.generator, min(config.ema, self.steps / (self.steps + 10)))
+        for name, value in self.losses.items():
+            total, count = self._loss_sums.get(name, (0.0, 0))
+            self._loss_sums[name] = (total + value, count + 1)
 
     def _generator_step(
         self,
         real: torch.Tensor,
         other: torch.Tensor | None,
-        number: int,
         domains: torch.Tensor,
     ) -> tuple[dict[str, float], torch.Tensor]:
-        """Eq. 1. A and B are the halves of one batch, so both directions are one pass."""
+        """Take the generator's step (Eq. 1); return its loss terms and the translated patches.
+
+        A and B are the halves of one batch, so both directions are one pass.
+        """
         recipe, generator = self.recipe, self.generator
         images = len(real) // self.recipe.views
         declared = None
@@ -120,7 +165,7 @@ class Trainer:
             each = [losses.perceptual(self.vgg(image), target) for image in remade]
             terms["perceptual"] = 2 * torch.stack(each).sum()
         if recipe.color > 0:
-            terms["color"] = self._color_distance(fake, real, images, number)
+            terms["color"] = self._color_distance(fake, real, images)
         if recipe.structure > 0:
             terms["structure"] = losses.structure(fake, real)
         if recipe.adversarial > 0 or recipe.contrastive > 0:
@@ -140,7 +185,7 @@ class Trainer:
     def _discriminator_step(
         self, real: torch.Tensor, other: torch.Tensor | None, fake: torch.Tensor
     ) -> dict[str, float]:
-        """Eq. 2."""
+        """Take the discriminator's step (Eq. 2); return its loss terms."""
         recipe = self.recipe
         if recipe.adversarial == 0 and recipe.contrastive == 0:
             return {}
@@ -155,31 +200,29 @@ class Trainer:
             partner = _neighbours(own) if other is None else self.discriminator(other)[1]
             terms["contrastive"] = self._contrast(own, partner, made)
         self._descend(1, recipe.total(terms))
-        return {f"judge_{name}": float(term.detach()) for name, term in terms.items()}
+        return {f"discriminator_{name}": float(term.detach()) for name, term in terms.items()}
 
-    def _color_distance(
-        self, fake: torch.Tensor, real: torch.Tensor, images: int, number: int
-    ) -> torch.Tensor:
-        """Compare each translation, its views together, with the images it is to look like."""
-        random = torch.Generator().manual_seed(self.config.seed * 1_000_003 + number)
+    def _color_distance(self, fake: torch.Tensor, real: torch.Tensor, images: int) -> torch.Tensor:
+        """Return the distance of each translation, its views together, from its style image."""
+        random = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.steps)
         bands = real.shape[1]
         directions = torch.randn((DIRECTIONS, bands), generator=random)
         directions = torch.cat([torch.eye(bands), torch.nn.functional.normalize(directions)])
-        made, wanted = (pooled(x, images)[:, :, ::SPARSE] for x in (fake, real))
+        made, wanted = (pooled(x, images)[:, :, ::PIXEL_STRIDE] for x in (fake, real))
         wanted = wanted.roll(images // 2, 0)
         return losses.sliced_wasserstein(made, wanted, directions.to(real.device))
 
     def _embed(
         self, real: torch.Tensor, other: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the embeddings of patches and of their other views."""
+        """Return the embeddings of patches and of their other views."""
         own = self.discriminator(real)[1]
         return own, _neighbours(own) if other is None else self.discriminator(other)[1]
 
     def _contrast(
         self, anchor: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor
     ) -> torch.Tensor:
-        """L_con of A's side; in our preset of B's as well, in one batch."""
+        """Return L_con: in preset ``paper`` on A's side, else on A's and B's in one batch."""
         if self.config.preset == "paper":
             half = len(anchor) // 2
             anchor, positive, negative = anchor[:half], positive[:half], negative[:half]
@@ -199,16 +242,16 @@ class Trainer:
 
 
 def _flat(images: torch.Tensor) -> torch.Tensor:
-    """(images, views, ...) to (patches, ...), the views of an image one after another."""
+    """Return (images, views, ...) as (patches, ...), the views of an image next to each other."""
     return images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 def _swapped(look: StyleStatistics) -> StyleStatistics:
-    """Give A's images the looks of B's, and the reverse."""
+    """Return the styles of B's images for A's, and the reverse."""
     half = len(look.pixels.mean) // 2
     return look.each(lambda tensor: tensor.roll(half, 0))
 
 
 def _neighbours(embedding: torch.Tensor) -> torch.Tensor:
-    """Swap the two views of each image."""
+    """Return the embedding of the other view of each image's two."""
     return embedding.reshape(-1, 2, embedding.shape[1]).flip(1).flatten(0, 1)
