@@ -8,12 +8,12 @@ ICON = str(HERE / "icon.svg")
 
 
 def metadata():
-    """Give the entries of metadata.txt."""
+    """Return the entries of metadata.txt."""
     read = configparser.ConfigParser(interpolation=None)
     read.read(HERE / "metadata.txt", encoding="utf-8")
     return read["general"]
 
 
 def help_url(part):
-    """Give the address of a part of the help page."""
+    """Return the address of a part of the help page."""
     return "{}#{}".format(metadata()["homepage"], part)

@@ -36,49 +36,53 @@ except Exception as error:
 
 
 class DiagnosticsAlgorithm(QgsProcessingAlgorithm):
-    """Write down how QGIS, the plugin and the core are set up."""
+    """Writes down how QGIS, the plugin and the core are set up."""
 
     def createInstance(self):
-        """Make another of the same."""
+        """Return another of the same."""
         return DiagnosticsAlgorithm()
 
     def name(self):
-        """Give the name scripts use."""
+        """Return the name that scripts use."""
         return "diagnostics"
 
     def displayName(self):
-        """Give the name in the toolbox."""
+        """Return the name in the toolbox."""
         return "Diagnostics"
 
     def group(self):
-        """Give the group in the toolbox."""
+        """Return the group in the toolbox."""
         return "Set-up"
 
     def groupId(self):
-        """Give the group's name in scripts."""
+        """Return the group's name in scripts."""
         return "setup"
 
+    def tags(self):
+        """Return words to search the toolbox by."""
+        return ["bug report", "version", "troubleshooting", "support"]
+
     def shortHelpString(self):
-        """Say what it does."""
-        return "<p>Writes a text for bug reports: versions, paths, and what is amiss.</p>"
+        """Return what it does."""
+        return "<p>Writes a text for bug reports: versions, paths and problems.</p>"
 
     def helpUrl(self):
-        """Give the page that explains."""
+        """Return the page that explains it."""
         return help_url("trouble")
 
     def icon(self):
-        """Give geossda's icon."""
+        """Return geossda's icon."""
         return QIcon(ICON)
 
     def initAlgorithm(self, configuration=None):
-        """Ask for a file to write to."""
+        """Add the file to write to."""
         self.addParameter(
             QgsProcessingParameterFileDestination("OUTPUT", "Diagnostics", "Text (*.txt)")
         )
         self.addOutput(QgsProcessingOutputString("TEXT", "Text"))
 
     def processAlgorithm(self, given, context, feedback):
-        """Collect, show and write."""
+        """Write the text, and show it in the log."""
         text = "".join(f"{what:12} {how}\n" for what, how in collect())
         feedback.pushInfo(text)
         path = self.parameterAsFileOutput(given, "OUTPUT", context)
@@ -87,7 +91,7 @@ class DiagnosticsAlgorithm(QgsProcessingAlgorithm):
 
 
 def collect():
-    """Give (what, how it is), line by line."""
+    """Return names and states, line by line."""
     python, named = core.python()
     folder = home(os.environ)
     yield "plugin", metadata()["version"]
@@ -95,7 +99,7 @@ def collect():
     yield "system", f"{platform.platform()}, {os.cpu_count()} cores"
     yield "encoding", f"{sys.stdout.encoding}, file names {sys.getfilesystemencoding()}"
     yield "core", "{} ({})".format(python or "none", named)
-    yield "problem", core.problem() or "none"
+    yield "problem", core.check() or "none"
     yield "environment", "{}, {}".format(folder, "there" if folder.exists() else "not there")
     there = folder if folder.exists() else folder.parent
     yield "disk", "%.1f GB free" % (shutil.disk_usage(there).free / 1e9)

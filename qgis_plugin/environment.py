@@ -86,7 +86,7 @@ def system_pythons(environ, newest=19):
     folders = [os.path.join(environ.get("LOCALAPPDATA", ""), "Programs", "Python")] * (
         os.name == "nt"
     )
-    found = [shutil.which(name, path=environ.get("PATH")) for name in names]
+    programs = [shutil.which(name, path=environ.get("PATH")) for name in names]
     for folder in folders:
-        found += sorted(map(str, Path(folder).glob("Python3*/python.exe")), reverse=True)
-    return list(dict.fromkeys(path for path in found if path))
+        programs += sorted(map(str, Path(folder).glob("Python3*/python.exe")), reverse=True)
+    return list(dict.fromkeys(path for path in programs if path))

@@ -60,6 +60,8 @@ class Listener:
             self._feedback.setProgress(100.0 * event["done"] / event["total"])
         elif event["event"] == "note":
             self._feedback.pushInfo(self._reword(event["text"]))
+        elif event["event"] == "error":
+            self._error = self._reword(event["text"])
         elif event["event"] == "warning":
             self._feedback.pushWarning(self._reword(event["text"]))
 

@@ -1,4 +1,4 @@
-"""The provider: the core's verbs, and two algorithms that look after the core."""
+"""The provider: the core's verbs, and two algorithms that set the core up."""
 
 from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
@@ -16,23 +16,23 @@ class GeossdaProvider(QgsProcessingProvider):
     _loaded = None
 
     def id(self):
-        """Give the name that starts algorithms' names."""
+        """Return the name that starts algorithms' names."""
         return "geossda"
 
     def name(self):
-        """Give the name in the toolbox."""
+        """Return the name in the toolbox."""
         return "geossda"
 
     def longName(self):
-        """Give the name where there is room."""
+        """Return the name where there is room."""
         return "geossda (harmonization and buildings)"
 
     def icon(self):
-        """Give geossda's icon."""
+        """Return geossda's icon."""
         return QIcon(ICON)
 
     def svgIconPath(self):
-        """Give the icon's file."""
+        """Return the icon's file."""
         return ICON
 
     def loadAlgorithms(self):
@@ -49,27 +49,28 @@ class GeossdaProvider(QgsProcessingProvider):
             self.refreshAlgorithms()
 
     def supportedOutputRasterLayerExtensions(self):
-        """Give what the core writes rasters as."""
+        """Return the suffixes of rasters that the core writes."""
         return self._suffixes("raster_out")
 
     def supportedOutputVectorLayerExtensions(self):
-        """Give what the core writes footprints as."""
+        """Return the suffixes of vector files that the core writes."""
         return self._suffixes("vector_out")
 
     def defaultRasterFileExtension(self):
-        """Give the first of them."""
+        """Return the first of them."""
         return self.supportedOutputRasterLayerExtensions()[0]
 
     def defaultVectorFileExtension(self, hasGeometry=True):
-        """Give the first of them."""
+        """Return the first of them."""
         return self.supportedOutputVectorLayerExtensions()[0]
 
     def supportsNonFileBasedOutput(self):
-        """Say that results are files."""
+        """Return that results are files."""
         return False
 
     def _suffixes(self, kind):
-        verbs = core.description()["verbs"]
-        found = [suffix for verb in verbs for told in verb["parameters"]
-                 if told["kind"] == kind for suffix in told["suffix"].split()]  # fmt: skip
-        return list(dict.fromkeys(found))
+        suffixes = []
+        for verb in core.description()["verbs"]:
+            for parameter in verb["parameters"]:
+                suffixes += parameter["suffix"].split() if parameter["kind"] == kind else []
+        return list(dict.fromkeys(suffixes))

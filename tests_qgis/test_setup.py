@@ -7,6 +7,8 @@ the project's environment, between two runs, so that the first one shows what a 
 import os
 import shutil
 import subprocess
+import urllib.parse
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,115 @@ def test_set_up_can_be_cancelled(qgis, listen, tmp_path, monkeypatch, wheels):
     results, _ = algorithm.run(given, QgsProcessingContext(), heard)
     assert results.get("ENVIRONMENT") is None and heard.stages == ["Making the environment"]
     core.forget()
+
+
+def write_wheel(index, name, version, needs=()):
+    """Write a wheel of nothing, with a name, a version and what it needs."""
+    stem = f"{name}-{version}"
+    entries = {
+        f"{name}/__init__.py": f"__version__ = {version!r}\n",
+        f"{stem}.dist-info/METADATA": "\n".join(
+            ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}",
+             *(f"Requires-Dist: {need}" for need in needs)]
+        ) + "\n",
+        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }  # fmt: skip
+    entries[f"{stem}.dist-info/RECORD"] = "".join(f"{entry},,\n" for entry in entries)
+    folder = index / name
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as archive:
+        for entry, text in entries.items():
+            archive.writestr(entry, text)
+    links = "".join(
+        f'<a href="{urllib.parse.quote(path.name)}">{path.name}</a>'
+        for path in folder.glob("*.whl")
+    )
+    (folder / "index.html").write_text(f"<html><body>{links}</body></html>")
+
+
+@pytest.fixture
+def indexes(tmp_path, monkeypatch):
+    """Two package indexes that are out of step: PyPI is a version ahead of PyTorch's own."""
+    from geossda_processing import packages
+
+    pypi, pytorch = tmp_path / "pypi", tmp_path / "pytorch"
+    for index, torch, vision in ((pypi, "2.9.1", "0.24.1"), (pytorch, "2.9.0+cpu", "0.24.0+cpu")):
+        write_wheel(index, "torch", torch)
+        write_wheel(index, "torchvision", vision, [f"torch=={torch.partition('+')[0]}"])
+    write_wheel(pypi, "geossda", "0.1.0", ["torch", "torchvision"])
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", pypi.as_uri())
+    monkeypatch.setitem(packages.INDEXES, ("cpu", "linux"), (pytorch.as_uri(), "cpu"))
+    monkeypatch.setenv("GEOSSDA_QGIS_HOME", str(tmp_path / "home"))
+
+
+def versions_in(home):
+    found = (home / "venv").glob("lib/python*/site-packages/*.dist-info")
+    return {path.name.partition("-")[0]: path.name.split("-")[1].removesuffix(".dist")
+            for path in found}  # fmt: skip
+
+
+def test_pytorch_stays_of_one_kind_where_indexes_are_out_of_step(qgis, listen, tmp_path, indexes):
+    """As pip has it, step after step; these wheels cannot run, which the check at the end finds."""
+    import processing
+    from qgis.core import QgsProcessingException
+
+    given = {"PYTHON": os.path.realpath(CORE)}
+    for kind, torch, vision in (("cpu", "2.9.0+cpu", "0.24.0+cpu"), ("cuda", "2.9.1", "0.24.1"),
+                                ("cpu", "2.9.0+cpu", "0.24.0+cpu")):  # fmt: skip
+        heard = listen()
+        with pytest.raises(QgsProcessingException, match="what was installed does not work"):
+            processing.run("geossda:setup", {**given, "TORCH": kind}, feedback=heard)
+        installed = versions_in(tmp_path / "home")
+        assert (installed["torch"], installed["torchvision"]) == (torch, vision)
+        assert installed["geossda"] == "0.1.0"
+        sizes = [text for text in heard.infos if "to download" in text]
+        assert sizes and heard.stages.index("Measuring sizes") < heard.stages.index(
+            "Installing geossda"
+        )
+
+
+def test_an_index_of_another_kind_is_refused(qgis, listen, tmp_path, indexes, monkeypatch):
+    import processing
+    from geossda_processing import packages
+    from qgis.core import QgsProcessingException
+
+    pypi = os.environ["PIP_INDEX_URL"]
+    monkeypatch.setitem(packages.INDEXES, ("cpu", "linux"), (pypi, "cpu"))
+    given = {"PYTHON": os.path.realpath(CORE)}
+    with pytest.raises(QgsProcessingException, match=r"pip has chosen torch 2\.9\.1: remove"):
+        processing.run("geossda:setup", given, feedback=listen())
+    assert "torch" not in versions_in(tmp_path / "home")
+
+
+def test_without_a_network_the_network_is_named(qgis, listen, tmp_path, indexes, monkeypatch):
+    import processing
+    from geossda_processing import packages
+    from qgis.core import QgsProcessingException
+
+    # Nothing listens at this port.
+    monkeypatch.setitem(packages.INDEXES, ("cpu", "linux"), ("http://127.0.0.1:9/simple", "cpu"))
+    given = {"PYTHON": os.path.realpath(CORE)}
+    with pytest.raises(QgsProcessingException, match="Choosing PyTorch failed: the package index"):
+        processing.run("geossda:setup", given, feedback=listen())
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_downloaded(
+    qgis, listen, tmp_path, indexes, monkeypatch
+):
+    import processing
+    from geossda_processing import install
+    from qgis.core import QgsProcessingException
+
+    usage = shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr(install.shutil, "disk_usage", lambda path: usage)
+    given = {"PYTHON": os.path.realpath(CORE)}
+    with pytest.raises(QgsProcessingException, match="make room, or set GEOSSDA_QGIS_HOME"):
+        processing.run("geossda:setup", given, feedback=listen())
+    assert "torch" not in versions_in(tmp_path / "home")
 
 
 def test_a_python_of_the_system_is_found(qgis):

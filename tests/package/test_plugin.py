@@ -314,6 +314,8 @@ def test_messages():
     lines.end()
     assert listener.pid == 7
     assert listener.error == "IT FAILED"
+    listener.err('{"event": "error", "text": "as an event"}')
+    assert listener.error == "AS AN EVENT"
     assert list(listener.lines) == ["[1]", "something else", "geossda: it failed"]
     listener.out("{")
     messages.Listener(feedback, quiet=True).out("}")
