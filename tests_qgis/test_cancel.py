@@ -77,3 +77,29 @@ def test_cancel(qgis, provider, listen, large, reference, tmp_path, verb, stage,
     assert group_of(pids[0]) == []
     assert results == {}
     assert os.listdir(tmp_path) == []
+
+
+def test_what_was_written_before_the_last_output_goes_too(
+    qgis, provider, listen, make_raster, tmp_path
+):
+    """Probabilities are whole when footprints are drawn; a run that was stopped leaves neither."""
+    from qgis.core import QgsProcessingContext
+
+    town = make_raster(tmp_path / "town.tif", size=(400, 400))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mask.tif").write_text("kept: it was here before")
+    seen = []
+
+    def stop(stage):
+        if "polygon" in stage.lower() or "footprint" in stage.lower():
+            seen.append(os.listdir(out))
+            heard.cancel()
+
+    heard = listen()
+    heard.on_stage = stop
+    given = {"INPUT": town, "OUTPUT": str(out / "out.gpkg"),
+             "PROBABILITIES": str(out / "probabilities.tif")}  # fmt: skip
+    results, _ = provider.algorithm("segment").create().run(given, QgsProcessingContext(), heard)
+    assert results == {} and "probabilities.tif" in seen[0]
+    assert os.listdir(out) == ["mask.tif"]
