@@ -1,7 +1,7 @@
-"""Houses that touch keep their walls in common."""
+"""Party walls: touching buildings share straight walls."""
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import shapely
@@ -9,17 +9,20 @@ from numpy.typing import NDArray
 
 from geossda.footprints.wall_lines import main_angle
 
-# Pieces are smoothed together by so many tolerances: walls that part them leave corners behind.
-_SMOOTH = 2.0
+# Tolerance of the last simplification of all pieces together, in tolerances: the walls between
+# pieces leave corners behind.
+_FINAL_SIMPLIFY = 2.0
+# Share of a piece's pixels that its faces must cover; else no straight walls separate it.
+_MIN_COVERED = 0.7
 
 
 def shared_walls(pieces: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Find the lines along which pieces touch.
+    """Return the lines along which pieces touch.
 
     Parameters
     ----------
     pieces : (n,) array of Polygon
-        In pixels, where what is one line is one to the last bit.
+        In pixels, where shared edges are equal to the last bit.
 
     Returns
     -------
@@ -27,110 +30,112 @@ def shared_walls(pieces: NDArray[np.object_]) -> NDArray[np.object_]:
         In pixels; each between two pieces.
     """
     one, other = shapely.STRtree(pieces).query(pieces, predicate="intersects")
-    walls: list[Any] = []
-    for a, b in zip(one[one < other], other[one < other], strict=True):
-        shared = shapely.intersection(pieces[a].boundary, pieces[b].boundary)
+    one, other = one[one < other], other[one < other]
+    boundaries = shapely.boundary(pieces)
+    walls: list[shapely.LineString] = []
+    for shared in shapely.intersection(boundaries[one], boundaries[other]):
         lines = [part for part in shapely.get_parts(shared) if part.geom_type == "LineString"]
-        if lines:  # they may touch at points only
+        if lines:  # pieces can touch at points only
             merged = shapely.line_merge(shapely.multilinestrings(lines))
             walls += list(shapely.get_parts(merged))
     return np.array(walls, object)
 
 
 def partition(
-    outline: Any,
+    outline: shapely.Polygon,
     pieces: NDArray[np.object_],
-    simple: NDArray[np.object_],
     walls: NDArray[np.object_],
     tolerance: float,
+    simplified: Callable[[], NDArray[np.object_]],
 ) -> NDArray[np.object_]:
-    """Cut an outline into pieces by straight walls.
+    """Divide an outline among its pieces by straight walls.
 
-    The walls are straightened, carried on to the outline and laid over it; each face that comes of
-    it goes to the piece it has most of.
+    The walls are straightened, extended to the outline and overlaid with it; each face of the
+    result goes to the piece that it has most in common with.
 
     Parameters
     ----------
     outline : Polygon
-        Of the pieces together, regular.
+        Regularized outline of all pieces together, in metres.
     pieces : (n,) array of Polygon
-        Along pixels, in the same metres.
-    simple : (n,) array of Polygon
-        The same, simplified together.
+        The pieces along pixel edges, in metres.
     walls : (m,) array of LineString
-        Between them.
+        Lines between the pieces, in metres.
     tolerance : float
-        How far walls may be moved, in metres.
+        Distance that walls may be moved by, in metres.
+    simplified : callable
+        Returns the pieces simplified together, in metres.
 
     Returns
     -------
-    (n,) array of geometry
-        They share their walls, and lie in the outline but for its smallest corners. A piece that
-        no straight walls part from its neighbours keeps its own, simplified.
+    (n,) array of geometries
+        They share their walls, and lie in the outline except for its smallest corners. A piece
+        that no straight walls separate from its neighbours keeps its simplified outline.
     """
     main = _main_direction(outline)
-    straight = [_straight(wall, main, tolerance) for wall in walls]
+    straight = [_straightened(wall, main, tolerance) for wall in walls]
     lines = shapely.union_all([shapely.boundary(outline), *straight])
     faces = shapely.get_parts(shapely.polygonize([*shapely.get_parts(lines)]))
     faces = faces[shapely.contains(outline.buffer(tolerance / 100), faces)]
-    first, second = shapely.STRtree(pieces).query(faces, predicate="intersects")
+    face, piece = shapely.STRtree(pieces).query(faces, predicate="intersects")
     common = np.zeros((len(faces), len(pieces)))
-    common[first, second] = shapely.area(shapely.intersection(faces[first], pieces[second]))
+    common[face, piece] = shapely.area(shapely.intersection(faces[face], pieces[piece]))
     owner = common.argmax(axis=1)
-    made = np.array(
-        [shapely.union_all(faces[owner == number]) for number in range(len(pieces))], object
+    parts = np.array(
+        [shapely.union_all(faces[owner == index]) for index in range(len(pieces))], object
     )
-    made = np.asarray(shapely.simplify(made, tolerance / 100), object)
-    astray = shapely.area(shapely.intersection(made, pieces)) < 0.7 * shapely.area(pieces)
+    parts = np.asarray(shapely.simplify(parts, tolerance / 100), object)
+    covered = np.bincount(owner, common.max(axis=1, initial=0), len(pieces))
+    astray = covered < _MIN_COVERED * shapely.area(pieces)
     if astray.any():
-        made[astray] = shapely.intersection(simple[astray], outline)
-        made[~astray] = shapely.difference(made[~astray], shapely.union_all(made[astray]))
-    made = _scraps_given(made)
-    areal = shapely.get_type_id(made) == shapely.GeometryType.POLYGON
-    made[areal] = shapely.coverage_simplify(made[areal], _SMOOTH * tolerance)
-    return made
+        parts[astray] = shapely.intersection(simplified()[astray], outline)
+        parts[~astray] = shapely.difference(parts[~astray], shapely.union_all(parts[astray]))
+    parts = _reassign_fragments(parts)
+    areal = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    parts[areal] = shapely.coverage_simplify(parts[areal], _FINAL_SIMPLIFY * tolerance)
+    return parts
 
 
-def _scraps_given(pieces: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Give what walls cut off a piece to the neighbour it has the longest border with."""
-    scraps: list[Any] = []
-    for place, piece in enumerate(pieces):
-        parts = [part for part in shapely.get_parts(piece) if part.geom_type == "Polygon"]
-        parts.sort(key=lambda part: -part.area)
-        if parts:
-            pieces[place] = parts[0]
-            scraps += parts[1:]
-    for scrap in scraps:
-        border = shapely.length(shapely.intersection(pieces, scrap))
+def _reassign_fragments(parts: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Give all but the largest polygon of each part to the neighbour with the longest border."""
+    fragments: list[shapely.Polygon] = []
+    for index, part in enumerate(parts):
+        polygons = [each for each in shapely.get_parts(part) if each.geom_type == "Polygon"]
+        polygons.sort(key=lambda polygon: -polygon.area)
+        if polygons:
+            parts[index] = polygons[0]
+            fragments += polygons[1:]
+    for fragment in fragments:
+        border = shapely.length(shapely.intersection(parts, fragment))
         if border.max() > 0:
-            place = int(border.argmax())
-            pieces[place] = shapely.union(pieces[place], scrap)
-    return pieces
+            index = int(border.argmax())
+            parts[index] = shapely.union(parts[index], fragment)
+    return parts
 
 
-def _straight(wall: Any, main: float, tolerance: float) -> Any:
-    """Straighten a wall, and carry it on past the outline."""
-    if shapely.is_closed(wall):  # one in the courtyard of another
+def _straightened(
+    wall: shapely.LineString, main: float, tolerance: float
+) -> shapely.LineString | shapely.LinearRing:
+    """Straighten a wall, and extend it beyond the outline."""
+    if shapely.is_closed(wall):  # around a building in the courtyard of another
         return shapely.simplify(wall, tolerance)
     points = shapely.get_coordinates(shapely.simplify(wall, 2 * tolerance))
     if len(points) == 2:
-        points = _turned_square(shapely.get_coordinates(wall), main, 2 * tolerance)
+        points = _fit_wall(shapely.get_coordinates(wall), main, 2 * tolerance)
     ends = [points[0] - points[1], points[-1] - points[-2]]
-    ahead = [end * (10 * tolerance / max(1e-9, float(np.hypot(*end)))) for end in ends]
-    return shapely.LineString([points[0] + ahead[0], *points, points[-1] + ahead[1]])
+    extensions = [end * (10 * tolerance / max(1e-9, float(np.hypot(*end)))) for end in ends]
+    return shapely.LineString([points[0] + extensions[0], *points, points[-1] + extensions[1]])
 
 
-def _main_direction(outline: Any) -> float:
-    """Give the main direction of an outline's walls, in radians."""
+def _main_direction(outline: shapely.Polygon) -> float:
+    """Return the main direction of an outline's walls, in radians."""
     corners = shapely.get_coordinates(outline.exterior)
     walls = np.diff(corners, axis=0)
     return main_angle(walls, np.array([math.atan2(y, x) for x, y in walls.tolist()]))
 
 
-def _turned_square(
-    points: NDArray[np.float64], main: float, tolerance: float
-) -> NDArray[np.float64]:
-    """Fit a straight wall to points, square to a direction if that moves no end by more.
+def _fit_wall(points: NDArray[np.float64], main: float, tolerance: float) -> NDArray[np.float64]:
+    """Fit a straight wall to points, at a right angle to a direction if that moves its ends little.
 
     Parameters
     ----------
@@ -139,12 +144,12 @@ def _turned_square(
     main : float
         The direction, in radians.
     tolerance : float
-        In the points' unit.
+        Distance that the ends may be moved by, in the unit of the points.
 
     Returns
     -------
     (2, 2) array
-        Its ends.
+        Ends of the wall.
     """
     middles = (points[:-1] + points[1:]) / 2 if len(points) > 2 else points
     angle = _direction(np.concatenate([points[:1], middles, points[-1:]]))
@@ -158,7 +163,7 @@ def _turned_square(
 
 
 def _direction(points: NDArray[np.float64]) -> float:
-    """Fit a direction to points in order (total least squares), walking from first to last."""
+    """Fit a direction, from first to last point, by total least squares; in radians."""
     chord = points[-1] - points[0]
     if len(points) > 3:
         spread = points - points.mean(axis=0)

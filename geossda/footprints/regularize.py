@@ -1,15 +1,14 @@
-"""From outlines along pixels to few, right-angled corners.
+"""Regularization of outlines along pixels: few corners, right-angled where possible.
 
-Outlines are proposed and one is chosen. Where the pixels run along walls, as those of a mask do,
-what is proposed has to come near to all of them. A model's outline wanders, and its small corners
-are as likely made up as built: there what is plainest is tried first, and what nothing regular
-explains is only smoothed.
+Several outlines are proposed and one is chosen. Where the pixels follow walls, as those of a mask
+do, proposals must come near to all of them. The outline of a model wanders, and its small corners
+are as likely artefacts as real: there the simplest proposals are tried first, and what nothing
+regular explains is only smoothed.
 """
 
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import shapely
@@ -18,135 +17,170 @@ from numpy.typing import NDArray
 from geossda.footprints.primitives import box, disc
 from geossda.footprints.wall_lines import (
     Proposal,
-    alike,
-    fit,
-    intersected,
+    correlated_points,
+    edge_midpoints,
+    fit_lines,
+    intersect_lines,
     main_direction,
-    middles,
-    runs_of,
-    snapped,
-    stray,
+    residual_rms,
+    snap_lines,
+    split_runs,
 )
 
-# What the regular outline must share with the pixels' (intersection over union) to be taken: along
-# walls; and of an outline that wanders, a plain one, and any other.
-LEAST_IOU, PLAIN_IOU, OTHER_IOU = 0.85, 0.88, 0.93
-# How far an outline can come to lie outside the pixels, in tolerances.
+# Least intersection over union of a proposal with the pixels: where the pixels follow walls; and
+# where they wander, for a disc or a box, and for any other proposal.
+_MIN_IOU, _MIN_IOU_PRIMITIVE, _MIN_IOU_WANDERING = 0.85, 0.88, 0.93
+# Greatest distance of an outline outside the pixels, in tolerances.
 REACH = 3.0
-# An outline wanders if it strays by more pixels than these from the lines fitted to it at the
-# tolerance, and at twice that. One of twenty masks' outlines does, and three of four of a model's
-# (decision 0008).
-_WANDERS_PX = (0.26, 0.4)
-# Outlines of more pixel edges than that (six kilometres at 0.3 m) are no building's.
-_LONGEST = 20_000
+# An outline wanders if the root mean square distance in pixels from the lines fitted at one and at
+# two tolerances exceeds these limits. One in twenty outlines of masks does, and three in four of a
+# model's (decision 0008).
+_WANDERING_RMS_PX = (0.26, 0.4)
+# Distance in pixels that a straight wall has from its own pixel edges (root mean square), which no
+# corners need to explain.
+_PIXEL_RMS_PX = 0.3
+# Rings of more pixel edges (six kilometres at 0.3 m) belong to no building and are only smoothed.
+_MAX_EDGES = 20_000
 
 
-def regularize(shape: Any, pixel: float, tolerance: float) -> Any:
-    """Give one footprint few corners, right-angled where it nearly is.
+def regularize(polygon: shapely.Polygon, pixel: float, tolerance: float) -> shapely.Polygon:
+    """Return an outline with few corners, right-angled where it nearly is.
 
-    Outlines are proposed at the tolerance and at twice that, with walls turned square and as they
-    are, besides a box and, where it is round, a disc. The one with the lowest Bayesian information
-    criterion is taken (Schwarz 1978): corners must pay for themselves by coming nearer to the
-    pixels, and those that are not square more than those that are, since each takes an angle of its
-    own. Of an outline that wanders the disc or the box is taken if it has most in common with the
-    pixels, before any other.
+    Outlines are proposed at one and at two tolerances, with walls turned to right angles and
+    unchanged, besides a box and, where the outline is round, a disc. The one with the lowest
+    Bayesian information criterion is taken (Schwarz 1978): a corner must pay for itself by coming
+    nearer to the pixels, and a corner that is not square must pay more, since it takes an angle of
+    its own. Of an outline that wanders, the disc or the box is taken if it has enough in common
+    with the pixels, before any other.
 
     Parameters
     ----------
-    shape : shapely.Polygon
+    polygon : shapely.Polygon
         Along pixel edges, in metres.
     pixel : float
-        Pixel side in metres.
+        Pixel size in metres.
     tolerance : float
-        How far walls may be moved, in metres; corners move by up to `REACH` times that.
+        Distance that walls may be moved by, in metres; corners move by up to :data:`REACH` times
+        that.
 
     Returns
     -------
     shapely.Polygon
-        Valid; `shape` itself, smoothed, where nothing regular is near it.
+        Valid; the polygon itself, smoothed, where nothing regular is near it.
     """
     tolerance = max(tolerance, pixel)
-    holes = [h for h in shape.interiors if shapely.Polygon(h).area >= (4 * tolerance) ** 2]
-    shape = shapely.Polygon(shape.exterior, holes)
-    rings = [middles(ring, pixel) for ring in (shape.exterior, *holes)]
-    if sum(map(len, rings)) <= _LONGEST:
-        for proposal, least in _proposals(shape, rings, pixel, tolerance):
-            if overlap(proposal.outline, shape) < least:
-                continue
-            if _within_reach(proposal.outline, shape, pixel, REACH * tolerance):
+    holes = [h for h in polygon.interiors if shapely.Polygon(h).area >= (4 * tolerance) ** 2]
+    polygon = shapely.Polygon(polygon.exterior, holes)
+    rings = [edge_midpoints(ring, pixel) for ring in (polygon.exterior, *holes)]
+    if sum(map(len, rings)) <= _MAX_EDGES:
+        for proposal, min_iou in _proposals(polygon, rings, pixel, tolerance):
+            if _overlaps(proposal.outline, polygon, min_iou) and _within_reach(
+                proposal.outline, polygon, pixel, REACH * tolerance
+            ):
                 return proposal.outline
-    return smoothed(shape, tolerance)
+    return smoothed(polygon, tolerance)
 
 
-def _within_reach(outline: Any, shape: Any, pixel: float, reach: float) -> bool:
-    """Say whether no point of an outline is farther from a shape along pixels than `reach`."""
-    # Most outlines are by far, and stairs smoothed are buffered in a fraction of the time. The
-    # smoothed shape strays by less than a pixel, and a buffer's rounding falls short by 2 %.
-    plain = shapely.simplify(shape, pixel)
-    near = shapely.buffer(plain, 0.98 * reach - pixel, quad_segs=4)
+def _overlaps(one: shapely.Polygon, other: shapely.Polygon, min_iou: float) -> bool:
+    """Return whether two polygons have an intersection over union of at least `min_iou`."""
+    areas = sorted([one.area, other.area])
+    # The intersection is no larger than the smaller polygon.
+    return areas[0] >= min_iou * areas[1] and overlap(one, other) >= min_iou
+
+
+def _within_reach(
+    outline: shapely.Polygon, polygon: shapely.Polygon, pixel: float, reach: float
+) -> bool:
+    """Return whether all points of an outline are within `reach` of a polygon along pixels."""
+    # Most outlines are by a wide margin, and the simplified polygon is buffered in a fraction of
+    # the time. It deviates by less than a pixel, and a buffer falls short by up to 2 %.
+    simple = shapely.simplify(polygon, pixel)
+    near = shapely.buffer(simple, 0.98 * reach - pixel, quad_segs=4)
     if shapely.contains_properly(near, outline):
         return True
-    around = shapely.buffer(shape, reach, quad_segs=4)
-    return bool(shapely.contains_properly(around, outline))
+    beyond = shapely.difference(outline, near)
+    left, bottom, right, top = shapely.bounds(beyond).tolist()
+    margin = 1.1 * reach + pixel
+    around = shapely.box(left - margin, bottom - margin, right + margin, top + margin)
+    within = shapely.buffer(shapely.intersection(polygon, around), reach, quad_segs=4)
+    return bool(shapely.contains_properly(within, beyond))
 
 
 def _proposals(
-    shape: Any, rings: list[NDArray[np.float64]], pixel: float, tolerance: float
+    polygon: shapely.Polygon, rings: list[NDArray[np.float64]], pixel: float, tolerance: float
 ) -> Iterator[tuple[Proposal, float]]:
-    """Give outlines, best first, with what each must have in common with the pixels."""
+    """Yield proposals, best first, each with its least intersection over union."""
     walls = {
-        reach: [fit(runs_of(points, reach)) for points in rings]
+        reach: [fit_lines(split_runs(points, reach)) for points in rings]
         for reach in (tolerance, 2 * tolerance)
     }
-    lines = {reach: list(itertools.chain(*each)) for reach, each in walls.items()}
-    main = {reach: main_direction(each) for reach, each in lines.items()}
+    lines = {reach: list(itertools.chain(*by_ring)) for reach, by_ring in walls.items()}
+    main = {reach: main_direction(fitted) for reach, fitted in lines.items()}
     wanders = all(
-        stray(each) > limit * pixel for each, limit in zip(lines.values(), _WANDERS_PX, strict=True)
+        residual_rms(fitted) > limit * pixel
+        for fitted, limit in zip(lines.values(), _WANDERING_RMS_PX, strict=True)
     )
-    proposed: list[Proposal | None] = [
-        disc(rings[0], shape, tolerance),
-        box(rings[0], shape, main[2 * tolerance], pixel, tolerance, turn=wanders),
+    proposals: list[Proposal | None] = [
+        disc(rings[0], polygon, tolerance),
+        box(rings[0], polygon, main[2 * tolerance], pixel, tolerance, turn=wanders),
     ]
     if wanders and len(rings) == 1:
-        yield from ((proposal, PLAIN_IOU) for proposal in proposed if proposal is not None)
+        yield from ((each, _MIN_IOU_PRIMITIVE) for each in proposals if each is not None)
     if wanders:
-        proposed = []
-    for reach, each in walls.items():
-        turned = [snapped(ring, main[reach], reach) for ring in each]
-        proposed += [intersected(turned, reach), intersected(each, reach)]
+        proposals = []
+    for reach, by_ring in walls.items():
+        snapped = [snap_lines(ring, main[reach], reach) for ring in by_ring]
+        proposals += [intersect_lines(snapped, reach), intersect_lines(by_ring, reach)]
     points = np.asarray(shapely.points(np.concatenate(rings)), object)
-    count = len(points) / alike(lines[2 * tolerance])
+    count = len(points) / correlated_points(lines[2 * tolerance])
     ranked = sorted(
-        (proposal for proposal in proposed if proposal is not None),
+        (proposal for proposal in proposals if proposal is not None),
         key=lambda proposal: _criterion(proposal, points, count, pixel),
     )
     if not wanders:
-        yield from ((proposal, LEAST_IOU) for proposal in ranked)
+        yield from ((proposal, _MIN_IOU) for proposal in ranked)
     elif ranked:
-        yield ranked[0], OTHER_IOU
+        yield ranked[0], _MIN_IOU_WANDERING
 
 
 def _criterion(
     proposal: Proposal, points: NDArray[np.object_], count: float, pixel: float
 ) -> float:
-    """Weigh the distance of pixel edges to an outline against what it takes to tell it."""
-    away = shapely.distance(points, proposal.outline.boundary)
-    # What a straight wall strays from its pixels is not to be explained by corners.
-    square = (away**2).mean() + (0.3 * pixel) ** 2
-    count = max(2.0, count)
-    return float(count * math.log(square) + proposal.numbers * math.log(count))
+    """Compute the Bayesian information criterion of a proposal.
 
-
-def smoothed(shape: Any, tolerance: float) -> Any:
-    """Leave out corners that enclose little (Visvalingam and Whyatt 1993), on either side alike.
-
-    Corners that Douglas and Peucker keep are those farthest out, so that they stray by more than
-    the outline does.
+    Parameters
+    ----------
+    proposal : Proposal
+    points : (n,) array of Point
+        Midpoints of the pixel edges.
+    count : float
+        Number of independent observations among them.
+    pixel : float
+        Pixel size in the unit of the points.
     """
-    return shapely.coverage_simplify([shape], tolerance)[0]
+    distance = shapely.distance(points, proposal.outline.boundary)
+    variance = (distance**2).mean() + (_PIXEL_RMS_PX * pixel) ** 2
+    count = max(2.0, count)
+    return float(count * math.log(variance) + proposal.parameters * math.log(count))
 
 
-def overlap(one: Any, other: Any) -> float:
-    """Intersection over union of two valid polygons."""
+def smoothed(polygon: shapely.Polygon, tolerance: float) -> shapely.Polygon:
+    """Drop corners that enclose little area (Visvalingam and Whyatt 1993), on both sides alike.
+
+    The corners that Douglas and Peucker keep are the farthest out, so that they stray by more than
+    the outline does.
+
+    Parameters
+    ----------
+    polygon : shapely.Polygon
+    tolerance : float
+        Square root of the area, in the unit of the polygon.
+    """
+    simplified: shapely.Polygon = shapely.coverage_simplify([polygon], tolerance)[0]
+    return simplified
+
+
+def overlap(one: shapely.Polygon, other: shapely.Polygon) -> float:
+    """Compute the intersection over union of two valid polygons."""
     common = shapely.area(shapely.intersection(one, other))
     return float(common / (one.area + other.area - common))

@@ -135,25 +135,42 @@ class Shaping:
         result = outlines[owner]
         matrices, centre = self.pixel_matrices(patches.polygons), centres(patches.polygons)
         for patch in np.flatnonzero(np.bincount(owner, minlength=len(outlines)) > 1):
-            matrix, members = matrices[patch], np.flatnonzero(owner == patch)
-            # Both in pixels, where coinciding lines are equal to the last bit.
-            pixel_m = np.sqrt(np.abs(np.linalg.det(matrix)))
-            simplified = shapely.coverage_simplify(pieces[members], 3 * self.tolerance_m / pixel_m)
-            if self.regularity == "rectilinear":
-                walls = shared_walls(pieces[members])
-                to_metres = np.column_stack([matrix, -matrix @ centre[patch]])[None]
-                to_pixels = np.column_stack([np.linalg.inv(matrix), centre[patch]])[None]
-                geometries = np.array(
-                    [outlines[patch], *pieces[members], *simplified, *walls], object
+            members = np.flatnonzero(owner == patch)
+            result[members] = on_grain(
+                self._separate_patch(
+                    outlines[patch], pieces[members], matrices[patch], centre[patch]
                 )
-                outline, *others = apply_affine(geometries, to_metres)
-                own, simple, walls = np.split(
-                    np.array(others, object), [len(members), 2 * len(members)]
-                )
-                divided = partition(outline, own, simple, walls, self.tolerance_m)
-                simplified = apply_affine(divided, to_pixels)
-            result[members] = on_grain(np.asarray(simplified, object))
+            )
         return np.asarray(result, object)
+
+    def _separate_patch(
+        self,
+        outline: shapely.Polygon,
+        pieces: NDArray[np.object_],
+        matrix: NDArray[np.float64],
+        centre: NDArray[np.float64],
+    ) -> NDArray[np.object_]:
+        # Lines in common are found in pixels, where they are equal to the last bit.
+        def simplified() -> NDArray[np.object_]:
+            pixel_m = np.sqrt(np.abs(np.linalg.det(matrix)))
+            return np.asarray(
+                shapely.coverage_simplify(pieces, 3 * self.tolerance_m / pixel_m), object
+            )
+
+        if self.regularity == "simplify":
+            return simplified()
+        walls = shared_walls(pieces)
+        to_metres = np.column_stack([matrix, -matrix @ centre])[None]
+        to_pixels = np.column_stack([np.linalg.inv(matrix), centre])[None]
+        metric = apply_affine(np.array([outline, *pieces, *walls], object), to_metres)
+        divided = partition(
+            metric[0],
+            metric[1 : len(pieces) + 1],
+            metric[len(pieces) + 1 :],
+            self.tolerance_m,
+            lambda: apply_affine(simplified(), to_metres),
+        )
+        return apply_affine(divided, to_pixels)
 
     def measured_traced(self, footprints: Footprints, outlines: Outlines) -> Footprints:
         """Measure footprints whose outlines stay along the pixels, and place them in the CRS.

@@ -1,16 +1,16 @@
-"""Straight walls fitted to outlines along pixels, and the polygons they make.
+"""Straight walls fitted to outlines along pixels, and the polygons they form.
 
-An outline is cut into runs by Douglas and Peucker's rule, a line is fitted to the middles of the
-pixel edges of each run (they scatter evenly about the true wall, as corners of pixels do not), and
-neighbouring lines are intersected. Lines near to the building's main direction, or at 45 or 90
-degrees to it, are turned there if that moves no end of them by more than the tolerance; others stay
-as they are.
+An outline is split into runs by the rule of Douglas and Peucker, a line is fitted to the midpoints
+of the pixel edges of each run (they scatter evenly about the true wall, as corners of pixels do
+not), and neighbouring lines are intersected. A line near the building's main direction, or at 45 or
+90 degrees to it, is turned there if that moves neither of its ends by more than the tolerance;
+other lines stay as they are.
 """
 
 import itertools
 import math
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -18,31 +18,43 @@ from numpy.typing import NDArray
 
 Point = tuple[float, float]
 
-# Of the main direction: edges within so many degrees of each other count together.
-_SPREAD = math.radians(12)
+# Directions within this angle of each other vote together for the main direction, in radians.
+_VOTE_WIDTH_RAD = math.radians(12)
+# Number of the longest lines that vote: all pairs are compared.
+_MAX_VOTERS = 256
+# Sine of the angle (10 degrees) below which two lines count as parallel.
+_PARALLEL_SINE = 0.17
 
 
 class Proposal(NamedTuple):
-    """A valid polygon, and how many numbers it takes to tell it."""
+    """Proposed outline of a building.
 
-    outline: Any
-    numbers: int
+    Attributes
+    ----------
+    outline : shapely.Polygon
+        Valid.
+    parameters : int
+        Number of free parameters, for the information criterion.
+    """
+
+    outline: shapely.Polygon
+    parameters: int
 
 
 @dataclass(frozen=True)
 class Line:
-    """A fitted edge: points p with normal . p = offset.
+    """Fitted line: the points p with normal . p = offset.
 
     Attributes
     ----------
     angle : float
-        Direction in radians, walking along the ring.
+        Direction along the ring, in radians.
     axis : int or None
-        Multiple of 45 degrees from the main direction, or None if free.
+        Multiple of 45 degrees from the main direction; None if the angle is free.
     points : (n, 2) array
-        What it was fitted to.
+        Points it was fitted to.
     centre : (float, float)
-        Their mean.
+        Mean of the points.
     """
 
     angle: float
@@ -52,73 +64,97 @@ class Line:
 
     @property
     def normal(self) -> Point:
-        """Unit vector across it."""
+        """Unit vector across the line."""
         return -math.sin(self.angle), math.cos(self.angle)
 
     @property
     def offset(self) -> float:
-        """How far it lies from the origin, along the normal."""
+        """Distance of the line from the origin, along the normal."""
         return self.along_normal(self.centre)
 
     @property
     def length(self) -> float:
-        """How far its points reach along it."""
+        """Extent of the points along the line."""
         along = self.points @ np.array([math.cos(self.angle), math.sin(self.angle)])
         return float(along.max() - along.min())
 
     def along_normal(self, point: Point) -> float:
-        """Say how far a point lies from the origin, along the normal."""
+        """Return the distance of a point from the origin, along the normal."""
         return -math.sin(self.angle) * point[0] + math.cos(self.angle) * point[1]
 
     def nearest(self, point: Point) -> Point:
-        """Give the point of it that is nearest to another."""
+        """Return the point of the line that is nearest to another."""
         x, y = self.normal
-        away = self.offset - self.along_normal(point)
-        return point[0] + away * x, point[1] + away * y
+        distance = self.offset - self.along_normal(point)
+        return point[0] + distance * x, point[1] + distance * y
 
     def crossing(self, other: "Line") -> Point | None:
-        """Give where it meets another; None if they are nearly parallel."""
+        """Return the intersection with another line; None if they are nearly parallel."""
         (a, b), (c, d) = self.normal, other.normal
-        turn = a * d - b * c
-        if abs(turn) < 0.17:  # less than 10 degrees
+        sine = a * d - b * c
+        if abs(sine) < _PARALLEL_SINE:
             return None
         one, two = self.offset, other.offset
-        return (one * d - b * two) / turn, (a * two - one * c) / turn
+        return (one * d - b * two) / sine, (a * two - one * c) / sine
 
-    def meeting(self, after: "Line") -> Point:
-        """Give the middle between its last point and the first of the one that follows."""
-        (a, b), (c, d) = self.points[-1].tolist(), after.points[0].tolist()
+    def junction(self, following: "Line") -> Point:
+        """Return the midpoint between the last point and the first of the following line."""
+        (a, b), (c, d) = self.points[-1].tolist(), following.points[0].tolist()
         return (a + c) / 2, (b + d) / 2
 
 
-def middles(ring: Any, pixel: float) -> NDArray[np.float64]:
-    """Give the middles of the pixel edges along a ring, in order, from a far corner."""
+def edge_midpoints(ring: shapely.LinearRing, pixel: float) -> NDArray[np.float64]:
+    """Return the midpoints of the pixel edges along a ring, in order, from a far corner.
+
+    Parameters
+    ----------
+    ring : LinearRing
+        Along pixel edges.
+    pixel : float
+        Pixel size in the unit of the ring.
+
+    Returns
+    -------
+    (n, 2) float array
+    """
     corners = shapely.get_coordinates(ring)
     steps = np.diff(corners, axis=0)
     counts = np.maximum(1, np.rint(np.hypot(*steps.T) / pixel)).astype(int)
-    which = np.repeat(np.arange(len(steps)), counts)
-    place = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-    points = corners[:-1][which] + steps[which] * ((place + 0.5) / counts[which])[:, None]
+    edge = np.repeat(np.arange(len(steps)), counts)
+    number = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
+    points = corners[:-1][edge] + steps[edge] * ((number + 0.5) / counts[edge])[:, None]
     start = np.argmax(((points - points.mean(axis=0)) ** 2).sum(axis=1))
     return np.roll(points, -start, axis=0)
 
 
-def runs_of(points: NDArray[np.float64], tolerance: float) -> list[NDArray[np.float64]]:
-    """Cut a ring of points where Douglas and Peucker keep one; a run has both its ends."""
+def split_runs(points: NDArray[np.float64], tolerance: float) -> list[NDArray[np.float64]]:
+    """Split a ring of points where Douglas and Peucker keep one; each run has both its ends.
+
+    Parameters
+    ----------
+    points : (n, 2) float array
+        A ring, without a repeated last point.
+    tolerance : float
+        In the unit of the points.
+
+    Returns
+    -------
+    list of (k, 2) float arrays
+    """
     if len(points) < 4:
         return [points]
     closed = np.concatenate([points, points[:1]])
-    kept = shapely.get_coordinates(shapely.simplify(shapely.LineString(closed), tolerance * 0.75))
-    whole = closed[:, 0] + 1j * closed[:, 1]
-    places = np.flatnonzero(np.isin(whole[:-1], kept[:, 0] + 1j * kept[:, 1]))
-    ends = [*places.tolist(), len(points)]
-    return [closed[a : b + 1] for a, b in itertools.pairwise(ends)]
+    # Each point carries its index as z, which simplifying keeps.
+    numbered = np.column_stack([closed, np.arange(len(closed))])
+    line = shapely.simplify(shapely.linestrings(numbered), tolerance * 0.75)
+    ends = shapely.get_coordinates(line, include_z=True)[:, 2].astype(int).tolist()
+    return [closed[first : last + 1] for first, last in itertools.pairwise(ends)]
 
 
-def fit(runs: list[NDArray[np.float64]]) -> list[Line]:
-    """Fit a line to each run of points (total least squares), walking from first to last.
+def fit_lines(runs: list[NDArray[np.float64]]) -> list[Line]:
+    """Fit a line to each run of points (total least squares), directed from first to last.
 
-    All at once: most runs are so short that a call of NumPy takes longer than its work.
+    All runs are fitted at once: most are so short that a call of NumPy takes longer than its work.
     """
     counts = np.array([len(run) for run in runs])
     ends = np.cumsum(counts)
@@ -129,8 +165,8 @@ def fit(runs: list[NDArray[np.float64]]) -> list[Line]:
     xx, xy, yy = np.add.reduceat(np.stack([x * x, x * y, y * y]), begins, axis=1)
     chords = points[ends - 1] - points[begins]
     angles = np.arctan2(2 * xy, xx - yy) / 2  # of the longer principal axis
-    back = np.cos(angles) * chords[:, 0] + np.sin(angles) * chords[:, 1] < 0
-    angles += np.where(back, np.where(angles > 0, -math.pi, math.pi), 0)
+    backward = np.cos(angles) * chords[:, 0] + np.sin(angles) * chords[:, 1] < 0
+    angles += np.where(backward, np.where(angles > 0, -math.pi, math.pi), 0)
     angles = np.where(counts > 3, angles, np.arctan2(chords[:, 1], chords[:, 0]))
     return [
         Line(angle, None, run, centre)
@@ -141,29 +177,56 @@ def fit(runs: list[NDArray[np.float64]]) -> list[Line]:
 
 
 def main_direction(lines: list[Line]) -> float:
-    """Find the direction that most of an outline's lines keep to, square to it included."""
+    """Return the direction most lines are parallel or at right angles to, in radians."""
     chords = np.array([[*line.points[0], *line.points[-1]] for line in lines])
     return main_angle(chords[:, 2:] - chords[:, :2], np.array([line.angle for line in lines]))
 
 
 def main_angle(chords: NDArray[np.float64], angles: NDArray[np.float64]) -> float:
-    """Find the main direction of lines from last points less first, (n, 2), and directions."""
+    """Return the main direction of lines, right angles to it included.
+
+    Parameters
+    ----------
+    chords : (n, 2) float array
+        Last point of each line less its first.
+    angles : (n,) float array
+        Direction of each line in radians.
+
+    Returns
+    -------
+    float
+        In radians.
+    """
     lengths = np.hypot(*chords.T)
-    # Those that count, and no more than can be compared with each other.
-    told = np.lexsort((angles, lengths))[::-1][:256]
-    lengths, angles = lengths[told], angles[told]
+    longest = np.lexsort((angles, lengths))[::-1][:_MAX_VOTERS]
+    lengths, angles = lengths[longest], angles[longest]
     apart = (angles[:, None] - angles[None]) / (math.pi / 2)
     apart = np.abs(apart - np.rint(apart)) * (math.pi / 2)
-    votes = np.maximum(0, 1 - apart / _SPREAD) @ lengths**2
-    near = apart[np.argmax(votes)] < _SPREAD
+    votes = np.maximum(0, 1 - apart / _VOTE_WIDTH_RAD) @ lengths**2
+    near = apart[np.argmax(votes)] < _VOTE_WIDTH_RAD
     weights = lengths[near] ** 2
     fourfold = (weights * np.exp(4j * angles[near])).sum()
     return float(np.angle(fourfold) / 4)
 
 
-def snapped(lines: list[Line], main: float, tolerance: float) -> list[Line]:
-    """Turn lines to the main direction where that moves them little."""
-    turned = []
+def snap_lines(lines: list[Line], main: float, tolerance: float) -> list[Line]:
+    """Turn the lines of a ring to the main direction where that moves them little.
+
+    Parameters
+    ----------
+    lines : list of Line
+        In the order of the ring.
+    main : float
+        Main direction in radians.
+    tolerance : float
+        Distance that the ends of a line may be moved by.
+
+    Returns
+    -------
+    list of Line
+        Collinear neighbours merged, small bevels removed.
+    """
+    snapped = []
     for line in lines:
         length = line.length
         eighth = round((line.angle - main) / (math.pi / 4))
@@ -172,41 +235,42 @@ def snapped(lines: list[Line], main: float, tolerance: float) -> list[Line]:
         ):
             angle = main + axis * math.pi / 4
             apart = abs((line.angle - angle + math.pi) % (2 * math.pi) - math.pi)
-            # At 45 degrees only what is clearly so: it is a rare angle between walls.
+            # 45 degrees are rare among walls, so they must fit twice as well.
             limit = tolerance if axis % 2 == 0 else tolerance / 2
-            long = axis % 2 == 0 or length > 4 * tolerance
-            if long and length / 2 * math.sin(min(apart, math.pi / 2)) <= limit:
+            long_enough = axis % 2 == 0 or length > 4 * tolerance
+            if long_enough and length / 2 * math.sin(min(apart, math.pi / 2)) <= limit:
                 line = replace(line, angle=angle, axis=axis % 8)
                 break
-        turned.append(line)
-    return _joined(_without_cuts(_joined(turned, tolerance), tolerance), tolerance)
+        snapped.append(line)
+    merged = _merge_collinear(snapped, tolerance)
+    return _merge_collinear(_without_bevels(merged, tolerance), tolerance)
 
 
-def _joined(lines: list[Line], tolerance: float) -> list[Line]:
-    """Make one of neighbours in a line; put a square step between parallel ones that are not."""
-    made: list[Line] = []
+def _merge_collinear(lines: list[Line], tolerance: float) -> list[Line]:
+    """Merge collinear neighbours; put a step at right angles between parallel ones that are not."""
+    merged: list[Line] = []
     for line in [*lines, None]:
         if line is None:
-            if len(made) < 3:
+            if len(merged) < 3:
                 break
-            line, *made = made  # the first follows the last
-        before = made[-1] if made else None
+            line, *merged = merged  # the first line follows the last
+        before = merged[-1] if merged else None
         if before is None or line.axis is None or before.axis is None:
-            made.append(line)
+            merged.append(line)
         elif line.axis == before.axis:
             if abs(line.offset - before.offset) <= tolerance:
-                made[-1] = _together(before, line)
+                merged[-1] = _union(before, line)
             else:
-                made += [_step(before, line), line]
+                merged += [_step(before, line), line]
         elif (line.axis - before.axis) % 8 == 4 and len(line.points) > 1:
-            made += [_step(before, line), line]
+            merged += [_step(before, line), line]
         else:
-            made.append(line)
-    return made
+            merged.append(line)
+    return merged
 
 
-def _together(one: Line, other: Line) -> Line:
-    """Give the line of both their points, as the first one runs."""
+def _union(one: Line, other: Line) -> Line:
+    """Return the line of both lines' points, in the direction of the first."""
     m, n = len(one.points), len(other.points)
     (a, b), (c, d) = one.centre, other.centre
     centre = (m * a + n * c) / (m + n), (m * b + n * d) / (m + n)
@@ -214,18 +278,18 @@ def _together(one: Line, other: Line) -> Line:
 
 
 def _step(before: Line, after: Line) -> Line:
-    """Give the short wall between two parallel ones, through where they meet."""
-    meeting = before.meeting(after)
+    """Return the short wall between two parallel lines, through their junction."""
+    junction = before.junction(after)
     side = 1 if before.along_normal(after.centre) > before.offset else -1
     angle, axis = before.angle + side * math.pi / 2, (before.axis or 0) + 2 * side
-    return Line(angle, axis, np.array([meeting]), meeting)
+    return Line(angle, axis, np.array([junction]), junction)
 
 
-def _without_cuts(lines: list[Line], tolerance: float) -> list[Line]:
-    """Leave out short edges that cut a corner off between two square walls."""
+def _without_bevels(lines: list[Line], tolerance: float) -> list[Line]:
+    """Remove short lines that cut off the corner between two walls at right angles."""
     kept = []
-    for place, line in enumerate(lines):
-        before, after = lines[place - 1], lines[(place + 1) % len(lines)]
+    for index, line in enumerate(lines):
+        before, after = lines[index - 1], lines[(index + 1) % len(lines)]
         square = (
             before.axis is not None
             and after.axis is not None
@@ -240,51 +304,64 @@ def _without_cuts(lines: list[Line], tolerance: float) -> list[Line]:
     return kept
 
 
-def stray(lines: list[Line]) -> float:
-    """Say how far points stray from the lines that were fitted to them (root mean square)."""
-    away, _ = _strays(lines)
-    return float(np.sqrt((away**2).mean()))
+def residual_rms(lines: list[Line]) -> float:
+    """Return the root mean square distance of points from the lines fitted to them."""
+    distance, _ = _residuals(lines)
+    return float(np.sqrt((distance**2).mean()))
 
 
-def alike(lines: list[Line]) -> float:
-    """Say how many neighbouring points err alike, and so count as one observation.
+def correlated_points(lines: list[Line]) -> float:
+    """Return how many neighbouring points count as one independent observation.
 
-    From the correlation of neighbours about the fitted lines: those of a mask scatter, those of a
+    It follows from the correlation of neighbouring residuals: those of a mask scatter, those of a
     model's outline wander.
     """
-    away, of = _strays(lines)
-    beside = float((away[1:] * away[:-1])[of[1:] == of[:-1]].sum())
-    correlation = min(max(beside / max(float(away @ away), 1e-12), 0.0), 0.95)
+    distance, line = _residuals(lines)
+    products = float((distance[1:] * distance[:-1])[line[1:] == line[:-1]].sum())
+    correlation = min(max(products / max(float(distance @ distance), 1e-12), 0.0), 0.95)
     return (1 + correlation) / (1 - correlation)
 
 
-def _strays(lines: list[Line]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Give each point's distance from its line, and which line that is."""
-    of = np.repeat(np.arange(len(lines)), [len(line.points) for line in lines])
-    told = np.array([(*line.normal, line.offset) for line in lines])[of]
+def _residuals(lines: list[Line]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return each point's signed distance from its line, and the index of that line."""
+    index = np.repeat(np.arange(len(lines)), [len(line.points) for line in lines])
+    equation = np.array([(*line.normal, line.offset) for line in lines])[index]
     points = np.concatenate([line.points for line in lines])
-    return (points * told[:, :2]).sum(axis=1) - told[:, 2], of
+    return (points * equation[:, :2]).sum(axis=1) - equation[:, 2], index
 
 
-def intersected(rings: list[list[Line]], tolerance: float) -> Proposal | None:
-    """Intersect neighbouring lines; None if no valid polygon comes of it."""
-    made: list[list[Point]] = []
+def intersect_lines(rings: list[list[Line]], tolerance: float) -> Proposal | None:
+    """Intersect neighbouring lines.
+
+    Parameters
+    ----------
+    rings : list of lists of Line
+        The outer ring, then the holes.
+    tolerance : float
+        A corner farther than three times this from the junction is replaced by two.
+
+    Returns
+    -------
+    Proposal or None
+        None if the result is not a valid polygon.
+    """
+    corners: list[list[Point]] = []
     for lines in rings:
         if len(lines) < 3:
-            if not made:
+            if not corners:
                 return None
             continue  # a courtyard too small to have walls
         points: list[Point] = []
-        for place, line in enumerate(lines):
-            before = lines[place - 1]
-            meeting = before.meeting(line)
+        for index, line in enumerate(lines):
+            before = lines[index - 1]
+            junction = before.junction(line)
             corner = before.crossing(line)
-            if corner is not None and math.dist(corner, meeting) <= 3 * tolerance:
+            if corner is not None and math.dist(corner, junction) <= 3 * tolerance:
                 points.append(corner)
             else:
-                points += [before.nearest(meeting), line.nearest(meeting)]
-        made.append(points)
-    polygon = shapely.Polygon(made[0], made[1:])
-    # A line in one of the common directions is told by its offset, another by its angle too.
-    numbers = 1 + sum(1 if line.axis is not None else 2 for lines in rings for line in lines)
-    return Proposal(polygon, numbers) if polygon.is_valid and polygon.area > 0 else None
+                points += [before.nearest(junction), line.nearest(junction)]
+        corners.append(points)
+    polygon = shapely.Polygon(corners[0], corners[1:])
+    # A line along a common direction has one parameter, its offset; any other has its angle too.
+    parameters = 1 + sum(1 if line.axis is not None else 2 for lines in rings for line in lines)
+    return Proposal(polygon, parameters) if polygon.is_valid and polygon.area > 0 else None

@@ -1,4 +1,4 @@
-"""Part buildings that the raster shows as one."""
+"""Separation of touching buildings by watershed."""
 
 import contextlib
 import threading
@@ -16,38 +16,44 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
 
 # Chosen by measurement on a town of row houses, with a model that had not seen it (decision 0008):
-# smoothing in metres, and how deep a valley must be, in log odds or, of masks, in metres.
-_SMOOTH_M = 0.9
+# standard deviation of the smoothing in metres, and the least depth of a valley between two
+# buildings, in log odds for probabilities and in metres for masks.
+_SMOOTHING_M = 0.9
 _VALLEY_LOG_ODDS, _VALLEY_M = 1.2, 0.3
-_SURE_LOG_ODDS = 6.9
-# No house is smaller; and what is larger than that across is no house, and too much for memory.
-_LEAST_M2, _WIDEST_PX = 10.0, 4096
-# What grows by a pixel a step is looked at every so many pairs of steps, so many times.
-_STEPS, _ROUNDS = 8, 200
-# Flooding takes some hundred bytes a pixel: of windows larger than this one at a time.
+# Log odds are clipped here: differences among certain pixels say nothing about walls.
+_CERTAIN_LOG_ODDS = 6.9
+# Smallest building in square metres; and the widest patch that is separated, in pixels, for
+# memory's sake.
+_MIN_BUILDING_M2, _WIDEST_PX = 10.0, 4096
+# A hill whose summit is lower than one within this many pixels is rejected before the rest of the
+# hill is examined.
+_NEAR_PX = 16
+# The watershed takes some hundred bytes per pixel: patches with more pixels run one at a time.
 _ALONE_PX = 1 << 20
+# The four neighbours of a pixel.
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 class Splitter:
-    """Parts connected pixels along the valleys between houses (watershed, Meyer 1994).
+    """Separates touching buildings along the valleys between them (watershed, Meyer 1994).
 
-    Of probabilities it follows their log odds: a model that runs two roofs together is still less
-    sure where they meet. Of masks it follows the distance to the outside: houses are wide, and what
-    joins them is narrow. Each part is looked at whole, so blocks change nothing.
-    Threads may share one, and it can be sent to a process.
+    For probabilities the surface is their log odds: a model that merges two roofs is still less
+    certain where they meet. For masks it is the distance to the background: buildings are wide and
+    what joins them is narrow. Each patch is processed as a whole, so blocks do not affect the
+    result. Threads may share one, and it can be sent to another process.
 
     Parameters
     ----------
     read : callable
-        Gives the marks of a window.
+        Returns the building pixels of a window.
     shape : (int, int)
-        Height and width of the raster.
+        Height and width of the raster in pixels.
     gsd_m : float
-        Pixel side in metres.
+        Pixel size in metres.
     temperature : float
-        What the model's log odds were divided by to make these probabilities.
+        Temperature that the model's log odds were divided by to calibrate the probabilities.
     progress : Progress
-        Is warned of parts that are too wide to be looked at.
+        Receives a warning about patches that are too wide.
     """
 
     def __init__(
@@ -64,100 +70,129 @@ class Splitter:
         self._alone = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process, where nobody is told of anything."""
+        """Support pickling; the copy in another process reports no progress."""
         return Splitter, (self._read, self._shape, self._gsd_m, self._temperature)
 
-    def warn_of_wide(self, parts: Footprints) -> None:
-        """Tell of a part that is too wide to be looked at, once."""
-        boxes = shapely.bounds(parts.polygons).reshape(-1, 4)
+    def warn_of_wide(self, patches: Footprints) -> None:
+        """Warn once of a patch that is too wide to be separated."""
+        boxes = shapely.bounds(patches.polygons).reshape(-1, 4)
         sides = boxes[:, 2:] - boxes[:, :2]
         wide = sides[sides.max(axis=1) > _WIDEST_PX]
         if len(wide) and not self._warned:
             self._warned = True
             self._progress.warn(
-                f"a patch of buildings {wide[0, 0]:.0f} px wide and {wide[0, 1]:.0f} high is left "
-                f"whole: --split takes up to {_WIDEST_PX} px"
+                f"a patch of buildings {wide[0, 0]:.0f} px wide and {wide[0, 1]:.0f} px high is "
+                f"not separated: --split takes up to {_WIDEST_PX} px"
             )
 
-    def split(self, parts: Footprints) -> tuple[Footprints, NDArray[np.int64]]:
-        """Give the pieces, in order, and which part each is of; most parts are one piece."""
+    def split(self, patches: Footprints) -> tuple[Footprints, NDArray[np.int64]]:
+        """Separate the buildings of patches.
+
+        Parameters
+        ----------
+        patches : Footprints
+            n connected components, in pixels.
+
+        Returns
+        -------
+        pieces : Footprints
+            m >= n buildings in the order of their patches; most patches are one building.
+        owner : (m,) int64 array
+            Patch of each piece.
+        """
         pieces, owners = [], []
-        for place in range(len(parts.polygons)):
-            part = parts.take(np.array([place]))
-            found = self._pieces(part)
-            pieces.append(part if found is None else found)
-            owners.append(np.full(len(pieces[-1].polygons), place))
+        for index in range(len(patches.pixels)):
+            patch = patches.take(np.array([index]))
+            separated = self._pieces(patch)
+            pieces.append(patch if separated is None else separated)
+            owners.append(np.full(len(pieces[-1].pixels), index))
         if not pieces:
-            return parts, np.zeros(0, np.int64)
+            return patches, np.zeros(0, np.int64)
         return Footprints.concatenate(pieces), np.concatenate(owners)
 
-    def _pieces(self, part: Footprints) -> Footprints | None:
-        """Part one; None if it is one house."""
-        least = max(1.0, _LEAST_M2 / self._gsd_m**2)
-        left, top, right, bottom = (int(edge) for edge in part.polygons[0].bounds)
-        if part.pixels[0] < 2 * least:
+    def _pieces(self, patch: Footprints) -> Footprints | None:
+        """Separate the buildings of one patch; return None if it is one building."""
+        min_px = max(1.0, _MIN_BUILDING_M2 / self._gsd_m**2)
+        polygon = patch.polygons[0]
+        left, top, right, bottom = (int(edge) for edge in polygon.bounds)
+        if patch.pixels[0] < 2 * min_px:
             return None
         if max(bottom - top, right - left) > _WIDEST_PX:
             return None
-        smooth_px = _SMOOTH_M / self._gsd_m
+        smoothing_px = _SMOOTHING_M / self._gsd_m
         window = Window(top, left, bottom - top, right - left)
-        wide = window.grown(int(np.ceil(4 * smooth_px)), self._shape)
-        marks = self._read(wide)
-        inner = window.within(wide)
-        _, labels = cv2.connectedComponents(marks.inside.view(np.uint8), connectivity=4)
-        x, y = (int(value) for value in part.polygons[0].exterior.coords[0])
+        padded = window.grown(int(np.ceil(4 * smoothing_px)), self._shape)
+        buildings = self._read(padded)
+        inner = window.within(padded)
+        _, labels = cv2.connectedComponents(buildings.inside.view(np.uint8), connectivity=4)
+        x, y = (int(value) for value in polygon.exterior.coords[0])
         # The outline begins at the upper left corner of its first pixel.
-        mine = np.asarray(labels)[inner] == labels[y - wide.row, x - wide.col]
-        if marks.probability is None:
-            # Of the part alone: what lies beside it is outside.
-            height = cv2.distanceTransform(np.pad(mine, 1).view(np.uint8), cv2.DIST_L2, 5)
-            height = cv2.GaussianBlur(height * np.float32(self._gsd_m), (0, 0), smooth_px)[
+        inside = np.asarray(labels)[inner] == labels[y - padded.row, x - padded.col]
+        if buildings.probability is None:
+            # Neighbouring patches count as background.
+            height = cv2.distanceTransform(np.pad(inside, 1).view(np.uint8), cv2.DIST_L2, 5)
+            height = cv2.GaussianBlur(height * np.float32(self._gsd_m), (0, 0), smoothing_px)[
                 1:-1, 1:-1
             ]
             valley = _VALLEY_M
         else:
-            odds = _log_odds(marks.probability, self._temperature)
-            height = cv2.GaussianBlur(odds, (0, 0), smooth_px)[inner]
+            odds = _log_odds(buildings.probability, self._temperature)
+            height = cv2.GaussianBlur(odds, (0, 0), smoothing_px)[inner]
             valley = _VALLEY_LOG_ODDS
-        with self._alone if mine.size > _ALONE_PX else contextlib.nullcontext():
-            found = _flood(height, mine, valley, least)
-        if found.max() < 2:
+        with self._alone if inside.size > _ALONE_PX else contextlib.nullcontext():
+            pieces = _separate(height, inside, valley, min_px)
+        if pieces.max() < 2:
             return None
-        probability = None if marks.probability is None else marks.probability[inner]
-        return _traced(found, probability, top, left)
+        probability = None if buildings.probability is None else buildings.probability[inner]
+        return _trace_pieces(pieces, probability, top, left)
 
 
 def _log_odds(probability: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Give the log odds a model had before they were divided by a temperature.
+    """Return a model's log odds before they were divided by the temperature.
 
-    What is deep for one model is so whatever its probabilities were calibrated to.
+    This makes the depth of a valley independent of the calibration.
     """
-    known = np.where(np.isfinite(probability), probability, 0).astype(np.float64)
-    # 0 and 1 have none; and how sure of being sure a model is tells nothing about walls.
-    sure = np.clip(known, 1e-6, 1 - 1e-6)
-    odds = temperature * np.log(sure / (1 - sure))
-    return np.clip(odds, -_SURE_LOG_ODDS, _SURE_LOG_ODDS).astype(np.float32)
+    finite = np.where(np.isfinite(probability), probability, 0).astype(np.float64)
+    clipped = np.clip(finite, 1e-6, 1 - 1e-6)  # 0 and 1 have no log odds
+    odds = temperature * np.log(clipped / (1 - clipped))
+    return np.clip(odds, -_CERTAIN_LOG_ODDS, _CERTAIN_LOG_ODDS).astype(np.float32)
 
 
-def _flood(
-    height: NDArray[np.float32], mine: NDArray[np.bool_], valley: float, least: float
+def _separate(
+    height: NDArray[np.float32], inside: NDArray[np.bool_], valley: float, min_px: float
 ) -> NDArray[np.int32]:
-    """Give each piece a number from 1; those under `least` pixels go to their neighbours."""
-    # Half a second to load, for those who want it.
+    """Label the pieces of a patch.
+
+    Parameters
+    ----------
+    height : (rows, cols) float32 array
+        Surface whose hills are buildings.
+    inside : (rows, cols) bool array
+        Pixels of the patch.
+    valley : float
+        Least depth of the valley between two buildings, in the unit of `height`.
+    min_px : float
+        Pieces of fewer pixels are merged into their neighbours.
+
+    Returns
+    -------
+    (rows, cols) int32 array
+        Pieces numbered from 1; 0 outside the patch.
+    """
+    # Loading these takes half a second, which rasters without patches are spared.
     from scipy import ndimage
-    from skimage.morphology import local_maxima
     from skimage.segmentation import watershed
 
-    low = np.where(mine, height, height.min() - 1).astype(np.float32)
-    # Hills between which no valley is deeper are one, equal ones too (extended maxima, Soille
-    # 2003), which scikit-image's h_maxima keeps apart.
-    filled = _rebuilt(low - np.float32(valley), low)
-    peaks, count = ndimage.label(local_maxima(filled, connectivity=1) & mine)
+    peaks, count = ndimage.label(extended_maxima(height, inside, valley))
     if count < 2:
-        return mine.astype(np.int32)
+        return inside.astype(np.int32)
     while True:
-        pieces = watershed(-height, peaks, mask=mine)
-        small = np.flatnonzero(np.bincount(pieces.ravel()) < least)
+        # Marker pixels with nothing to flood beside them would only fill the queue.
+        flooded = inside & (peaks == 0)
+        shores = cv2.dilate(flooded.view(np.uint8), _CROSS) > 0
+        pieces = watershed(-height, np.where(shores, peaks, 0), mask=inside & shores)
+        pieces = np.where(peaks > 0, peaks, pieces)
+        small = np.flatnonzero(np.bincount(pieces.ravel()) < min_px)
         small = small[small > 0]
         if not len(small) or peaks.max() == 0:
             break
@@ -168,54 +203,97 @@ def _flood(
     return np.asarray(pieces, np.int32)
 
 
-def _rebuilt(seed: NDArray[np.float32], under: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Let `seed` grow sideways as far as `under` lets it (morphological reconstruction).
+def extended_maxima(
+    height: NDArray[np.float32], inside: NDArray[np.bool_], depth: float
+) -> NDArray[np.bool_]:
+    """Return the extended maxima of a surface: hilltops with a valley around (Soille 2003).
 
-    A pixel a step, which takes a fifth of the time that sorting all pixels does, scikit-image's
-    way; that is left for what has a very long way to grow.
+    They are the regional maxima of the surface's h-maxima transform. Instead of reconstructing that
+    transform, each summit is examined: the part of the surface down to `depth` below it that is
+    connected with it is a hilltop unless it has a higher point. Summits of one height that no
+    valley separates share a hilltop, which skimage.morphology.h_maxima keeps apart.
+
+    Parameters
+    ----------
+    height : (rows, cols) float32 array
+    inside : (rows, cols) bool array
+        Where the surface is defined; it ends at a cliff.
+    depth : float
+        Least depth of the valley around a hilltop, in the unit of `height`.
+
+    Returns
+    -------
+    (rows, cols) bool array
     """
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    seed, grown = seed.copy(), np.empty_like(seed)
-    for _ in range(_ROUNDS):
-        before = seed.copy()
-        for _ in range(_STEPS):
-            for now, then in ((seed, grown), (grown, seed)):
-                cv2.dilate(now, cross, dst=then)
-                cv2.min(then, under, dst=then)
-        if np.array_equal(before, seed):
-            return seed
-    from skimage.morphology import reconstruction
+    surface = np.where(inside, height, height.min() - 1).astype(np.float32)
+    base = surface - np.float32(depth)
+    # Geodesic dilation by a few pixels rejects most summits.
+    grown = cv2.dilate(surface, _CROSS)
+    summits = (grown == surface) & inside
+    grown = base.copy()
+    for _ in range(_NEAR_PX):
+        cv2.dilate(grown, _CROSS, dst=grown)
+        cv2.min(grown, surface, dst=grown)
+    rows, cols = np.nonzero(summits & (grown <= base))
+    order = np.argsort(-surface[rows, cols], kind="stable")
+    hilltops = np.zeros(inside.shape, bool)
+    for row, col in zip(rows[order].tolist(), cols[order].tolist(), strict=True):
+        if hilltops[row, col]:
+            continue
+        above = (surface >= base[row, col]).view(np.uint8)
+        _, _, _, (left, top, width, rise) = cv2.floodFill(above, None, (col, row), 2)
+        box = slice(top, top + rise), slice(left, left + width)
+        hill = above[box] == 2
+        if surface[box][hill].max() == surface[row, col]:
+            hilltops[box] |= hill
+    return hilltops & inside
 
-    return np.asarray(reconstruction(seed, under, footprint=cross), np.float32)
 
-
-def _traced(
+def _trace_pieces(
     pieces: NDArray[np.int32], probability: NDArray[np.float32] | None, top: int, left: int
 ) -> Footprints:
-    """Trace pieces one by one, since they touch."""
+    """Trace the outlines of pieces, which touch each other.
+
+    Parameters
+    ----------
+    pieces : (height, width) int32 array
+        Connected pieces, numbered from 1.
+    probability : (height, width) float32 array or None
+    top, left : int
+        Position of the arrays in the raster, in pixels.
+
+    Returns
+    -------
+    Footprints
+        In pixels of the raster.
+    """
     from scipy import ndimage
 
-    rows = []
-    for number, where in enumerate(ndimage.find_objects(pieces), start=1):
-        mask = pieces[where] == number
-        corners = find_corners(
-            np.pad(mask, 1).astype(np.int32), top + where[0].start, left + where[1].start
+    boxes = ndimage.find_objects(pieces)
+    # Side by side on a canvas, a pixel apart, all are traced at once.
+    heights = np.array([rows.stop - rows.start for rows, _ in boxes])
+    widths = np.array([cols.stop - cols.start for _, cols in boxes])
+    begins = np.cumsum(widths + 1) - widths
+    canvas = np.zeros((heights.max() + 2, begins[-1] + widths[-1] + 1), np.int32)
+    stats = np.full((len(boxes), 3), np.nan)
+    for number, (box, height, begin, width) in enumerate(
+        zip(boxes, heights, begins, widths, strict=True), start=1
+    ):
+        mask = pieces[box] == number
+        canvas[1 : height + 1, begin : begin + width][mask] = number
+        if probability is not None:
+            values = probability[box][mask]
+            stats[number - 1] = values.mean(dtype=np.float64), values.min(), values.max()
+    corners = find_corners(canvas, 1, 1)
+    row_shift = np.array([0, *(top + rows.start - 1 for rows, _ in boxes)])
+    col_shift = np.array([0, *(left + cols.start for _, cols in boxes)])
+    col_shift[1:] -= begins
+    outlines, _, pixels = build_polygons(
+        corners._replace(
+            row=corners.row + row_shift[corners.label], col=corners.col + col_shift[corners.label]
         )
-        values = np.full(1, np.nan) if probability is None else probability[where][mask]
-        rows.append(
-            (
-                build_polygons(corners).outlines.to_shapely()[0],
-                np.count_nonzero(mask),
-                values.mean(dtype=np.float64),
-                values.min(),
-                values.max(),
-            )
-        )
-    shapes, pixels, mean, low, high = zip(*rows, strict=True)
+    )
+    mean, low, high = stats.T
     return Footprints(
-        np.array(shapes, object),
-        np.array(pixels, np.int64),
-        np.array(mean),
-        np.array(low, np.float32),
-        np.array(high, np.float32),
+        outlines.to_shapely(), pixels, mean, low.astype(np.float32), high.astype(np.float32)
     )

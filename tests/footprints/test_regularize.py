@@ -9,7 +9,9 @@ import shapely
 import shapely.affinity
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skimage.morphology import reconstruction
+from scipy import ndimage
+from skimage.morphology import local_maxima, reconstruction
+from skimage.segmentation import watershed
 from test_footprints import DONE, UTM, grained, grid_at, parts_of, shape_all, strips
 
 from geossda.evaluation.buildings import _corner_angles, match, meet, polis
@@ -20,8 +22,8 @@ from geossda.footprints.primitives import box
 from geossda.footprints.records import BuildingWindow, OpenComponents
 from geossda.footprints.regularize import REACH, _within_reach, overlap, regularize, smoothed
 from geossda.footprints.shaping import Shaping, shape_footprints, valid_polygons
-from geossda.footprints.wall_lines import middles
-from geossda.footprints.watershed import Splitter, _rebuilt
+from geossda.footprints.wall_lines import edge_midpoints
+from geossda.footprints.watershed import Splitter, _separate, extended_maxima
 
 PIXEL = 0.3
 
@@ -157,7 +159,7 @@ def test_a_box_is_not_moved_by_an_annexe_nor_turned(degrees):
     both = house.union(shapely.box(56, 36, 59, 42)).difference(shapely.box(34, 48, 41, 50))
     raw = outline_of(pixels_of(turned(both, degrees)))
     main = np.radians(degrees + 6)  # as an annexe or a neighbour can mislead it
-    found = box(middles(raw.exterior, PIXEL), raw, main, PIXEL, 0.5, turn=True).outline
+    found = box(edge_midpoints(raw.exterior, PIXEL), raw, main, PIXEL, 0.5, turn=True).outline
     assert corners(found) == 4
     assert overlap(found, turned(house, degrees)) > 0.98
     assert polis(found, turned(house, degrees)) < 0.2
@@ -166,7 +168,7 @@ def test_a_box_is_not_moved_by_an_annexe_nor_turned(degrees):
 def test_a_box_keeps_off_a_corner_that_is_not_built():
     cut = shapely.Polygon([(30, 30), (60, 30), (60, 46), (54, 52), (30, 52)])
     raw = outline_of(pixels_of(cut))
-    found = box(middles(raw.exterior, PIXEL), raw, 0.0, PIXEL, 0.5, turn=False).outline
+    found = box(edge_midpoints(raw.exterior, PIXEL), raw, 0.0, PIXEL, 0.5, turn=False).outline
     assert corners(found) == 5
     assert shapely.hausdorff_distance(found, raw) < REACH * 0.5
 
@@ -313,27 +315,42 @@ def test_masks_are_parted_where_they_are_narrow():
     assert len(parted(mask, "none", with_probability=False)[0]) == 1
 
 
-@pytest.mark.parametrize("rounds", [200, 1])
-def test_hills_are_rebuilt_as_scikit_image_does(rounds, monkeypatch):
-    """Step by step where hills are near, and all at once where they have a long way to grow."""
-    monkeypatch.setattr("geossda.footprints.watershed._ROUNDS", rounds)
+def surfaces():
+    """Hills, hills in steps that have plateaus, and a spiral ridge that all slopes lead along."""
     rng = np.random.default_rng(0)
     ground = cv2.GaussianBlur(rng.normal(size=(90, 120)).astype(np.float32), (0, 0), 3)
+    yield ground, ground > -0.1, 0.1
+    for levels in (3, 8):
+        steps = np.round(ground / ground.std() * levels) / np.float32(levels)
+        yield steps, rng.random(ground.shape) > 0.1, 0.5
     spiral = np.full((41, 41), -1, np.float32)
     for edge in range(0, 20, 2):  # lanes a pixel wide, each open to the next
         spiral[edge, edge : 41 - edge] = spiral[40 - edge, edge : 41 - edge] = 1
         spiral[edge : 41 - edge, edge] = spiral[edge : 41 - edge, 40 - edge] = 1
         spiral[edge + 1 : edge + 3, edge] = (-1, 1)
         spiral[edge + 2, edge : edge + 3] = 1
-    for under in (ground, spiral):
-        seed = under - np.float32(0.1)
-        if under is spiral:
-            seed = np.where(np.arange(41) == 40, spiral, -1).astype(np.float32)
-        cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
-        expected = reconstruction(seed, under, footprint=cross)
-        found = _rebuilt(seed, under)
-        assert np.array_equal(found, expected.astype(np.float32))
-        assert not np.array_equal(found, seed)
+    yield spiral + np.linspace(0, 0.4, 41, dtype=np.float32), np.ones((41, 41), bool), 0.3
+
+
+def test_extended_maxima_are_those_of_a_morphological_reconstruction():
+    cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
+    for height, inside, depth in surfaces():
+        surface = np.where(inside, height, height.min() - 1).astype(np.float32)
+        filled = reconstruction(surface - np.float32(depth), surface, footprint=cross)
+        expected = local_maxima(filled.astype(np.float32), connectivity=1) & inside
+        maxima = extended_maxima(height, inside, depth)
+        assert np.array_equal(maxima, expected)
+        assert maxima.any() and maxima.sum() != (local_maxima(surface) & inside).sum()
+
+
+def test_pieces_are_those_of_a_watershed_from_the_extended_maxima():
+    height, inside, depth = next(surfaces())
+    peaks, count = ndimage.label(extended_maxima(height, inside, depth))
+    assert count > 5
+    pieces = _separate(height, inside, depth, 1)
+    assert np.array_equal(pieces, watershed(-height, peaks, mask=inside))
+    larger = _separate(height, inside, depth, 40)
+    assert np.bincount(pieces.ravel())[1:].min() < 40 <= np.bincount(larger.ravel())[1:].min()
 
 
 @settings(max_examples=60)
@@ -349,7 +366,7 @@ def test_walls_go_where_the_pixels_say_and_are_straight():
     pieces = np.array([shapely.box(0, 0, 10, 10), shapely.box(10, 0, 20, 10)], object)
     walls = shared_walls(pieces)
     assert [wall.wkt for wall in walls] == ["LINESTRING (10 0, 10 10)"] or len(walls) == 1
-    made = partition(shapely.box(-0.3, 0.2, 20.4, 10.1), pieces, pieces, walls, 0.5)
+    made = partition(shapely.box(-0.3, 0.2, 20.4, 10.1), pieces, walls, 0.5, lambda: pieces)
     assert made[0].equals(shapely.box(-0.3, 0.2, 10, 10.1))
     assert made[1].equals(shapely.box(10, 0.2, 20.4, 10.1))
 
