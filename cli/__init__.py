@@ -1,1 +1,1 @@
-"""The command line: shapes arguments, calls the verbs, tells of progress; no logic of its own."""
+"""The command line: parses arguments, calls the functions of the core, shows progress."""

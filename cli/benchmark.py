@@ -1,19 +1,19 @@
 """`geossda benchmark`."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
 from geossda.config import BenchmarkConfig, PaperBenchmarkConfig
 from geossda.progress import Progress
 
-from .options import config_from, config_options, progress_option
+from .options import config_options, progress_option
 
 RUN = click.option(
     "--run",
     required=True,
     metavar="DIR",
-    help="Figures of every training, the table and the plot; what is there is not made again.",
+    help="Folder of results, table and plot; trainings that are there are not repeated.",
 )
 
 
@@ -30,7 +30,7 @@ def command() -> None:
     type=click.Choice(["both", "one-to-others", "leave-one-out"]),
     default="both",
     show_default=True,
-    help="Labels of one place, measured on the others; or of all but one, measured on that one.",
+    help="Train on one place and test on the others, or train on all but one and test on that one.",
 )
 @config_options(BenchmarkConfig)
 @progress_option
@@ -39,20 +39,19 @@ def places(
     run: str,
     form: Literal["both", "one-to-others", "leave-one-out"],
     progress: Progress,
-    **settings: Any,
+    config: BenchmarkConfig,
 ) -> None:
     """Compare methods on places with footprints.
 
-    DIR holds one folder a place, with mosaic_*.tif and one vector file of footprints. Stop it and
-    start it again as you like.
+    DIR holds one folder per place, with mosaic_*.tif and one vector file of footprints. The
+    command can be stopped and started again.
 
     \b
     geossda benchmark places my_places --run runs/places
-    geossda benchmark places my_places --run runs/places --rows none --rows ssda+teach --seeds 1
+    geossda benchmark places my_places --run runs/places --rows none --rows ssda --seeds 1
     """
     from geossda import benchmark_places
 
-    config = config_from(BenchmarkConfig, settings)
     found = benchmark_places(folder, run, form=form, config=config, progress=progress)
     click.echo(found.table)
     click.echo(f"{found.folder}: {found.done} of {found.planned} trainings")
@@ -66,15 +65,16 @@ def places(
 @RUN
 @config_options(PaperBenchmarkConfig)
 @progress_option
-def paper(inria: str, deepglobe: str, run: str, progress: Progress, **settings: Any) -> None:
-    """Make Table I: labels of Inria, measured on DeepGlobe.
+def paper(
+    inria: str, deepglobe: str, run: str, progress: Progress, config: PaperBenchmarkConfig
+) -> None:
+    """Reproduce Table I: train on Inria, test on DeepGlobe.
 
     \b
     geossda benchmark paper --inria AerialImageDataset --deepglobe spacenet2 --run runs/paper
     """
     from geossda import benchmark_paper
 
-    config = config_from(PaperBenchmarkConfig, settings)
     found = benchmark_paper(inria, deepglobe, run, config=config, progress=progress)
     click.echo(found.table)
     click.echo(f"{found.folder}: {found.done} of {found.planned} trainings")

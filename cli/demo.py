@@ -1,13 +1,11 @@
 """`geossda demo`."""
 
-from typing import Any
-
 import click
 
 from geossda.config import DemoConfig
 from geossda.progress import Progress
 
-from .options import config_from, config_options, progress_option
+from .options import config_options, progress_option
 
 
 @click.command("demo")
@@ -17,18 +15,19 @@ from .options import config_from, config_options, progress_option
     default="demo",
     show_default=True,
     metavar="DIR",
-    help="Folder for what the demo writes.",
+    help="Folder that the demo writes to.",
 )
 @config_options(DemoConfig)
 @progress_option
-def command(output: str, progress: Progress, **settings: Any) -> None:
-    """Render a small town and run the whole job on it, offline.
+def command(output: str, progress: Progress, config: DemoConfig) -> None:
+    """Render a small town and run all steps on it, offline.
 
-    The town is rendered, not photographed: two acquisition strips of unlike haze, gain and
-    season, a corner of nodata, and true footprints to compare with.
+    The synthetic town has two acquisition strips that differ in haze, gain and season, a corner
+    of nodata, and true footprints to compare with. The demo harmonizes the strips, detects
+    buildings before and after, and compares them with the truth.
     """
     from geossda import demo
 
-    result = demo(output, config=config_from(DemoConfig, settings), progress=progress)
+    result = demo(output, config=config, progress=progress)
     for line in result.lines():
         click.echo(line)

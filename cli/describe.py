@@ -31,7 +31,7 @@ HIDDEN = ("overwrite", "resume", "bounds_crs")
 
 @click.command("describe")
 def command() -> None:
-    """Print the parameters of all commands as JSON, for other interfaces.
+    """Print the parameters of all commands as JSON.
 
     The QGIS plugin makes its dialogs from this.
     """

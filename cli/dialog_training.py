@@ -99,6 +99,6 @@ VERBS = {
         help="Trains on rasters with footprints, which must be complete there or within the "
         "labelled area. With imagery without labels, the model is made for that.",
         # Needs no network, and fewer steps than from an encoder.
-        initial=(("start", "default"), ("init_from", "default")),
+        initial=(("init_from", "default"),),
     ),
 }

@@ -1,27 +1,26 @@
 """`geossda evaluate`."""
 
 import json
-from typing import Any
 
 import click
 
 from geossda.config import EvaluateConfig
 from geossda.progress import Progress
 
-from .options import config_from, config_options, progress_option
+from .options import config_options, progress_option
 
 SHAPES = {
     "f1_mean": "F1 of buildings, mean over IoU 0.5 to 0.95",
     "polis_m": "PoLiS, m",
     "hausdorff_m": "Hausdorff distance, m",
     "complexity_iou": "complexity-aware IoU",
-    "vertices": "vertices a building, median",
-    "right_angles": "share of right angles",
+    "vertices": "vertices per building, median",
+    "right_angles": "fraction of right angles",
     "overlaps": "overlapping pairs",
     "invalid": "invalid geometries",
-    "splits": "true buildings found in pieces",
-    "merges": "footprints over several true ones",
-    "cuts": "pairs cut along the raster",
+    "splits": "true buildings split into several",
+    "merges": "footprints that merge several",
+    "cuts": "pairs with a straight cut along the raster",
 }
 
 
@@ -29,10 +28,14 @@ SHAPES = {
 @click.argument("found")
 @click.argument("true")
 @click.option(
-    "--area", metavar="FILE", help="Stay within this raster's valid pixels, or these polygons."
+    "--area",
+    metavar="FILE",
+    help="Area of the comparison: the valid pixels of a raster, or polygons.",
 )
 @click.option(
-    "--errors", metavar="FILE.gpkg", help="Write hits, misses and false alarms, styled for QGIS."
+    "--errors",
+    metavar="FILE.gpkg",
+    help="Write true positives, false negatives and false positives, styled for QGIS.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_options(EvaluateConfig)
@@ -44,29 +47,24 @@ def command(
     errors: str | None,
     as_json: bool,
     progress: Progress,
-    **settings: Any,
+    config: EvaluateConfig,
 ) -> None:
-    """Compare buildings FOUND with TRUE ones, each a raster or a vector file.
+    """Compare detected buildings with true ones.
+
+    FOUND and TRUE are vector files or rasters (masks or probabilities).
 
     \b
     geossda evaluate buildings.gpkg surveyed.gpkg --area mosaic.tif --errors errors.gpkg
     """
     from geossda import evaluate
 
-    result = evaluate(
-        found,
-        true,
-        area=area,
-        errors=errors,
-        config=config_from(EvaluateConfig, settings),
-        progress=progress,
-    )
+    result = evaluate(found, true, area=area, errors=errors, config=config, progress=progress)
     rows = {"pixels": result.pixels, "buildings": result.objects}
     shapes = result.shapes.to_dict()
     if as_json:
-        told = {**{name: counts.to_dict() for name, counts in rows.items()}, "shapes": shapes}
-        # NaN is no JSON.
-        click.echo(json.dumps(told, indent=2).replace("NaN", "null"))
+        figures = {**{name: counts.to_dict() for name, counts in rows.items()}, "shapes": shapes}
+        # NaN is not valid JSON.
+        click.echo(json.dumps(figures, indent=2).replace("NaN", "null"))
         return
     click.echo(f"{'':10}{'IoU':>8}{'precision':>11}{'recall':>8}{'F1':>8}")
     for name, counts in rows.items():

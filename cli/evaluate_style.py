@@ -1,14 +1,13 @@
 """`geossda evaluate-style`."""
 
 import json
-from typing import Any
 
 import click
 
 from geossda.config import EvaluateStyleConfig
 from geossda.progress import Progress
 
-from .options import config_from, config_options, progress_option
+from .options import config_options, progress_option
 
 COLUMNS = {
     "distance": ("W1", "{:.2f}"),
@@ -27,20 +26,22 @@ COLUMNS = {
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @config_options(EvaluateStyleConfig)
 @progress_option
-def command(images: tuple[str, ...], as_json: bool, progress: Progress, **settings: Any) -> None:
-    """Measure how well methods bring images to each other's looks.
+def command(
+    images: tuple[str, ...], as_json: bool, progress: Progress, config: EvaluateStyleConfig
+) -> None:
+    """Measure how well methods match images to each other's styles.
 
-    Means over all ordered pairs of images, in 8-bit numbers: W1, the distance in colour to the
-    look wanted, and its fall against doing nothing; structure, the correlation of edges with the
-    source's; cycle, what differs after going there and back; own dB, an image in its own look.
+    Means over all ordered pairs of images, in 8-bit digital numbers: W1, the Wasserstein distance
+    to the colours of the reference, and its reduction (fall) relative to the source; structure,
+    the correlation of edges with those of the source; cycle, the difference after matching there
+    and back; own dB, the PSNR of an image matched to its own style.
 
     \b
-    geossda evaluate-style looks/*.tif
+    geossda evaluate-style images/*.tif
     geossda evaluate-style same_place_2019.tif same_place_2021.tif --truth --json
     """
     from geossda import evaluate_style
 
-    config = config_from(EvaluateStyleConfig, settings)
     scores = [entry.to_dict() for entry in evaluate_style(images, config=config, progress=progress)]
     if as_json:
         click.echo(json.dumps(scores, indent=2))

@@ -1,13 +1,11 @@
 """`geossda harmonize`."""
 
-from typing import Any
-
 import click
 
 from geossda.config import HarmonizeConfig
 from geossda.progress import Progress
 
-from .options import config_from, config_options, progress_option
+from .options import config_options, progress_option
 
 
 @click.command("harmonize")
@@ -17,13 +15,13 @@ from .options import config_from, config_options, progress_option
     "-s",
     multiple=True,
     metavar="REF",
-    help="Reference raster, folder of them, or style file; repeatable, then pooled.",
+    help="Reference: raster, folder of rasters, or style file; repeatable, then pooled.",
 )
 @click.option(
     "--output",
     "-o",
     metavar="FILE|DIR/",
-    help="One mosaic (FILE), or one file a source (DIR/). "
+    help="One mosaic (FILE), or one file per source (DIR/). "
     "Default: <stem>_harmonized.tif beside each source.",
 )
 @config_options(HarmonizeConfig)
@@ -33,24 +31,19 @@ def command(
     style: tuple[str, ...],
     output: str | None,
     progress: Progress,
-    **settings: Any,
+    config: HarmonizeConfig,
 ) -> None:
-    """Give rasters the colours of a reference.
+    """Match the colours of rasters to a reference.
 
-    SOURCES are files, folders, globs or URLs. CRS, size, type, nodata and band names are kept.
+    SOURCES are files, folders, globs or URLs. CRS, size, data type, nodata and band names are
+    kept.
 
     \b
     geossda harmonize mosaic.tif --style ref.tif
-    geossda harmonize east.tif west.tif --style look.json -o both.tif
+    geossda harmonize east.tif west.tif --style summer.json -o both.tif
     """
     from geossda import harmonize
 
-    result = harmonize(
-        sources,
-        output,
-        style=style or None,
-        config=config_from(HarmonizeConfig, settings),
-        progress=progress,
-    )
+    result = harmonize(sources, output, style=style or None, config=config, progress=progress)
     for path in result.outputs:
         click.echo(path)

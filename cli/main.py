@@ -1,16 +1,23 @@
 """The `geossda` command."""
 
+import dataclasses
+import difflib
 import importlib
+import json
 import os
 import signal
 import sys
 import warnings
+from itertools import pairwise
 from typing import Any
 
 import click
 
 from geossda._version import __version__
-from geossda.errors import Cancelled, GeossdaError
+from geossda.config import unknown_setting
+from geossda.errors import Cancelled, GeossdaError, SettingError
+
+from .progress import print_error, use_plain_characters
 
 COMMANDS = {
     "benchmark": "geossda_cli.benchmark",
@@ -31,32 +38,32 @@ COMMANDS = {
 }
 SUMMARIES = {
     "benchmark": "Compare adaptation methods: the paper's Table I.",
-    "demo": "Render a small town and run the whole job on it.",
-    "describe": "Tell what the verbs ask for, as JSON for other interfaces.",
-    "evaluate": "Compare buildings found with true ones.",
-    "evaluate-style": "Measure how well methods bring images to each other's looks.",
-    "harmonize": "Give rasters the colours of a reference.",
-    "info": "Tell what a raster, model, style or vector file is.",
-    "matrix": "Paint images in each other's looks.",
-    "polygonize": "Turn a mask or probabilities into footprints.",
-    "report": "Show on a page what harmonizing did to a raster.",
-    "scenes": "Find the scenes a mosaic was made of.",
-    "segment": "Find buildings and write their footprints.",
-    "style": "Measure references and save their style.",
-    "train-segmenter": "Train a segmenter on rasters with footprints.",
+    "demo": "Render a small town and run all steps on it, offline.",
+    "describe": "Print the parameters of all commands as JSON.",
+    "evaluate": "Compare detected buildings with true ones.",
+    "evaluate-style": "Measure how well methods match images to each other's styles.",
+    "harmonize": "Match the colours of rasters to a reference.",
+    "info": "Show metadata of a raster, model, style or vector file.",
+    "matrix": "Render every image in the style of every other.",
+    "polygonize": "Convert a mask or probabilities to footprints.",
+    "report": "Write an HTML report on a harmonized raster.",
+    "scenes": "Detect the scenes of a mosaic and write their outlines.",
+    "segment": "Detect buildings and write their footprints.",
+    "style": "Compute the style statistics of references and save them.",
+    "train-segmenter": "Train a building model on rasters with footprints.",
     "train-style": "Train a style model on rasters without labels.",
 }
 
 
 class LazyGroup(click.Group):
-    """Loads a command's module when the command is called, so that --help is quick."""
+    """A group that imports a command's module when the command is called: --help is quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands."""
+        """Return the names of the commands."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load one command."""
+        """Return one command, imported."""
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(COMMANDS[cmd_name]).command
@@ -65,7 +72,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without loading them."""
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(SUMMARIES.items()))
 
@@ -73,47 +80,72 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="geossda")
 def cli() -> None:
-    """Make satellite and aerial mosaics look alike, and get buildings out of them."""
+    """Harmonize satellite and aerial mosaics, and map their buildings."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; known failures become one line and exit code 1, usage 2."""
+    """Run the command line, and exit: 0, 1 for a known failure, 2 for wrong usage, 130 if stopped.
+
+    Failures are one line on standard error, or one JSON object with ``--progress json``.
+    """
     warnings.simplefilter("ignore")
-    # It tells of every try to reach it; that it cannot be reached is one line of ours.
+    # The hub's client reports every attempt; that it cannot be reached is one line of ours.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     signal.signal(signal.SIGTERM, _interrupt)
+    use_plain_characters()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    as_json = "--progress=json" in arguments or ("--progress", "json") in pairwise(arguments)
     try:
         code = cli.main(args=arguments, prog_name="geossda", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = error.exit_code
+    except click.ClickException as error:
+        code = _fail(usage_message(error), error, error.exit_code, as_json)
     except (KeyboardInterrupt, click.Abort, Cancelled) as error:
-        _tell("stopped; nothing was left half-written", error)
-        code = 130
+        code = _fail("stopped; nothing was left half-written", error, 130, as_json)
     except GeossdaError as error:
-        _tell(str(error), error)
-        code = 1
+        code = _fail(str(error), error, 2 if isinstance(error, SettingError) else 1, as_json)
     except MemoryError as error:
-        _tell("out of memory: lower --tile or --batch, or close other programs", error)
-        code = 1
+        code = _fail(
+            "out of memory: lower --tile or --batch, or close other programs", error, 1, as_json
+        )
     except BrokenPipeError:
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _tell(text: str, error: BaseException) -> None:
-    """Print one line, with what was noted on the error: how to go on."""
+def usage_message(error: click.ClickException) -> str:
+    """Return click's message in one line, with where to read more."""
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.NoSuchOption) and context is not None:
+        kind = getattr(context.command.callback, "config_kind", None)
+        if kind is not None:
+            options = [param.name for param in context.command.params if param.name]
+            name = error.option_name.lstrip("-").replace("-", "_")
+            near = difflib.get_close_matches(name, options, n=1)
+            fields = [entry.name for entry in dataclasses.fields(kind)]
+            return unknown_setting(name, near or fields)
+    text = " ".join(error.format_message().split()).rstrip(".")
+    return text if context is None else f"{text}; see {context.command_path} --help"
+
+
+def _fail(text: str, error: BaseException, code: int, as_json: bool) -> int:
+    """Print a failure, with what was noted on the error (how to go on), and return its code."""
     notes = [*getattr(error, "__notes__", ()), *getattr(error.__cause__, "__notes__", ())]
-    click.echo("; ".join([f"geossda: {text}", *dict.fromkeys(notes)]), err=True)
+    text = "; ".join([text, *dict.fromkeys(notes)])
+    if as_json:
+        text = json.dumps({"event": "error", "text": text, "code": code})
+    print_error(text if as_json else f"geossda: {text}")
+    return code
 
 
 def entry() -> None:
     """Run as a program: :func:`main`, and leave at once if stopped.
 
-    Threads that were reading or computing when the stop came may still be at it; waiting for them
-    is what a second Ctrl-C would be needed for.
+    Threads that read or compute are not waited for: that would take a second Ctrl-C.
     """
     try:
         main()

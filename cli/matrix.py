@@ -1,13 +1,11 @@
 """`geossda matrix`."""
 
-from typing import Any
-
 import click
 
 from geossda.config import MatrixConfig
 from geossda.progress import Progress
 
-from .options import config_from, config_options, progress_option
+from .options import config_options, progress_option
 
 
 @click.command("matrix")
@@ -15,15 +13,14 @@ from .options import config_from, config_options, progress_option
 @click.option("--output", "-o", required=True, metavar="FILE.png", help="The picture.")
 @config_options(MatrixConfig)
 @progress_option
-def command(images: tuple[str, ...], output: str, progress: Progress, **settings: Any) -> None:
-    """Paint images in each other's looks.
+def command(images: tuple[str, ...], output: str, progress: Progress, config: MatrixConfig) -> None:
+    """Render every image in the style of every other.
 
-    Rows keep their content, columns their look; the originals are on the diagonal.
+    Each row shows one image, each column one style; the originals are on the diagonal.
 
     \b
     geossda matrix summer.tif autumn.tif other_sensor.tif -o matrix.png
     """
     from geossda import matrix
 
-    config = config_from(MatrixConfig, settings)
     click.echo(matrix(images, output, config=config, progress=progress))

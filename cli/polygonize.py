@@ -1,13 +1,11 @@
 """`geossda polygonize`."""
 
-from typing import Any
-
 import click
 
 from geossda.config import PolygonizeConfig
 from geossda.progress import Progress
 
-from .options import config_from, config_options, progress_option
+from .options import config_options, progress_option
 
 
 @click.command("polygonize")
@@ -15,11 +13,11 @@ from .options import config_from, config_options, progress_option
 @click.option("--output", "-o", required=True, metavar="FILE", help="The footprints.")
 @config_options(PolygonizeConfig)
 @progress_option
-def command(source: str, output: str, progress: Progress, **settings: Any) -> None:
-    """Turn a mask or probabilities into footprints.
+def command(source: str, output: str, progress: Progress, config: PolygonizeConfig) -> None:
+    """Convert a mask or probabilities to footprints.
 
-    SOURCE is a raster of one band: integers, whose every value but 0 is a building, or floats,
-    which are probabilities. FILE ends in .gpkg, .fgb, .parquet or .geojson.
+    SOURCE is a raster of one band: a mask of integers (all values but 0 are buildings), or
+    probabilities (float). FILE ends in .gpkg, .fgb, .parquet or .geojson.
 
     \b
     geossda polygonize mask.tif -o buildings.gpkg
@@ -27,7 +25,5 @@ def command(source: str, output: str, progress: Progress, **settings: Any) -> No
     """
     from geossda import polygonize
 
-    result = polygonize(
-        source, output, config=config_from(PolygonizeConfig, settings), progress=progress
-    )
+    result = polygonize(source, output, config=config, progress=progress)
     click.echo(f"{result.output}: {result.buildings:,} buildings, {result.area_m2:,.0f} m²")

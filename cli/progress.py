@@ -1,13 +1,40 @@
 """Progress in a terminal, or as lines of JSON for programs."""
 
+import codecs
+import io
 import json
 import sys
 import time
+import unicodedata
 from typing import Any
 
 import click
 
 from geossda.progress import Progress, Silent
+
+
+def print_error(text: str) -> None:
+    """Print a line on standard error."""
+    click.echo(text, err=True)
+
+
+def use_plain_characters() -> None:
+    """Let standard output and error write "m2" where their encoding has no "m²".
+
+    Consoles on Windows and in containers are not always UTF-8.
+    """
+    codecs.register_error("plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Return the nearest ASCII characters to those that cannot be encoded."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = unicodedata.normalize("NFKD", error.object[error.start : error.end])
+    return text.encode("ascii", "replace").decode(), error.end
 
 
 def progress_for(kind: str, ctx: click.Context) -> Progress:

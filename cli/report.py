@@ -1,14 +1,13 @@
 """`geossda report`."""
 
 import json
-from typing import Any
 
 import click
 
 from geossda.config import ReportConfig
 from geossda.progress import Progress
 
-from .options import config_from, config_options, progress_option
+from .options import config_options, progress_option
 
 
 @click.command("report")
@@ -18,25 +17,25 @@ from .options import config_from, config_options, progress_option
     "sources",
     multiple=True,
     metavar="SRC",
-    help="What OUTPUT was made from; repeatable, in the same order. "
-    "Default: files of the names it carries, beside it.",
+    help="Source that OUTPUT was made from; repeatable, in the same order. "
+    "Default: the files named in its metadata, beside it.",
 )
 @click.option(
     "--output",
     "-o",
     metavar="FILE.html",
-    help="The page. Default: <stem>_report.html beside OUTPUT.",
+    help="The report. Default: <stem>_report.html beside OUTPUT.",
 )
 @click.option(
     "--scenes",
     metavar="FILE",
-    help="Polygons of the scenes the sources were put together from: "
-    "tells the steps in colour where they meet.",
+    help="Outlines of the scenes in the sources, to measure colour differences across their "
+    "borders.",
 )
 @click.option(
     "--qa",
     metavar="FILE.tif",
-    help="Write where what is drawn changed as a raster, 1 is unchanged.",
+    help="Write the structural similarity of source and result as a raster (1: unchanged).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @config_options(ReportConfig)
@@ -49,13 +48,13 @@ def command(
     qa: str | None,
     as_json: bool,
     progress: Progress,
-    **settings: Any,
+    config: ReportConfig,
 ) -> None:
-    """Show on a page what harmonizing did to a raster.
+    """Write an HTML report on a harmonized raster.
 
-    OUTPUT is a raster written by `geossda harmonize`. The page is one HTML file that needs no
-    network: before and after, histograms, steps across windows and scenes, where what is drawn
-    changed.
+    OUTPUT is a raster written by `geossda harmonize`. The report is one HTML file that needs no
+    network: before and after, histograms, colour differences across windows and scenes, and a map
+    of changes in structure.
 
     \b
     geossda report mosaic_harmonized.tif
@@ -69,7 +68,7 @@ def command(
         sources=sources or None,
         scenes=scenes,
         qa=qa,
-        config=config_from(ReportConfig, settings),
+        config=config,
         progress=progress,
     )
     if as_json:

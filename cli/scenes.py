@@ -1,13 +1,11 @@
 """`geossda scenes`."""
 
-from typing import Any
-
 import click
 
 from geossda.config import ScenesConfig
 from geossda.progress import Progress
 
-from .options import config_from, config_options, progress_option
+from .options import config_options, progress_option
 
 
 @click.command("scenes")
@@ -15,10 +13,11 @@ from .options import config_from, config_options, progress_option
 @click.option("--output", "-o", required=True, metavar="FILE", help="The outlines.")
 @config_options(ScenesConfig)
 @progress_option
-def command(source: str, output: str, progress: Progress, **settings: Any) -> None:
-    """Find the scenes a mosaic was made of, where they meet along straight lines.
+def command(source: str, output: str, progress: Progress, config: ScenesConfig) -> None:
+    """Detect the scenes of a mosaic and write their outlines.
 
-    FILE ends in .gpkg, .fgb or .geojson: look at it, mend it, give it to harmonize.
+    Scenes are detected where they meet along straight seams. FILE ends in .gpkg, .fgb or .geojson;
+    it can be checked, edited and given to harmonize.
 
     \b
     geossda scenes mosaic.tif -o scenes.gpkg
@@ -26,5 +25,5 @@ def command(source: str, output: str, progress: Progress, **settings: Any) -> No
     """
     from geossda import scenes
 
-    found = scenes(source, output, config=config_from(ScenesConfig, settings), progress=progress)
-    click.echo(f"{found.output}: {found.scenes} scene{'s' if found.scenes > 1 else ''}")
+    result = scenes(source, output, config=config, progress=progress)
+    click.echo(f"{result.output}: {result.scenes} scene{'s' if result.scenes > 1 else ''}")

@@ -1,20 +1,18 @@
 """`geossda segment`."""
 
-from typing import Any
-
 import click
 
 from geossda.config import SegmentConfig
 from geossda.progress import Progress
 
-from .options import config_from, config_options, progress_option
+from .options import config_options, progress_option
 
 
 @click.command("segment")
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--output", "-o", required=True, metavar="FILE", help="The footprints.")
-@click.option("--probabilities", metavar="FILE.tif", help="Write probabilities as well.")
-@click.option("--mask", metavar="FILE.tif", help="Write the mask of buildings as well.")
+@click.option("--probabilities", metavar="FILE.tif", help="Write the probabilities too.")
+@click.option("--mask", metavar="FILE.tif", help="Write the mask of buildings too.")
 @config_options(SegmentConfig)
 @progress_option
 def command(
@@ -23,9 +21,9 @@ def command(
     probabilities: str | None,
     mask: str | None,
     progress: Progress,
-    **settings: Any,
+    config: SegmentConfig,
 ) -> None:
-    """Find buildings and write their footprints.
+    """Detect buildings and write their footprints.
 
     SOURCES are files, folders, globs or URLs, taken as one mosaic. FILE ends in .gpkg, .fgb,
     .parquet or .geojson.
@@ -40,7 +38,7 @@ def command(
         output,
         probabilities=probabilities,
         mask=mask,
-        config=config_from(SegmentConfig, settings),
+        config=config,
         progress=progress,
     )
     click.echo(f"{result.output}: {result.buildings:,} buildings, {result.area_m2:,.0f} m²")

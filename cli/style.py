@@ -1,13 +1,11 @@
 """`geossda style`."""
 
-from typing import Any
-
 import click
 
 from geossda.config import StyleConfig
 from geossda.progress import Progress
 
-from .options import config_from, config_options, progress_option
+from .options import config_options, progress_option
 
 
 @click.command("style")
@@ -15,8 +13,12 @@ from .options import config_from, config_options, progress_option
 @click.option("--output", "-o", required=True, metavar="FILE.json", help="The style file.")
 @config_options(StyleConfig)
 @progress_option
-def command(references: tuple[str, ...], output: str, progress: Progress, **settings: Any) -> None:
-    """Measure references and save their pooled style, to be used again.
+def command(
+    references: tuple[str, ...], output: str, progress: Progress, config: StyleConfig
+) -> None:
+    """Compute the style statistics of references and save them.
+
+    REFERENCES are rasters, folders of them, or style files; they are pooled into one style.
 
     \b
     geossda style summer/*.tif -o summer.json
@@ -24,7 +26,5 @@ def command(references: tuple[str, ...], output: str, progress: Progress, **sett
     """
     from geossda import make_style
 
-    look = make_style(
-        references, output, config=config_from(StyleConfig, settings), progress=progress
-    )
-    click.echo(f"{output}: {look.bands} bands, from {look.pixels:,} pixels of {look.name}")
+    pooled = make_style(references, output, config=config, progress=progress)
+    click.echo(f"{output}: {pooled.bands} bands, from {pooled.pixels:,} pixels of {pooled.name}")

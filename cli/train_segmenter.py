@@ -1,13 +1,11 @@
 """`geossda train-segmenter`."""
 
-from typing import Any
-
 import click
 
 from geossda.config import TrainSegmenterConfig
 from geossda.progress import Progress
 
-from .options import config_from, config_options, progress_option
+from .options import config_options, progress_option
 
 
 @click.command("train-segmenter")
@@ -18,14 +16,14 @@ from .options import config_from, config_options, progress_option
     "-f",
     multiple=True,
     metavar="FILE",
-    help="Buildings of all rasters, or repeated: one file a raster. "
+    help="Footprints of all rasters, or repeated: one file per raster. "
     "Default: the one vector file in each raster's folder.",
 )
 @click.option(
     "--area",
     metavar="FILE",
-    help="Polygons within which the footprints are complete, if they are not everywhere: nothing "
-    "outside is learned from.",
+    help="Polygons within which the footprints are complete, if they are not everywhere; the rest "
+    "is not used for training.",
 )
 @click.option(
     "--target",
@@ -33,12 +31,12 @@ from .options import config_from, config_options, progress_option
     "targets",
     multiple=True,
     metavar="RASTER|DIR",
-    help="Imagery without labels that the model is for; repeatable.",
+    help="Imagery without labels to adapt the model to; repeatable.",
 )
 @click.option(
     "--run",
     metavar="DIR",
-    help="Run directory; training goes on from its last checkpoint. Default: <output stem>_run.",
+    help="Run folder; training resumes from its last checkpoint. Default: <output stem>_run.",
 )
 @config_options(TrainSegmenterConfig)
 @progress_option
@@ -50,12 +48,12 @@ def command(
     targets: tuple[str, ...],
     run: str | None,
     progress: Progress,
-    **settings: Any,
+    config: TrainSegmenterConfig,
 ) -> None:
-    """Train a segmenter on rasters with footprints.
+    """Train a building model on rasters with footprints.
 
-    The footprints must cover each raster wholly, or --area: what is not in them counts as no
-    building. With --target the model is made for imagery that has no labels.
+    The footprints must be complete within each raster, or within --area: everything outside them
+    counts as background. With --target the model is adapted to imagery without labels.
 
     \b
     geossda train-segmenter town/*.tif -f town/buildings.gpkg -o town.safetensors
@@ -71,7 +69,7 @@ def command(
         area=area,
         targets=targets,
         run=run,
-        config=config_from(TrainSegmenterConfig, settings),
+        config=config,
         progress=progress,
     )
     click.echo(f"{output}: {card.architecture} with {card.encoder}, {card.gsd_m:g} m")

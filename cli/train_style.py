@@ -1,13 +1,11 @@
 """`geossda train-style`."""
 
-from typing import Any
-
 import click
 
 from geossda.config import TrainStyleConfig
 from geossda.progress import Progress
 
-from .options import config_from, config_options, progress_option
+from .options import config_options, progress_option
 
 
 @click.command("train-style")
@@ -16,7 +14,7 @@ from .options import config_from, config_options, progress_option
 @click.option(
     "--run",
     metavar="DIR",
-    help="Run directory; training goes on from its last checkpoint. Default: <output stem>_run.",
+    help="Run folder; training resumes from its last checkpoint. Default: <output stem>_run.",
 )
 @config_options(TrainStyleConfig)
 @progress_option
@@ -25,11 +23,11 @@ def command(
     output: str,
     run: str | None,
     progress: Progress,
-    **settings: Any,
+    config: TrainStyleConfig,
 ) -> None:
     """Train a style model on rasters without labels.
 
-    No domains are asked for: patches are drawn from all SOURCES alike.
+    No domain labels are needed: patches are drawn from all SOURCES alike.
 
     \b
     geossda train-style mosaics/ more/*.tif -o style.safetensors
@@ -37,7 +35,5 @@ def command(
     """
     from geossda import train_style
 
-    card = train_style(
-        sources, output, run=run, config=config_from(TrainStyleConfig, settings), progress=progress
-    )
+    card = train_style(sources, output, run=run, config=config, progress=progress)
     click.echo(f"{output}: {card.preset}, {card.bands} bands at a time")

@@ -4,6 +4,7 @@
 
     GeossdaError
     ├── InputError (ValueError)         what was given cannot be used
+    │   ├── SettingError                a setting that does not exist, or a value not allowed
     │   ├── RasterError                 missing, unreadable or truncated raster
     │   ├── GeoreferenceError           no CRS or no transform where one is needed
     │   ├── EmptyRasterError            not one valid pixel
@@ -26,6 +27,10 @@ class GeossdaError(Exception):
 
 class InputError(GeossdaError, ValueError):
     """What was given cannot be used."""
+
+
+class SettingError(InputError):
+    """A setting does not exist, or its value is not allowed."""
 
 
 class RasterError(InputError):

@@ -58,6 +58,8 @@ class Listener:
             self._feedback.setProgress(0)
         elif event["event"] == "progress" and event["total"]:
             self._feedback.setProgress(100.0 * event["done"] / event["total"])
+        elif event["event"] == "error":
+            self._error = self._reword(event["text"])
         elif event["event"] == "note":
             self._feedback.pushInfo(self._reword(event["text"]))
         elif event["event"] == "error":

@@ -66,7 +66,7 @@ def training_streams(
         return plain.draw(0, number), recolored.draw(0, number)
 
     target = None
-    if config.teach and targets:
+    if config.mean_teacher and targets:
         # The second view is jittered in any case: without noise, consistency teaches nothing.
         target = TargetSampler(
             targets, config.patch, config.seed, strategy.target, config.share, jitter=True

@@ -80,8 +80,8 @@ class Strategy:
     def objective(self, rasters: TrainingRasters) -> Objective:
         """Return the loss to train with: by default a mean teacher's, where there is a target."""
         config = rasters.config
-        if config.teach and rasters.targets:
-            return MeanTeacher(config.steps, config.built, rasters.places)
+        if config.mean_teacher and rasters.targets:
+            return MeanTeacher(config.steps, config.building_fraction, rasters.places)
         return Objective()
 
 

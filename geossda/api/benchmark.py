@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from geossda.config import BenchmarkConfig, PaperBenchmarkConfig, ScalingKind
+from geossda.config import BenchmarkConfig, PaperBenchmarkConfig, ScalingKind, config_from
 from geossda.data import datasets
 from geossda.data.datasets import Pair
 from geossda.data.labels import read_footprints
 from geossda.data.patches import WorkingRaster
-from geossda.errors import EmptyRasterError, InputError
+from geossda.errors import EmptyRasterError
 from geossda.evaluation import experiments as trials
 from geossda.evaluation.calibration import Reliability
 from geossda.evaluation.experiments import Trial
@@ -56,8 +56,9 @@ def benchmark_places(
     run: PathLike,
     *,
     form: Literal["both", "one-to-others", "leave-one-out"] = "both",
-    config: BenchmarkConfig = BenchmarkConfig(),  # noqa: B008  (frozen)
+    config: BenchmarkConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> BenchmarkResult:
     """Compare adaptation methods on places with footprints, none of which the other has seen.
 
@@ -70,10 +71,12 @@ def benchmark_places(
     form : {"both", "one-to-others", "leave-one-out"}
         Labels of one place, measured on every other; labels of all places but one, measured on
         that one. The target always gives its imagery.
-    config : BenchmarkConfig
-        Settings.
+    config : BenchmarkConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Is told of stages and steps.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
@@ -85,6 +88,7 @@ def benchmark_places(
     GeossdaError
         See :mod:`geossda.errors`.
     """
+    config = config_from(BenchmarkConfig, config, settings)
     places = datasets.places(Path(folder))
     forms = FORMS if form == "both" else (form,)
     planned = [trial for each in forms for trial in trials.plan(each, list(places), config)]
@@ -110,8 +114,9 @@ def benchmark_paper(
     deepglobe: PathLike,
     run: PathLike,
     *,
-    config: PaperBenchmarkConfig = PaperBenchmarkConfig(),  # noqa: B008  (frozen)
+    config: PaperBenchmarkConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> BenchmarkResult:
     """Make the paper's Table I: labels of five cities of Inria, measured on four of DeepGlobe.
 
@@ -125,10 +130,12 @@ def benchmark_paper(
         The data sets, in their published layouts.
     run : path
         Folder for the figures of every training; those that are there are not made again.
-    config : PaperBenchmarkConfig
-        Settings.
+    config : PaperBenchmarkConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Is told of stages and steps.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
@@ -140,6 +147,7 @@ def benchmark_paper(
     GeossdaError
         See :mod:`geossda.errors`.
     """
+    config = config_from(PaperBenchmarkConfig, config, settings)
     sources = datasets.inria(Path(inria))
     cities = datasets.spacenet(Path(deepglobe))
     tests = {
@@ -214,8 +222,6 @@ def _all(
     progress: Progress,
 ) -> BenchmarkResult:
     """Run what is this process's part of the trials, and report on all that are there."""
-    if config.part > config.parts:
-        raise InputError(f"part {config.part} of {config.parts}: --part must be at most --parts")
     if any(trial.row == "daug" for trial in planned) and not config.domain_model:
         progress.warn("row daug is left out: it needs --domain-model (see docs/adapt.md)")
         planned = [trial for trial in planned if trial.row != "daug"]

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from geossda.api.evaluate import evaluate
 from geossda.api.harmonize import harmonize
 from geossda.api.segment import segment
-from geossda.config import DemoConfig, HarmonizeConfig, SegmentConfig
+from geossda.config import DemoConfig, config_from
 from geossda.data.labels import read_footprints
 from geossda.errors import OutputError
 from geossda.evaluation.compare import Comparison
@@ -78,8 +78,9 @@ class DemoResult:
 def demo(
     folder: PathLike = "demo",
     *,
-    config: DemoConfig = DemoConfig(),  # noqa: B008  (frozen)
+    config: DemoConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> DemoResult:
     """Render a town, harmonize its strips, find its buildings and compare with the truth.
 
@@ -87,16 +88,19 @@ def demo(
     ----------
     folder : path
         Created if missing.
-    config : DemoConfig
-        Settings.
+    config : DemoConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Is told of stages, steps and warnings.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
     DemoResult
         What was written and measured.
     """
+    config = config_from(DemoConfig, config, settings)
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,16 +115,16 @@ def demo(
         strips,
         folder / "harmonized.tif",
         style=folder / "reference.tif",
-        config=HarmonizeConfig(overwrite=True, feather=OVERLAP_PX),
         progress=progress,
+        overwrite=True,
+        feather=OVERLAP_PX,
     )
     found = []
-    settings = SegmentConfig(overwrite=True)
     for source, name in (
         ("mosaic.tif", "buildings_before.gpkg"),
         ("harmonized.tif", "buildings.gpkg"),
     ):
-        segment(folder / source, folder / name, config=settings, progress=progress)
+        segment(folder / source, folder / name, overwrite=True, progress=progress)
         found.append(
             evaluate(
                 folder / name,

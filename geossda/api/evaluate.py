@@ -1,6 +1,8 @@
 """Compare buildings found with true ones."""
 
-from geossda.config import EvaluateConfig
+from typing import Any
+
+from geossda.config import EvaluateConfig, config_from
 from geossda.errors import OutputError
 from geossda.evaluation.compare import Comparison, compare, open_area, open_layer
 from geossda.footprints.ogr import write_errors
@@ -16,8 +18,9 @@ def evaluate(
     *,
     area: PathLike | None = None,
     errors: PathLike | None = None,
-    config: EvaluateConfig = EvaluateConfig(),  # noqa: B008  (frozen)
+    config: EvaluateConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> Comparison:
     """Compare two layers of buildings, each a raster or a vector file.
 
@@ -31,16 +34,19 @@ def evaluate(
         Raster (its valid pixels) or polygons to stay within.
     errors : path, optional
         A ``.gpkg`` to write hits, misses and false alarms to; opens styled in QGIS.
-    config : EvaluateConfig
-        Settings.
+    config : EvaluateConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Is told of stages, steps and warnings.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
     Comparison
         IoU, precision and recall of pixels, F1 of buildings, and how they are formed.
     """
+    config = config_from(EvaluateConfig, config, settings)
     if errors is not None:
         file, _ = split_layer(errors)
         if file.suffix.lower() != ".gpkg":

@@ -1,8 +1,9 @@
 """Measure how well methods bring images to each other's looks."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from geossda.config import EvaluateStyleConfig
+from geossda.config import EvaluateStyleConfig, config_from
 from geossda.evaluation.samples import sample_looks
 from geossda.evaluation.style_scores import (
     Method,
@@ -22,8 +23,9 @@ from geossda.staging import PathLike
 def evaluate_style(
     images: PathLike | Sequence[PathLike],
     *,
-    config: EvaluateStyleConfig = EvaluateStyleConfig(),  # noqa: B008  (frozen)
+    config: EvaluateStyleConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> list[StyleScores]:
     """Bring every image to every other's look by every method, and measure what comes out.
 
@@ -31,10 +33,12 @@ def evaluate_style(
     ----------
     images : path or sequence of path
         Two or more rasters, or folders of them, of one band count; one look each.
-    config : EvaluateStyleConfig
-        Settings.
+    config : EvaluateStyleConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Is told of stages, steps and warnings.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
@@ -47,6 +51,7 @@ def evaluate_style(
     GeossdaError
         See :mod:`geossda.errors`.
     """
+    config = config_from(EvaluateStyleConfig, config, settings)
     samples = sample_looks(
         find_sources(images),
         bands=config.bidx,

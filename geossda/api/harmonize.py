@@ -12,7 +12,13 @@ from geossda.api.style import resolve_style
 from geossda.balance.balancing import SCENE_KEYWORDS, check_scenes, count_scenes, with_levels
 from geossda.color.classical import NEED_LAB, NEED_STYLE
 from geossda.color.style import Style
-from geossda.config import EXECUTION_ONLY, NOT_IN_PROVENANCE, HarmonizeConfig, settings_of
+from geossda.config import (
+    EXECUTION_ONLY,
+    NOT_IN_PROVENANCE,
+    HarmonizeConfig,
+    config_from,
+    settings_of,
+)
 from geossda.errors import BandError, OutputError, StyleError
 from geossda.harmonization.harmonize_job import (
     HarmonizeJob,
@@ -62,8 +68,9 @@ def harmonize(
     output: PathLike | None = None,
     *,
     style: PathLike | Sequence[PathLike] | Style | None = None,
-    config: HarmonizeConfig = HarmonizeConfig(),  # noqa: B008  (frozen)
+    config: HarmonizeConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> HarmonizeResult:
     """Give rasters the colours of a reference.
 
@@ -77,10 +84,12 @@ def harmonize(
         ``<stem>_harmonized.tif`` beside each source.
     style : path, sequence of path or Style, optional
         Reference rasters or folders of them, or a style file made by `make_style`.
-    config : HarmonizeConfig
-        Settings.
+    config : HarmonizeConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Is told of stages, steps and warnings.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
@@ -92,6 +101,7 @@ def harmonize(
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """
+    config = config_from(HarmonizeConfig, config, settings)
     progress = Stages(progress)
     paths = find_sources(sources)
     if style is None and config.method in {*NEED_STYLE, "auto", "ssda"}:

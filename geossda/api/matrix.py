@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from geossda.config import MatrixConfig
+from geossda.config import MatrixConfig, config_from
 from geossda.errors import InputError
 from geossda.evaluation.samples import sample_looks
 from geossda.evaluation.style_matrix import picture
@@ -18,8 +19,9 @@ def matrix(
     images: PathLike | Sequence[PathLike],
     output: PathLike,
     *,
-    config: MatrixConfig = MatrixConfig(),  # noqa: B008  (frozen)
+    config: MatrixConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> Path:
     """Paint the first patch of every image in every image's look: the paper's Fig. 3.
 
@@ -30,10 +32,12 @@ def matrix(
     output : path
         A ``.png`` or ``.jpg`` file. Rows keep their content, columns their look; the originals
         are on the diagonal, framed.
-    config : MatrixConfig
-        Settings.
+    config : MatrixConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Is told of stages, steps and warnings.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
@@ -45,6 +49,7 @@ def matrix(
     GeossdaError
         See :mod:`geossda.errors`.
     """
+    config = config_from(MatrixConfig, config, settings)
     target = check_output(output, overwrite=config.overwrite)
     if target.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(f"{target}: a picture is written as .png or .jpg")

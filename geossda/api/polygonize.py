@@ -2,9 +2,10 @@
 
 import os
 from dataclasses import asdict
+from typing import Any
 
-from geossda.config import PolygonizeConfig, SegmentConfig
-from geossda.errors import GeoreferenceError, InputError
+from geossda.config import PolygonizeConfig, SegmentConfig, config_from
+from geossda.errors import GeoreferenceError
 from geossda.footprints.building_raster import BuildingRaster, open_buildings
 from geossda.footprints.polygonize import polygonize as polygonize_blocks
 from geossda.footprints.shaping import Shaping, shape_footprints
@@ -28,8 +29,9 @@ def polygonize(
     source: PathLike,
     output: PathLike,
     *,
-    config: PolygonizeConfig = PolygonizeConfig(),  # noqa: B008  (frozen)
+    config: PolygonizeConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> Written:
     """Turn a mask or a raster of probabilities into footprints.
 
@@ -43,10 +45,12 @@ def polygonize(
     output : path
         A ``.gpkg``, ``.fgb``, ``.parquet`` or ``.geojson`` file; layer ``buildings`` in the
         raster's CRS (GeoJSON in longitude and latitude).
-    config : PolygonizeConfig
-        Settings.
+    config : PolygonizeConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Is told of stages, steps and warnings.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
@@ -58,14 +62,10 @@ def polygonize(
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """
+    config = config_from(PolygonizeConfig, config, settings)
     check_vector_output(output, append=config.append)
     file, _ = split_layer(output)
     check_output(file, overwrite=config.overwrite or config.append, inputs=[source])
-    if config.connectivity == "8" and (config.regularize != "none" or config.split):
-        raise InputError(
-            "with --connectivity 8 parts hang together at points, which no regular outline does: "
-            "use --regularize none without --split, or --connectivity 4"
-        )
     with gdal_environment():
         raster = open_buildings(
             source, config.threshold, bands=config.bidx, nodata=config.nodata, progress=progress
@@ -118,7 +118,7 @@ def polygonize_to(
         ended = polygonize_blocks(
             raster.read,
             raster.mosaic.shape,
-            connectivity=int(cut.connectivity),
+            connectivity=cut.connectivity,
             block=cut.block,
             pool=crew,
             progress=progress,
@@ -129,6 +129,6 @@ def polygonize_to(
             raster.mosaic.grid.crs.to_wkt(),
             tags,
             probabilities=raster.has_probability,
-            multi=cut.connectivity == "8",
+            multi=cut.connectivity == 8,
             append=config.append,
         )

@@ -11,7 +11,7 @@ import numpy as np
 import rasterio
 
 from geossda.balance.scenes import read_scenes
-from geossda.config import HarmonizeConfig, ReportConfig
+from geossda.config import HarmonizeConfig, ReportConfig, config_from
 from geossda.errors import GeoreferenceError, InputError
 from geossda.evaluation.html_page import plain, plots, render
 from geossda.evaluation.pair import Pair
@@ -59,8 +59,9 @@ def report(
     sources: PathLike | Sequence[PathLike] | None = None,
     scenes: PathLike | None = None,
     qa: PathLike | None = None,
-    config: ReportConfig = ReportConfig(),  # noqa: B008  (frozen)
+    config: ReportConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> ReportResult:
     """Write a page that shows what `harmonize` made of a raster.
 
@@ -78,10 +79,12 @@ def report(
         where they meet.
     qa : path, optional
         Write the likeness of what is drawn, by cells, as a raster: 1 where nothing changed.
-    config : ReportConfig
-        Settings.
+    config : ReportConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Is told of stages, steps and warnings.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
@@ -93,6 +96,7 @@ def report(
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """
+    config = config_from(ReportConfig, config, settings)
     harmonized = os.fspath(harmonized)
     with gdal_environment():
         after = open_mosaic(harmonized)
@@ -106,9 +110,9 @@ def report(
             qa = check_output(qa, overwrite=config.overwrite, inputs=inputs)
             if qa.absolute() == page.absolute():
                 raise InputError(f"{qa} cannot be both the page and the raster: name two files")
-        settings = tags["settings"] if isinstance(tags.get("settings"), dict) else {}
+        recorded = tags["settings"] if isinstance(tags.get("settings"), dict) else {}
         before = open_mosaic(
-            paths, bands=settings.get("bidx") or None, nodata=settings.get("nodata")
+            paths, bands=recorded.get("bidx") or None, nodata=recorded.get("nodata")
         ).resampled(after.grid)
         pair = Pair(before, after)
         outlines = read_scenes(scenes, after.grid).polygons if scenes is not None else None
@@ -117,7 +121,7 @@ def report(
             histograms(mosaic, budget_px=HISTOGRAM_PX, progress=progress)
             for mosaic in (before, after)
         )
-        tile = settings.get("tile", HarmonizeConfig().tile)
+        tile = recorded.get("tile", HarmonizeConfig().tile)
         seams = lattice_steps(pair, tile, progress=progress)
         steps = None
         if outlines is not None:

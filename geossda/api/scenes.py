@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from geossda.balance.scenes import SUFFIXES, write_scenes
 from geossda.balance.seam_detection import find_scenes
-from geossda.config import ScenesConfig
+from geossda.config import ScenesConfig, config_from
 from geossda.errors import OutputError
 from geossda.layers import split_layer
 from geossda.progress import SILENT, Progress
@@ -34,8 +35,9 @@ def scenes(
     source: PathLike,
     output: PathLike,
     *,
-    config: ScenesConfig = ScenesConfig(),  # noqa: B008  (frozen)
+    config: ScenesConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> ScenesResult:
     """Find where scenes of unlike radiometry meet along straight lines, and write their outlines.
 
@@ -48,10 +50,12 @@ def scenes(
     output : path
         A ``.gpkg``, ``.fgb`` or ``.geojson`` file of polygons in the raster's CRS, one a scene; one
         polygon in all where no seam was found.
-    config : ScenesConfig
-        Settings.
+    config : ScenesConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Is told of stages, steps and warnings.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
@@ -63,6 +67,7 @@ def scenes(
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """
+    config = config_from(ScenesConfig, config, settings)
     target, (output, _) = output, split_layer(output)
     if output.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{output}: a file that ends in {', '.join(SUFFIXES)} was expected")

@@ -3,10 +3,11 @@
 import json
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from geossda._version import __version__
 from geossda.api.polygonize import polygonize_to
-from geossda.config import NOT_IN_PROVENANCE, SegmentConfig, settings_of
+from geossda.config import NOT_IN_PROVENANCE, SegmentConfig, config_from, settings_of
 from geossda.footprints.building_raster import open_buildings
 from geossda.footprints.shaping import reach_m
 from geossda.footprints.write import Written, check_append, check_vector_output
@@ -44,8 +45,9 @@ def segment(
     *,
     probabilities: PathLike | None = None,
     mask: PathLike | None = None,
-    config: SegmentConfig = SegmentConfig(),  # noqa: B008  (frozen)
+    config: SegmentConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> Written:
     """Find buildings and write their footprints.
 
@@ -62,10 +64,12 @@ def segment(
     probabilities, mask : path, optional
         Rasters to write as well, on the mosaic's grid: probability (float32, nodata -1) and
         buildings (0, 1, nodata 255).
-    config : SegmentConfig
-        Settings.
+    config : SegmentConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Is told of stages, steps and warnings.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
@@ -77,6 +81,7 @@ def segment(
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """
+    config = config_from(SegmentConfig, config, settings)
     progress = Stages(progress)
     paths = find_sources(sources)
     check_vector_output(output, append=config.append)

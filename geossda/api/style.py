@@ -3,11 +3,11 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from geossda.color.pooling import pool
 from geossda.color.style import Style, load_style
-from geossda.config import Structure, StyleConfig
+from geossda.config import Structure, StyleConfig, config_from
 from geossda.harmonization.measure import measure_style
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
@@ -23,8 +23,9 @@ def make_style(
     references: PathLike | Sequence[PathLike],
     output: PathLike,
     *,
-    config: StyleConfig = StyleConfig(),  # noqa: B008  (frozen)
+    config: StyleConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> Style:
     """Measure references and save their pooled style.
 
@@ -34,16 +35,19 @@ def make_style(
         Rasters, folders of them, or style files.
     output : path
         A ``.json`` file.
-    config : StyleConfig
-        Settings.
+    config : StyleConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Is told of stages, steps and warnings.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
     Style
         The pooled style.
     """
+    config = config_from(StyleConfig, config, settings)
     given = [references] if isinstance(references, str | os.PathLike) else list(references)
     check_output(output, overwrite=config.overwrite, inputs=given)
     model = None

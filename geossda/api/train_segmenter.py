@@ -3,13 +3,14 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
 
 from geossda.adapt.samplers import training_streams
 from geossda.adapt.strategies import STRATEGIES, resolve_method
-from geossda.config import TrainSegmenterConfig
+from geossda.config import TrainSegmenterConfig, config_from
 from geossda.data.labels import find_footprints, polygons_of, read_footprints, read_frame
 from geossda.data.patches import Patch, WorkingRaster
 from geossda.devices import choose
@@ -41,8 +42,9 @@ def train_segmenter(
     area: PathLike | None = None,
     targets: PathLike | Sequence[PathLike] = (),
     run: PathLike | None = None,
-    config: TrainSegmenterConfig = TrainSegmenterConfig(),  # noqa: B008  (frozen)
+    config: TrainSegmenterConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> SegmenterCard:
     """Train a building segmenter and write it with its card.
 
@@ -64,10 +66,12 @@ def train_segmenter(
         Run directory, ``<output stem>_run`` beside the output by default; training goes on from
         its last checkpoint. Where a method changes colours, ``patches.png`` there shows labelled
         patches as they are, and below as they are made to look.
-    config : TrainSegmenterConfig
-        Settings.
+    config : TrainSegmenterConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Is told of stages, steps and warnings.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
@@ -79,6 +83,7 @@ def train_segmenter(
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """
+    config = config_from(TrainSegmenterConfig, config, settings)
     output = check_output(output, overwrite=config.overwrite)
     paths = find_sources(sources)
     wanted = find_sources(targets) if targets else []
@@ -146,17 +151,17 @@ def _resolved(config: TrainSegmenterConfig, has_target: bool) -> TrainSegmenterC
     method = resolve_method(config.adapt, has_target)
     scaling_kind = STRATEGIES[method].scaling or config.scaling
     config = dataclasses.replace(config, adapt=method, scaling=scaling_kind)
-    if not config.start:
+    if not config.init_from:
         return config
-    card = read_card_of(resolve(config.start, SegmenterCard), SegmenterCard)
+    card = read_card_of(resolve(config.init_from, SegmenterCard), SegmenterCard)
     return dataclasses.replace(
         config,
         architecture=card.architecture,
         encoder=card.encoder,
         # Terms go with the weights.
-        data=config.data or card.data,
-        licence=config.licence or card.licence,
-        attribution=config.attribution or card.attribution,
+        data=config.data or card.data or None,
+        licence=config.licence or card.licence or None,
+        attribution=config.attribution or card.attribution or None,
     )
 
 

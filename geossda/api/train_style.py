@@ -3,10 +3,11 @@
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from geossda.config import TrainStyleConfig
+from geossda.config import TrainStyleConfig, config_from
 from geossda.data.views import UnlabelledRaster, ViewSampler
 from geossda.devices import choose
 from geossda.errors import BandError, EmptyRasterError
@@ -35,8 +36,9 @@ def train_style(
     output: PathLike,
     *,
     run: PathLike | None = None,
-    config: TrainStyleConfig = TrainStyleConfig(),  # noqa: B008  (frozen)
+    config: TrainStyleConfig | None = None,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> StyleCard:
     """Train SS(DA)² on rasters without labels, and write the style model with its card.
 
@@ -51,10 +53,12 @@ def train_style(
         Run directory, ``<output stem>_run`` beside the output by default; training resumes from
         its last checkpoint. It holds ``config.json``, ``stats.jsonl``, ``sample.png`` (a style
         matrix of fixed patches by the present model), ``last.pt`` and ``best.safetensors``.
-    config : TrainStyleConfig
-        Settings.
+    config : TrainStyleConfig, optional
+        Settings; the defaults if not given.
     progress : Progress
-        Receives stages, steps and warnings.
+        Receives stages, steps, notes and warnings.
+    **settings
+        Settings by name, which replace those of `config`.
 
     Returns
     -------
@@ -66,6 +70,7 @@ def train_style(
     GeossdaError
         See :mod:`geossda.errors`.
     """
+    config = config_from(TrainStyleConfig, config, settings)
     output = check_output(output, overwrite=config.overwrite)
     paths = find_sources(sources)
     rasters: list[UnlabelledRaster] = []

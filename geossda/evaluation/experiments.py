@@ -64,13 +64,13 @@ class Trial:
 
     def settings(self, config: BenchmarkConfig) -> TrainSegmenterConfig:
         """Give the settings of the training."""
-        name, _, teach = self.row.partition("+")
+        name, _, teacher = self.row.partition("+")
         method = cast(AdaptMethod, name)
         return TrainSegmenterConfig(
             adapt=method,
-            teach=bool(teach),
+            mean_teacher=bool(teacher),
             share=config.share,
-            style_model=config.domain_model if method == "daug" else config.style_model,
+            style_model=(method == "daug" and config.domain_model) or config.style_model,
             jitter=config.jitter,
             scaling=STRATEGIES[method].scaling or config.scaling,
             architecture=config.architecture,
@@ -191,8 +191,8 @@ def _defining(config: TrainSegmenterConfig) -> dict[str, Any]:
     settings = dataclasses.asdict(config)
     for name in ("overwrite", "device", "checkpoint"):
         settings.pop(name)
-    for name in ("encoder_weights", "style_model", "start"):  # wherever the file lies
-        settings[name] = Path(settings[name]).name
+    for name in ("encoder_weights", "style_model", "init_from"):  # wherever the file lies
+        settings[name] = settings[name] and Path(settings[name]).name
     return _plain(settings)
 
 

@@ -16,9 +16,9 @@ NAMES = {
     "rhm": "RHM",
     "daug": "DAug",
     "ssda": "SS(DA)²",
-    "none+teach": "Baseline + teacher",
-    "rhm+teach": "RHM + teacher",
-    "ssda+teach": "SS(DA)² + teacher",
+    "none+mean-teacher": "Baseline + teacher",
+    "rhm+mean-teacher": "RHM + teacher",
+    "ssda+mean-teacher": "SS(DA)² + teacher",
 }
 
 

@@ -142,10 +142,10 @@ def initial_network(config: TrainSegmenterConfig, bands: int) -> torch.nn.Module
     ModelError
         As :func:`build` and :func:`load_segmenter` raise it.
     """
-    if not config.start:
+    if not config.init_from:
         weights = None if config.encoder_weights == "none" else config.encoder_weights
         return build(config.architecture, config.encoder, bands, weights)
-    network, card = load_segmenter(config.start, fold=False)
+    network, card = load_segmenter(config.init_from, fold=False)
     if len(card.bands) != bands:
         raise BandError(
             f"model {card.name} takes {len(card.bands)} bands, the rasters have {bands}: choose "

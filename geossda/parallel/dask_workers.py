@@ -163,7 +163,7 @@ def _unpacked(packed: bytes) -> Callable[[Any], Any]:
 
 
 @contextlib.contextmanager
-def _client(workers: int, scheduler: str) -> Iterator[Any]:
+def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     import dask
     import distributed  # noqa: F401  (first: it brings levels and settings of its own)
 

@@ -96,7 +96,7 @@ class Mosaic:
                     "gdal_translate -expand rgb"
                 )
 
-    def window_of(self, bounds: Sequence[float], crs: str = "") -> Window:
+    def window_of(self, bounds: Sequence[float], crs: str | None = None) -> Window:
         """Give the pixels that bounds touch.
 
         Parameters
@@ -145,7 +145,7 @@ class Mosaic:
             raise GeoreferenceError(f"bounds in {crs} cannot be used: {error}") from error
         return tuple(float(number) for number in moved)
 
-    def cropped(self, bounds: Sequence[float], crs: str = "") -> "Mosaic":
+    def cropped(self, bounds: Sequence[float], crs: str | None = None) -> "Mosaic":
         """Give the part that bounds touch, as :meth:`window_of` says."""
         window = self.window_of(bounds, crs)
         return replace(self, grid=self.grid[window.rows, window.cols])

@@ -80,7 +80,7 @@ class SegmentJob:
     @cached_property
     def model(self) -> torch.nn.Module:
         """The network, asked as often as the settings say."""
-        count = int(self.config.tta)
+        count = self.config.tta
         return self.network if count == 1 else Symmetric(self.network, count)
 
     def steps(self, index: int) -> int:

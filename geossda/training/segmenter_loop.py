@@ -42,7 +42,7 @@ NOT_IN_PROVENANCE = (
     "labels",
     "encoder_weights",
     "style_model",
-    "start",
+    "init_from",
 )
 
 
@@ -177,7 +177,7 @@ def train(
     if directory.resume(state.load_state_dict):
         progress.note(f"resuming at step {state.step} of {directory.path}")
     labelled = prefetch(draw, state.step, config.steps, config.batch)
-    target = prefetch(draw_target, state.step, config.steps, config.unlabelled)
+    target = prefetch(draw_target, state.step, config.steps, config.target_batch)
 
     progress.stage("training", config.steps)
     progress.advance(state.step)
@@ -219,9 +219,9 @@ def train(
 def _provenance(settings: Mapping[str, Any], config: TrainSegmenterConfig) -> dict[str, Any]:
     """Return the settings that the card records, with the initial model by name and hash."""
     recorded = {key: value for key, value in settings.items() if key not in NOT_IN_PROVENANCE}
-    if config.start:  # read before training, since the file may be gone when it ends
-        initial = read_card(resolve(config.start, SegmenterCard))
-        recorded["start"] = f"{initial.name} {initial.sha256[:12]}"
+    if config.init_from:  # read before training, since the file may be gone when it ends
+        initial = read_card(resolve(config.init_from, SegmenterCard))
+        recorded["init_from"] = f"{initial.name} {initial.sha256[:12]}"
     return recorded
 
 
@@ -241,9 +241,9 @@ def _card(
         high_percent=config.high_percent,
         temperature=calibration.temperature,
         metrics=dict(calibration.metrics),
-        data=config.data,
-        licence=config.licence,
-        attribution=config.attribution,
+        data=config.data or "",
+        licence=config.licence or "",
+        attribution=config.attribution or "",
         training=provenance,
     )
 

@@ -140,9 +140,9 @@ def _save(
         bands=config.bands,
         adain=config.adain,
         domains=domains,
-        data=config.data,
-        licence=config.licence,
-        attribution=config.attribution,
+        data=config.data or "",
+        licence=config.licence or "",
+        attribution=config.attribution or "",
         training={**recorded, "steps_done": trainer.steps},
     )
     with atomic_write(path) as part:

@@ -49,7 +49,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SIZE = (160, 200)
 TINY = TrainSegmenterConfig(
     encoder="tu-mobilenetv3_small_050", encoder_weights="none", gsd=0.5, steps=4, batch=2,
-    unlabelled=2, patch=64, seed=3, checkpoint=2, device="cpu",
+    target_batch=2, patch=64, seed=3, checkpoint=2, device="cpu",
 )  # fmt: skip
 
 
@@ -678,13 +678,13 @@ def test_the_command_line(villages, tmp_path):
 
     out = tmp_path / "mine.safetensors"
     arguments = ["train-segmenter", villages[0], "--target", villages[1], "-o", out, "--adapt",
-                 "rhm", "--no-teach", "--no-jitter", "--steps", 2, "--batch", 2, "--patch", 64,
-                 "--encoder", TINY.encoder, "--encoder-weights", "none", "--gsd", 0.5,
-                 "--device", "cpu", "--progress", "none"]  # fmt: skip
+                 "rhm", "--no-mean-teacher", "--no-jitter", "--steps", 2, "--batch", 2,
+                 "--patch", 64, "--encoder", TINY.encoder, "--encoder-weights", "none",
+                 "--gsd", 0.5, "--device", "cpu", "--progress", "none"]  # fmt: skip
     done = CliRunner().invoke(cli, [str(argument) for argument in arguments])
     assert done.exit_code == 0, done.output
     told = read_card(out).training
-    assert (told["adapt"], told["teach"], told["jitter"]) == ("rhm", False, False)
+    assert (told["adapt"], told["mean_teacher"], told["jitter"]) == ("rhm", False, False)
 
 
 def test_places_are_folders_with_labels(villages, tmp_path):

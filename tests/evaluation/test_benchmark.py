@@ -45,7 +45,7 @@ SIZE = (96, 128)
 DEGREE = 2.7e-6
 ENCODER = "tu-mobilenetv3_small_050"
 FAST = BenchmarkConfig(
-    rows=("none", "rhm", "ssda+teach"), seeds=1, steps=2, batch=2, patch=64, gsd=0.5,
+    rows=("none", "rhm", "ssda+mean-teacher"), seeds=1, steps=2, batch=2, patch=64, gsd=0.5,
     encoder=ENCODER, encoder_weights="none", device="cpu",
 )  # fmt: skip
 
@@ -272,8 +272,8 @@ def test_trials_are_planned_for_both_forms():
     assert len({trial.key for trial in one + out}) == 36
     assert (one[0].sources, one[0].targets, one[0].tests) == (("a",), ("b", "c"), ("b", "c"))
     assert (out[0].sources, out[0].targets, out[0].tests) == (("b", "c"), ("a",), ("a",))
-    taught = next(trial for trial in one if trial.row == "ssda+teach").settings(config)
-    assert (taught.adapt, taught.teach, taught.jitter, taught.scaling) == (
+    taught = next(trial for trial in one if trial.row == "ssda+mean-teacher").settings(config)
+    assert (taught.adapt, taught.mean_teacher, taught.jitter, taught.scaling) == (
         "ssda",
         True,
         False,
@@ -445,7 +445,9 @@ def test_daug_is_left_out_alone(two, tmp_path, listener):
 
 
 def test_parts_and_rows_that_cannot_be(towns, tmp_path, listener):
-    with pytest.raises(InputError, match="part 3 of 2"):
+    with pytest.raises(
+        InputError, match="part is 3: give a whole number from 1 to parts, which is 2"
+    ):
         benchmark_places(towns, tmp_path, config=dataclasses.replace(FAST, part=3, parts=2))
     config = dataclasses.replace(FAST, rows=("daug",))
     found = benchmark_places(towns, tmp_path, config=config, progress=listener)

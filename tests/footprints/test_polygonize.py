@@ -101,12 +101,12 @@ def test_corners_join_with_eight(tmp_path, make_raster):
     image[0, 2:6, 2:6] = image[0, 6:9, 6:9] = 1
     path = make_raster(tmp_path / "a.tif", image=image)
     assert polygonize(path, tmp_path / "4.gpkg").buildings == 2
-    config = PolygonizeConfig(connectivity="8")
+    config = PolygonizeConfig(connectivity=8)
     assert polygonize(path, tmp_path / "8.gpkg", config=config).buildings == 1
     about = pyogrio.read_info(tmp_path / "8.gpkg", layer="buildings")
     assert about["geometry_type"] == "MultiPolygon"
     with pytest.raises(InputError, match="connectivity 4"):
-        config = PolygonizeConfig(connectivity="8", regularize="rectilinear")
+        config = PolygonizeConfig(connectivity=8, regularize="rectilinear")
         polygonize(path, tmp_path / "no.gpkg", config=config)
 
 

@@ -147,9 +147,9 @@ def test_arguments():
         "--bounds", "-1.5", "2", "3.25", "4", "--bounds-crs", "EPSG:4326", "--tile", "512",
         "--co", "A=1", "--co", "B=2", "--output", "o.tif", "--overwrite", "--no-resume",
     ]  # fmt: skip
-    flags = {"INPUT": ["a"], "TEACH": False, "JITTER": True, "OUTPUT": "o"}
+    flags = {"INPUT": ["a"], "MEAN_TEACHER": False, "JITTER": True, "OUTPUT": "o"}
     assert build(describe("train-segmenter"), flags) == [
-        "train-segmenter", "a", "--no-teach", "--output", "o", "--overwrite",
+        "train-segmenter", "a", "--no-mean-teacher", "--output", "o", "--overwrite",
     ]  # fmt: skip
 
 

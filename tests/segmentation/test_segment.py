@@ -486,8 +486,8 @@ def test_symmetries_that_are_averaged_over_make_no_difference(count, alike):
 def test_symmetries_are_averaged_over_on_demand(town, tmp_path, settings):
     config = {"threshold": 0.5, **EXACT}
     alone = run(town, tmp_path, settings(**config), name="alone")[1]
-    four = run(town, tmp_path, settings(tta="4", **config), name="four")[1]
-    here = run(town, tmp_path, settings(tta="4", workers=2, **config), name="here")[1]
+    four = run(town, tmp_path, settings(tta=4, **config), name="four")[1]
+    here = run(town, tmp_path, settings(tta=4, workers=2, **config), name="here")[1]
     valid = alone >= 0
     assert np.array_equal(valid, four >= 0) and np.array_equal(four, here)
     assert np.abs(alone - four)[valid].max() > 0.05

@@ -572,13 +572,20 @@ def test_training_goes_on_from_a_model(village, tmp_path, make_raster):
     train_segmenter([raster], first, config=TINY)
     # Without a rate nothing is learned: what comes out is what went in.
     on = TrainSegmenterConfig(
-        start=str(first), gsd=0.5, steps=2, batch=2, patch=32, lr=0.0, device="cpu", adapt="ssda"
+        init_from=str(first),
+        gsd=0.5,
+        steps=2,
+        batch=2,
+        patch=32,
+        lr=0.0,
+        device="cpu",
+        adapt="ssda",
     )
     card = train_segmenter([raster], out, targets=[raster], config=on)
     assert (card.architecture, card.encoder) == (TINY.architecture, TINY.encoder)
     assert (card.licence, card.attribution, card.data) == ("MIT", "nobody", "made up")
     assert str(tmp_path) not in json.dumps(dataclasses.asdict(card))
-    assert card.training["start"] == f"village {read_card(first).sha256[:12]}"
+    assert card.training["init_from"] == f"village {read_card(first).sha256[:12]}"
     one, other = load_segmenter(first, fold=False)[0], load_segmenter(out, fold=False)[0]
     parameters = dict(other.named_parameters())
     assert all(torch.equal(value, parameters[name]) for name, value in one.named_parameters())
@@ -601,14 +608,14 @@ def test_a_model_to_go_on_from_must_fit(village, tmp_path, make_raster):
     out = tmp_path / "out.safetensors"
     style = str(resources.files("geossda") / "weights" / "style.safetensors")
     with pytest.raises(ModelError, match="a style model, a segmenter model was expected"):
-        train_segmenter([raster], out, config=dataclasses.replace(TINY, start=style))
+        train_segmenter([raster], out, config=dataclasses.replace(TINY, init_from=style))
     with pytest.raises(ModelError, match="unknown model"):
-        train_segmenter([raster], out, config=dataclasses.replace(TINY, start="no.safetensors"))
+        train_segmenter([raster], out, config=dataclasses.replace(TINY, init_from="no.safetensors"))
     other = make_raster(tmp_path / "four.tif", bands=4)
     with pytest.raises(BandError, match="takes 3 bands, the rasters have 4"):
         train_segmenter(
             [other], out, footprints=[footprints],
-            config=dataclasses.replace(TINY, start="default", adapt="none"),
+            config=dataclasses.replace(TINY, init_from="default", adapt="none"),
         )  # fmt: skip
     assert not list(tmp_path.glob("out*.safetensors"))
 

@@ -1,0 +1,71 @@
+"""The settings of every function: one source of defaults, choices, limits and help.
+
+The Python functions take these records, and the command line and the QGIS dialogs are made from
+them. Values are checked when a record is made.
+"""
+
+from geossda.config.benchmark_configs import (
+    BenchmarkConfig,
+    EvaluateStyleConfig,
+    MatrixConfig,
+    PaperBenchmarkConfig,
+)
+from geossda.config.building_configs import EvaluateConfig, PolygonizeConfig, SegmentConfig
+from geossda.config.choices import (
+    DEVICES,
+    METHODS,
+    ROWS,
+    AdaptMethod,
+    ColorMethod,
+    HarmonizeMethod,
+    MatrixMethod,
+    Regularity,
+    Row,
+    ScalingKind,
+    Structure,
+)
+from geossda.config.color_configs import (
+    DemoConfig,
+    HarmonizeConfig,
+    ReportConfig,
+    ScenesConfig,
+    StyleConfig,
+)
+from geossda.config.provenance import EXECUTION_ONLY, NOT_IN_PROVENANCE
+from geossda.config.setting import Config, config_from, kind_of, settings_of, unknown_setting
+from geossda.config.training_configs import TrainSegmenterConfig, TrainStyleConfig
+
+__all__ = [
+    "DEVICES",
+    "EXECUTION_ONLY",
+    "METHODS",
+    "NOT_IN_PROVENANCE",
+    "ROWS",
+    "AdaptMethod",
+    "BenchmarkConfig",
+    "ColorMethod",
+    "Config",
+    "DemoConfig",
+    "EvaluateConfig",
+    "EvaluateStyleConfig",
+    "HarmonizeConfig",
+    "HarmonizeMethod",
+    "MatrixConfig",
+    "MatrixMethod",
+    "PaperBenchmarkConfig",
+    "PolygonizeConfig",
+    "Regularity",
+    "ReportConfig",
+    "Row",
+    "ScalingKind",
+    "ScenesConfig",
+    "SegmentConfig",
+    "Structure",
+    "StyleConfig",
+    "TrainSegmenterConfig",
+    "TrainStyleConfig",
+    "config_from",
+    "kind_of",
+    "settings_of",
+    "unknown_setting",
+]

@@ -1,0 +1,113 @@
+"""Settings of `segment`, `polygonize` and `evaluate`."""
+
+from dataclasses import dataclass
+from typing import get_args
+
+from geossda.config import shared_settings as shared
+from geossda.config.choices import Connectivity, Regularity, Symmetries
+from geossda.config.color_configs import require_bounds
+from geossda.config.setting import Config, documented, setting
+from geossda.errors import SettingError
+
+
+@documented
+@dataclass(frozen=True)
+class SegmentConfig(Config):
+    """Settings of `segment`."""
+
+    model: str = setting("default", 'Building model: "default" or a safetensors file.')
+    threshold: float | None = setting(
+        None,
+        "Probability from which a pixel is a building (default: the model's own).",
+        low=0.0,
+        high=1.0,
+    )
+    min_area: float = shared.min_area(8.0)
+    regularize: Regularity = shared.regularize("rectilinear")
+    tolerance: float = shared.tolerance()
+    split: bool = shared.split(True)
+    gsd: float | None = setting(
+        None,
+        "Ground sample distance in metres to predict at (default: the model's own).",
+        low=0.01,
+    )
+    tta: Symmetries = setting(
+        1,
+        "Test-time augmentation: average over this many rotations and reflections of each window; "
+        "takes as many times as long.",
+        choices=get_args(Symmetries),
+    )
+    bidx: tuple[int, ...] = shared.bidx("The model's bands among the raster's, 1-based.")
+    nodata: float | None = shared.nodata()
+    bounds: tuple[float, float, float, float] | None = shared.bounds()
+    bounds_crs: str | None = shared.bounds_crs()
+    batch: int = setting(2, "Windows predicted at a time.", low=1, high=256, advanced=True)
+    device: str = shared.device()
+    co: tuple[str, ...] = shared.creation_options()
+    workers: int = shared.workers()
+    scheduler: str | None = shared.scheduler()
+    resume: bool = shared.resume()
+    append: bool = shared.append()
+    overwrite: bool = shared.overwrite()
+
+    def check_together(self) -> None:
+        """Raise SettingError for a CRS of bounds without bounds."""
+        require_bounds(self.bounds, self.bounds_crs)
+
+
+@documented
+@dataclass(frozen=True)
+class PolygonizeConfig(Config):
+    """Settings of `polygonize`."""
+
+    threshold: float = shared.threshold()
+    connectivity: Connectivity = setting(
+        4,
+        "Neighbours of a pixel: 4, or 8 to connect pixels that touch at a corner only.",
+        choices=get_args(Connectivity),
+    )
+    min_area: float = shared.min_area(0.0)
+    regularize: Regularity = shared.regularize("none")
+    tolerance: float = shared.tolerance()
+    split: bool = shared.split(False)
+    bidx: tuple[int, ...] = shared.bidx("The band of buildings, 1-based, if there are several.")
+    nodata: float | None = shared.nodata()
+    block: int = setting(
+        2048,
+        "Block size in pixels (does not affect the result).",
+        low=16,
+        high=16384,
+        advanced=True,
+    )
+    workers: int | None = setting(
+        None,
+        "Threads that read and trace (default: all cores).",
+        low=1,
+        high=256,
+        advanced=True,
+    )
+    append: bool = shared.append()
+    overwrite: bool = shared.overwrite()
+
+    def check_together(self) -> None:
+        """Raise SettingError for connectivity 8 with regular or separated outlines."""
+        if self.connectivity == 8 and (self.regularize != "none" or self.split):
+            raise SettingError(
+                "connectivity is 8, with which outlines touch themselves at corners: use "
+                "regularize none without split, or connectivity 4"
+            )
+
+
+@documented
+@dataclass(frozen=True)
+class EvaluateConfig(Config):
+    """Settings of `evaluate`."""
+
+    threshold: float = shared.threshold()
+    iou: float = setting(
+        0.5,
+        "Intersection over union from which two footprints are the same building.",
+        low=0.01,
+        high=1.0,
+    )
+    overwrite: bool = shared.overwrite()

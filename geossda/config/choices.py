@@ -1,0 +1,24 @@
+"""Types of settings that have few values, and those values."""
+
+from typing import Literal, get_args
+
+ColorMethod = Literal["histogram", "reinhard", "grayworld", "equalize"]
+HarmonizeMethod = Literal["auto", "ssda", "histogram", "reinhard", "grayworld", "equalize"]
+MatrixMethod = Literal["ssda", "histogram", "reinhard"]
+Structure = Literal["lock", "full"]
+ScalingKind = Literal["percentile", "bits", "equalize"]
+Regularity = Literal["rectilinear", "simplify", "none"]
+AdaptMethod = Literal["auto", "none", "equalize", "hsv", "gamma", "rhm", "daug", "ssda"]
+Schedule = Literal["cosine", "polynomial"]
+# Symmetries averaged over in test-time augmentation; pixels that count as neighbours.
+Symmetries = Literal[1, 2, 4, 8]
+Connectivity = Literal[4, 8]
+# Rows of the paper's Table I, and the same with a mean teacher on the target's imagery.
+Row = Literal[
+    "none", "equalize", "hsv", "gamma", "rhm", "daug", "ssda",
+    "none+mean-teacher", "rhm+mean-teacher", "ssda+mean-teacher",
+]  # fmt: skip
+
+METHODS: tuple[ColorMethod, ...] = get_args(ColorMethod)
+ROWS: tuple[Row, ...] = get_args(Row)
+DEVICES = ("auto", "cpu", "cuda", "mps")

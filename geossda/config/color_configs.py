@@ -1,0 +1,128 @@
+"""Settings of `harmonize`, `style`, `scenes`, `report` and `demo`."""
+
+from dataclasses import dataclass
+from typing import get_args
+
+from geossda.config import shared_settings as shared
+from geossda.config.choices import HarmonizeMethod, Structure
+from geossda.config.setting import Config, documented, setting
+from geossda.errors import SettingError
+
+
+@documented
+@dataclass(frozen=True)
+class HarmonizeConfig(Config):
+    """Settings of `harmonize`."""
+
+    method: HarmonizeMethod = setting(
+        "auto",
+        "Harmonization method: auto is ssda where the style model fits, else histogram.",
+        choices=get_args(HarmonizeMethod),
+    )
+    structure: Structure = shared.structure()
+    style_model: str = setting("default", 'Style model of ssda: "default" or a safetensors file.')
+    strength: float = setting(
+        1.0,
+        "How far to go from the colours of the source (0) to those of the style (1).",
+        low=0.0,
+        high=1.0,
+    )
+    scenes: str = setting(
+        "auto",
+        'Scenes to balance before harmonizing: "auto" detects those with straight borders, '
+        '"none", or a vector file of their outlines.',
+        words=("auto", "none"),
+        none_word=True,
+    )
+    bidx: tuple[int, ...] = shared.bidx()
+    nodata: float | None = shared.nodata()
+    bounds: tuple[float, float, float, float] | None = shared.bounds()
+    bounds_crs: str | None = shared.bounds_crs()
+    feather: int = setting(
+        64, "Width in pixels over which overlapping sources are blended.", low=0, high=512
+    )
+    tile: int = setting(
+        1024,
+        "Tile size in pixels (does not affect the result).",
+        low=16,
+        high=16384,
+        advanced=True,
+    )
+    co: tuple[str, ...] = shared.creation_options()
+    device: str = shared.device()
+    workers: int = shared.workers()
+    scheduler: str | None = shared.scheduler()
+    resume: bool = shared.resume()
+    overwrite: bool = shared.overwrite()
+
+    def check_together(self) -> None:
+        """Raise SettingError for a CRS of bounds without bounds."""
+        require_bounds(self.bounds, self.bounds_crs)
+
+
+def require_bounds(bounds: tuple[float, ...] | None, crs: str | None) -> None:
+    """Raise SettingError if `crs`, the CRS of `bounds`, is given without them."""
+    if crs is not None and bounds is None:
+        raise SettingError(f"bounds_crs is {crs!r} without bounds: give both, or neither")
+
+
+@documented
+@dataclass(frozen=True)
+class StyleConfig(Config):
+    """Settings of `style`."""
+
+    weights: tuple[float, ...] = setting(
+        (),
+        "Weight of a reference, repeated for each (default: their numbers of pixels).",
+        low=0.0,
+        metavar="W",
+    )
+    style_model: str = setting(
+        "default",
+        'Style model to compute style statistics for: "default", a safetensors file, or "none".',
+        none_word=True,
+    )
+    bidx: tuple[int, ...] = shared.bidx()
+    nodata: float | None = shared.nodata()
+    device: str = shared.device()
+    overwrite: bool = shared.overwrite()
+
+
+@documented
+@dataclass(frozen=True)
+class ScenesConfig(Config):
+    """Settings of `scenes`."""
+
+    bidx: tuple[int, ...] = shared.bidx()
+    nodata: float | None = shared.nodata()
+    overwrite: bool = shared.overwrite()
+
+
+@documented
+@dataclass(frozen=True)
+class ReportConfig(Config):
+    """Settings of `report`."""
+
+    cell: int = setting(
+        64, "Side in pixels of the cells in which structure is compared.", low=16, high=1024
+    )
+    reach: int = setting(
+        8,
+        "Distance in pixels from a seamline over which the two sides are compared.",
+        low=2,
+        high=256,
+    )
+    width: int = setting(
+        1400, "Largest width of the pictures, in pixels.", low=100, high=4096, advanced=True
+    )
+    overwrite: bool = shared.overwrite()
+
+
+@documented
+@dataclass(frozen=True)
+class DemoConfig(Config):
+    """Settings of `demo`."""
+
+    seed: int = setting(0, "Seed of the rendered town.", low=0)
+    size: int = setting(1536, "Side of the rendered mosaic in pixels.", low=512, high=8192)
+    overwrite: bool = shared.overwrite()
