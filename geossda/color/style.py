@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geossda.color.style_checks import checked_entries
 from geossda.errors import BandError, StyleError
 
 FORMAT = "geossda style 2"
@@ -16,6 +17,8 @@ FORMAT = "geossda style 2"
 OLDER = "geossda style 1"
 # Enough that 16-bit histograms come through; a style file stays under 100 kB a band.
 SHARES = np.linspace(0, 1, 1025)
+# Of a style file: a thousand bands with features have less.
+MAX_BYTES = 256_000_000
 
 
 @dataclass(frozen=True)
@@ -120,29 +123,25 @@ def load_style(path: str | os.PathLike[str]) -> Style:
     Raises
     ------
     StyleError
-        Missing, not JSON, or not a style of ours.
+        The file is missing, is not JSON, or does not hold a style.
     """
     path = Path(path)
     try:
-        entries = json.loads(path.read_text())
+        if path.stat().st_size > MAX_BYTES:
+            raise StyleError(f"{path} is larger than {MAX_BYTES / 1e6:.0f} MB: not a style file")
+        entries = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise StyleError(f"style {path} does not exist") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, StyleError):
+            raise
         raise StyleError(f"{path} is not a style file (JSON was expected)") from error
-    if not isinstance(entries, dict) or entries.pop("format", None) not in (
-        FORMAT,
-        OLDER,
-    ):
+    if not isinstance(entries, dict) or entries.pop("format", None) not in (FORMAT, OLDER):
         raise StyleError(f'{path} is not a style file ("format": "{FORMAT}" was expected)')
     try:
-        for key in ("quantiles", "mean", "std", "lab_mean", "lab_std", "covariance"):
-            if entries.get(key) is not None:
-                entries[key] = np.array(entries[key], np.float64)
-        entries["working_range"] = tuple(entries["working_range"])
-        entries["colors"] = tuple(entries.get("colors", ()))
-        style = Style(**entries)
-    except (KeyError, TypeError, ValueError) as error:
-        raise StyleError(f"{path} is a damaged style file ({error}): make it again") from error
-    if style.quantiles.shape != (style.bands, len(SHARES)):
-        raise StyleError(f"{path} is a damaged style file (quantiles): make it again")
-    return style
+        return Style(**checked_entries(entries, len(SHARES)))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise StyleError(
+            f"{path} is a damaged style file ({reason.splitlines()[0]}): make it again"
+        ) from error

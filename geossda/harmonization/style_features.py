@@ -137,8 +137,8 @@ def look_of(style: Style, model: StyleModel, structure: Structure) -> StyleStati
     StyleError
         The style was not measured with this model, or was too small for it.
     """
-    kept = style.features.get(model.key)
-    if kept is None or style.covariance is None:
+    kept = style.features.get(model.key, {})
+    if structure not in kept or style.covariance is None:
         raise StyleError(
             f"the style {style.name} knows nothing of the style model {model.card.name}: it was "
             "made without it, or from too small an image; make it again with geossda style"
@@ -152,7 +152,9 @@ def look_of(style: Style, model: StyleModel, structure: Structure) -> StyleStati
         tuple(Moments(torch.tensor([mean]), torch.tensor([std])) for mean, std in levels)
         for levels in kept[structure]
     )
-    return StyleStatistics(pixels, groups)
+    statistics = StyleStatistics(pixels, groups)
+    model.require_levels(statistics, style.name)
+    return statistics
 
 
 def in_limits(

@@ -86,10 +86,13 @@ class Generator(nn.Module, ABC):
     stride : int
         Sides of images must be multiples of it.
     halo : int
-        Pixels around a window that its own pixels depend on, once looks are given.
+        Pixels around a window that its own pixels depend on, once styles are given.
+    level_channels : list of int
+        Channels of each level that moments are measured of.
     """
 
     bands: int
+    level_channels: list[int]
     stride: int
     halo: int
 

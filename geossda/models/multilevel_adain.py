@@ -45,7 +45,7 @@ class SpectralGenerator(Generator):
         self, bands: int, widths: Sequence[int] = (16, 32, 48, 64), adain: str = "all"
     ) -> None:
         super().__init__()
-        self.bands, self.adain = bands, adain
+        self.bands, self.adain, self.level_channels = bands, adain, list(widths)
         self.stride = 2 ** (len(widths) - 1)
         # What the convolutions and enlargements reach together; tests/test_style_model.py
         # measures it.

@@ -33,7 +33,7 @@ class PaperGenerator(Generator):
 
     def __init__(self, bands: int, widths: Sequence[int] = (256, 128, 64, 32)) -> None:
         super().__init__()
-        self.bands = bands
+        self.bands, self.level_channels = bands, [*widths, widths[-1]]
         self.stride = 2 ** len(widths)
         self.halo = 5 * self.stride
         self.down = nn.ModuleList(

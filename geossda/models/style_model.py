@@ -56,6 +56,16 @@ class StyleModel:
                 "give another --style-model"
             )
 
+    def require_levels(self, statistics: StyleStatistics, name: str) -> None:
+        """Raise StyleError unless the statistics of the style `name` have this model's shapes."""
+        channels = self.network.level_channels
+        expected = [channels] * len(self.groups(statistics.pixels.mean.shape[1]))
+        if expected != [[m.mean.shape[1] for m in levels] for levels in statistics.groups]:
+            raise StyleError(
+                f"the style {name} has other features than the style model {self.card.name} "
+                "measures: it is damaged, make it again with geossda style"
+            )
+
     def groups(self, count: int) -> list[Group]:
         """Say which of `count` bands go through the generator together."""
         return groups(count, self.card.bands)
