@@ -1,12 +1,12 @@
 """Tell what a file is."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from geossda.color.style import load_style
 from geossda.data.labels import VECTOR_SUFFIXES
 from geossda.errors import GeoreferenceError
+from geossda.layers import split_layer
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.imagery import undeclared_fill
 from geossda.raster.mosaic import open_mosaic
@@ -28,7 +28,7 @@ def info(path: PathLike) -> dict[str, Any]:
     dict
         JSON-ready; key ``kind`` says what the file is.
     """
-    suffix = Path(path).suffix.lower()
+    suffix = split_layer(path)[0].suffix.lower()
     if str(path) in ("default", "default-style") or suffix in (
         ".safetensors",
         ".pt",

@@ -11,7 +11,7 @@ import numpy as np
 from geossda.adapt.samplers import training_streams
 from geossda.adapt.strategies import STRATEGIES, resolve_method
 from geossda.config import TrainSegmenterConfig, config_from
-from geossda.data.labels import find_footprints, polygons_of, read_footprints, read_frame
+from geossda.data.labels import find_footprints, read_footprints
 from geossda.data.patches import Patch, WorkingRaster
 from geossda.devices import choose
 from geossda.errors import BandError, GeoreferenceError, VectorError
@@ -21,6 +21,7 @@ from geossda.models.card import SegmenterCard, read_card_of, resolve
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
+from geossda.raster.polygons import placed, polygons_of, read_frame
 from geossda.raster.scaling import scaling
 from geossda.raster.source import gdal_environment
 from geossda.runs.fingerprint import digest
@@ -93,7 +94,7 @@ def train_segmenter(
             f"{len(footprints)} footprint files for {len(paths)} rasters: give none, one, "
             "or one each"
         )
-    within = None if area is None else polygons_of(read_frame(Path(area)), Path(area), None)
+    within = None if area is None else polygons_of(read_frame(area), area, None)
     rasters: list[WorkingRaster] = []
     unlabelled: list[WorkingRaster] = []
     drawn: list[list[str]] = []
@@ -108,7 +109,7 @@ def train_segmenter(
             corners: list[gpd.GeoSeries | None] = [None]
             inside = shapes[:0]
             if within is not None:
-                inside = _touching(within.to_crs(shapes.crs), mosaic)
+                inside = _touching(placed(within, shapes.crs, area or ""), mosaic)
                 # One by one, as two corners of a large mosaic have little but nodata between them.
                 corners = [inside.iloc[[index]] for index in range(len(inside))]
             # Within an area that somebody drew, no footprint means that nothing is built.

@@ -15,6 +15,13 @@ from rasterio import Affine
 
 from geossda.errors import GeoreferenceError, OutputError, VectorError
 from geossda.layers import atomic_layer, split_layer
+from geossda.raster.polygons import (
+    polygon_parts,
+    read_frame,
+    repaired,
+    require_fit,
+    vector_errors,
+)
 from geossda.raster.rasterize import burn
 from geossda.raster.windows import Window
 
@@ -131,18 +138,7 @@ def read_scenes(path: str | os.PathLike[str], grid: GeoBox) -> Scenes:
     GeoreferenceError
         One of them has a CRS and the other has none, or all lie beside the raster.
     """
-    # Imported here, since it loads pandas, which reading rasters does without.
-    import geopandas
-
-    if not os.path.exists(path):
-        raise VectorError(f"scenes {path} do not exist")
-    try:
-        frame = geopandas.read_file(path)
-    except Exception as error:
-        raise VectorError(
-            f"scenes {path} cannot be read ({str(error).splitlines()[0]}): a vector file with one "
-            "polygon a scene was expected"
-        ) from error
+    frame = read_frame(path, "scenes")
     frame = frame[frame.geometry.notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"])]
     if frame.empty:
         raise VectorError(f"scenes {path} holds no polygon: one for each scene was expected")
@@ -150,14 +146,22 @@ def read_scenes(path: str | os.PathLike[str], grid: GeoBox) -> Scenes:
         raise GeoreferenceError(
             f"scenes {path} and the raster must both have a CRS: only one of them has"
         )
-    if frame.crs is not None and grid.crs is not None:
-        frame = frame.to_crs(grid.crs.to_wkt())
-    back = ~grid.transform
-    matrix = [back.a, back.b, back.d, back.e, back.c, back.f]
-    moved = [
-        shapely.make_valid(shapely.affinity.affine_transform(shape, matrix))
-        for shape in frame.geometry
-    ]
+    shapes = shapely.force_2d(frame.geometry.to_numpy())
+    with vector_errors(path):
+        if frame.crs is not None and grid.crs is not None:
+            require_fit(shapes, frame.crs, path)
+            frame = frame.set_geometry(shapes, crs=frame.crs).to_crs(grid.crs.to_wkt())
+            shapes = frame.geometry.to_numpy()
+        if not np.isfinite(shapely.get_coordinates(shapes)).all():
+            raise VectorError(f"scenes {path} cannot be placed in the CRS of the raster")
+        back = ~grid.transform
+
+        def to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.stack(back * (points[:, 0], points[:, 1]), axis=1)
+
+        whole = repaired(shapely.transform(shapes, to_pixels), path)
+        parts = [polygon_parts(np.array([shape], object)) for shape in whole]
+        moved = [each[0] if len(each) == 1 else shapely.multipolygons(each) for each in parts]
     box = shapely.box(0, 0, grid.shape.x, grid.shape.y)
     inside = tuple(shape for shape in moved if shapely.intersects(shape, box))
     if not inside:

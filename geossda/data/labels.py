@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geossda.errors import VectorError
+from geossda.layers import split_layer
+from geossda.raster.polygons import placed, polygons_of, read_frame
 from geossda.raster.rasterize import burn
-from geossda.raster.source import gdal_environment
+from geossda.raster.source import GDAL_ERRORS, gdal_environment, gdal_reason
 from geossda.raster.windows import Window
 
 if TYPE_CHECKING:
@@ -24,14 +26,20 @@ MASK_SUFFIXES = (".tif", ".tiff")
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".parquet", ".shp")
 
 
+def is_vector(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path, which may name a layer, is that of a vector file by its suffix."""
+    return split_layer(path)[0].suffix.lower() in VECTOR_SUFFIXES
+
+
 def read_footprints(path: str | os.PathLike[str], crs: Any) -> "gpd.GeoSeries":
     """Read polygons from a vector file, made valid, in the wanted CRS.
 
     Parameters
     ----------
     path : path
-        GeoPackage, GeoJSON, FlatGeobuf, GeoParquet or Shapefile; a layer called ``buildings`` if
-        there is one, else the first. Or a GeoTIFF mask, whose every value but 0 is a building.
+        GeoPackage, GeoJSON, FlatGeobuf, GeoParquet or Shapefile, whose layer may be named as
+        ``FILE|layername=NAME``; see :func:`geossda.raster.polygons.read_frame`. Or a GeoTIFF mask,
+        whose every value but 0 is a building.
     crs : CRS or WKT
         Of the rasters; None keeps the file's own.
 
@@ -40,68 +48,43 @@ def read_footprints(path: str | os.PathLike[str], crs: Any) -> "gpd.GeoSeries":
     VectorError
         Missing, unreadable, without CRS, or without polygons.
     """
-    path = Path(path)
-    if path.suffix.lower() in MASK_SUFFIXES and path.exists():
-        return trace(path, crs)
+    file, _ = split_layer(path)
+    if file.suffix.lower() in MASK_SUFFIXES and file.exists():
+        return trace(file, crs)
     return polygons_of(read_frame(path), path, crs)
 
 
-def polygons_of(frame: "gpd.GeoDataFrame", path: Path, crs: Any) -> "gpd.GeoSeries":
-    """Make polygons of a frame that was read from `path`, as :func:`read_footprints` does."""
-    if frame.crs is None:
-        raise VectorError(f"{path} has no CRS: assign one first")
-    # Heights, which some sources give, are of no use here and trip make_valid.
-    flat = frame.geometry.dropna().force_2d()
-    shapes = flat.make_valid().explode(index_parts=False)
-    shapes = shapes[shapes.geom_type == "Polygon"]
-    if len(frame) and not len(shapes):
-        kinds = ", ".join(sorted(set(frame.geom_type.dropna())))
-        raise VectorError(f"{path} holds {kinds or 'no geometry'}, polygons were expected")
-    return (shapes if crs is None else shapes.to_crs(crs)).reset_index(drop=True)
-
-
-def read_frame(path: Path) -> "gpd.GeoDataFrame":
-    """Read the geometries of a vector file as they are.
+def trace(path: Path, crs: Any) -> "gpd.GeoSeries":
+    """Trace the buildings of a mask raster, whose every value but 0 is one, pixel by pixel.
 
     Raises
     ------
     VectorError
-        Missing or unreadable.
+        Not a raster, or without CRS.
     """
     import geopandas as gpd
-    import pyogrio
 
-    if not path.exists():
-        raise VectorError(f"vector file {path} does not exist")
+    # Masks often declare one of their classes as nodata, so what is declared does not count.
     try:
-        if path.suffix.lower() == ".parquet":
-            return gpd.read_parquet(path)
-        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
-        layer = "buildings" if "buildings" in layers else layers[0]
-        return gpd.read_file(path, layer=layer, columns=[])
-    except (pyogrio.errors.DataSourceError, OSError, ValueError, IndexError) as error:
-        raise VectorError(f"{path} is not a vector file that can be read ({error})") from error
-
-
-def trace(path: Path, crs: Any) -> "gpd.GeoSeries":
-    """Trace the buildings of a mask raster, whose every value but 0 is one, pixel by pixel."""
-    import geopandas as gpd
-
-    # Masks often declare one of their classes as nodata, so what is declared is passed over.
-    with gdal_environment(), rasterio.open(path) as source:
-        if source.crs is None:
-            raise VectorError(f"mask {path} has no CRS: assign one first")
-        mask = (source.read(1) != 0).astype(np.uint8)
-        outlines = [
-            shapely.geometry.shape(outline)
-            for outline, _ in rasterio.features.shapes(mask, mask == 1, transform=source.transform)
-        ]
-        shapes = gpd.GeoSeries(outlines, crs=source.crs.to_wkt())
-    return shapes if crs is None else shapes.to_crs(crs)
+        with gdal_environment(), rasterio.open(path) as source:
+            if source.crs is None:
+                raise VectorError(f"mask {path} has no CRS: assign one first")
+            own = source.crs.to_wkt()
+            mask = (source.read(1) != 0).astype(np.uint8)
+            outlines = [
+                shapely.geometry.shape(outline)
+                for outline, _ in rasterio.features.shapes(
+                    mask, mask == 1, transform=source.transform
+                )
+            ]
+    except GDAL_ERRORS as error:
+        raise VectorError(f"mask {path} cannot be read ({gdal_reason(error)})") from error
+    shapes = gpd.GeoSeries(outlines, crs=own)
+    return shapes if crs is None else placed(shapes, crs, path)
 
 
 def find_footprints(raster: str) -> Path:
-    """Find the one vector file beside a raster (or in the folder given)."""
+    """Return the one vector file beside a raster (or in the folder given)."""
     folder = Path(raster) if os.path.isdir(raster) else Path(raster).parent
     found = sorted(f for f in folder.glob("*") if f.suffix.lower() in VECTOR_SUFFIXES)
     if len(found) != 1:

@@ -2,17 +2,18 @@
 
 import dataclasses
 import os
-from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pyproj
+import rasterio.features
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio import Affine
 
-from geossda.data.labels import VECTOR_SUFFIXES, polygons_of, rasterize, read_frame
+from geossda.data.labels import is_vector, rasterize
 from geossda.errors import GeoreferenceError, InputError
 from geossda.evaluation.buildings import ShapeScores, match, meet, score
 from geossda.evaluation.metrics import Confusion
@@ -22,12 +23,15 @@ from geossda.footprints.records import BuildingWindow
 from geossda.progress import SILENT, Progress
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.mosaic import Mosaic, open_mosaic
+from geossda.raster.polygons import placed, polygon_parts, polygons_of, read_frame, vector_errors
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
 
 # Pixel side in metres when both layers are vectors.
 VECTOR_GSD_M = 0.3
 _TILE = 1024
+# Tiles that polygons may touch: more take hours.
+_MOST_TILES = 200_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,26 +91,41 @@ class Layer:
 
 
 def open_layer(path: str | os.PathLike[str], threshold: float) -> Layer:
-    """Open a raster or a vector file of buildings."""
-    path = Path(path)
-    if path.suffix.lower() in VECTOR_SUFFIXES:
-        frame = read_frame(path)
+    """Open a raster or a vector file of buildings.
+
+    Parameters
+    ----------
+    path : path
+        A layer of a vector file may be named, as ``FILE|layername=NAME``.
+    threshold : float
+        For probabilities.
+
+    Raises
+    ------
+    GeoreferenceError
+        A raster without CRS.
+    VectorError
+        Polygons that cannot be read.
+    """
+    name = os.fspath(path)
+    if is_vector(name):
+        frame = read_frame(name)
         invalid = int((~frame.geometry.dropna().is_valid).sum())
-        return Layer(str(path), None, polygons_of(frame, path, None), threshold, invalid)
-    mosaic = open_buildings(path, threshold, bands=(1,)).mosaic
+        return Layer(name, None, polygons_of(frame, name, None), threshold, invalid)
+    mosaic = open_buildings(name, threshold, bands=(1,)).mosaic
     if mosaic.grid.crs is None:
-        raise GeoreferenceError(f"{path} has no CRS, so it cannot be laid over the other layer")
-    return Layer(str(path), mosaic, None, threshold)
+        raise GeoreferenceError(f"{name} has no CRS, so it cannot be laid over the other layer")
+    return Layer(name, mosaic, None, threshold)
 
 
 def open_area(path: str | os.PathLike[str]) -> Layer:
     """Open what to stay within: a raster, whose valid pixels count, or polygons."""
-    if Path(path).suffix.lower() in VECTOR_SUFFIXES:
+    if is_vector(path):
         return open_layer(path, 0.5)
     mosaic = open_mosaic(path)
     if mosaic.grid.crs is None:
         raise GeoreferenceError(f"{path} has no CRS, so it cannot be laid over the layers")
-    return Layer(str(path), mosaic, None, 0.5)
+    return Layer(os.fspath(path), mosaic, None, 0.5)
 
 
 def compare(
@@ -148,26 +167,22 @@ def compare(
         return a & known, b & known, known
 
     shape = (int(grid.shape.y), int(grid.shape.x))
-    every = list(tiles(shape, _TILE))
-    progress.stage("comparing", len(every))
-    counts, everywhere = Confusion(), True
-    for window in every:
+    windows = _windows(grid, found, true)
+    progress.stage("comparing", len(windows))
+    counts, regions = Confusion(), []
+    for window in windows:
         a, b, known = both(window)
         counts += Confusion.of(a, b)
-        everywhere &= bool(known.all())
+        if any(layer.shapes is not None for layer in (found, true)):
+            regions += _outlines(known, window)
         progress.advance()
+    region = shapely.union_all(regions)
 
     def objects(layer: Layer, which: int) -> NDArray[np.object_]:
-        if layer.shapes is not None and everywhere:
-            return _inside(layer.shapes, grid)
+        if layer.shapes is not None:
+            return _clipped(layer.shapes, grid, region)
         parts = polygonize(lambda window: BuildingWindow(both(window)[which]), shape, block=_TILE)
-        traced = np.concatenate([ended.polygons for ended, _ in parts])
-        if layer.shapes is None:
-            return traced
-        # Polygons are kept as they are, but for those of which no pixel is compared.
-        kept = _inside(layer.shapes, grid)
-        near, _ = shapely.STRtree(traced).query(kept, predicate="intersects")
-        return np.asarray(kept[np.unique(near)], object)
+        return np.concatenate([ended.polygons for ended, _ in parts])
 
     ours, theirs = objects(found, 0), objects(true, 1)
     pairs = meet(ours, theirs)
@@ -196,11 +211,76 @@ def compare(
     return Comparison(counts, Confusion(len(hits), len(false), len(missed)), scores, errors)
 
 
-def _inside(shapes: gpd.GeoSeries, grid: GeoBox) -> NDArray[np.object_]:
-    """Give polygons that are inside the grid in its pixels, which are alike in ground area."""
-    placed = _moved(shapes.to_numpy(), ~grid.transform)
-    inside = shapely.area(shapely.intersection(placed, shapely.box(0, 0, *grid.shape.xy)))
-    return np.asarray(placed[inside > 0.5 * shapely.area(placed)], object)
+def _windows(grid: GeoBox, found: Layer, true: Layer) -> list[Window]:
+    """Return the tiles of the grid that are compared.
+
+    All of them if one layer is a raster, whose grid it is; of polygons, those they touch: one far
+    away adds a tile, not all the tiles between.
+    """
+    shape = (int(grid.shape.y), int(grid.shape.x))
+    if found.shapes is None or true.shapes is None:
+        return list(tiles(shape, _TILE))
+    bounds = [
+        shapely.bounds(_moved(layer.shapes.to_numpy(), ~grid.transform))
+        for layer in (found, true)
+        if layer.shapes is not None and len(layer.shapes)
+    ]
+    if not bounds:
+        return []
+    ends = np.concatenate(bounds) // _TILE
+    last = np.array([(shape[1] - 1) // _TILE, (shape[0] - 1) // _TILE])
+    low = np.clip(ends[:, :2], 0, last).astype(np.int64)
+    high = np.clip(ends[:, 2:], 0, last).astype(np.int64)
+    touched = int(np.prod(high - low + 1, axis=1).sum())
+    if touched > _MOST_TILES:
+        raise InputError(
+            f"{found.name} and {true.name} hold polygons over {touched * _TILE**2 / 1e12:.1f} "
+            "million million pixels: leave out the largest, or compare within an --area"
+        )
+    places = {
+        (row, col)
+        for (left, top), (right, bottom) in zip(low.tolist(), high.tolist(), strict=True)
+        for row in range(top, bottom + 1)
+        for col in range(left, right + 1)
+    }
+    whole = Window(0, 0, *shape)
+    boxes = (
+        Window(row * _TILE, col * _TILE, _TILE, _TILE).intersection(whole)
+        for row, col in sorted(places)
+    )
+    return [window for window in boxes if window is not None]
+
+
+def _outlines(known: NDArray[np.bool_], window: Window) -> list[Any]:
+    """Return the region of a window in which both layers are known, in pixels of the grid."""
+    if known.all():
+        left, top = window.col, window.row
+        return [shapely.box(left, top, left + window.width, top + window.height)]
+    corner = Affine.translation(window.col, window.row)
+    traced = rasterio.features.shapes(known.view(np.uint8), known, transform=corner)
+    return [shapely.geometry.shape(outline) for outline, _ in traced]
+
+
+def _clipped(shapes: gpd.GeoSeries, grid: GeoBox, region: Any) -> NDArray[np.object_]:
+    """Return what lies of polygons in a region, in pixels, which are alike in ground area.
+
+    Parameters
+    ----------
+    shapes : GeoSeries
+        In the grid's CRS.
+    grid : GeoBox
+    region : shapely (Multi)Polygon
+        Where both layers are known, in pixels of the grid. A building that its border cuts is
+        compared by its part inside, as a raster shows it.
+    """
+    in_pixels = _moved(shapes.to_numpy(), ~grid.transform)
+    shapely.prepare(region)
+    inside = shapely.covers(region, in_pixels)
+    cut = in_pixels[~inside & shapely.intersects(region, in_pixels)]
+    pieces = polygon_parts(shapely.intersection(cut, region))
+    # Less than a pixel is no building to a raster either.
+    pieces = pieces[shapely.area(pieces) >= 1]
+    return np.concatenate([np.asarray(in_pixels[inside], object), pieces])
 
 
 def _moved(shapes: NDArray[np.object_], transform: Any) -> NDArray[np.object_]:
@@ -216,23 +296,37 @@ def _common_grid(found: Layer, true: Layer, area: Layer | None) -> GeoBox:
             return layer.raster.grid
     if true.shapes is None or found.shapes is None:
         raise InputError("nothing to compare")
-    metric = true.shapes.crs
-    everything = gpd.GeoSeries(list(true.shapes) + list(found.shapes.to_crs(metric)), crs=metric)
-    if everything.empty:
+    leading = true if len(true.shapes) else found
+    if leading.shapes is None or not len(leading.shapes):
         raise InputError(f"{found.name} and {true.name} are both empty: nothing to compare")
-    if not pyproj.CRS(metric).is_projected:
-        everything = everything.to_crs(everything.estimate_utm_crs())
-    left, bottom, right, top = everything.total_bounds
-    box = GeoBox.from_bbox(
-        (left, bottom, right, top), crs=everything.crs.to_wkt(), resolution=VECTOR_GSD_M
-    )
-    scale = VECTOR_GSD_M / ground_sample_distance(box)[0]
-    return GeoBox.from_bbox(
-        (left, bottom, right, top), crs=everything.crs.to_wkt(), resolution=VECTOR_GSD_M * scale
-    )
+    crs = leading.shapes.crs
+    if not pyproj.CRS(crs).is_projected:
+        # Of the middle one, which some that are far away do not move.
+        middle = np.median(shapely.bounds(leading.shapes.to_numpy()), axis=0)
+        with vector_errors(leading.name):
+            crs = gpd.GeoSeries([shapely.box(*middle)], crs=crs).estimate_utm_crs()
+    bounds = [
+        placed(layer.shapes, crs, layer.name).total_bounds
+        for layer in (found, true)
+        if layer.shapes is not None and len(layer.shapes)
+    ]
+    left, bottom = np.min(bounds, axis=0)[:2]
+    right, top = np.max(bounds, axis=0)[2:]
+    if area is not None and area.shapes is not None:
+        limits = placed(area.shapes, crs, area.name).total_bounds
+        left, bottom = max(left, limits[0]), max(bottom, limits[1])
+        right, top = min(right, limits[2]), min(top, limits[3])
+        if right <= left or top <= bottom:
+            raise InputError(f"{area.name} lies beside {found.name} and {true.name}")
+    # Where the leading layer is, a pixel is as long on the ground as it is to be.
+    middle = np.median(shapely.bounds(placed(leading.shapes, crs, leading.name)), axis=0)
+    x, y = (middle[0] + middle[2]) / 2, (middle[1] + middle[3]) / 2
+    here = GeoBox.from_bbox((x, y, x + 10, y + 10), crs=pyproj.CRS(crs).to_wkt(), resolution=1)
+    step = VECTOR_GSD_M / ground_sample_distance(here)[0]
+    return GeoBox.from_bbox((left, bottom, right, top), crs=here.crs, resolution=step)
 
 
 def _in_crs(layer: Layer, crs: str) -> Layer:
     if layer.shapes is None:
         return layer
-    return dataclasses.replace(layer, shapes=layer.shapes.to_crs(crs).make_valid())
+    return dataclasses.replace(layer, shapes=placed(layer.shapes, crs, layer.name))

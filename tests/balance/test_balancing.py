@@ -186,7 +186,7 @@ def test_a_scenes_file_that_is_none_is_one_line(tmp_path):
         ["harmonize", str(path), "--style", str(path), "--scenes", str(tmp_path / "s.gpkg")],
     )
     assert done.exit_code == 1
-    assert "cannot be read" in str(done.exception)
+    assert "can be read" in str(done.exception)
     assert "\n" not in str(done.exception)
     assert not list(tmp_path.glob("*harmonized*"))
 

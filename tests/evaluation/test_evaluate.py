@@ -364,3 +364,53 @@ def test_the_steps_across_a_line_by_hand():
     assert np.isnan(steps[0]).all() and steps[1].tolist() == [5, -15]
     assert np.isnan(steps_across(image, valid, seam, 40)).all(), "reaches past the image"
     assert steps_across(image[:, :50], valid[:50], seam[:50], 10).shape == (0, 2)
+
+
+# At the border of what is compared, and far outside
+
+
+def test_true_buildings_are_cut_where_found_ones_are(mask, vector):
+    """A building half outside the area, one cut by nodata and one by the raster's own edge."""
+    true = vector("true", [(10, 10, 30, 20), (50, 30, 70, 40), (70, 5, 95, 15), (5, 40, 15, 50)])
+    found = mask("found", [(10, 10, 20, 20), (50, 30, 60, 40), (70, 5, 80, 15), (5, 40, 15, 50)],
+                 unknown=[(20, 0, 40, 30), (60, 25, 80, 60)])  # fmt: skip
+    result = evaluate(found, true)
+    assert (result.objects.hit, result.objects.miss, result.objects.false_alarm) == (4, 0, 0)
+    assert result.pixels.iou == 1
+    area = vector("area", [(0, 0, 20, 60), (40, 0, 60, 60)])
+    plain = mask("plain", [(10, 10, 30, 20), (50, 30, 70, 40), (5, 40, 15, 50)])
+    inside = evaluate(plain, true, area=area)
+    assert (inside.objects.hit, inside.objects.miss, inside.objects.false_alarm) == (3, 0, 0)
+    both = evaluate(true, true, area=area)
+    assert (both.objects.hit, both.objects.miss, both.objects.false_alarm) == (3, 0, 0)
+    assert both.shapes.hausdorff_m == 0
+
+
+def test_a_sliver_is_no_building(mask, vector):
+    true = vector("true", [(10, 10, 20, 20), (79.5, 30, 95, 31)])
+    result = evaluate(mask("found", [(10, 10, 20, 20)]), true)
+    assert (result.objects.hit, result.objects.miss) == (1, 0)
+
+
+def test_a_building_far_away_is_a_false_alarm(vector, listener):
+    true = vector("true", [(10, 10, 30, 20), (50, 30, 70, 40)])
+    far = vector("far", [(10, 10, 30, 20), (4_000_000, 6_000_000, 4_000_020, 6_000_020)])
+    result = evaluate(far, true, progress=listener)
+    assert (result.objects.hit, result.objects.miss, result.objects.false_alarm) == (1, 1, 1)
+    assert listener.steps < 10
+
+
+def test_polygons_over_a_continent_are_refused(vector):
+    true = vector("true", [(10, 10, 30, 20)])
+    with pytest.raises(InputError, match="--area"):
+        evaluate(vector("huge", [(0, 0, 3_000_000, 3_000_000)]), true)
+
+
+def test_layers_are_chosen_by_name(vector, tmp_path):
+    true = vector("true", [(10, 10, 30, 20), (50, 30, 70, 40)])
+    frame = gpd.read_file(true)
+    both = tmp_path / "both.gpkg"
+    frame.to_file(both, layer="old")
+    frame.iloc[:1].to_file(both, layer="new")
+    assert evaluate(f"{both}|layername=new", true).objects.recall == 0.5
+    assert evaluate(f"{both}|layername=old", true).objects.recall == 1

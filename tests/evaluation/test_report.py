@@ -199,7 +199,7 @@ def test_scenes_that_touch_at_a_corner_or_not_at_all_have_no_border():
 
 def test_scenes_that_are_none(tmp_path, make_raster):
     grid = open_mosaic(make_raster(tmp_path / "in.tif")).grid
-    with pytest.raises(VectorError, match="do not exist"):
+    with pytest.raises(VectorError, match="does not exist"):
         read_scenes(tmp_path / "none.gpkg", grid)
     points = gpd.GeoSeries([shapely.Point(0, 0)], crs=UTM).to_frame("geometry")
     points.to_file(tmp_path / "points.gpkg")

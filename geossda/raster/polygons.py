@@ -1,0 +1,221 @@
+"""Polygons of vector files: read, repaired, and placed in the CRS of a raster."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from geossda.errors import GeossdaError, VectorError
+from geossda.layers import split_layer
+from geossda.staging import PathLike
+
+if TYPE_CHECKING:
+    import geopandas as gpd  # a third of a second to load, for those who read polygons
+
+# Corners from which a polygon that crosses itself is looked at, and crossings it may have: their
+# number decides how long a repair takes, some ten seconds for so many.
+_MANY_CORNERS, _MOST_CROSSINGS = 500, 100_000
+# Degrees that longitudes and latitudes may be off by rounding; longitudes may go round twice.
+_LON, _LAT = 540.0, 90.001
+
+
+@contextlib.contextmanager
+def vector_errors(path: PathLike) -> Iterator[None]:
+    """Raise what libraries raise on a damaged vector file as one VectorError.
+
+    GDAL, Arrow, GEOS and PROJ each have errors of their own, and what is wrong in a file comes up
+    as any of them, or as a ValueError or KeyError of what reads their answers.
+    """
+    try:
+        yield
+    except (GeossdaError, MemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise VectorError(f"{path} is not a vector file that can be read ({reason})") from error
+
+
+def read_frame(path: PathLike, preferred: str = "buildings") -> "gpd.GeoDataFrame":
+    """Read the geometries of a layer as they are.
+
+    Parameters
+    ----------
+    path : path
+        A vector file, maybe with a layer's name: ``FILE|layername=NAME``. Else its layer
+        of the preferred name is read, or its only layer of polygons, or its only layer.
+    preferred : str
+
+    Raises
+    ------
+    VectorError
+        Missing, unreadable, without geometry, or with several layers that could be meant.
+    """
+    import geopandas as gpd
+    import pyogrio
+
+    file, layer = split_layer(path)
+    if not file.exists():
+        raise VectorError(f"vector file {file} does not exist")
+    with vector_errors(path):
+        if file.suffix.lower() == ".parquet":
+            frame = gpd.read_parquet(file)
+        else:
+            layers = {str(name): kind for name, kind in pyogrio.list_layers(file)}
+            frame = gpd.read_file(
+                file, layer=_chosen(path, layers, layer or preferred, layer), columns=[]
+            )
+    if not isinstance(frame, gpd.GeoDataFrame):
+        raise VectorError(f"{path} holds no geometry, polygons were expected")
+    return frame
+
+
+def _chosen(
+    path: PathLike, layers: dict[str, str | None], preferred: str, named: str | None
+) -> str:
+    """Choose the layer to read."""
+    if preferred in layers:
+        return preferred
+    if named is not None:
+        raise VectorError(f"{path}: there is no such layer, but {', '.join(layers)}")
+    polygonal = [name for name, kind in layers.items() if "Polygon" in str(kind)]
+    possible = polygonal or [name for name, kind in layers.items() if kind is not None]
+    if not possible:
+        raise VectorError(f"{path} holds no layer with geometry, polygons were expected")
+    if len(possible) > 1:
+        raise VectorError(
+            f"{path} holds the layers {', '.join(possible)}: name one as "
+            f"{path}|layername={possible[0]}"
+        )
+    return possible[0]
+
+
+def polygons_of(frame: "gpd.GeoDataFrame", path: PathLike, crs: Any) -> "gpd.GeoSeries":
+    """Return the valid polygons of a frame, each part by itself, in the wanted CRS.
+
+    Parameters
+    ----------
+    frame : GeoDataFrame
+    path : path
+        Where it was read from, for messages.
+    crs : CRS or WKT
+        None keeps the frame's own.
+
+    Raises
+    ------
+    VectorError
+        No CRS, no polygons, coordinates that do not fit the CRS, or a polygon that crosses itself
+        too often to be repaired.
+    """
+    import geopandas as gpd
+
+    if frame.crs is None:
+        raise VectorError(f"{path} has no CRS: assign one first")
+    given = frame.geometry.dropna()
+    given = given[~given.is_empty]
+    with vector_errors(path):
+        # Heights, which some sources give, are of no use here and trip make_valid.
+        flat = shapely.force_2d(given.to_numpy())
+        require_fit(flat, frame.crs, path)
+        shapes = gpd.GeoSeries(polygon_parts(repaired(flat, path)), crs=frame.crs)
+    if len(frame) and not len(shapes):
+        kinds = ", ".join(sorted(set(given.geom_type)))
+        raise VectorError(f"{path} holds {kinds or 'no geometry'}, polygons were expected")
+    return shapes if crs is None else placed(shapes, crs, path)
+
+
+def placed(shapes: "gpd.GeoSeries", crs: Any, path: PathLike) -> "gpd.GeoSeries":
+    """Return polygons in another CRS, valid there.
+
+    Raises
+    ------
+    VectorError
+        Some of them cannot be placed there.
+    """
+    import geopandas as gpd
+
+    with vector_errors(path):
+        moved = shapes.to_crs(crs)
+    geometry = moved.to_numpy()
+    if not np.isfinite(shapely.bounds(geometry)).all():
+        raise VectorError(
+            f"{path} lies where {pyproj.CRS(crs).name} has no coordinates: check its CRS, or leave "
+            "out what is far away"
+        )
+    if shapely.is_valid(geometry).all():
+        return moved.reset_index(drop=True)
+    return gpd.GeoSeries(polygon_parts(repaired(geometry, path)), crs=moved.crs)
+
+
+def polygon_parts(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return all polygons in an array of geometries, however deep in collections they are."""
+    shapes = np.asarray(shapes, object)
+    while (shapely.get_type_id(shapes) > shapely.GeometryType.POLYGON).any():
+        shapes = shapely.get_parts(shapes)
+    kinds = shapely.get_type_id(shapes)
+    polygons = shapes[kinds == shapely.GeometryType.POLYGON]
+    return np.asarray(polygons[~shapely.is_empty(polygons)], object)
+
+
+def repaired(shapes: NDArray[np.object_], path: PathLike) -> NDArray[np.object_]:
+    """Return geometries made valid; what a repair leaves may be a collection.
+
+    Raises
+    ------
+    VectorError
+        One of them crosses itself so often that this would take minutes.
+    """
+    broken = ~shapely.is_valid(shapes)
+    for shape in shapes[broken & (shapely.get_num_coordinates(shapes) > _MANY_CORNERS)]:
+        crossings = _crossings(shape)
+        if crossings > _MOST_CROSSINGS:
+            raise VectorError(
+                f"{path}: a polygon of {shapely.get_num_coordinates(shape):,} corners crosses "
+                f"itself about {crossings:,} times: remove it, or draw it anew"
+            )
+    result = np.asarray(shapes, object).copy()
+    result[broken] = shapely.make_valid(result[broken])
+    return result
+
+
+def _crossings(shape: Any) -> int:
+    """Estimate how often the outline of a geometry crosses itself, from some of its sides."""
+    points, line = shapely.get_coordinates(
+        shapely.get_rings(polygon_parts(np.array([shape], object))), return_index=True
+    )
+    pairs = np.stack([points[:-1], points[1:]], axis=1)[line[1:] == line[:-1]]
+    sides = shapely.linestrings(pairs)
+    sample = sides[:: max(1, len(sides) // 100)]
+    hits = shapely.STRtree(sides).query(sample, predicate="crosses").shape[1]
+    return int(hits / len(sample) * len(sides) / 2)
+
+
+def require_fit(shapes: NDArray[np.object_], crs: Any, path: PathLike) -> None:
+    """Raise VectorError unless coordinates are finite, and longitudes and latitudes if the CRS is.
+
+    Parameters
+    ----------
+    shapes : array of shapely geometry
+    crs : pyproj.CRS
+        What they are said to be in.
+    path : path
+        For the message.
+    """
+    if not len(shapes):
+        return
+    coordinates = shapely.get_coordinates(shapes)
+    if not np.isfinite(coordinates).all():
+        raise VectorError(f"{path} holds coordinates that are not numbers: repair it first")
+    known = pyproj.CRS(crs)
+    if not known.is_geographic:
+        return
+    far = np.abs(coordinates) > (_LON, _LAT)
+    if far.any():
+        x, y = coordinates[far.any(axis=1)][0]
+        raise VectorError(
+            f"{path} holds the coordinates {x:.9g}, {y:.9g}, which are no longitude and latitude "
+            f"as its CRS {known.name} has them: declare the CRS they are in"
+        )

@@ -1,0 +1,97 @@
+"""Polygons of vector files as the field has them: repaired, placed, or refused in one line."""
+
+import json
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import pytest
+import shapely
+from conftest import UTM
+from shapely import Point, box
+
+from geossda.data.labels import read_footprints
+from geossda.errors import VectorError
+from geossda.raster.polygons import polygon_parts, read_frame
+
+
+def save(path, shapes, crs=UTM, **how):
+    gpd.GeoDataFrame(geometry=shapes, crs=crs).to_file(path, **how)
+    return path
+
+
+def test_a_repair_that_nests_collections_loses_no_house(tmp_path):
+    # Two wings joined by a line there and back: the repair is a collection with a MultiPolygon.
+    wings = shapely.Polygon(
+        [(0, 0), (4, 0), (4, 4), (2, 4), (2, 9), (4, 9), (4, 14), (0, 14), (0, 9), (2, 9), (2, 4),
+         (0, 4)]
+    )  # fmt: skip
+    assert shapely.make_valid(wings).geom_type == "GeometryCollection"
+    shapes = read_footprints(save(tmp_path / "a.gpkg", [wings, box(20, 0, 30, 10)]), None)
+    assert np.allclose(sorted(shapes.area), [16, 20, 100])
+
+
+def test_parts_of_nested_collections():
+    inner = shapely.GeometryCollection([shapely.MultiPolygon([box(0, 0, 1, 1)]), Point(0, 0)])
+    outer = shapely.GeometryCollection(
+        [inner, box(2, 2, 4, 4), shapely.LineString([(0, 0), (1, 1)])]
+    )
+    assert [part.area for part in polygon_parts(np.array([outer, shapely.Polygon()]))] == [1, 4]
+
+
+def test_a_polygon_that_crosses_itself_everywhere_is_refused(tmp_path):
+    turns = np.arange(3000) * 2 * np.pi * 1201 / 3000
+    star = shapely.Polygon(np.stack([np.cos(turns), np.sin(turns)], axis=1) * 100)
+    with pytest.raises(VectorError, match="crosses itself about"):
+        read_footprints(save(tmp_path / "a.gpkg", [star]), None)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:32637"])
+def test_coordinates_that_do_not_fit_their_crs(tmp_path, crs):
+    # Metres in GeoJSON, which is in degrees; and degrees of the other side of the Earth in a zone.
+    shapes = (
+        [box(500045, 999922, 500055, 999932)] if crs == "EPSG:4326" else [box(1e9, 1e9, 2e9, 2e9)]
+    )
+    path = save(tmp_path / "a.gpkg", shapes, crs)
+    with pytest.raises(VectorError, match=r"longitude|no coordinates"):
+        read_footprints(path, UTM)
+
+
+def test_coordinates_that_are_no_numbers(tmp_path):
+    feature = {"type": "Feature", "properties": {}, "geometry": {
+        "type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1e400, 1], [0, 0]]]}}  # fmt: skip
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    with pytest.raises(VectorError):
+        read_footprints(path, None)
+
+
+def test_files_that_hold_no_polygons(tmp_path):
+    path = tmp_path / "table.gpkg"
+    pyogrio.write_dataframe(pd.DataFrame({"a": [1]}), path, layer="table", driver="GPKG")
+    with pytest.raises(VectorError, match="no layer with geometry"):
+        read_footprints(path, None)
+    with pytest.raises(VectorError, match="Point"):
+        read_footprints(save(tmp_path / "points.gpkg", [Point(0, 0)]), None)
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
+    (tmp_path / "a.fgb").write_bytes(b"fgb\x03fgb\x00" + bytes(100))
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "plain.parquet")
+    for name in ("a.parquet", "a.fgb", "plain.parquet"):
+        with pytest.raises(VectorError, match=name):
+            read_footprints(tmp_path / name, None)
+
+
+def test_the_layer_that_is_read(tmp_path):
+    path = tmp_path / "a.gpkg"
+    save(path, [Point(0, 0)], layer="points")
+    save(path, [box(0, 0, 1, 1)], layer="houses")
+    assert len(read_frame(path)) == 1 and read_frame(path).geom_type.iloc[0] == "Polygon"
+    save(path, [box(0, 0, 1, 1)] * 2, layer="sheds")
+    with pytest.raises(VectorError, match=r"houses, sheds.*\|layername=houses"):
+        read_frame(path)
+    assert len(read_frame(f"{path}|layername=sheds")) == 2
+    with pytest.raises(VectorError, match="no such layer"):
+        read_frame(f"{path}|layername=barns")
+    save(path, [box(0, 0, 1, 1)] * 3, layer="buildings")
+    assert len(read_frame(path)) == 3
