@@ -7,8 +7,8 @@ from .evaluate import SHAPES
 
 GROUP = "Buildings"
 COUNTS = (
-    ("BUILDINGS", "count", "Number of buildings"),
-    ("AREA_M2", "sum:area_m2", "Area of all buildings, m²"),
+    ("BUILDINGS", "count", "Buildings in the layer"),
+    ("AREA_M2", "sum:area_m2", "Area of the buildings in the layer, m²"),
 )
 MEASURES = {"iou": "IoU", "precision": "Precision", "recall": "Recall", "f1": "F1"}
 VERBS = {

@@ -71,7 +71,7 @@ VERBS = {
             "output": (Port("OUTPUT", "vector_out", "Scenes", "An outline each.", suffix=VECTORS),),
         },
         folded=("bidx", "nodata"),
-        results=(("SCENES", "count", "Number of scenes"),),
+        results=(("SCENES", "count", "Scenes in the layer"),),
         help="Detects the seams where scenes of a mosaic meet along straight lines, and outlines "
         "the scenes: look at them, edit them, and use them as “Outlines of scenes” in Harmonize.",
     ),

@@ -10,7 +10,6 @@ from qgis.core import (
     QgsProcessingAlgorithm,
     QgsProcessingException,
     QgsProcessingOutputNumber,
-    QgsProcessingUtils,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -125,12 +124,7 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         python, _ = core.python()
         outputs = {p["id"]: values.output(self, p, given, context)
                    for p in self._verb["parameters"] if p["kind"].endswith("_out")}  # fmt: skip
-        written = {name: path for name, (path, _) in outputs.items() if path}
-        tables = {name: table for name, (_, table) in outputs.items() if table}
-        for name in tables:
-            # The core writes whole files: the layer is copied from one.
-            layers.check_geopackage(written[name])
-            written[name] = QgsProcessingUtils.generateTempFilename(f"{name.lower()}.gpkg")
+        written = {name: path for name, path in outputs.items() if path}
         inputs = {name: values.finish(value, feedback) for name, value in self._values.items()}
         command = arguments.build(self._verb, {**inputs, **written})
         feedback.pushCommandInfo(arguments.quoted([python, "-m", "geossda_cli", *command]))
@@ -142,12 +136,7 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
             feedback.pushInfo("Stopped; nothing was left half-written.")
             return {}
         numbers = self._numbers(listener, written, feedback)
-        styles = self._styles(written, tables)
-        for name, table in tables.items():
-            target = outputs[name][0]
-            layers.put_into_geopackage(written[name], target, table)
-            written[name] = f"{target}|layername={table}"
-        self._name_layers(written, styles, context)
+        self._name_layers(written, context)
         return {**written, **numbers}
 
     def _run(self, python, command, written, feedback):
@@ -164,17 +153,15 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
             raise QgsProcessingException(listener.error)
         return listener
 
-    def _styles(self, written, tables):
-        """Return the style of each layer that is written."""
-        return {
-            p["id"]: layers.style_in(written[p["id"]]) if p["id"] in tables else p.get("style", "")
-            for p in self._verb["parameters"]
-            if p["kind"] in ("raster_out", "vector_out") and p["id"] in written
-        }
-
-    def _name_layers(self, written, styles, context):
+    def _name_layers(self, written, context):
         """Have layers loaded with their styles in one group, and called after their source."""
-        loaded = [name for name in styles if context.willLoadLayerOnCompletion(written[name])]
+        loaded = [
+            p["id"]
+            for p in self._verb["parameters"]
+            if p["kind"] in ("raster_out", "vector_out")
+            and p["id"] in written
+            and context.willLoadLayerOnCompletion(written[p["id"]])
+        ]
         title = f"{self._source or self.displayName()} – {self.displayName().lower()}"
         run = results.Run(title, len(loaded))
         for rank, described in enumerate(self._verb["parameters"]):
@@ -182,7 +169,7 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
             if name not in loaded:
                 continue
             details = context.layerToLoadOnCompletionDetails(written[name])
-            details.setPostProcessor(results.Styled.new(styles[name], run, rank))
+            details.setPostProcessor(results.Styled.new(described["style"], run, rank))
             if details.name == described["label"] and self._source:
                 details.name = "{} {}".format(self._source, described["label"].lower())
 
@@ -211,7 +198,7 @@ def _at(printed, place):
 def _of_layer(path, described):
     """Return numbers whose place is "count" or "sum:FIELD"."""
     fields = [one["place"][0][4:] for one in described if one["place"][0].startswith("sum:")]
-    count, sums = layers.count_and_sums(path, "", fields)
+    count, sums = layers.count_and_sums(path, fields)
     return {
         one["id"]: count if one["place"] == ["count"] else sums[one["place"][0][4:]]
         for one in described

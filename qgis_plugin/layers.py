@@ -188,82 +188,16 @@ def _vector_writer(layer, request):
     return write
 
 
-def style_in(path):
-    """Return the style that a GeoPackage carries, as QML, or ""."""
-    dataset = ogr.Open(path)
-    styles = dataset.GetLayerByName("layer_styles") if dataset else None
-    style = next(iter(styles), None) if styles else None
-    return style.GetField("styleQML") if style else ""
-
-
-def check_geopackage(path):
-    """Raise if a layer cannot be put into a GeoPackage, before work is done for it.
-
-    Raises
-    ------
-    QgsProcessingException
-        It is no GeoPackage, or may not be written to.
-    """
-    new = not os.path.exists(path)
-    try:
-        usable = os.access(os.path.dirname(path), os.W_OK) if new else _opened(path)
-        reason = "its folder does not exist or may not be written to"
-    except RuntimeError as error:
-        usable, reason = None, str(error)
-    if not usable:
-        raise QgsProcessingException(f"{path} cannot be written to: {reason}")
-
-
-def _opened(path):
-    gdal.UseExceptions()
-    return gdal.OpenEx(str(path), gdal.OF_VECTOR | gdal.OF_UPDATE, allowed_drivers=["GPKG"])
-
-
-def put_into_geopackage(source, target, name):
-    """Copy the layer of a new GeoPackage into another, whose other layers stay.
-
-    Parameters
-    ----------
-    source, target : path
-    name : str
-        Of the layer in the target; one of that name is replaced.
-
-    Raises
-    ------
-    QgsProcessingException
-        It could not be written; the target is as it was.
-    """
-    gdal.UseExceptions()
-    # Replaced when all is there: until then the layer of that name stays.
-    arriving = f"{name}_{os.getpid()}"
-    try:
-        new = gdal.OpenEx(str(source), gdal.OF_VECTOR)
-        layers = [new.GetLayer(index) for index in range(new.GetLayerCount())]
-        layer = next(layer for layer in layers if layer.GetGeomType() != ogr.wkbNone)
-        if os.path.exists(target):
-            existing = _opened(target)
-        else:
-            existing = gdal.GetDriverByName("GPKG").Create(str(target), 0, 0, 0, gdal.GDT_Unknown)
-        existing.CopyLayer(layer, arriving).SetMetadata(layer.GetMetadata())
-        names = [existing.GetLayer(index).GetName() for index in range(existing.GetLayerCount())]
-        if name in names:
-            existing.DeleteLayer(names.index(name))
-        quoted = name.replace('"', '""')
-        existing.ExecuteSQL(f'ALTER TABLE "{arriving}" RENAME TO "{quoted}"')
-    except RuntimeError as error:
-        raise QgsProcessingException(f"{target} cannot be written to: {error}") from error
-
-
-def count_and_sums(path, name, fields):
-    """Return the number of features in a layer of a file, and the sum of each of some fields.
+def count_and_sums(path, fields):
+    """Return the number of features in a file, and the sum of each of some fields.
 
     Parameters
     ----------
     path : str
-    name : str
-        Of the layer; "" for the first.
+        Of the file; ``|layername=NAME`` after it names a layer other than the first.
     fields : sequence of str
     """
+    path, _, name = path.partition("|layername=")
     dataset = ogr.Open(path)
     layer = dataset.GetLayerByName(name) if name else dataset.GetLayer(0)
     sums = dict.fromkeys(fields, 0.0)

@@ -13,7 +13,6 @@ from qgis.core import (
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtGui import QColor
-from qgis.PyQt.QtXml import QDomDocument
 
 # (value, color) of a raster's ramp. What is no building is transparent: the imagery shows through.
 PROBABILITIES = ((0.0, "#00fde725"), (0.25, "#80fde725"), (0.5, "#b0f98e09"), (1.0, "#d8bc3754"))
@@ -62,8 +61,8 @@ class Styled(QgsProcessingLayerPostProcessorInterface):
     Attributes
     ----------
     style : str
-        "probabilities", "mask", "similarity", or the QML of a vector layer; "" for the style that
-        a GeoPackage carries.
+        Of a raster: "probabilities", "mask" or "similarity"; "" as QGIS draws it. Vector layers
+        carry their own.
     run : Run
     rank : int
         Of the layer among those of its run, the topmost first.
@@ -75,12 +74,7 @@ class Styled(QgsProcessingLayerPostProcessorInterface):
     def postProcessLayer(self, layer, context, feedback):
         """Style a layer, and hand it to its run."""
         if isinstance(layer, QgsVectorLayer):
-            if self.style:
-                document = QDomDocument()
-                document.setContent(self.style)
-                layer.importNamedStyle(document)
-            else:
-                layer.loadDefaultStyle()
+            layer.loadDefaultStyle()
         elif self.style:
             layer.setRenderer(RENDERERS[self.style](layer.dataProvider()))
         layer.triggerRepaint()

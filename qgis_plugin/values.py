@@ -121,17 +121,13 @@ def _extent(algorithm, name, parameters, context):
 
 
 def output(algorithm, described, parameters, context):
-    """Return where one output goes.
+    """Return the absolute path of one output, or None if it is not wanted.
 
-    Returns
-    -------
-    (str or None, str)
-        Absolute path, None if the output is not wanted; and the name of the layer in an existing
-        GeoPackage that it becomes, or "".
+    For a layer of a GeoPackage ``|layername=NAME`` follows, which the core and QGIS both read.
     """
     name, given = described["id"], parameters.get(described["id"])
     if given is None or (given == "" and described["optional"]):
-        return None, ""
+        return None
     if described["kind"] in ("raster_out", "vector_out"):
         path = algorithm.parameterAsOutputLayer(parameters, name, context)
     else:
@@ -141,15 +137,16 @@ def output(algorithm, described, parameters, context):
     if path.startswith("ogr:"):
         uri = QgsDataSourceUri(path[len("ogr:") :])
         if uri.database().endswith(".gpkg") and uri.table():
-            _move(context, path, f"{os.path.abspath(uri.database())}|layername={uri.table()}")
-            return os.path.abspath(uri.database()), uri.table()
+            target = f"{os.path.abspath(uri.database())}|layername={uri.table()}"
+            _move(context, path, target)
+            return target
     if path.split(":")[0] in ("ogr", "postgres", "postgis", "memory", "gpkg"):
         raise QgsProcessingException(
             "{}: geossda writes files and layers of GeoPackages, not {}".format(
                 described["label"], path
             )
         )
-    return (os.path.abspath(path) if path else None), ""
+    return os.path.abspath(path) if path else None
 
 
 def _move(context, before, after):
