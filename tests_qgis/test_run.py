@@ -178,9 +178,9 @@ def test_training_and_using_a_model(qgis, listen, make_raster, square, tmp_path)
     town = make_raster(tmp_path / "town.tif", size=(200, 200))
     given = {"INPUT": [town], "FOOTPRINTS": [square], "ENCODER": "tu-mobilenetv3_small_050",
              "ENCODER_WEIGHTS": "none", "STEPS": 2, "BATCH": 1, "PATCH": 64, "GSD": 0.5,
-             "TEACH": False, "OUTPUT": str(tmp_path / "tiny.safetensors")}  # fmt: skip
+             "MEAN_TEACHER": False, "OUTPUT": str(tmp_path / "tiny.safetensors")}  # fmt: skip
     model, heard = run("trainsegmenter", given, listen)
-    assert "--no-teach" in heard.commands[0]
+    assert "--no-mean-teacher" in heard.commands[0]
     found, _ = run("segment", {"INPUT": town, "MODEL": model["OUTPUT"], "THRESHOLD": 0.0,
                                "OUTPUT": str(tmp_path / "found.gpkg")}, listen)  # fmt: skip
     assert polygons(found["OUTPUT"])
