@@ -17,8 +17,10 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed ## Harmonize and map a rendered town, into demo/
 	$(BIN)/geossda demo --output demo --overwrite
 
-test: lint types ## Check style and types, run the tests
-	$(BIN)/python -m pytest
+# One core for each process of tests: their own threads would wait for each other.
+test: lint types ## Check style and types, run the tests on all cores, print the coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile \
+		--cov --cov-report term:skip-covered
 
 lint: $(VENV)/.installed ## Check style
 	$(BIN)/ruff check .
