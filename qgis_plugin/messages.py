@@ -55,9 +55,9 @@ class Listener:
             self.pid = int(event["id"])
         elif event["event"] == "stage":
             self._feedback.setProgressText(event["stage"])
-            self._feedback.setProgress(0)
+            self._show(event, 0.0)
         elif event["event"] == "progress" and event["total"]:
-            self._feedback.setProgress(100.0 * event["done"] / event["total"])
+            self._show(event, event["done"] / event["total"])
         elif event["event"] == "error":
             self._error = self._reword(event["text"])
         elif event["event"] == "note":
@@ -66,6 +66,10 @@ class Listener:
             self._error = self._reword(event["text"])
         elif event["event"] == "warning":
             self._feedback.pushWarning(self._reword(event["text"]))
+
+    def _show(self, event, of_stage):
+        """Show how much is done: "run", the share of the whole run, or what an older core knows."""
+        self._feedback.setProgress(100.0 * event.get("run", of_stage))
 
     def _plain(self, line):
         for start in ("geossda: ", "Error: ", "ERROR: "):

@@ -396,10 +396,7 @@ def test_description_holds_every_option_of_the_command(name):
 
 
 def test_labels_are_of_settings_that_exist():
-    # Names that settings are about to get, and had.
-    renamed = {"building_fraction", "built", "init_from", "mean_teacher", "start", "target_batch",
-               "teach", "unlabelled"}  # fmt: skip
-    names = {entry.name for _, entry in FIELDS} | renamed
+    names = {entry.name for _, entry in FIELDS}
     assert {*LABELS, *CHOICES, *HELP} <= names
     assert set(OF_COMMAND) <= {(command, entry.name) for command, entry in FIELDS}
 

@@ -305,6 +305,11 @@ def test_messages():
     feedback = Feedback()
     listener = messages.Listener(feedback, reword=str.upper)
     lines = messages.Lines(listener.err)
+    listener.err('{"event": "stage", "stage": "of several", "total": 2, "run": 0.25}')
+    listener.err('{"event": "progress", "stage": "of several", "done": 1, "total": 2, "run": 0.5}')
+    shown = [("setProgressText", "of several"), ("setProgress", 25.0), ("setProgress", 50.0)]
+    assert feedback.heard == shown
+    feedback.heard.clear()
     for part in (b'{"event": "process", "id": 7}\n{"event": "st',
                  b'age", "stage": "s", "total": 4}\n',
                  b'{"event": "progress", "stage": "s", "done": 1, "total": 4}\n',
