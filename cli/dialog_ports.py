@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from geossda.formats import vector_suffixes
+
 
 class Port(NamedTuple):
     """One way to fill an input or an output of a command; several may go to the same option.
@@ -103,5 +105,5 @@ MOSAIC = (
     ),
 )
 # The first is what a temporary result is written as; only GeoPackages carry a style.
-VECTORS = "gpkg fgb geojson"
+VECTORS = " ".join(suffix[1:] for suffix in vector_suffixes(writes=True, by_ogr=True))
 SEARCH_BUILDINGS = "house,roof,footprint,building"

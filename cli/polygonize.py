@@ -3,6 +3,7 @@
 import click
 
 from geossda.config import PolygonizeConfig
+from geossda.formats import vector_suffixes
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
@@ -10,14 +11,20 @@ from .options import config_options, progress_option
 
 @click.command("polygonize")
 @click.argument("source")
-@click.option("--output", "-o", required=True, metavar="FILE", help="The footprints.")
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    metavar="FILE",
+    help=f"The footprints: {', '.join(vector_suffixes(writes=True))}.",
+)
 @config_options(PolygonizeConfig)
 @progress_option
 def command(source: str, output: str, progress: Progress, config: PolygonizeConfig) -> None:
     """Convert a mask or probabilities to footprints.
 
     SOURCE is a raster of one band: a mask of integers (all values but 0 are buildings), or
-    probabilities (float). FILE ends in .gpkg, .fgb, .parquet or .geojson.
+    probabilities (float).
 
     \b
     geossda polygonize mask.tif -o buildings.gpkg

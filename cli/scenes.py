@@ -3,6 +3,7 @@
 import click
 
 from geossda.config import ScenesConfig
+from geossda.formats import vector_suffixes
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
@@ -10,14 +11,20 @@ from .options import config_options, progress_option
 
 @click.command("scenes")
 @click.argument("source")
-@click.option("--output", "-o", required=True, metavar="FILE", help="The outlines.")
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    metavar="FILE",
+    help=f"The outlines: {', '.join(vector_suffixes(writes=True, by_ogr=True))}.",
+)
 @config_options(ScenesConfig)
 @progress_option
 def command(source: str, output: str, progress: Progress, config: ScenesConfig) -> None:
     """Detect the scenes of a mosaic and write their outlines.
 
-    Scenes are detected where they meet along straight seams. FILE ends in .gpkg, .fgb or .geojson;
-    it can be checked, edited and given to harmonize.
+    Scenes are detected where they meet along straight seams. FILE can be checked,
+    edited and given to harmonize.
 
     \b
     geossda scenes mosaic.tif -o scenes.gpkg

@@ -3,6 +3,7 @@
 import click
 
 from geossda.config import SegmentConfig
+from geossda.formats import vector_suffixes
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
@@ -10,7 +11,13 @@ from .options import config_options, progress_option
 
 @click.command("segment")
 @click.argument("sources", nargs=-1, required=True)
-@click.option("--output", "-o", required=True, metavar="FILE", help="The footprints.")
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    metavar="FILE",
+    help=f"The footprints: {', '.join(vector_suffixes(writes=True))}.",
+)
 @click.option("--probabilities", metavar="FILE.tif", help="Write the probabilities too.")
 @click.option("--mask", metavar="FILE.tif", help="Write the mask of buildings too.")
 @config_options(SegmentConfig)
@@ -25,8 +32,7 @@ def command(
 ) -> None:
     """Detect buildings and write their footprints.
 
-    SOURCES are files, folders, globs or URLs, taken as one mosaic. FILE ends in .gpkg, .fgb,
-    .parquet or .geojson.
+    SOURCES are files, folders, globs or URLs, taken as one mosaic.
 
     \b
     geossda segment mosaic.tif -o buildings.gpkg

@@ -4,8 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from geossda.color.style import load_style
-from geossda.data.labels import VECTOR_SUFFIXES
 from geossda.errors import GeoreferenceError
+from geossda.formats import MODEL_SUFFIXES, STYLE_SUFFIX, VECTOR_FORMATS, suffix_of
 from geossda.layers import split_layer
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.imagery import undeclared_fill
@@ -28,13 +28,8 @@ def info(path: PathLike) -> dict[str, Any]:
     dict
         JSON-ready; key ``kind`` says what the file is.
     """
-    suffix = split_layer(path)[0].suffix.lower()
-    if str(path) in ("default", "default-style") or suffix in (
-        ".safetensors",
-        ".pt",
-        ".pth",
-        ".ckpt",
-    ):
+    suffix = suffix_of(split_layer(path)[0])
+    if str(path) in ("default", "default-style") or suffix in MODEL_SUFFIXES:
         from geossda.models.card import DEFAULT, SegmenterCard, StyleCard, read_card, resolve
 
         if str(path) == "default-style":
@@ -42,7 +37,7 @@ def info(path: PathLike) -> dict[str, Any]:
         about = asdict(read_card(resolve(path, SegmenterCard)))
         # What `style` writes is a style; this makes them.
         return {**about, "kind": "style model"} if about["kind"] == "style" else about
-    if suffix == ".json":
+    if suffix == STYLE_SUFFIX:
         style = load_style(path)
         return {
             "kind": "style",
@@ -55,7 +50,7 @@ def info(path: PathLike) -> dict[str, Any]:
             "pixels": style.pixels,
             "style_models": sorted(style.features),
         }
-    if suffix in VECTOR_SUFFIXES:
+    if suffix in VECTOR_FORMATS:
         return _vector(path)
     return _raster(path)
 

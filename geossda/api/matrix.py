@@ -9,6 +9,7 @@ from geossda.errors import InputError
 from geossda.evaluation.samples import sample_looks
 from geossda.evaluation.style_matrix import picture
 from geossda.evaluation.style_scores import Method, classical, learned
+from geossda.formats import PICTURE_SUFFIXES, suffix_of
 from geossda.models.style_model import load_style_model
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import find_sources
@@ -51,7 +52,7 @@ def matrix(
     """
     config = config_from(MatrixConfig, config, settings)
     target = check_output(output, overwrite=config.overwrite)
-    if target.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+    if suffix_of(target) not in PICTURE_SUFFIXES:
         raise InputError(f"{target}: a picture is written as .png or .jpg")
     samples = sample_looks(
         find_sources(images),

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geossda.balance.scenes import SUFFIXES, write_scenes
+from geossda.balance.scenes import write_scenes
 from geossda.balance.seam_detection import find_scenes
 from geossda.config import ScenesConfig, config_from
 from geossda.errors import OutputError
+from geossda.formats import suffix_of, vector_suffixes
 from geossda.layers import split_layer
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
@@ -69,8 +70,9 @@ def scenes(
     """
     config = config_from(ScenesConfig, config, settings)
     target, (output, _) = output, split_layer(output)
-    if output.suffix.lower() not in SUFFIXES:
-        raise OutputError(f"{output}: a file that ends in {', '.join(SUFFIXES)} was expected")
+    suffixes = vector_suffixes(writes=True, by_ogr=True)
+    if suffix_of(output) not in suffixes:
+        raise OutputError(f"{output}: a name ending in {', '.join(suffixes)} was expected")
     check_output(output, overwrite=config.overwrite, inputs=[source])
     with gdal_environment():
         mosaic = open_mosaic(source, bands=config.bidx or None, nodata=config.nodata)

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from geossda.color.pooling import pool
 from geossda.color.style import Style, load_style
 from geossda.config import Structure, StyleConfig, config_from
+from geossda.formats import STYLE_SUFFIX, suffix_of
 from geossda.harmonization.measure import measure_style
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
@@ -103,7 +103,7 @@ def resolve_style(
         # Style files as they are; of rasters, the mosaics that are measured next.
         given: list[Style | Mosaic] = []
         for reference in references:
-            if Path(reference).suffix.lower() == ".json":
+            if suffix_of(reference) == STYLE_SUFFIX:
                 given.append(load_style(reference))
                 continue
             for path in find_sources(reference):

@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
 from geossda.errors import GeoreferenceError, OutputError, VectorError
+from geossda.formats import VECTOR_FORMATS, suffix_of
 from geossda.layers import atomic_layer, split_layer
 from geossda.raster.polygons import (
     polygon_parts,
@@ -24,8 +25,6 @@ from geossda.raster.polygons import (
 )
 from geossda.raster.rasterize import burn
 from geossda.raster.windows import Window
-
-SUFFIXES = (".gpkg", ".fgb", ".geojson")
 
 
 class SharedBorder(NamedTuple):
@@ -177,7 +176,7 @@ def write_scenes(scenes: Scenes, path: str | os.PathLike[str], grid: GeoBox) -> 
     scenes : Scenes
         Of no polygon where there is one scene only: then the raster's outline is written.
     path : path
-        With one of :data:`SUFFIXES`; a GeoPackage that exists keeps its other layers.
+        With one of the suffixes that OGR writes; a GeoPackage that exists keeps its other layers.
     grid : GeoBox
         Of the raster.
     """
@@ -196,7 +195,9 @@ def write_scenes(scenes: Scenes, path: str | os.PathLike[str], grid: GeoBox) -> 
     with warnings.catch_warnings(), atomic_layer(file, layer) as (part, _):
         warnings.filterwarnings("ignore", "'crs' was not provided")
         try:
-            frame.to_file(part, layer=layer, engine="pyogrio")
+            frame.to_file(
+                part, layer=layer, engine="pyogrio", driver=VECTOR_FORMATS[suffix_of(part)].driver
+            )
         except (OSError, RuntimeError, ValueError) as error:
             raise OutputError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
 

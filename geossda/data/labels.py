@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geossda.errors import VectorError
+from geossda.formats import RASTER_SUFFIXES, VECTOR_FORMATS, suffix_of
 from geossda.layers import split_layer
 from geossda.raster.polygons import placed, polygons_of, read_frame
 from geossda.raster.rasterize import burn
@@ -21,14 +22,10 @@ from geossda.raster.windows import Window
 if TYPE_CHECKING:
     import geopandas as gpd  # a third of a second to load, for those who read footprints
 
-# Read as masks.
-MASK_SUFFIXES = (".tif", ".tiff")
-VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".parquet", ".shp")
-
 
 def is_vector(path: str | os.PathLike[str]) -> bool:
     """Return whether a path, which may name a layer, is that of a vector file by its suffix."""
-    return split_layer(path)[0].suffix.lower() in VECTOR_SUFFIXES
+    return suffix_of(split_layer(path)[0]) in VECTOR_FORMATS
 
 
 def read_footprints(path: str | os.PathLike[str], crs: Any) -> "gpd.GeoSeries":
@@ -49,7 +46,7 @@ def read_footprints(path: str | os.PathLike[str], crs: Any) -> "gpd.GeoSeries":
         Missing, unreadable, without CRS, or without polygons.
     """
     file, _ = split_layer(path)
-    if file.suffix.lower() in MASK_SUFFIXES and file.exists():
+    if suffix_of(file) in RASTER_SUFFIXES and file.exists():
         return trace(file, crs)
     return polygons_of(read_frame(path), path, crs)
 
@@ -86,7 +83,7 @@ def trace(path: Path, crs: Any) -> "gpd.GeoSeries":
 def find_footprints(raster: str) -> Path:
     """Return the one vector file beside a raster (or in the folder given)."""
     folder = Path(raster) if os.path.isdir(raster) else Path(raster).parent
-    found = sorted(f for f in folder.glob("*") if f.suffix.lower() in VECTOR_SUFFIXES)
+    found = sorted(f for f in folder.glob("*") if suffix_of(f) in VECTOR_FORMATS)
     if len(found) != 1:
         many = "no vector file" if not found else f"{len(found)} vector files"
         raise VectorError(f"{folder} has {many}: name the footprints with --footprints")

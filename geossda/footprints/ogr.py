@@ -19,9 +19,9 @@ from geossda.errors import OutputError
 from geossda.footprints.arrow import arrow_batches, schema_of
 from geossda.footprints.geopackage import LAYER, add_style
 from geossda.footprints.stream import RecordStream
+from geossda.formats import VECTOR_FORMATS, suffix_of
 from geossda.layers import atomic_layer, split_layer
 
-DRIVERS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
 _POLYGONS = ("Polygon", "MultiPolygon", "Polygon Z", "MultiPolygon Z")
 # QGIS 3.22 warns of 1.4 and newer.
 _GPKG = {"VERSION": "1.3"}
@@ -62,28 +62,22 @@ def write(
         Whether to add to the features of the layer.
     layer : str
     """
-    suffix = part.suffix.lower()
+    form = VECTOR_FORMATS[suffix_of(part)]
     options: dict[str, Any] = {}
-    if suffix == ".gpkg" and not append:
-        options["layer_options"] = {
-            "GEOMETRY_NAME": "geom",
-            "DESCRIPTION": "Building footprints",
-        }
-        if not part.exists():
-            options["dataset_options"] = _GPKG
-        options["layer_metadata"] = dict(metadata)
-    elif suffix == ".geojson":
-        # The standard's own order, precision, CRS and cut at the antimeridian.
-        options["layer_options"] = {"RFC7946": "YES", "DESCRIPTION": "Building footprints"}
+    if not append:
+        options["layer_options"] = dict(form.layer_options)
+        if form.driver == "GPKG":
+            options["layer_metadata"] = dict(metadata)
+            if not part.exists():
+                options["dataset_options"] = _GPKG
     schema = schema_of(stream)
     pyogrio.raw.write_arrow(
         pa.RecordBatchReader.from_batches(schema, arrow_batches(stream, schema)),
         part,
         layer=layer,
-        driver=DRIVERS[suffix],
+        driver=form.driver,
         geometry_name="geometry",
-        # Cut at the antimeridian polygons are several.
-        geometry_type="Unknown" if suffix == ".geojson" else kind,
+        geometry_type=form.geometry_type or kind,
         crs=crs,
         append=append,
         **options,

@@ -14,10 +14,9 @@ from geossda.footprints import geopackage
 from geossda.footprints.geopackage import LAYER, add_style
 from geossda.footprints.records import Footprints
 from geossda.footprints.stream import RecordStream
+from geossda.formats import VECTOR_FORMATS, suffix_of, vector_suffixes
 from geossda.layers import atomic_layer, holds_others, split_layer
 from geossda.staging import atomic_write
-
-SUFFIXES = (".gpkg", ".fgb", ".geojson", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,12 @@ def check_vector_output(path: str | os.PathLike[str], *, append: bool) -> None:
         database that is no GeoPackage, or a GeoPackage in use.
     """
     path, layer = split_layer(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise OutputError(f"{path}: a name ending in {', '.join(SUFFIXES)} was expected")
-    if append and path.suffix.lower() != ".gpkg":
+    suffixes = vector_suffixes(writes=True)
+    if suffix_of(path) not in suffixes:
+        raise OutputError(f"{path}: a name ending in {', '.join(suffixes)} was expected")
+    if append and not VECTOR_FORMATS[suffix_of(path)].layers:
         raise OutputError(f"{path}: only a GeoPackage (.gpkg) can be appended to")
-    if layer is not None and path.suffix.lower() != ".gpkg":
+    if layer is not None and not VECTOR_FORMATS[suffix_of(path)].layers:
         raise OutputError(f"{path} holds one layer, so none can be named: write a .gpkg for that")
     if path.suffix.lower() == ".gpkg" and path.exists():
         _require_unused(path)
@@ -187,7 +187,7 @@ def _writer(
     own = new_file and layer == LAYER
     if suffix == ".gpkg" and own and geopackage.srs_of(crs) is not None:
         return geopackage.write, geopackage.FAILURES
-    if suffix == ".parquet":
+    if not VECTOR_FORMATS[suffix].driver:
         from geossda.footprints import geoparquet
 
         return geoparquet.write, geoparquet.FAILURES

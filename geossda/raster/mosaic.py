@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geossda.errors import BandError, GeoreferenceError, RasterError
+from geossda.formats import RASTER_SUFFIXES, suffix_of
 from geossda.raster.opening import open_source
 from geossda.raster.source import Source, gdal_environment, is_remote
 from geossda.raster.windows import Window
 from geossda.staging import PathLike
-
-RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 
 
 @dataclass(frozen=True)
@@ -207,7 +206,7 @@ def find_sources(paths: PathLike | Sequence[PathLike]) -> list[str]:
             inside = sorted(
                 str(file)
                 for file in Path(path).iterdir()
-                if file.suffix.lower() in RASTER_SUFFIXES and not file.name.startswith(".")
+                if suffix_of(file) in RASTER_SUFFIXES and not file.name.startswith(".")
             )
             if not inside:
                 expected = ", ".join(RASTER_SUFFIXES)

@@ -10,6 +10,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from geossda.errors import RasterError
+from geossda.formats import STYLE_SUFFIX, suffix_of
 from geossda.raster.source import is_remote
 
 
@@ -20,7 +21,7 @@ def fingerprint(path: str | os.PathLike[str]) -> list[Any]:
     compressed file moves it.
     """
     path = os.fspath(path)
-    if path.endswith(".json"):
+    if suffix_of(path) == STYLE_SUFFIX:
         return [_of_file(path)]
     if not is_remote(path):
         return [_of_file(file) for file in sorted({path, *_files(path)})]

@@ -18,7 +18,7 @@ from geossda import config
 from geossda_cli.describe import VERBS, describe
 from geossda_cli.dialog_words import CHOICES, HELP, LABELS, OF_COMMAND
 
-BASE = {"errors", "config", "layers", "progress", "staging", "_version", "devices"}
+BASE = {"errors", "config", "formats", "layers", "progress", "staging", "_version", "devices"}
 # In the order data walks through them; each may import what stands to its right, and the base.
 MAY_IMPORT = {
     "parallel": set(),
@@ -47,6 +47,7 @@ BASE_MAY_IMPORT = {
     "config": {"errors"},
     "progress": {"errors"},
     "staging": {"errors"},
+    "formats": set(),
     "layers": {"errors", "staging"},
     "devices": {"errors"},
 }
@@ -131,7 +132,7 @@ def test_the_command_line_sees_only_verbs_and_base(path):
         ({"models"}, {"rasterio", "rioxarray", "xarray", "dask", "geopandas", "pyogrio", "odc"}),
         (set(SUBPACKAGES) | BASE,
          {"click", "rich", "tqdm", "qgis", "geossda_cli", "cli", "pytest"}),
-        ({"errors", "config", "progress", "staging", "_version"},
+        ({"errors", "config", "formats", "layers", "progress", "staging", "_version"},
          {"torch", "numpy", "rasterio", "xarray", "dask", "geopandas"}),
     ],
     ids=["no-torch", "tensors-only", "no-interface", "light-base"],

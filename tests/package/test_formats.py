@@ -1,0 +1,75 @@
+"""One table says which vector formats are read and written; everything else asks it."""
+
+import ast
+import dataclasses
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from conftest import REPO
+
+from geossda import formats, info, polygonize, scenes
+from geossda.data.labels import find_footprints, read_footprints
+from geossda.errors import OutputError
+from geossda.formats import VECTOR_FORMATS, VectorFormat, suffix_of, vector_suffixes
+
+WRITTEN = vector_suffixes(writes=True)
+
+
+@pytest.fixture
+def mask(tmp_path, make_raster):
+    image = np.zeros((1, 30, 30), np.uint8)
+    image[0, 4:14, 6:20] = 1
+    return make_raster(tmp_path / "mask.tif", image=image)
+
+
+@pytest.mark.parametrize("suffix", WRITTEN)
+def test_what_is_written_is_read_back(mask, tmp_path, suffix):
+    out = tmp_path / f"footprints{suffix}"
+    assert polygonize(mask, out).buildings == 1
+    assert len(read_footprints(out, None)) == 1
+    assert info(out)["kind"] == "footprints"
+    assert find_footprints(str(mask)) == out
+
+
+@pytest.mark.parametrize("suffix", sorted(set(VECTOR_FORMATS) - set(WRITTEN)))
+def test_what_is_only_read_is_not_written(mask, tmp_path, suffix):
+    with pytest.raises(OutputError, match=r"a name ending in \.gpkg, \.fgb, \.geojson, \.parquet"):
+        polygonize(mask, tmp_path / f"out{suffix}")
+    frame = gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 9, 9)], crs="EPSG:32632")
+    frame.to_file(tmp_path / f"in{suffix}", driver=VECTOR_FORMATS[suffix].driver)
+    assert len(read_footprints(tmp_path / f"in{suffix}", None)) == 1
+
+
+def test_scenes_are_written_where_every_gdal_reads_them(tmp_path, make_raster):
+    with pytest.raises(OutputError, match=r"a name ending in \.gpkg, \.fgb, \.geojson was exp"):
+        scenes(make_raster(tmp_path / "a.tif"), tmp_path / "scenes.parquet")
+
+
+def test_a_format_is_one_entry(mask, tmp_path, monkeypatch):
+    """Newline-delimited GeoJSON is written and read once it is in the table."""
+    monkeypatch.setitem(VECTOR_FORMATS, ".geojsonl", VectorFormat(".geojsonl", "GeoJSONSeq"))
+    out = tmp_path / "footprints.geojsonl"
+    assert polygonize(mask, out).buildings == 1
+    assert len(read_footprints(out, None)) == 1 and info(out)["buildings"] == 1
+
+
+def test_the_plugin_knows_the_same_formats():
+    tree = ast.parse((REPO / "qgis_plugin" / "layers.py").read_text())
+    known = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "VECTOR_SUFFIXES"
+    )
+    assert set(known) == set(vector_suffixes(by_ogr=True))
+
+
+def test_the_table_is_well_formed():
+    assert {each.suffix: each for each in VECTOR_FORMATS.values()} == VECTOR_FORMATS
+    for each in VECTOR_FORMATS.values():
+        assert each.suffix == suffix_of(f"a{each.suffix.upper()}")
+        assert dataclasses.replace(each) == each
+    rasters = {*formats.RASTER_SUFFIXES, *formats.PICTURE_SUFFIXES}
+    others = {*formats.MODEL_SUFFIXES, formats.STYLE_SUFFIX}
+    assert not set(VECTOR_FORMATS) & (rasters | others) and not rasters & others
