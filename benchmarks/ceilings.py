@@ -129,7 +129,7 @@ def generator(mosaic: str, structure: str) -> Steps:
     model = load_style_model("default")
     side = 1024 // scale(structure)
     tile, valid = noise(1, 3, side, side), noise(1, side, side) >= 0
-    look = model.look(tile, valid, (tile[0].mean((1, 2)), 0.1 * np.eye(3)))
+    look = model.measure(tile, valid, (tile[0].mean((1, 2)), 0.1 * np.eye(3)))
     model.translate(tile, look, look, valid)
     yield
     for _ in range(-(-height * width // 1024**2)):

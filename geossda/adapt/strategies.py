@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from geossda.adapt.photometric import HistogramMatching, gamma, hsv
-from geossda.adapt.style_transfer import domain_transfers, measure_looks, style_transfers
+from geossda.adapt.style_transfer import domain_transfers, measure_styles, style_transfers
 from geossda.config import AdaptMethod, ScalingKind, TrainSegmenterConfig
 from geossda.data.patches import Recolor, WorkingRaster
 from geossda.errors import InputError
@@ -132,7 +132,7 @@ class StyleAdaptation(Strategy):
         """Measure the style of each raster and return the two transfers."""
         config, sources, targets, progress = rasters
         model = rasters.style_model()
-        statistics = measure_looks(
+        statistics = measure_styles(
             model,
             [*sources, *targets],
             config.patch,

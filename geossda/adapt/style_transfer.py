@@ -1,4 +1,4 @@
-"""Adaptation by style transfer: patches are given the looks of other imagery."""
+"""Adaptation by style transfer: patches are translated to the styles of other imagery."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,20 +12,22 @@ from geossda.data.patches import WorkingRaster, chances, cut
 from geossda.errors import EmptyRasterError
 from geossda.harmonization.ssda import Transfer, measure_look
 from geossda.models.style_model import StyleModel
-from geossda.models.style_statistics import Gaussian, StyleStatistics, merged
+from geossda.models.style_statistics import Gaussian, StyleStatistics, pool_statistics
 from geossda.progress import SILENT, Progress
 
-# Patches of a raster that its look is pooled from.
-POOLED = 48
-# Contrast is raised by no more than this: flat ground blown up is noise.
-HIGHEST_GAIN = 1.5
+# Random patches of a raster that its style is measured on.
+STYLE_PATCHES = 48
+# Contrast is raised by this factor at most: flat ground amplified further is noise.
+MAX_CONTRAST_GAIN = 1.5
+# Range of the random resize of those patches.
 SCALE = (0.67, 1.5)
-TRIES = 20
+# Patches that are mostly nodata, in a row, before a raster is refused.
+MAX_TRIES = 20
 
 Bytes = NDArray[np.uint8]
 
 
-def measure_looks(
+def measure_styles(
     model: StyleModel,
     rasters: Sequence[WorkingRaster],
     side: int,
@@ -34,7 +36,7 @@ def measure_looks(
     *,
     progress: Progress = SILENT,
 ) -> list[StyleStatistics]:
-    """Measure the look of each raster, over random patches.
+    """Measure the style of each raster on random patches.
 
     Parameters
     ----------
@@ -42,79 +44,88 @@ def measure_looks(
         Frozen, in evaluation mode.
     rasters : sequence of WorkingRaster
     side : int
-        Of the patches, in pixels; a multiple of 32.
+        Side of the patches in pixels, a multiple of 32.
     structure : {"lock", "full"}
     seed : int
     progress : Progress
-        Advanced by one a raster.
+        Advanced by one per raster.
+
+    Returns
+    -------
+    list of StyleStatistics
+        One per raster.
+
+    Raises
+    ------
+    EmptyRasterError
+        A raster is mostly nodata.
     """
-    rng = np.random.default_rng([seed, POOLED])
-    progress.stage("measuring looks", len(rasters))
-    looks = []
+    rng = np.random.default_rng([seed, STYLE_PATCHES])
+    progress.stage("Computing style statistics", len(rasters))
+    styles = []
     for raster in rasters:
-        patches = [_patch(raster, side, rng) for _ in range(POOLED)]
-        looks.append(merged([_look(model, *patch, structure) for patch in patches]))
+        patches = [_patch(raster, side, rng) for _ in range(STYLE_PATCHES)]
+        styles.append(pool_statistics([_measure(model, *patch, structure) for patch in patches]))
         progress.advance()
-    return looks
+    return styles
 
 
 @dataclass(frozen=True)
 class StyleTransfer:
-    """SS(DA)²: translation from the look of a patch's own raster to that of another.
+    """SS(DA)²: translation from the style of a patch's own raster to that of another.
 
-    The look of one patch says more about what stands there than about how it was acquired: roofs in
-    the look of a meadow turn green, and so do they in that of the patches most alike where
-    none is alike. What a whole raster has in common is how it was acquired (docs/decisions/0007).
+    The style of a single patch depends more on its content than on its acquisition: roofs in the
+    style of a meadow turn green. What a whole raster has in common is its acquisition
+    (docs/decisions/0007).
 
     Attributes
     ----------
     model : StyleModel
         Frozen, in evaluation mode.
     structure : {"lock", "full"}
-    own, other : sequences of Look
-        Of the rasters that patches come from, and those that are given.
-    chance : array
-        How often each of the latter is drawn.
+    own, other : sequences of StyleStatistics
+        Styles of the rasters that patches are drawn from, and of those to translate to.
+    probability : (rasters,) float64 array
+        Probability of each of the latter to be drawn.
     """
 
     model: StyleModel
     structure: Structure
     own: Sequence[StyleStatistics]
     other: Sequence[StyleStatistics]
-    chance: NDArray[np.float64]
+    probability: NDArray[np.float64]
 
     def __call__(
         self, image: Bytes, valid: NDArray[np.bool_], raster: int, rng: Generator
     ) -> Bytes:
-        """Give a patch the look of another raster."""
+        """Return a patch in the style of another raster."""
         own = self.own[raster]
-        other = self.other[int(rng.choice(len(self.other), p=self.chance))]
-        return _translated(
-            Transfer(self.model, own, _restrained(own, other), self.structure), image, valid
-        )
+        other = self.other[int(rng.choice(len(self.other), p=self.probability))]
+        limited = _limit_contrast(own, other)
+        return _translate(Transfer(self.model, own, limited, self.structure), image, valid)
 
 
 def style_transfers(
     model: StyleModel,
-    looks: Sequence[StyleStatistics],
+    styles: Sequence[StyleStatistics],
     sources: Sequence[WorkingRaster],
     targets: Sequence[WorkingRaster],
     structure: Structure,
 ) -> tuple[StyleTransfer, StyleTransfer]:
-    """Make what gives labelled patches looks of targets, and target patches looks of any raster.
+    """Return the transfers of labelled patches to targets, and of target patches to any raster.
 
     Parameters
     ----------
     model : StyleModel
-    looks : sequence of StyleStatistics
-        Of `sources`, then `targets`.
+    styles : sequence of StyleStatistics
+        Styles of `sources`, then of `targets`.
     sources, targets : sequences of WorkingRaster
     structure : {"lock", "full"}
     """
-    first, second = looks[: len(sources)], looks[len(sources) :]
+    of_sources, of_targets = styles[: len(sources)], styles[len(sources) :]
     return (
-        StyleTransfer(model, structure, first, second, chances(targets)),
-        StyleTransfer(model, structure, second, looks, chances([*sources, *targets])),
+        StyleTransfer(model, structure, of_sources, of_targets, chances(targets)),
+        StyleTransfer(model, structure, of_targets, styles, chances([*sources, *targets])),
     )
 
 
@@ -125,31 +136,36 @@ class DomainTransfer:
     Attributes
     ----------
     model : StyleModel
-        Of preset ``daug``.
+        A model of preset ``daug``.
     own, other : sequences of str
-        Domains of the rasters that patches come from, and of those whose looks are given.
-    chance : array
-        How often each of the latter is drawn.
+        Domains of the rasters that patches are drawn from, and of those to translate to.
+    probability : (rasters,) float64 array
+        Probability of each of the latter to be drawn.
     """
 
     model: StyleModel
     own: Sequence[str]
     other: Sequence[str]
-    chance: NDArray[np.float64]
+    probability: NDArray[np.float64]
 
     def __call__(
         self, image: Bytes, valid: NDArray[np.bool_], raster: int, rng: Generator
     ) -> Bytes:
-        """Give a patch the look of another domain."""
-        name = self.other[int(rng.choice(len(self.other), p=self.chance))]
-        looks = [self.model.domain_look(domain) for domain in (self.own[raster], name)]
-        return _translated(Transfer(self.model, looks[0], looks[1], "full"), image, valid)
+        """Return a patch in the style of another domain."""
+        name = self.other[int(rng.choice(len(self.other), p=self.probability))]
+        own, other = self.model.domain_style(self.own[raster]), self.model.domain_style(name)
+        return _translate(Transfer(self.model, own, other, "full"), image, valid)
 
 
 def domain_transfers(
     model: StyleModel, sources: Sequence[WorkingRaster], targets: Sequence[WorkingRaster]
 ) -> tuple[DomainTransfer, DomainTransfer]:
-    """Make what :func:`style_transfers` makes, with declared domains: the rasters' folders.
+    """Return what :func:`style_transfers` returns, with the rasters' folders as domains.
+
+    Parameters
+    ----------
+    model : StyleModel
+    sources, targets : sequences of WorkingRaster
 
     Raises
     ------
@@ -158,31 +174,30 @@ def domain_transfers(
     """
     first, second = ([raster.folder.name for raster in rasters] for rasters in (sources, targets))
     for name in (*first, *second):
-        model.domain_look(name)
-    every = chances([*sources, *targets])
+        model.domain_style(name)
     return (
         DomainTransfer(model, first, second, chances(targets)),
-        DomainTransfer(model, second, [*first, *second], every),
+        DomainTransfer(model, second, [*first, *second], chances([*sources, *targets])),
     )
 
 
-def _translated(transfer: Transfer, image: Bytes, valid: NDArray[np.bool_]) -> Bytes:
-    made = transfer(np.asarray(image / np.float32(255), np.float32), valid)
-    return np.asarray(np.clip(np.rint(made * 255), 0, 255), np.uint8)
+def _translate(transfer: Transfer, image: Bytes, valid: NDArray[np.bool_]) -> Bytes:
+    translated = transfer(np.asarray(image / np.float32(255), np.float32), valid)
+    return np.asarray(np.clip(np.rint(translated * 255), 0, 255), np.uint8)
 
 
 def _patch(raster: WorkingRaster, side: int, rng: Generator) -> tuple[Bytes, NDArray[np.bool_]]:
-    for _ in range(TRIES):
+    for _ in range(MAX_TRIES):
         read = cut(raster, side, rng, SCALE)
         valid = read[-1] > 0
         if valid.mean() > 0.5:
             return read[:-2], valid
     raise EmptyRasterError(
-        f"{raster.mosaic.name}: {TRIES} patches of {side} px in a row were mostly nodata"
+        f"{raster.mosaic.name}: {MAX_TRIES} patches of {side} px in a row were mostly nodata"
     )
 
 
-def _look(
+def _measure(
     model: StyleModel, image: Bytes, valid: NDArray[np.bool_], structure: Structure
 ) -> StyleStatistics:
     scaled = np.asarray(image / np.float32(255), np.float32)
@@ -191,11 +206,11 @@ def _look(
     return measure_look(model, scaled[None], valid[None], pixels, structure)
 
 
-def _restrained(own: StyleStatistics, other: StyleStatistics) -> StyleStatistics:
-    """Lower the contrast of a look that would blow up the own one's too much."""
-    total = [float(look.pixels.covariance[0].trace()) for look in (own, other)]
-    gain = np.sqrt(total[1] / total[0])
-    if gain <= HIGHEST_GAIN:
+def _limit_contrast(own: StyleStatistics, other: StyleStatistics) -> StyleStatistics:
+    """Return the other style with no more than the greatest contrast that the own may be given."""
+    variance = [float(style.pixels.covariance[0].trace()) for style in (own, other)]
+    gain = np.sqrt(variance[1] / variance[0])
+    if gain <= MAX_CONTRAST_GAIN:
         return other
-    covariance = other.pixels.covariance * (HIGHEST_GAIN / gain) ** 2
+    covariance = other.pixels.covariance * (MAX_CONTRAST_GAIN / gain) ** 2
     return StyleStatistics(Gaussian(other.pixels.mean, covariance), other.groups)

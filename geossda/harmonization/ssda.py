@@ -48,7 +48,7 @@ def measure_look(
         reduced = [reduce(image, mask, FACTOR) for image, mask in zip(patches, valid, strict=True)]
         patches = np.stack([image for image, _ in reduced])
         valid = np.stack([mask for _, mask in reduced])
-    return model.look(patches, valid, pixels)
+    return model.measure(patches, valid, pixels)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""DAug: the same generator, with one learned style a declared domain instead of measured ones."""
+"""DAug: the same generator with a learned style per declared domain instead of measured ones."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,19 @@ from geossda.models.style_statistics import Gaussian, Levels, Moments, StyleStat
 
 
 class DomainGenerator(SpectralGenerator):
-    """The generator of preset ``geossda`` with a trainable style vector a domain.
+    """The generator of preset ``geossda`` with a trainable style vector per domain.
 
-    After DAugNet (Tasar et al. 2020): whoever trains it says which image belongs to which domain,
-    and images go from domain to domain. Means and deviations of all levels are learned; the
-    Gaussian of the pixels, through which no gradient goes, is the mean over what was seen.
+    After DAugNet (Tasar et al. 2020): the domain of each training image is declared, and images are
+    translated from domain to domain. Means and standard deviations of all levels are learned; the
+    Gaussian of the pixels, which no gradient passes through, is the mean over the images so far.
 
     Parameters
     ----------
     bands : int
     domains : int
+        Number of domains.
     widths : sequence of int
+        Channels of the levels.
     """
 
     def __init__(self, bands: int, domains: int, widths: Sequence[int] = (16, 32, 48, 64)) -> None:
@@ -31,8 +33,8 @@ class DomainGenerator(SpectralGenerator):
         self.register_buffer("mean", torch.full((domains, bands), 0.5))
         self.register_buffer("square", torch.eye(bands).repeat(domains, 1, 1) * 0.05 + 0.25)
 
-    def domain_look(self, domains: torch.Tensor) -> StyleStatistics:
-        """Give the looks of domains, (images,) of their numbers."""
+    def domain_style(self, domains: torch.Tensor) -> StyleStatistics:
+        """Return the styles of domains, given as an (images,) tensor of their indices."""
         mean = self.get_buffer("mean")[domains]
         square = self.get_buffer("square")[domains]
         covariance = square - mean[:, :, None] * mean[:, None, :]
@@ -44,8 +46,15 @@ class DomainGenerator(SpectralGenerator):
         return StyleStatistics(Gaussian(mean, covariance), (levels,))
 
     @torch.no_grad()
-    def observe(self, pixels: Gaussian, domains: torch.Tensor) -> None:
-        """Take images' Gaussians into the means of their domains."""
+    def update_gaussians(self, pixels: Gaussian, domains: torch.Tensor) -> None:
+        """Add images' Gaussians to the means of their domains.
+
+        Parameters
+        ----------
+        pixels : Gaussian
+        domains : (images,) int tensor
+            Index of each image's domain.
+        """
         seen, mean, square = (self.get_buffer(name) for name in ("seen", "mean", "square"))
         second = pixels.covariance + pixels.mean[:, :, None] * pixels.mean[:, None, :]
         for image, domain in enumerate(domains.tolist()):

@@ -1,4 +1,4 @@
-"""The discriminator of SS(DA)²: is it real, and how alike are two styles."""
+"""The discriminator of SS(DA)²: whether an image is real, and an embedding of its style."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 class SpectralDiscriminator(nn.Module):
-    """Preset ``geossda``: strided convolutions with spectral norm, no norm that would hide colour.
+    """Preset ``geossda``: strided convolutions with spectral norm, none that removes colour.
 
-    The features' means and standard deviations over the image, which are its style, give the
-    embedding and the score.
+    Embedding and score are computed from the features' means and standard deviations over the
+    image, which are its style.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class SpectralDiscriminator(nn.Module):
         self.score = nn.Linear(2 * widths[-1], 1)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Judge images.
+        """Return scores and style embeddings of images.
 
         Parameters
         ----------
@@ -46,7 +46,7 @@ class SpectralDiscriminator(nn.Module):
         score : (N,) float32 tensor
             0 for real, 1 for generated (Eq. 5).
         embedding : (N, size) float32 tensor
-            Of unit length, so that products are cosines: S in Eq. 10 and 11.
+            S in Eq. 10 and 11, of unit length, so that products are cosines.
         """
         x = image * 2 - 1
         for block in self.blocks:

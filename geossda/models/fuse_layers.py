@@ -1,4 +1,4 @@
-"""Layers put together that predict the same in one step, for prediction only."""
+"""Fused layers with the same outputs in fewer steps, for prediction only."""
 
 import copy
 from itertools import pairwise
@@ -12,19 +12,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class Upconvolution(nn.Module):
-    """A U-Net's block whose first convolution takes pixels before they are doubled.
+    """A U-Net block whose first convolution is applied before the upsampling.
 
-    Of the nine pixels under a 3 x 3 kernel, five are copies of another one. Their weights added
-    up, which differ by the parity of row and column, are the 4 x 4 kernel of a transposed
-    convolution of stride 2 (Shi et al. 2016, arXiv:1609.07009): four multiplications for nine, and
-    neither the doubled image nor the one with the encoder's bands beside it is ever made.
+    After nearest-neighbour upsampling, five of the nine pixels under a 3 x 3 kernel are copies. The
+    sums of their weights, which depend on the parity of row and column, are the 4 x 4 kernel of a
+    transposed convolution of stride 2 (Shi et al. 2016, arXiv:1609.07009): four multiplications
+    instead of nine, and neither the upsampled features nor their concatenation with the skip
+    connection is computed.
 
     Parameters
     ----------
     block : UnetDecoderBlock
-        Norms folded, without attention, doubling by nearest neighbour.
+        With folded norms, no attention, and nearest-neighbour upsampling.
     channels : int
-        How many of its input channels are doubled; the others are the encoder's.
+        Number of input channels that are upsampled; the others are the skip connection's.
     """
 
     def __init__(self, block: UnetDecoderBlock, channels: int) -> None:
@@ -32,7 +33,7 @@ class Upconvolution(nn.Module):
         first: nn.Conv2d = block.conv1[0]
         weight = first.weight.detach()
         below, beside = weight[:, :channels], weight[:, channels:].clone()
-        # Row o of what comes out is made of rows (o + k - 1) // 2, and takes kernel row t of them.
+        # Output row o depends on input rows (o + k - 1) // 2, through row t of the 4 x 4 kernel.
         taps = torch.zeros(4, 3)
         for o in range(2):
             for k in range(3):
@@ -50,25 +51,25 @@ class Upconvolution(nn.Module):
         target_width: int,
         skip_connection: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Take (N, channels, H, W) and the encoder's (N, others, 2H, 2W); give (N, out, 2H, 2W)."""
-        made = F.conv_transpose2d(feature_map, self.below, self.bias, stride=2, padding=1)
+        """Return (N, out, 2H, 2W) of (N, channels, H, W) and the skip's (N, others, 2H, 2W)."""
+        result = F.conv_transpose2d(feature_map, self.below, self.bias, stride=2, padding=1)
         if skip_connection is not None:
-            made = made.add_(F.conv2d(skip_connection, self.beside, padding=1))
-        return self.rest(made)  # type: ignore[no-any-return]
+            result = result.add_(F.conv2d(skip_connection, self.beside, padding=1))
+        return self.rest(result)  # type: ignore[no-any-return]
 
 
 def folded(network: nn.Module, bands: int) -> nn.Module:
-    """Give an equal network that is faster.
+    """Return a faster network with the same outputs.
 
-    With fixed statistics a batch norm is a factor and an offset a channel, which the convolution
-    before it can take on; a convolution after doubling is a transposed one. Whether layers really
-    follow each other as they are registered is not known from outside, so the result is compared
-    with the network on noise, and the network itself is given back where they differ.
+    With fixed statistics a batch norm is a factor and an offset per channel, which fold into the
+    convolution before it; a convolution after upsampling is a transposed one. Whether layers follow
+    each other in the order in which they are registered is unknown, so the outputs are compared on
+    noise, and the network itself is returned where they differ.
 
     Parameters
     ----------
     network : nn.Module
-        In evaluation mode; left as it is.
+        In evaluation mode; it is not changed.
     bands : int
         Input channels.
 
@@ -83,15 +84,16 @@ def folded(network: nn.Module, bands: int) -> nn.Module:
     with torch.inference_mode():
         expected = network(noise)
         tolerance = 1e-3 * float(expected.abs().max())
-        for made in candidates:
-            if torch.allclose(made(noise), expected, rtol=1e-3, atol=tolerance):
-                return made
+        for candidate in candidates:
+            if torch.allclose(candidate(noise), expected, rtol=1e-3, atol=tolerance):
+                return candidate
     return network
 
 
 def _without_norms(network: nn.Module) -> nn.Module:
-    made = copy.deepcopy(network).eval()
-    for parent in list(made.modules()):
+    """Return a copy whose batch norms are folded into the convolutions before them."""
+    folding = copy.deepcopy(network).eval()
+    for parent in list(folding.modules()):
         for (conv_name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):
             if (
                 isinstance(conv, nn.Conv2d)
@@ -99,26 +101,26 @@ def _without_norms(network: nn.Module) -> nn.Module:
                 and conv.out_channels == norm.num_features
             ):
                 setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
-                # timm's norms carry their activation with them.
+                # timm's norms contain their activation.
                 setattr(parent, norm_name, getattr(norm, "act", nn.Identity()))
-    return made
+    return folding
 
 
 def _with_upconvolutions(network: nn.Module) -> nn.Module:
-    """Exchange the blocks of a U-Net's decoder, where it is one."""
-    made = copy.deepcopy(network)
-    blocks: Any = getattr(getattr(made, "decoder", None), "blocks", ())
-    if not all(_doubles(block) for block in blocks):
+    """Return a copy with the blocks of a U-Net's decoder replaced, or the network if it is none."""
+    replaced = copy.deepcopy(network)
+    blocks: Any = getattr(getattr(replaced, "decoder", None), "blocks", ())
+    if not all(_is_replaceable(block) for block in blocks):
         return network
-    encoder: Any = getattr(made, "encoder", None)
+    encoder: Any = getattr(replaced, "encoder", None)
     channels = encoder.out_channels[-1] if blocks else 0
     for index, block in enumerate(blocks):
         blocks[index] = Upconvolution(block, channels)
         channels = block.conv2[0].out_channels
-    return made
+    return replaced
 
 
-def _doubles(block: object) -> bool:
+def _is_replaceable(block: object) -> bool:
     return (
         isinstance(block, UnetDecoderBlock)
         and block.interpolation_mode == "nearest"

@@ -1,8 +1,8 @@
-"""What the generators of SS(DA)² share: an encoder, AdaIN and a decoder behind one interface.
+"""The interface of SS(DA)²'s generators: an encoder, AdaIN and a decoder.
 
-They take an image apart into content and look (the statistics that normalising removed), and put
-any content and any look together again. Networks have a fixed number of input bands; images with
-more go through a few bands at a time.
+The encoder separates an image into content and style (the statistics that normalisation removed);
+the decoder combines any content with any style. Networks have a fixed number of input bands; images
+with more bands go through in groups.
 """
 
 from abc import ABC, abstractmethod
@@ -31,45 +31,52 @@ class Group(NamedTuple):
     bands : list of int
         0-based.
     fresh : list of int
-        Which of them the result is taken of; the rest came out of an earlier group.
+        Bands of the group that the result is taken of; the others were in an earlier group.
     """
 
     bands: list[int]
     fresh: list[int]
 
     @property
-    def places(self) -> list[int]:
-        """Where the fresh bands stand in the group."""
+    def fresh_indices(self) -> list[int]:
+        """Indices of the fresh bands within the group."""
         return [self.bands.index(band) for band in self.fresh]
 
 
 def groups(count: int, at_a_time: int) -> list[Group]:
-    """Cover `count` bands by groups in their order; the last one is filled up from before.
+    """Return groups that cover `count` bands in order; the last one begins earlier if need be.
+
+    Parameters
+    ----------
+    count : int
+        Bands of the image.
+    at_a_time : int
+        Bands that the network takes.
 
     Raises
     ------
     ModelError
-        Fewer bands than the network takes.
+        The image has fewer bands than the network takes.
     """
     if count < at_a_time:
         raise ModelError(f"the network takes {at_a_time} bands at a time, the image has {count}")
-    made = []
+    covering = []
     for start in range(0, count, at_a_time):
         first = min(start, count - at_a_time)
         bands = list(range(first, first + at_a_time))
-        made.append(Group(bands, [band for band in bands if band >= start]))
-    return made
+        covering.append(Group(bands, [band for band in bands if band >= start]))
+    return covering
 
 
 class Content(NamedTuple):
-    """What is left of images once their look is taken off.
+    """What remains of images when their style is removed.
 
     Attributes
     ----------
     pixels : (patches, bands, height, width) float32 tensor
-        The images, each band of zero mean and unit deviation.
+        The images, each band of zero mean and unit standard deviation.
     groups : tuple of Features
-        Normalised features, one entry a group of bands.
+        Normalised features of each group of bands.
     """
 
     pixels: torch.Tensor
@@ -77,12 +84,12 @@ class Content(NamedTuple):
 
 
 class Generator(nn.Module, ABC):
-    """What the presets share.
+    """Base class of the presets' generators.
 
     Attributes
     ----------
     bands : int
-        That the network takes at a time.
+        Bands that the network takes at a time.
     stride : int
         Sides of images must be multiples of it.
     halo : int
@@ -103,42 +110,48 @@ class Generator(nn.Module, ABC):
         images: int | None = None,
         valid: torch.Tensor | None = None,
         pixels: Gaussian | None = None,
-        look: StyleStatistics | None = None,
+        style: StyleStatistics | None = None,
     ) -> tuple[Content, StyleStatistics]:
-        """Take images apart.
+        """Separate images into content and style.
 
         Parameters
         ----------
         image : (patches, bands, height, width) float32 tensor
         images : int, optional
-            How many images the patches belong to, one after another; each its own by default.
+            Number of images that the patches belong to, in order; by default each is its own.
         valid : (patches, 1, height, width) float tensor of 0 and 1, optional
-            What is not valid is in no statistic.
+            Invalid pixels enter no statistic.
         pixels : Gaussian, optional
-            The look of the pixels, where it is known better than from these patches.
-        look : StyleStatistics, optional
-            Used instead of measuring anything.
+            Mean and covariance of the images' pixels, if known better than from these patches.
+        style : StyleStatistics, optional
+            Statistics to remove; nothing is measured.
+
+        Returns
+        -------
+        content : Content
+        style : StyleStatistics
+            The statistics that were removed.
         """
         images = len(image) if images is None else images
-        if look is not None:
-            pixels = look.pixels
+        if style is not None:
+            pixels = style.pixels
         elif pixels is None:
             pixels = measure_gaussian(image, images, valid)
         normal = normalize(image.float(), pixels.moments)
-        if valid is not None:  # nodata is as if it had the mean
+        if valid is not None:  # nodata takes the mean
             normal, image = normal * valid, image * valid
-        found = [
+        encoded = [
             self.features(
                 normal[:, group.bands],
                 image[:, group.bands],
                 images,
                 valid,
-                None if look is None else look.groups[index],
+                None if style is None else style.groups[index],
             )
             for index, group in enumerate(groups(image.shape[1], self.bands))
         ]
-        content = Content(normal, tuple(features for features, _ in found))
-        return content, StyleStatistics(pixels, tuple(levels for _, levels in found))
+        content = Content(normal, tuple(features for features, _ in encoded))
+        return content, StyleStatistics(pixels, tuple(levels for _, levels in encoded))
 
     @abstractmethod
     def features(
@@ -149,18 +162,30 @@ class Generator(nn.Module, ABC):
         valid: torch.Tensor | None,
         levels: Levels | None,
     ) -> tuple[Features, Levels]:
-        """Give the normalised features of a group of bands, and the moments taken off."""
+        """Return normalised features of a group of bands, and the moments that were removed.
+
+        Parameters
+        ----------
+        normal, image : (patches, bands, height, width) float tensors
+            The group's bands, normalised and as they are.
+        images : int
+            Number of images that the patches belong to.
+        valid : (patches, 1, height, width) float tensor, optional
+        levels : Levels, optional
+            Moments to remove instead of the measured ones.
+        """
 
     @abstractmethod
     def decode(
         self, content: Content, own: StyleStatistics, other: StyleStatistics
     ) -> torch.Tensor:
-        """Put together (patches, bands, height, width) images; values may leave 0..1.
+        """Return (patches, bands, height, width) images of a content in a style, not clipped.
 
         Parameters
         ----------
-        content, own : Content, Look
-            As they were taken apart.
+        content : Content
+        own : StyleStatistics
+            The style that was removed from the content.
         other : StyleStatistics
-            What to put on; `own` itself reconstructs.
+            The style to apply; `own` itself reconstructs the images.
         """

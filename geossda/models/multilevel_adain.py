@@ -1,4 +1,4 @@
-"""Preset ``geossda``: the style is taken off and put back at every level."""
+"""Preset ``geossda``: AdaIN at every level, the image included."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,7 +14,7 @@ from geossda.models.style_statistics import (
     Moments,
     StyleStatistics,
     at_stride,
-    measure,
+    measure_moments,
     normalize,
     restyle,
     transport,
@@ -22,14 +22,13 @@ from geossda.models.style_statistics import (
 
 
 class SpectralGenerator(Generator):
-    """Preset ``geossda``: the style is taken off and put back at every level, the image included.
+    """Preset ``geossda``: AdaIN at every level, the image included.
 
-    The image itself is the first level: its look is a Gaussian of all bands together, and goes to
-    the other's by the map that moves pixels least. The network's levels carry what a Gaussian
-    cannot say: how bright and dark parts, smooth and rough ones differ. It reads them with a look
-    put on; what the image gains is what it says under the other look less what it says under its
-    own. So putting back what was taken off gives the image back, by construction, and before
-    training translating is matching Gaussians.
+    The image itself is the first level: its style is a Gaussian of all bands together, which is
+    mapped to the other's by optimal transport. The network's levels carry what a Gaussian cannot
+    describe: how bright and dark, smooth and rough parts differ. The decoder is run on the features
+    in the other style and in the own one, and the image gains the difference. So the own style
+    reconstructs the image by construction, and an untrained network matches Gaussians.
 
     Parameters
     ----------
@@ -37,8 +36,8 @@ class SpectralGenerator(Generator):
     widths : sequence of int
         Channels of the levels; the first has the image's resolution, each further one half.
     adain : {"all", "deepest"}
-        Where the other image's style is put on. ``deepest`` is the authors' released reading: all
-        levels above, the image included, keep the content's own.
+        Levels that the other style is applied at. ``deepest`` is what the authors' release does:
+        all other levels, the image included, keep the content's own style.
     """
 
     def __init__(
@@ -47,13 +46,12 @@ class SpectralGenerator(Generator):
         super().__init__()
         self.bands, self.adain, self.level_channels = bands, adain, list(widths)
         self.stride = 2 ** (len(widths) - 1)
-        # What the convolutions and enlargements reach together; tests/test_style_model.py
-        # measures it.
+        # Reach of all convolutions and upsamplings; tests/models/test_style_model.py measures it.
         self.halo = 5 * self.stride
         self.down = nn.ModuleList([nn.Conv2d(bands, widths[0], 3, padding=1)])
         for shallow, deep in pairwise(widths):
             self.down.append(nn.Conv2d(shallow, deep, 4, stride=2, padding=1))
-        # Convolving before enlarging, and adding where others concatenate, halves the work.
+        # Convolution before upsampling, and addition instead of concatenation, halve the work.
         self.skip = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in widths[:-1])
         self.up = nn.ModuleList(
             nn.Conv2d(deep, shallow, 3, padding=1, bias=False) for shallow, deep in pairwise(widths)
@@ -69,23 +67,23 @@ class SpectralGenerator(Generator):
         valid: torch.Tensor | None,
         levels: Levels | None,
     ) -> tuple[Features, Levels]:
-        """Give the normalised features of a group of bands, and the moments taken off."""
-        features, found = [], []
+        """Return normalised features and their moments; see :meth:`Generator.features`."""
+        features, measured = [], []
         x = normal
         for level, convolve in enumerate(self.down):
-            # Measured after the activation, moments tell how often a feature is there, which
-            # the mean of a convolution of a normalised image cannot.
+            # Measured after the activation, moments depend on how frequent a feature is, unlike the
+            # mean of a convolution of a normalised image.
             x = functional.relu(convolve(x), inplace=True)
             if levels is None:
-                found.append(measure(x, images, at_stride(valid, 2**level)))
-            x = normalize(x, found[level] if levels is None else levels[level])
+                measured.append(measure_moments(x, images, at_stride(valid, 2**level)))
+            x = normalize(x, measured[level] if levels is None else levels[level])
             features.append(x)
-        return tuple(features), tuple(found) if levels is None else levels
+        return tuple(features), tuple(measured) if levels is None else levels
 
     def decode(
         self, content: Content, own: StyleStatistics, other: StyleStatistics
     ) -> torch.Tensor:
-        """Put images together; see :meth:`Generator.decode`."""
+        """Return images of a content in a style; see :meth:`Generator.decode`."""
         if other is own:
             return restyle(content.pixels, own.pixels.moments)
         patches = len(content.pixels)
@@ -96,8 +94,8 @@ class SpectralGenerator(Generator):
                 deepest = Moments(*(m[:, :, 0, 0] for m in levels[-1].for_patches(patches)))
                 levels = (*mine[:-1], deepest)
             features = content.groups[index]
-            said = self._say(features, levels) - self._say(features, mine)
-            gain[:, group.fresh] = said[:, group.places].float()
+            change = self._decode_features(features, levels) - self._decode_features(features, mine)
+            gain[:, group.fresh] = change[:, group.fresh_indices].float()
         if self.adain == "deepest":
             return restyle(content.pixels + gain, own.pixels.moments)
         return self._recolored(content.pixels, gain, own.pixels, other.pixels)
@@ -105,15 +103,14 @@ class SpectralGenerator(Generator):
     def _recolored(
         self, normal: torch.Tensor, gain: torch.Tensor, own: Gaussian, other: Gaussian
     ) -> torch.Tensor:
-        """Give normalised images the other's Gaussian, and gains in its contrast."""
+        """Return normalised images with the other's Gaussian, plus gains in its contrast."""
         matrix = transport(own, other) * own.moments.std[:, None, :]
-        share = len(normal) // len(matrix)
-        matrix = matrix.repeat_interleave(share, 0)
+        matrix = matrix.repeat_interleave(len(normal) // len(matrix), 0)
         with torch.autocast(normal.device.type, enabled=False):
             mapped = torch.einsum("nij,njhw->nihw", matrix, normal)
         return mapped + restyle(gain, other.moments)
 
-    def _say(self, features: Features, levels: Levels) -> torch.Tensor:
+    def _decode_features(self, features: Features, levels: Levels) -> torch.Tensor:
         styled = [restyle(x, m) for x, m in zip(features, levels, strict=True)]
         x = styled[-1]
         for level in reversed(range(len(self.up))):
@@ -121,7 +118,6 @@ class SpectralGenerator(Generator):
                 self.up[level](x), scale_factor=2, mode="bilinear", align_corners=False
             )
             x = functional.relu(x + self.skip[level](styled[level]), inplace=True)
-        # The first level's features also go straight to the head: the shortest way there is
-        # learned first.
+        # The first level's features also go straight to the head: a short path is learned first.
         deep, short = self.head.weight.chunk(2, 1)
         return functional.conv2d(x, deep) + functional.conv2d(styled[0], short)

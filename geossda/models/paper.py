@@ -1,4 +1,4 @@
-"""Preset ``paper``: the networks of the paper's text, to be compared with."""
+"""Preset ``paper``: the networks as the paper describes them, for comparison."""
 
 from collections.abc import Sequence
 
@@ -11,24 +11,24 @@ from geossda.models.style_statistics import (
     Levels,
     StyleStatistics,
     at_stride,
-    measure,
+    measure_moments,
     normalize,
     restyle,
 )
 
 
 class PaperGenerator(Generator):
-    """Preset ``paper``: the text of the paper, word by word (Section IV-B).
+    """Preset ``paper``: the generator as the paper describes it (Section IV-B).
 
     Four blocks of convolution, instance normalization, max pooling and ReLU; AdaIN on the deepest
-    features; a U-Net decoder whose skips carry the content's own features. What the text leaves
-    open was chosen as plainly as possible: 3x3 kernels, nearest upsampling, no norm in the decoder,
-    whose channels are half of the skip's.
+    features; a U-Net decoder whose skips carry the content's own features. What the paper leaves
+    open is the simplest choice: 3x3 kernels, nearest upsampling, no norm in the decoder, whose
+    channels are half of the skip's.
 
-    Instance normalization removes absolute colour in the first block and nothing puts it back:
-    this preset cannot even reconstruct its input. It is here to be compared with. Its look has
-    five levels: the moments each block's norm removed, which only a window of a large raster
-    needs, and those of the deepest features, which are the style.
+    Instance normalization removes absolute colour in the first block and nothing restores it:
+    this preset cannot even reconstruct its input. Its statistics have five levels: the moments that
+    each block's norm removed, which only windows of a large raster need, and those of the deepest
+    features, which are the style.
     """
 
     def __init__(self, bands: int, widths: Sequence[int] = (256, 128, 64, 32)) -> None:
@@ -55,25 +55,25 @@ class PaperGenerator(Generator):
         valid: torch.Tensor | None,
         levels: Levels | None,
     ) -> tuple[Features, Levels]:
-        """Give the features of a group of bands, the deepest normalised, and the moments."""
-        features, found = [], []
+        """Return features, of which the deepest are normalised, and the moments."""
+        features, measured = [], []
         x = image
         for level, convolve in enumerate(self.down):
             x = convolve(x)
             if levels is None:
-                found.append(measure(x, images, at_stride(valid, 2**level)))
-            x = normalize(x, found[level] if levels is None else levels[level])
+                measured.append(measure_moments(x, images, at_stride(valid, 2**level)))
+            x = normalize(x, measured[level] if levels is None else levels[level])
             x = functional.relu(functional.max_pool2d(x, 2))
             features.append(x)
         if levels is None:
-            found.append(measure(x, images, at_stride(valid, self.stride)))
-        features[-1] = normalize(x, found[-1] if levels is None else levels[-1])
-        return tuple(features), tuple(found) if levels is None else levels
+            measured.append(measure_moments(x, images, at_stride(valid, self.stride)))
+        features[-1] = normalize(x, measured[-1] if levels is None else levels[-1])
+        return tuple(features), tuple(measured) if levels is None else levels
 
     def decode(
         self, content: Content, own: StyleStatistics, other: StyleStatistics
     ) -> torch.Tensor:
-        """Put images together; see :meth:`Generator.decode`."""
+        """Return images of a content in a style; see :meth:`Generator.decode`."""
         result = torch.empty_like(content.pixels)
         for index, group in enumerate(groups(content.pixels.shape[1], self.bands)):
             *skips, deepest = content.groups[index]
@@ -82,7 +82,7 @@ class PaperGenerator(Generator):
                 x = functional.interpolate(x, scale_factor=2)
                 x = functional.relu(convolve(torch.cat([x, skip], 1)))
             x = self.head(functional.interpolate(x, scale_factor=2))
-            result[:, group.fresh] = x[:, group.places].float()
+            result[:, group.fresh] = x[:, group.fresh_indices].float()
         return result
 
 
@@ -98,7 +98,7 @@ class PaperDiscriminator(nn.Module):
         self.score = nn.Linear(widths[-1], 1)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Judge images; see :class:`SpectralDiscriminator`."""
+        """Return scores and embeddings; see :class:`SpectralDiscriminator`."""
         x = image
         for block in self.blocks:
             x = functional.relu(functional.max_pool2d(functional.instance_norm(block(x)), 2))

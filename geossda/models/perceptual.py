@@ -12,8 +12,8 @@ from geossda.errors import ModelError
 # relu3_3 is the 16th layer of torchvision's `vgg16().features`.
 LAYERS = 16
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# Oxford's weights, which came through Caffe, take BGR from 0 to 255 without a division. Networks
-# of ReLUs scale with their input, so dividing what comes out makes the two alike.
+# Oxford's weights, converted from Caffe, take BGR from 0 to 255 without a division. Networks of
+# ReLUs scale with their input, so a division of the output makes both kinds alike.
 CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 CAFFE_STD, CAFFE_SCALE = (1 / 255,) * 3, 255 * 0.226
 
@@ -27,12 +27,12 @@ class Perceptual(nn.Module):
         ``"imagenet"`` (torchvision's, from its hub) or a safetensors file with the keys of
         ``torchvision.models.vgg16().features``; one with "caffe" in its name takes BGR, 0 to 255.
     pool : int
-        Images are averaged over so many pixels first, as in the authors' release.
+        Images are averaged over cells of so many pixels a side first, as in the authors' release.
 
     Raises
     ------
     ModelError
-        The weights cannot be fetched, do not exist or do not fit.
+        The weights cannot be downloaded, do not exist or do not fit.
     """
 
     mean: torch.Tensor
@@ -50,8 +50,8 @@ class Perceptual(nn.Module):
                 state = VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=False)
             except OSError as error:
                 raise ModelError(
-                    f"weights of VGG16 cannot be fetched ({error}): go online, give a safetensors "
-                    "file with --vgg FILE, or train without L_per with --perceptual 0"
+                    f"weights of VGG16 cannot be downloaded ({error}): go online, give a "
+                    "safetensors file with --vgg FILE, or train without L_per with --perceptual 0"
                 ) from error
             state = {name.removeprefix("features."): tensor for name, tensor in state.items()}
         elif Path(weights).is_file():
@@ -77,7 +77,7 @@ class Perceptual(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Give relu3_3 of (N, bands, H, W) images in 0..1, triplets of bands one after another."""
+        """Return relu3_3 of (N, bands, H, W) images in 0..1, one triplet of bands after another."""
         x = image if self.pool == 1 else functional.avg_pool2d(image, self.pool)
         x = torch.cat([x[:, list(triplet)] for triplet in triplets(x.shape[1])])
         # In bfloat16 the rounding of features, not the images' difference, would be the gradient.
@@ -87,7 +87,7 @@ class Perceptual(nn.Module):
 
 
 def triplets(bands: int) -> list[tuple[int, int, int]]:
-    """Cover any number of bands by threes: 0, 1, 2; then each further band with the two before.
+    """Return triplets that cover all bands: 0, 1, 2; then each further band with the two before.
 
     One or two bands are repeated.
     """

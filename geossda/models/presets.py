@@ -16,11 +16,12 @@ def build_generator(preset: str, bands: int, adain: str = "all", domains: int = 
     ----------
     preset : {"geossda", "paper", "daug"}
     bands : int
+        Bands that the network takes at a time.
     adain : {"all", "deepest"}
-        See :class:`~geossda.models.multilevel_adain.SpectralGenerator`; ``paper`` knows the
-        deepest only.
+        See :class:`~geossda.models.multilevel_adain.SpectralGenerator`; ``paper`` is always
+        ``deepest``.
     domains : int
-        Of ``daug``.
+        Number of domains, for ``daug``.
     """
     if preset == "daug":
         return DomainGenerator(bands, domains)
@@ -30,5 +31,11 @@ def build_generator(preset: str, bands: int, adain: str = "all", domains: int = 
 
 
 def build_discriminator(preset: str, bands: int) -> nn.Module:
-    """Build the discriminator of a preset, "geossda", "paper" or "daug"."""
+    """Build the discriminator of a preset.
+
+    Parameters
+    ----------
+    preset : {"geossda", "paper", "daug"}
+    bands : int
+    """
     return PaperDiscriminator(bands) if preset == "paper" else SpectralDiscriminator(bands)

@@ -1,4 +1,4 @@
-"""A trained generator with its card, taken to images of any number of bands."""
+"""A trained generator with its card, for images of any number of bands."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from geossda.models.style_statistics import Gaussian, StyleStatistics
 
 
 class StyleModel:
-    """Take images apart into content and look, and give them other looks.
+    """Measure styles of images, and translate images from style to style.
 
     Parameters
     ----------
@@ -31,25 +31,25 @@ class StyleModel:
     def __init__(self, network: Generator, card: StyleCard, device: torch.device) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self.card, self.device = card, device
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     @property
     def key(self) -> str:
-        """What styles measured with this model are kept under."""
+        """Key of the features that style files hold for this model."""
         return self.card.sha256[:16]
 
     @property
     def stride(self) -> int:
-        """Sides of images must be multiples of it."""
+        """What sides of images must be a multiple of, in pixels."""
         return int(self.network.stride)
 
     @property
     def halo(self) -> int:
-        """How far around itself a pixel depends on the image, once looks are given."""
+        """Distance in pixels within which a pixel depends on others, once styles are given."""
         return int(self.network.halo)
 
     def require_bands(self, count: int) -> None:
-        """Raise BandError if the model takes more bands than `count`."""
+        """Raise BandError if the model takes more than `count` bands at a time."""
         if count < self.card.bands:
             raise BandError(
                 f"the style model takes {self.card.bands} bands at a time, the image has {count}: "
@@ -67,51 +67,58 @@ class StyleModel:
             )
 
     def groups(self, count: int) -> list[Group]:
-        """Say which of `count` bands go through the generator together."""
+        """Return which of `count` bands go through the generator together."""
         return groups(count, self.card.bands)
 
     @torch.inference_mode()
-    def look(
+    def measure(
         self,
         patches: NDArray[np.float32],
         valid: NDArray[np.bool_] | None = None,
         pixels: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     ) -> StyleStatistics:
-        """Measure the look of one image from patches of it.
+        """Measure the style of one image on patches of it.
 
         Parameters
         ----------
         patches : (patches, bands, side, side) array
-            0..1, of any contrast: the generator sees them normalised.
+            Values in 0..1, of any contrast: the generator normalises them.
         valid : (patches, side, side) array, optional
         pixels : pair of (bands,) and (bands, bands) arrays, optional
-            Mean and covariance of all the image's pixels, better known than from the patches.
+            Mean and covariance of all the image's pixels, if known better than from the patches.
+
+        Raises
+        ------
+        StyleError
+            The model has declared domains.
         """
         if self.card.domains:
             raise StyleError(
-                "a style model of declared domains measures no looks: it is for train-segmenter "
+                "a style model of declared domains measures no styles: it is for train-segmenter "
                 "--adapt daug; give another --style-model"
             )
         mask = None if valid is None else self._tensor(valid[:, None])
         known = None if pixels is None else Gaussian(*(self._tensor(p[None]) for p in pixels))
         with mixed_precision(self.device):
-            _, look = self.network.encode(self._tensor(patches), images=1, valid=mask, pixels=known)
-        return look.each(torch.Tensor.cpu)
+            _, style = self.network.encode(
+                self._tensor(patches), images=1, valid=mask, pixels=known
+            )
+        return style.map_tensors(torch.Tensor.cpu)
 
     @torch.inference_mode()
-    def domain_look(self, name: str) -> StyleStatistics:
-        """Give the learned look of a declared domain.
+    def domain_style(self, name: str) -> StyleStatistics:
+        """Return the learned style of a declared domain.
 
         Raises
         ------
         StyleError
-            The model knows no such domain.
+            The model has no such domain.
         """
         if not isinstance(self.network, DomainGenerator) or name not in self.card.domains:
             known = ", ".join(self.card.domains) or "none: train one with --preset daug"
             raise StyleError(f"the style model has no domain {name}; its domains are {known}")
         number = torch.tensor([self.card.domains.index(name)], device=self.device)
-        return self.network.domain_look(number).each(lambda t: t.detach().cpu())
+        return self.network.domain_style(number).map_tensors(lambda t: t.detach().cpu())
 
     @torch.inference_mode()
     def translate(
@@ -121,31 +128,31 @@ class StyleModel:
         other: StyleStatistics,
         valid: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
-        """Give windows of an image another look.
+        """Translate windows of an image to another style.
 
         Parameters
         ----------
         image : (windows, bands, height, width) array
             Height and width multiples of `stride`.
         own, other : StyleStatistics
-            Of the image these are windows of, and of the reference.
+            Styles of the image that these are windows of, and of the reference.
         valid : (windows, height, width) array, optional
 
         Returns
         -------
         (windows, bands, height, width) float32 array
-            May leave 0..1.
+            Not clipped to 0..1.
         """
         mask = None if valid is None else self._tensor(valid[:, None])
-        mine, theirs = (look.each(lambda t: t.to(self.device)) for look in (own, other))
-        # Where it takes all cores, one caller at a time: several would wait for each other at every
-        # layer.
+        mine, theirs = (s.map_tensors(lambda t: t.to(self.device)) for s in (own, other))
+        # Where the network takes all cores, one caller at a time: several would wait for each other
+        # at every layer.
         alone = self.device.type == "cpu" and torch.get_num_threads() == 1
-        turn = contextlib.nullcontext() if alone else self._turn
-        with turn, mixed_precision(self.device):
-            content, mine = self.network.encode(self._tensor(image), valid=mask, look=mine)
-            made = self.network.decode(content, mine, mine if other is own else theirs)
-        result: NDArray[np.float32] = made.float().cpu().numpy()
+        lock = contextlib.nullcontext() if alone else self._lock
+        with lock, mixed_precision(self.device):
+            content, mine = self.network.encode(self._tensor(image), valid=mask, style=mine)
+            translated = self.network.decode(content, mine, mine if other is own else theirs)
+        result: NDArray[np.float32] = translated.float().cpu().numpy()
         return result
 
     def _tensor(self, values: NDArray[Any]) -> torch.Tensor:
@@ -156,13 +163,18 @@ class StyleModel:
 
 
 def load_style_model(model: str | os.PathLike[str] = DEFAULT, device: str = "auto") -> StyleModel:
-    """Load a style model, ready to use.
+    """Load a style model that is ready to use (evaluation mode, on its device).
 
     Parameters
     ----------
     model : str or path
         ``"default"`` or a safetensors file written by ``geossda train-style``.
     device : {"auto", "cpu", "cuda", "mps"}
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged, no style model, or does not hold the generator its card names.
     """
     path = resolve(model, StyleCard)
     tensors, card = load(path, StyleCard)

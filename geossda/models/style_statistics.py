@@ -1,9 +1,9 @@
-"""Content and style: what is left after normalising, and what normalising removed.
+"""Style statistics: what normalisation removes from an image, and what AdaIN applies.
 
-The style of an image at one level of a network is the mean and the standard deviation of every
-channel (Huang and Belongie 2017, AdaIN). Here they may be pooled over several patches of one image,
-weighed by validity, or given from outside, so that a large raster is normalised by one set of
-numbers whatever the tiles it is cut into.
+The style of an image at one level of a network is the mean and the standard deviation of each
+channel (Huang and Belongie 2017, AdaIN). They may be pooled over several patches of one image,
+weighted by validity, or given, so that a large raster is normalised by the same statistics whatever
+its tiles.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 class Moments(NamedTuple):
-    """The style of one level, one row an image.
+    """The style of one level, one row per image.
 
     Attributes
     ----------
@@ -25,20 +25,20 @@ class Moments(NamedTuple):
     std: torch.Tensor
 
     def for_patches(self, patches: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give mean and std as (patches, channels, 1, 1), each image's row for all its patches."""
-        share = patches // len(self.mean)
+        """Return mean and std as (patches, channels, 1, 1), one row for each patch."""
+        per_image = patches // len(self.mean)
         mean, std = self.mean, self.std
-        if share > 1:
-            mean, std = mean.repeat_interleave(share, 0), std.repeat_interleave(share, 0)
+        if per_image > 1:
+            mean, std = mean.repeat_interleave(per_image, 0), std.repeat_interleave(per_image, 0)
         return mean[:, :, None, None], std[:, :, None, None]
 
 
-# One entry a level of a network, from the shallowest to the deepest features.
+# One entry per level of a network, from the shallowest to the deepest features.
 Levels = tuple[Moments, ...]
 
 
 class Gaussian(NamedTuple):
-    """The style of the pixels themselves: how bright, how contrasty, how bands go together.
+    """The style of the pixels themselves: brightness, contrast, and covariance of the bands.
 
     Attributes
     ----------
@@ -56,30 +56,29 @@ class Gaussian(NamedTuple):
 
 
 class StyleStatistics(NamedTuple):
-    """All that makes up the style of images: of their pixels, and of each level's features.
+    """The style of images: statistics of their pixels and of each level's features.
 
     Attributes
     ----------
     pixels : Gaussian
     groups : tuple of Levels
-        One entry a group of bands.
+        One entry per group of bands.
     """
 
     pixels: Gaussian
     groups: tuple[Levels, ...]
 
-    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "StyleStatistics":
-        """Change every tensor."""
+    def map_tensors(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "StyleStatistics":
+        """Return the statistics with `change` applied to each tensor."""
         return StyleStatistics(
             Gaussian(*map(change, self.pixels)),
             tuple(tuple(Moments(*map(change, m)) for m in levels) for levels in self.groups),
         )
 
 
-def merged(looks: Sequence[StyleStatistics]) -> StyleStatistics:
-    """Pool looks of single images as if their pixels had been measured together, all alike."""
-    first = looks[0]
-    pixels = [look.pixels for look in looks]
+def pool_statistics(statistics: Sequence[StyleStatistics]) -> StyleStatistics:
+    """Return statistics of images of equal size as if their pixels had been measured together."""
+    pixels = [style.pixels for style in statistics]
     mean, offset = _centred([gaussian.mean for gaussian in pixels])
     spread = torch.stack([gaussian.covariance for gaussian in pixels])
     covariance = (spread + offset[..., :, None] * offset[..., None, :]).mean(0)
@@ -87,17 +86,17 @@ def merged(looks: Sequence[StyleStatistics]) -> StyleStatistics:
         Gaussian(mean, covariance),
         tuple(
             tuple(
-                _merged_moments([look.groups[group][level] for look in looks])
+                _pool_moments([style.groups[group][level] for style in statistics])
                 for level in range(len(levels))
             )
-            for group, levels in enumerate(first.groups)
+            for group, levels in enumerate(statistics[0].groups)
         ),
     )
 
 
-def _merged_moments(parts: Sequence[Moments]) -> Moments:
-    mean, offset = _centred([moments.mean for moments in parts])
-    variance = torch.stack([moments.std**2 for moments in parts]) + offset**2
+def _pool_moments(levels: Sequence[Moments]) -> Moments:
+    mean, offset = _centred([moments.mean for moments in levels])
+    variance = torch.stack([moments.std**2 for moments in levels]) + offset**2
     return Moments(mean, variance.mean(0).sqrt())
 
 
@@ -107,17 +106,17 @@ def _centred(means: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]
     return mean, stacked - mean
 
 
-def measure(
+def measure_moments(
     x: torch.Tensor, images: int, weight: torch.Tensor | None = None, eps: float = 1e-5
 ) -> Moments:
-    """Measure the moments of each image's patches together.
+    """Compute the moments of each image over all its patches.
 
     Parameters
     ----------
     x : (patches, channels, height, width) tensor
         The patches of one image follow each other.
     images : int
-        Number of images the patches belong to.
+        Number of images that the patches belong to.
     weight : (patches, 1, height, width) tensor, optional
         0 leaves a pixel out.
     eps : float
@@ -126,7 +125,7 @@ def measure(
     x = x.float()
     patches, channels = x.shape[:2]
     if weight is None:
-        # Patches first: two short reductions are faster than one over strided dimensions.
+        # By patch first: two short reductions are faster than one over strided dimensions.
         variance, mean = torch.var_mean(x, (2, 3), correction=0)
         count = mean.new_ones((patches, 1))
     else:
@@ -136,62 +135,78 @@ def measure(
         spread = (x - mean[:, :, None, None]) ** 2
         variance = (spread * weight).sum((2, 3)) / total.clamp(min=1e-6)
     if patches > images:
-        share = count.reshape(images, -1, 1)
-        share = share / share.sum(1, keepdim=True).clamp(min=1e-6)
-        each = mean.reshape(images, -1, channels)
-        mean = (each * share).sum(1)
+        fraction = count.reshape(images, -1, 1)
+        fraction = fraction / fraction.sum(1, keepdim=True).clamp(min=1e-6)
+        patch_means = mean.reshape(images, -1, channels)
+        mean = (patch_means * fraction).sum(1)
         within = variance.reshape(images, -1, channels)
-        variance = ((within + (each - mean[:, None]) ** 2) * share).sum(1)
+        variance = ((within + (patch_means - mean[:, None]) ** 2) * fraction).sum(1)
     return Moments(mean, torch.sqrt(variance + eps))
 
 
 def measure_gaussian(
     x: torch.Tensor, images: int, weight: torch.Tensor | None = None, eps: float = 1e-6
 ) -> Gaussian:
-    """Measure mean and covariance of each image's patches together; see :func:`measure`."""
+    """Compute mean and covariance of each image over all its patches.
+
+    Parameters
+    ----------
+    x, images, weight : tensor, int, tensor
+        As for :func:`measure_moments`.
+    eps : float
+        Added to the variances.
+    """
     bands = x.shape[1]
-    pixels = pooled(x.float(), images)
+    pixels = image_pixels(x.float(), images)
     if weight is None:
         mean = pixels.mean(2)
         centred = pixels - mean[:, :, None]
         covariance = _multiply(centred, centred) / pixels.shape[2]
     else:
-        share = pooled(weight.float(), images)
-        total = share.sum(2).clamp(min=1e-6)
-        mean = (pixels * share).sum(2) / total
+        weights = image_pixels(weight.float(), images)
+        total = weights.sum(2).clamp(min=1e-6)
+        mean = (pixels * weights).sum(2) / total
         centred = pixels - mean[:, :, None]
-        covariance = _multiply(centred * share, centred) / total[:, :, None]
+        covariance = _multiply(centred * weights, centred) / total[:, :, None]
     return Gaussian(mean, covariance + eps * torch.eye(bands, device=x.device))
 
 
-def pooled(x: torch.Tensor, images: int) -> torch.Tensor:
-    """Give (images, channels, pixels) of patches (patches, channels, height, width)."""
+def image_pixels(x: torch.Tensor, images: int) -> torch.Tensor:
+    """Return (patches, channels, height, width) as (images, channels, pixels).
+
+    Parameters
+    ----------
+    x : tensor
+        The patches of one image follow each other.
+    images : int
+    """
     patches, channels = x.shape[:2]
     return x.reshape(images, patches // images, channels, -1).transpose(1, 2).flatten(2)
 
 
 def transport(own: Gaussian, other: Gaussian, ridge: float = 0.2) -> torch.Tensor:
-    """Give the linear map that takes one Gaussian to another and moves pixels least.
+    """Return the linear map of optimal transport from one Gaussian to another.
 
-    The Monge map between Gaussians (Pitié and Kokaram 2007, MKL). Bands that go together closely
-    leave directions of next to no variance, which an exact map would blow up with all their noise;
-    so correlations are shrunk first.
+    The Monge map between Gaussians (Pitié and Kokaram 2007, MKL). Highly correlated bands leave
+    directions of almost no variance, whose noise an exact map would amplify, so correlations are
+    shrunk first.
 
     Parameters
     ----------
     own, other : Gaussian
     ridge : float
-        0 takes correlations as they are, 1 passes them over: then bands are scaled one by one.
+        Shrinkage of correlations: 0 keeps them, 1 ignores them, so that bands are scaled one by
+        one.
 
     Returns
     -------
     (images, bands, bands) float32 tensor
-        Symmetric. No gradient flows through it: that of an eigenbasis is ill-conditioned.
+        Symmetric. No gradient passes through it, since that of an eigenbasis is ill-conditioned.
     """
     with torch.no_grad():
         first, second = (_shrunk(gaussian, ridge) for gaussian in (own, other))
         if not (first.isfinite().all() and second.isfinite().all()):
-            # Training has run away; its loss says so, where a failed decomposition would not.
+            # Training diverged: a loss that is not finite reports it, a failed decomposition not.
             return torch.full_like(own.covariance, torch.nan)
         root, inverse = _power(first, 0.5), _power(first, -0.5)
         return (inverse @ _power(root @ second @ root, 0.5) @ inverse).float()
@@ -214,25 +229,31 @@ def _multiply(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def normalize(x: torch.Tensor, moments: Moments) -> torch.Tensor:
-    """Take the style off: zero mean and unit deviation a channel, in the moments' sense."""
+    """Return features with their style removed: zero mean, unit deviation by the moments given."""
     mean, std = moments.for_patches(len(x))
     return torch.addcmul((-mean / std).to(x.dtype), x, (1 / std).to(x.dtype))
 
 
 def restyle(content: torch.Tensor, moments: Moments) -> torch.Tensor:
-    """Put a style on normalised features: the second half of AdaIN (the paper's Eq. 4)."""
+    """Return normalised features in a style: the second half of AdaIN (the paper's Eq. 4)."""
     mean, std = moments.for_patches(len(content))
     return torch.addcmul(mean.to(content.dtype), content, std.to(content.dtype))
 
 
 def at_stride(weight: torch.Tensor | None, stride: int) -> torch.Tensor | None:
-    """Give the weight of cells of `stride` pixels: 1 where every pixel is valid, else 0.
+    """Return the weight of cells of `stride` pixels: 1 where each pixel is valid, else 0.
 
-    Where no cell of any patch is wholly valid (a narrow strip, a mask full of holes), each counts
-    by its share of valid pixels.
+    If no cell of any patch is wholly valid (a narrow strip, a mask full of holes), the weight is
+    the fraction of valid pixels.
+
+    Parameters
+    ----------
+    weight : (patches, 1, height, width) float tensor or None
+    stride : int
+        Side of a cell in pixels.
     """
     if weight is None or stride == 1:
         return weight
-    share = functional.avg_pool2d(weight, stride)
-    whole = (share == 1).to(weight.dtype)
-    return whole if whole.any() else share
+    fraction = functional.avg_pool2d(weight, stride)
+    whole = (fraction == 1).to(weight.dtype)
+    return whole if whole.any() else fraction

@@ -1,11 +1,11 @@
-"""Test-time augmentation: a network asked about a window and its mirror images and turns."""
+"""Test-time augmentation: predictions averaged over mirror images and rotations of a window."""
 
 import torch
 from torch import nn
 
-# Whether rows, columns and both of them (the diagonal) change places. The first two are the window
-# and its mirror image, the first four all that leave rows as rows.
-EVERY = tuple(
+# Whether rows are reversed, columns are reversed, and rows and columns are exchanged. The first two
+# are the window and its mirror image, the first four all that leave rows as rows.
+SYMMETRIES = tuple(
     (rows, cols, diagonal)
     for diagonal in (False, True)
     for rows in (False, True)
@@ -16,15 +16,15 @@ EVERY = tuple(
 class Symmetric(nn.Module):
     """Average a network's logits over symmetries of the square.
 
-    Imagery from above has no up or left, and yet no network is quite indifferent to them. What it
-    gets wrong in one position it often gets right in another.
+    Imagery from above has no preferred direction, but no network is fully invariant: what it gets
+    wrong in one orientation it often gets right in another.
 
     Parameters
     ----------
     network : torch.nn.Module
         (N, bands, side, side) to (N, 1, side, side) logits.
     count : {1, 2, 4, 8}
-        How many symmetries; it takes as many times as long.
+        Number of symmetries; prediction takes as many times as long.
     """
 
     def __init__(self, network: nn.Module, count: int) -> None:
@@ -32,9 +32,9 @@ class Symmetric(nn.Module):
         self.network, self.count = network, count
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Take (N, bands, side, side) in 0..1; give (N, 1, side, side) logits."""
+        """Return (N, 1, side, side) mean logits of (N, bands, side, side) images in 0..1."""
         total: torch.Tensor = self.network(image).float()
-        for symmetry in EVERY[1 : self.count]:
+        for symmetry in SYMMETRIES[1 : self.count]:
             turned = _turned(image, *symmetry).contiguous(memory_format=torch.channels_last)
             total += _turned_back(self.network(turned).float(), *symmetry)
         return total / self.count

@@ -15,7 +15,7 @@ from geossda.models import style_losses as losses
 from geossda.models.daug import DomainGenerator
 from geossda.models.perceptual import Perceptual
 from geossda.models.presets import build_discriminator, build_generator
-from geossda.models.style_statistics import StyleStatistics, measure_gaussian, pooled
+from geossda.models.style_statistics import StyleStatistics, image_pixels, measure_gaussian
 from geossda.training.ema import update_ema
 from geossda.training.style_recipe import Recipe, learning_rate, make_optimizer
 
@@ -145,24 +145,24 @@ class StyleTrainer:
         images = len(real) // self.recipe.views
         declared = None
         if isinstance(generator, DomainGenerator):
-            generator.observe(measure_gaussian(real, images), domains)
-            declared = generator.domain_look(domains)
-        content, look = generator.encode(real, images=images, look=declared)
-        fake = generator.decode(content, look, _swapped(look))
-        fake_content, fake_look = generator.encode(
-            fake, images=images, look=None if declared is None else _swapped(look)
+            generator.update_gaussians(measure_gaussian(real, images), domains)
+            declared = generator.domain_style(domains)
+        content, style = generator.encode(real, images=images, style=declared)
+        fake = generator.decode(content, style, _swapped(style))
+        fake_content, fake_style = generator.encode(
+            fake, images=images, style=None if declared is None else _swapped(style)
         )
-        back = generator.decode(fake_content, fake_look, _swapped(fake_look))
-        # Every loss is a mean over A's and B's patches together; the paper adds one mean a side.
-        terms = {"cycle": 2 * losses.reconstruction(back, real)}
-        remade = [back]
+        cycled = generator.decode(fake_content, fake_style, _swapped(fake_style))
+        # Each loss is a mean over A's and B's patches together; the paper adds a mean of each.
+        terms = {"cycle": 2 * losses.reconstruction(cycled, real)}
+        restored = [cycled]
         if recipe.reconstruction > 0:
-            remade.append(generator.decode(content, look, look))
-            terms["reconstruction"] = 2 * losses.reconstruction(remade[-1], real)
+            restored.append(generator.decode(content, style, style))
+            terms["reconstruction"] = 2 * losses.reconstruction(restored[-1], real)
         if self.vgg is not None:
             with torch.no_grad():
                 target = self.vgg(real)
-            each = [losses.perceptual(self.vgg(image), target) for image in remade]
+            each = [losses.perceptual(self.vgg(image), target) for image in restored]
             terms["perceptual"] = 2 * torch.stack(each).sum()
         if recipe.color > 0:
             terms["color"] = self._color_distance(fake, real, images)
@@ -190,7 +190,7 @@ class StyleTrainer:
         if recipe.adversarial == 0 and recipe.contrastive == 0:
             return {}
         real_score, own = self.discriminator(real)
-        fake_score, made = self.discriminator(fake)
+        fake_score, fake_embedding = self.discriminator(fake)
         terms = {
             "adversarial": losses.adversarial_discriminator(
                 real_score.chunk(2), fake_score.chunk(2)
@@ -198,7 +198,7 @@ class StyleTrainer:
         }
         if recipe.contrastive > 0:
             partner = _neighbours(own) if other is None else self.discriminator(other)[1]
-            terms["contrastive"] = self._contrast(own, partner, made)
+            terms["contrastive"] = self._contrast(own, partner, fake_embedding)
         self._descend(1, recipe.total(terms))
         return {f"discriminator_{name}": float(term.detach()) for name, term in terms.items()}
 
@@ -208,9 +208,9 @@ class StyleTrainer:
         bands = real.shape[1]
         directions = torch.randn((DIRECTIONS, bands), generator=random)
         directions = torch.cat([torch.eye(bands), torch.nn.functional.normalize(directions)])
-        made, wanted = (pooled(x, images)[:, :, ::PIXEL_STRIDE] for x in (fake, real))
-        wanted = wanted.roll(images // 2, 0)
-        return losses.sliced_wasserstein(made, wanted, directions.to(real.device))
+        translated, target = (image_pixels(x, images)[:, :, ::PIXEL_STRIDE] for x in (fake, real))
+        target = target.roll(images // 2, 0)
+        return losses.sliced_wasserstein(translated, target, directions.to(real.device))
 
     def _embed(
         self, real: torch.Tensor, other: torch.Tensor | None
@@ -246,10 +246,10 @@ def _flat(images: torch.Tensor) -> torch.Tensor:
     return images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
-def _swapped(look: StyleStatistics) -> StyleStatistics:
+def _swapped(style: StyleStatistics) -> StyleStatistics:
     """Return the styles of B's images for A's, and the reverse."""
-    half = len(look.pixels.mean) // 2
-    return look.each(lambda tensor: tensor.roll(half, 0))
+    half = len(style.pixels.mean) // 2
+    return style.map_tensors(lambda tensor: tensor.roll(half, 0))
 
 
 def _neighbours(embedding: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,12 @@ from geossda import SegmentConfig, TrainSegmenterConfig, TrainStyleConfig, train
 from geossda.adapt.photometric import HUE, SATURATION, VALUE, HistogramMatching, gamma, hsv
 from geossda.adapt.samplers import training_streams
 from geossda.adapt.strategies import STRATEGIES, Strategy, resolve_method
-from geossda.adapt.style_transfer import HIGHEST_GAIN, _restrained, measure_looks, style_transfers
+from geossda.adapt.style_transfer import (
+    MAX_CONTRAST_GAIN,
+    _limit_contrast,
+    measure_styles,
+    style_transfers,
+)
 from geossda.config import AdaptMethod
 from geossda.data.labels import read_footprints
 from geossda.data.patches import PatchSampler, TargetPatch, TargetSampler, WorkingRaster
@@ -32,9 +37,9 @@ from geossda.models.style_model import load_style_model
 from geossda.models.style_statistics import (
     Gaussian,
     StyleStatistics,
-    measure,
     measure_gaussian,
-    merged,
+    measure_moments,
+    pool_statistics,
 )
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import scaling
@@ -181,9 +186,9 @@ def test_merged_looks_are_those_of_all_patches_together():
     patches = torch.rand(5, 3, 16, 16) * torch.linspace(0.2, 1, 5)[:, None, None, None]
 
     def look(x):
-        return StyleStatistics(measure_gaussian(x, 1), ((measure(x, 1),),))
+        return StyleStatistics(measure_gaussian(x, 1), ((measure_moments(x, 1),),))
 
-    pooled, together = merged([look(x[None]) for x in patches]), look(patches)
+    pooled, together = pool_statistics([look(x[None]) for x in patches]), look(patches)
     assert torch.allclose(pooled.pixels.mean, together.pixels.mean, atol=1e-6)
     assert torch.allclose(pooled.pixels.covariance, together.pixels.covariance, atol=1e-5)
     assert torch.allclose(pooled.groups[0][0].mean, together.groups[0][0].mean, atol=1e-6)
@@ -193,7 +198,7 @@ def test_merged_looks_are_those_of_all_patches_together():
 def transfers(rasters, sources, side=32):
     """Both directions: labelled patches to targets, target patches to any raster."""
     model = load_style_model("default", "cpu")
-    looks = measure_looks(model, rasters, side, "lock", 0)
+    looks = measure_styles(model, rasters, side, "lock", 0)
     return style_transfers(model, looks, rasters[:sources], rasters[sources:], "lock")
 
 
@@ -249,7 +254,7 @@ def test_flat_ground_is_not_blown_up(tmp_path):
         for x in (image, rasters[1].held[:3], method(image, np.ones((32, 32), bool), 0, rng()))
     ]
     assert contrasts[1] > 5 * contrasts[0]
-    assert contrasts[2] < 1.1 * HIGHEST_GAIN * contrasts[0]
+    assert contrasts[2] < 1.1 * MAX_CONTRAST_GAIN * contrasts[0]
 
 
 def test_contrast_is_raised_so_far_and_no_further():
@@ -257,9 +262,9 @@ def test_contrast_is_raised_so_far_and_no_further():
         StyleStatistics(Gaussian(torch.zeros(1, 3), torch.eye(3)[None] * v), ())
         for v in (0.001, 0.1)
     )
-    gain = (_restrained(flat, wild).pixels.covariance[0, 0, 0] / 0.001) ** 0.5
-    assert float(gain) == pytest.approx(HIGHEST_GAIN, rel=1e-4)
-    assert _restrained(wild, flat) is flat
+    gain = (_limit_contrast(flat, wild).pixels.covariance[0, 0, 0] / 0.001) ** 0.5
+    assert float(gain) == pytest.approx(MAX_CONTRAST_GAIN, rel=1e-4)
+    assert _limit_contrast(wild, flat) is flat
 
 
 def test_auto_is_ssda_where_there_is_a_target():
@@ -739,7 +744,7 @@ def test_domains_are_folders_with_a_style_each(domains, villages, tmp_path):
     model = load_style_model(domains, "cpu")
     assert model.card.domains == ("blue", "red")
     for name, path in (("red", villages[0]), ("blue", villages[1])):
-        look = model.domain_look(name)
+        look = model.domain_style(name)
         pixels = prepared(path).held[:3].reshape(3, -1) / 255
         assert np.abs(look.pixels.mean[0].numpy() - pixels.mean(1)).max() < 0.15
         deviation = look.pixels.moments.std[0].numpy() / pixels.std(1)
@@ -757,7 +762,7 @@ def test_domains_are_folders_with_a_style_each(domains, villages, tmp_path):
 def test_a_domain_goes_to_itself_unchanged_and_to_others_changed(domains, villages):
     model = load_style_model(domains, "cpu")
     image = prepared(villages[0]).held[None, :3, :64, :64].astype(np.float32) / 255
-    red, blue = model.domain_look("red"), model.domain_look("blue")
+    red, blue = model.domain_style("red"), model.domain_style("blue")
     assert np.allclose(model.translate(image, red, red), image, atol=1e-4)
     moved = model.translate(image, red, blue).mean((0, 2, 3))
     wanted = prepared(villages[1]).held[:3].mean((1, 2)) / 255
@@ -773,7 +778,7 @@ def test_a_model_of_domains_measures_no_looks(domains, villages, tmp_path):
         geossda.harmonize(villages[0], tmp_path / "h.tif", style=villages[1], config=config)
     assert not list(tmp_path.iterdir())
     with pytest.raises(StyleError, match="train one with --preset daug"):
-        load_style_model("default", "cpu").domain_look("red")
+        load_style_model("default", "cpu").domain_style("red")
 
 
 def test_weights_of_a_segmenter_know_their_scaling(villages, tmp_path):

@@ -9,7 +9,7 @@ from geossda.models.card import StyleCard, load, save
 from geossda.models.generator import groups
 from geossda.models.presets import build_discriminator, build_generator
 from geossda.models.style_model import StyleModel, load_style_model
-from geossda.models.style_statistics import Gaussian, measure, measure_gaussian, transport
+from geossda.models.style_statistics import Gaussian, measure_gaussian, measure_moments, transport
 
 CPU = torch.device("cpu")
 
@@ -29,7 +29,7 @@ def images(count=4, bands=3, side=64, seed=0):
 
 
 def swapped(look):
-    return look.each(lambda tensor: tensor.flip(0))
+    return look.map_tensors(lambda tensor: tensor.flip(0))
 
 
 @pytest.mark.parametrize("bands", [1, 2, 3, 4, 7])
@@ -50,7 +50,7 @@ def test_putting_back_what_was_taken_off_gives_the_image_back(bands, adain):
     content, look = network.encode(image, images=2)
     assert torch.allclose(network.decode(content, look, look), image, atol=1e-5)
     # Also when the look is an equal one, not the same: the residuals cancel.
-    again = network.decode(content, look, look.each(torch.clone))
+    again = network.decode(content, look, look.map_tensors(torch.clone))
     assert torch.allclose(again, image, atol=1e-4)
 
 
@@ -76,7 +76,7 @@ def test_deepest_only_keeps_the_image_s_own_colours():
 def test_the_look_of_two_patches_is_that_of_one_image_of_both():
     halves = images(2)
     whole = torch.cat([halves[:1], halves[1:]], 3)
-    for found, wanted in zip(measure(halves, 1), measure(whole, 1), strict=True):
+    for found, wanted in zip(measure_moments(halves, 1), measure_moments(whole, 1), strict=True):
         assert torch.allclose(found, wanted, atol=1e-6)
     for found, wanted in zip(measure_gaussian(halves, 1), measure_gaussian(whole, 1), strict=True):
         assert torch.allclose(found, wanted, atol=1e-6)
@@ -119,18 +119,18 @@ def test_a_pixel_depends_on_no_more_than_the_halo(preset):
     side = 2 * network.halo + 2 * network.stride
     image = images(1, side=side)
     _, look = network.encode(image)
-    other = look.each(lambda tensor: tensor * 1.3)
+    other = look.map_tensors(lambda tensor: tensor * 1.3)
     middle = slice(network.halo, side - network.halo)
 
     def made(x):
-        content, mine = network.encode(x, look=look)
+        content, mine = network.encode(x, style=look)
         return network.decode(content, mine, other)[:, :, middle, middle]
 
     changed = torch.rand((1, 3, side + 2 * network.stride, side + 2 * network.stride))
     inner = slice(network.stride, side + network.stride)
     changed[:, :, inner, inner] = image
     shifted = slice(network.halo + network.stride, side + network.stride - network.halo)
-    content, mine = network.encode(changed, look=look)
+    content, mine = network.encode(changed, style=look)
     wide = network.decode(content, mine, other)[:, :, shifted, shifted]
     assert torch.allclose(made(image), wide, atol=1e-4)
 
@@ -157,8 +157,8 @@ def test_windows_of_an_image_with_its_look_are_the_whole(tmp_path):
     """The law of cut-invariance, on the model alone."""
     model = StyleModel(random_generator(), StyleCard("x", "0"), CPU)
     whole = images(1, bands=4, side=192).numpy()
-    own = model.look(whole)
-    other = model.look(whole[:, ::-1] ** 2)
+    own = model.measure(whole)
+    other = model.measure(whole[:, ::-1] ** 2)
     made = model.translate(whole, own, other)
     halo = model.halo
     part = model.translate(whole[:, :, 64 - halo : 128 + halo, 64 - halo : 128 + halo], own, other)
