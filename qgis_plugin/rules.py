@@ -30,10 +30,11 @@ HOLDS = {
 
 # What only the command line can do, and what to do in QGIS instead.
 INSTEAD = (
-    (r"gdal_edit(\.py)? -a_srs \S+( [^\s;:,]+\.\w+)?",
-     "the layer's context menu, Layer CRS, Set Layer CRS"),
-    (r"geossda (segment|harmonize|scenes|style|train-\w+) --help", "the help beside the dialog"),
-)  # fmt: skip
+    (
+        r"gdal_edit(?:\.py)? -a_srs(?: [A-Z]+:[\w.]+)?(?: \S+\.\w+)?",
+        "Layer CRS, Set Layer CRS in the layer's context menu",
+    ),
+)
 
 
 def in_dialog_words(text, parameters):

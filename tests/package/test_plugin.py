@@ -201,13 +201,24 @@ def test_methods_that_need_no_reference_run_without_one(method, make_raster, tmp
         ("train-style", "give a file with --vgg FILE, or --perceptual 0",
          "give a file with “VGG16 weights”, or “Weight of the perceptual loss: 0”"),
         ("segment", "it has no CRS: give it one with gdal_edit.py -a_srs EPSG:32633 town.tif",
-         "it has no CRS: give it one with the layer's context menu, Layer CRS, Set Layer CRS"),
+         "it has no CRS: give it one with Layer CRS, Set Layer CRS in the layer's context menu"),
         ("segment", "no option of ours: --frobnicate 3", "no option of ours: --frobnicate 3"),
     ],
 )  # fmt: skip
 def test_messages_speak_of_the_dialog(command, message, expected):
     reworded = load("rules").in_dialog_words(message, describe(command)["parameters"])
     assert reworded == expected
+
+
+@pytest.mark.parametrize(("command", "verb"), [("segment", geossda.segment),
+                                               ("polygonize", geossda.polygonize)])  # fmt: skip
+def test_a_missing_crs_is_given_in_qgis(command, verb, make_raster, tmp_path):
+    """The core's own message, in the words of QGIS."""
+    source = make_raster(tmp_path / "nowhere.tif", crs=None, bands=3 if command == "segment" else 1)
+    with pytest.raises(geossda.GeossdaError) as caught:
+        verb(source, tmp_path / "out.gpkg")
+    reworded = load("rules").in_dialog_words(str(caught.value), describe(command)["parameters"])
+    assert "gdal_edit" not in reworded and "assign one with Layer CRS" in reworded
 
 
 def test_pytorch_comes_from_one_index(tmp_path):
