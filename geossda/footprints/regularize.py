@@ -2,8 +2,8 @@
 
 Several outlines are proposed and one is chosen. Where the pixels follow walls, as those of a mask
 do, proposals must come near to all of them. The outline of a model wanders, and its small corners
-are as likely artefacts as real: there the simplest proposals are tried first, and what nothing
-regular explains is only smoothed.
+are as likely artefacts as real: there the simplest proposals are tried first, then a polygon of
+right angles only, and what none of them is near to is only smoothed.
 """
 
 import itertools
@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geossda.footprints.primitives import box, disc
+from geossda.footprints.rectilinear import rectilinear_outline
 from geossda.footprints.wall_lines import (
     Proposal,
     correlated_points,
@@ -28,8 +29,10 @@ from geossda.footprints.wall_lines import (
 )
 
 # Least intersection over union of a proposal with the pixels: where the pixels follow walls; and
-# where they wander, for a disc or a box, and for any other proposal.
+# where they wander, for a disc or a box, and for any other proposal. A polygon of right angles only
+# is tried last, and taken unless it is another shape.
 _MIN_IOU, _MIN_IOU_PRIMITIVE, _MIN_IOU_WANDERING = 0.85, 0.88, 0.93
+_MIN_IOU_RECTILINEAR = 0.75
 # Greatest distance of an outline outside the pixels, in tolerances.
 REACH = 3.0
 # An outline wanders if the root mean square distance in pixels from the lines fitted at one and at
@@ -51,7 +54,8 @@ def regularize(polygon: shapely.Polygon, pixel: float, tolerance: float) -> shap
     Bayesian information criterion is taken (Schwarz 1978): a corner must pay for itself by coming
     nearer to the pixels, and a corner that is not square must pay more, since it takes an angle of
     its own. Of an outline that wanders, the disc or the box is taken if it has enough in common
-    with the pixels, before any other.
+    with the pixels, before any other. Where no proposal has enough in common with them, all walls
+    are put along and across one direction.
 
     Parameters
     ----------
@@ -120,10 +124,8 @@ def _proposals(
         residual_rms(fitted) > limit * pixel
         for fitted, limit in zip(lines.values(), _WANDERING_RMS_PX, strict=True)
     )
-    proposals: list[Proposal | None] = [
-        disc(rings[0], polygon, tolerance),
-        box(rings[0], polygon, main[2 * tolerance], pixel, tolerance, turn=wanders),
-    ]
+    boxed = box(rings[0], polygon, main[2 * tolerance], pixel, tolerance, turn=wanders)
+    proposals: list[Proposal | None] = [disc(rings[0], polygon, tolerance), boxed]
     if wanders and len(rings) == 1:
         yield from ((each, _MIN_IOU_PRIMITIVE) for each in proposals if each is not None)
     if wanders:
@@ -141,6 +143,21 @@ def _proposals(
         yield from ((proposal, _MIN_IOU) for proposal in ranked)
     elif ranked:
         yield ranked[0], _MIN_IOU_WANDERING
+    outline = rectilinear_outline(
+        polygon,
+        [split_runs(rings[0], reach) for reach in walls],
+        [main[2 * tolerance], _longest_direction(boxed.outline)],
+        tolerance,
+    )
+    if outline is not None:
+        yield Proposal(outline, len(outline.exterior.coords)), _MIN_IOU_RECTILINEAR
+
+
+def _longest_direction(outline: shapely.Polygon) -> float:
+    """Return the direction of an outline's longest wall, in radians."""
+    walls = np.diff(shapely.get_coordinates(outline.exterior), axis=0)
+    x, y = walls[np.argmax((walls**2).sum(axis=1))].tolist()
+    return math.atan2(y, x)
 
 
 def _criterion(
