@@ -55,10 +55,14 @@ class HistogramMatching:
     targets : sequence of WorkingRaster
     side : int
         Of the reference patches, in pixels.
+    least : float
+        Least fraction of the way to the reference's histograms, in 0..1; each patch goes a random
+        fraction between that and the whole.
     """
 
     targets: Sequence[WorkingRaster]
     side: int
+    least: float = 1.0
 
     def __post_init__(self) -> None:
         """Weigh the rasters."""
@@ -73,11 +77,17 @@ class HistogramMatching:
             reference = cut(chosen, self.side, rng)
             known = reference[-1] > 0
             if known.any():
-                return np.stack(
+                matched = np.stack(
                     [
                         _matched(band, valid, target[known])
                         for band, target in zip(image, reference[:-2], strict=True)
                     ]
+                )
+                if self.least == 1:
+                    return matched
+                fraction = np.float32(rng.uniform(self.least, 1))
+                return np.rint(image + fraction * (matched - image.astype(np.float32))).astype(
+                    np.uint8
                 )
         raise EmptyRasterError(f"{TRIES} target patches in a row were nodata: check --target")
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from geossda.adapt.strategies import STRATEGIES, TrainingRasters
 from geossda.config import TrainSegmenterConfig
 from geossda.data.patches import Patch, PatchSampler, TargetPatch, TargetSampler, WorkingRaster
+from geossda.models.card_checks import OUTPUTS
 from geossda.progress import SILENT, Progress
 from geossda.training.objective import Objective
 
@@ -57,10 +58,17 @@ def training_streams(
     rasters = TrainingRasters(config, sources, targets, progress)
     strategy = STRATEGIES[config.adapt].prepare(rasters)
     labelled = PatchSampler(
-        sources, config.patch, config.seed, strategy.labelled, config.share, config.jitter
+        sources,
+        config.patch,
+        config.seed,
+        strategy.labelled,
+        config.share,
+        config.jitter,
+        degrade=config.degrade,
+        outputs=len(OUTPUTS) if config.auxiliary else 1,
     )
-    plain = dataclasses.replace(labelled, recolor=None, jitter=False)
-    recolored = dataclasses.replace(labelled, share=1.0, jitter=False)
+    plain = dataclasses.replace(labelled, recolor=None, jitter=False, degrade=False)
+    recolored = dataclasses.replace(labelled, share=1.0, jitter=False, degrade=False)
 
     def preview(number: int) -> tuple[Patch, Patch]:
         return plain.draw(0, number), recolored.draw(0, number)

@@ -19,6 +19,9 @@ from geossda.progress import SILENT, Progress
 from geossda.training.mean_teacher import MeanTeacher
 from geossda.training.objective import Objective
 
+# With `mix`, the least fraction of the way to the histogram of another patch.
+LEAST_MIXING = 0.3
+
 
 class TrainingRasters(NamedTuple):
     """What a strategy is prepared from.
@@ -81,8 +84,10 @@ class Strategy:
         """Return the loss to train with: by default a mean teacher's, where there is a target."""
         config = rasters.config
         if config.mean_teacher and rasters.targets:
-            return MeanTeacher(config.steps, config.building_fraction, rasters.places)
-        return Objective()
+            return MeanTeacher(
+                config.steps, config.building_fraction, rasters.places, config.auxiliary
+            )
+        return Objective(config.auxiliary)
 
 
 class Equalize(Strategy):
@@ -120,6 +125,17 @@ class RandomHistogramMatching(Strategy):
         _, sources, targets, _ = rasters
         side = rasters.config.patch
         return cls(HistogramMatching(targets, side), HistogramMatching([*sources, *targets], side))
+
+
+class HistogramMixing(Strategy):
+    """Part of the way to the histograms of random patches of any raster, labelled or not."""
+
+    @classmethod
+    def prepare(cls, rasters: TrainingRasters) -> Strategy:
+        """Return the same matching for labelled and target patches."""
+        _, sources, targets, _ = rasters
+        mixing = HistogramMatching([*sources, *targets], rasters.config.patch, LEAST_MIXING)
+        return cls(mixing, mixing)
 
 
 class StyleAdaptation(Strategy):
@@ -160,6 +176,7 @@ STRATEGIES: dict[AdaptMethod, type[Strategy]] = {
     "hsv": RandomHsv,
     "gamma": RandomGamma,
     "rhm": RandomHistogramMatching,
+    "mix": HistogramMixing,
     "ssda": StyleAdaptation,
     "daug": DomainAdaptation,
 }

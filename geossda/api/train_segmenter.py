@@ -113,7 +113,7 @@ def train_segmenter(
                 # One by one, as two corners of a large mosaic have little but nodata between them.
                 corners = [inside.iloc[[index]] for index in range(len(inside))]
             # Within an area that somebody drew, no footprint means that nothing is built.
-            if not corners or (here.empty and within is None):
+            if not corners or (here.empty and within is None and not config.negatives):
                 missing = f"polygon of {area}" if not corners else f"footprint of {chosen}"
                 progress.warn(f"{path} holds no {missing}: left out as unlabelled")
                 corners = []
@@ -207,7 +207,12 @@ def _prepare(
     return WorkingRaster.prepare(
         mosaic,
         config.gsd,
-        scaling(config.scaling, mosaic, (config.low_percent, config.high_percent)),
+        scaling(
+            config.scaling,
+            mosaic,
+            (config.low_percent, config.high_percent),
+            floor=config.floor,
+        ),
         shapes=shapes,
         area=area,
         # What is not labelled needs no part of it kept to be compared with.

@@ -175,7 +175,8 @@ def schedule(default: Schedule = "cosine") -> Any:
     """Return the field of the learning-rate schedule."""
     return setting(
         default,
-        "Learning rate schedule: cosine, or the paper's polynomial decay (power 0.9).",
+        "Learning rate schedule: cosine, the paper's polynomial decay (power 0.9), or constant "
+        "with a linear decay over the last third (trapezoid).",
         choices=get_args(Schedule),
         advanced=True,
     )

@@ -68,6 +68,29 @@ class TrainSegmenterConfig(Config):
     high_percent: float = setting(
         98.0, "Percentile of each band that is scaled to 1.", low=50.0, high=100.0, advanced=True
     )
+    floor: float = setting(
+        0.4,
+        "Least width of the stretch of each band, so that flat rasters stay flat: a fraction of "
+        "255 for 8 bit, of the band's median for other types.",
+        low=0.0,
+        high=100.0,
+        advanced=True,
+    )
+    degrade: bool = setting(
+        True,
+        "Degrade most patches as imagery is: coarser pixels, blur, haze, clipping, JPEG.",
+    )
+    negatives: bool = setting(
+        False,
+        "Train on rasters without a footprint too: they are labelled, and nothing is built there.",
+    )
+    auxiliary: float = setting(
+        0.3,
+        "Weight of the loss of the auxiliary outputs (boundary of buildings, distance to it); 0 "
+        "trains a network of one output.",
+        low=0.0,
+        advanced=True,
+    )
     hold_out: float = setting(
         0.0,
         "Fraction of each raster's columns, from the right, held out from training to calibrate "

@@ -10,6 +10,7 @@ import rasterio.features
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio import Affine
 
 from geossda.errors import VectorError
 from geossda.formats import RASTER_SUFFIXES, VECTOR_FORMATS, suffix_of
@@ -92,13 +93,16 @@ def find_footprints(raster: str) -> Path:
 
 def rasterize(shapes: "gpd.GeoSeries", grid: GeoBox, window: Window) -> NDArray[np.uint8]:
     """Burn polygons into a window of a grid: 1 where a pixel's centre is inside, else 0."""
+    near, transform = within(shapes, grid, window)
+    return burn(((shape, 1) for shape in near), (window.height, window.width), transform)
+
+
+def within(shapes: "gpd.GeoSeries", grid: GeoBox, window: Window) -> tuple[list[Any], Affine]:
+    """Return the polygons near a window of a grid, and the transform of its pixels."""
     transform = grid.transform * grid.transform.translation(window.col, window.row)
     corners = [transform * (x, y) for x in (0, window.width) for y in (0, window.height)]
     low, high = np.min(corners, axis=0), np.max(corners, axis=0)
-    near = shapes.sindex.query(_box(*low, *high))
-    return burn(
-        ((shape, 1) for shape in shapes.iloc[near]), (window.height, window.width), transform
-    )
+    return list(shapes.iloc[shapes.sindex.query(_box(*low, *high))]), transform
 
 
 def _box(left: float, bottom: float, right: float, top: float) -> Any:

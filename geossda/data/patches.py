@@ -16,6 +16,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from geossda.data.augment import jitter_color, turn
+from geossda.data.degradations import degrade
+from geossda.data.label_maps import label_maps, rasterize_distances, rescale_distances
 from geossda.data.labels import rasterize
 from geossda.errors import EmptyRasterError
 from geossda.raster.gsd import grid_at_gsd
@@ -27,6 +29,8 @@ from geossda.raster.windows import Window
 # Below this many pixels a raster at working resolution is held in memory (3 bands: 192 MB).
 HELD_PX = 2**26
 TRIES = 100
+# Share of patches that a sampler with `degrade` degrades.
+DEGRADED = 0.75
 
 
 class Patch(NamedTuple):
@@ -35,7 +39,8 @@ class Patch(NamedTuple):
     Attributes
     ----------
     image : (bands, side, side) float32 array, 0..1
-    label : (1, side, side) float32 array, 0 or 1
+    label : (outputs, side, side) float32 array, 0..1
+        The first is 1 in buildings: see :func:`geossda.data.label_maps.label_maps`.
     weight : (1, side, side) float32 array, 0 where the image has no data
     """
 
@@ -137,7 +142,14 @@ class WorkingRaster:
         return 0 if self.held is None else self.held[0].size
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Read (bands + 2, height, width) bytes: scaled image, label, validity (1 or 0)."""
+        """Read a window.
+
+        Returns
+        -------
+        (bands + 2, height, width) uint8 array
+            The scaled image; distances of building pixels to the edge, 0 outside buildings
+            (:func:`geossda.data.label_maps.rasterize_distances`); validity, 1 or 0.
+        """
         if self.held is not None:
             return self.held[:, window.rows, window.cols]
         with gdal_environment():
@@ -146,7 +158,7 @@ class WorkingRaster:
         if self.shapes is None:
             label = np.zeros(valid.shape, np.uint8)
         else:
-            label = rasterize(self.shapes, self.mosaic.grid, window)
+            label = rasterize_distances(self.shapes, self.mosaic.grid, window)
         if self.area is not None:
             valid = valid & (rasterize(self.area, self.mosaic.grid, window) > 0)
         return np.concatenate([image, label[None], valid[None].astype(np.uint8)])
@@ -154,10 +166,7 @@ class WorkingRaster:
 
 @dataclass
 class PatchSampler:
-    """Draw augmented patches from labelled rasters.
-
-    A raster's chance is the square root of its area: a large one is seen more, a small one
-    often enough.
+    """Draw augmented patches from labelled rasters, as often as :func:`chances` says.
 
     Attributes
     ----------
@@ -175,6 +184,10 @@ class PatchSampler:
         Range of the random resize (log-uniform); 2 shows things twice as large.
     stride : int
         Patches start at multiples of so many pixels.
+    degrade : bool
+        Whether most patches are degraded as imagery is.
+    outputs : int
+        How many label maps a patch has, from 1 to 3.
     """
 
     rasters: Sequence[WorkingRaster]
@@ -185,6 +198,8 @@ class PatchSampler:
     jitter: bool = True
     scale: tuple[float, float] = (0.67, 1.5)
     stride: int = 1
+    degrade: bool = False
+    outputs: int = 3
 
     def __post_init__(self) -> None:
         """Weigh the rasters."""
@@ -210,10 +225,12 @@ class PatchSampler:
         if self.recolor is not None and chosen:
             image = self.recolor(image, valid[0] > 0, raster, rng)
         scaled = np.asarray(image / np.float32(255), np.float32)
+        if self.degrade and rng.random() < DEGRADED:
+            scaled = degrade(scaled, rng)
         if self.jitter:
             scaled = jitter_color(scaled, rng)
         weight = valid.astype(np.float32)
-        return Patch(scaled * weight, label.astype(np.float32), weight)
+        return Patch(scaled * weight, label_maps(label[0])[: self.outputs], weight)
 
 
 @dataclass
@@ -271,9 +288,22 @@ class TargetSampler:
 
 
 def chances(rasters: Sequence[WorkingRaster]) -> NDArray[np.float64]:
-    """Give each raster's chance to be drawn from: the square root of its area's share."""
-    areas = np.array([raster.mosaic.shape[0] * raster.width for raster in rasters], float)
-    return np.asarray(np.sqrt(areas) / np.sqrt(areas).sum())
+    """Compute each raster's probability of being drawn from.
+
+    That of a place (the rasters of one folder) is proportional to the square root of its area, so
+    that a small one is seen often enough, however many files a large one is cut into. Within its
+    place a raster's is proportional to its area.
+    """
+    areas_px = np.array([raster.mosaic.shape[0] * raster.width for raster in rasters], float)
+    folders = [raster.folder for raster in rasters]
+    places_px = np.array(
+        [
+            sum(area for area, other in zip(areas_px, folders, strict=True) if other == folder)
+            for folder in folders
+        ]
+    )
+    weights = areas_px / np.sqrt(places_px)
+    return np.asarray(weights / weights.sum())
 
 
 def cut(
@@ -300,5 +330,5 @@ def cut(
         marks = cv2.resize(
             read[-2:].transpose(1, 2, 0), (side, side), interpolation=cv2.INTER_NEAREST
         ).transpose(2, 0, 1)
-        read = np.concatenate([image, marks])
+        read = np.concatenate([image, rescale_distances(marks[:1], side / across), marks[1:]])
     return turn(read, rng)

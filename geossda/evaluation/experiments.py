@@ -72,6 +72,9 @@ class Trial:
             share=config.share,
             style_model=(method == "daug" and config.domain_model) or config.style_model,
             jitter=config.jitter,
+            # Methods are compared as they were published, without other augmentation.
+            degrade=False,
+            auxiliary=0.0,
             scaling=STRATEGIES[method].scaling or config.scaling,
             architecture=config.architecture,
             encoder=config.encoder,

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from geossda.config import ScalingKind
 from geossda.errors import ModelError
-from geossda.models.card_checks import checked_entries
+from geossda.models.card_checks import OUTPUTS, checked_entries
 
 if TYPE_CHECKING:
     import torch  # two seconds to load, and reading a card does without
@@ -48,6 +48,11 @@ class SegmenterCard:
         How digital numbers are scaled to 0..1: see :func:`geossda.raster.scaling.scaling`.
     low_percent, high_percent : float
         Percentiles of each band of the whole raster that are scaled to 0 and 1, in percent.
+    floor : float
+        Least width of that stretch: see :func:`geossda.raster.scaling.widened`. 0 is none.
+    outputs : tuple of str
+        What the network's channels are: the first of ``OUTPUTS``. Only the first is a probability
+        of buildings; the others tell buildings apart that touch.
     threshold : float
         Probability from which a pixel is a building.
     temperature : float
@@ -73,6 +78,8 @@ class SegmenterCard:
     scaling: ScalingKind = "percentile"
     low_percent: float = 2.0
     high_percent: float = 98.0
+    floor: float = 0.0
+    outputs: tuple[str, ...] = OUTPUTS[:1]
     threshold: float = 0.5
     temperature: float = 1.0
     data: str = ""

@@ -34,9 +34,12 @@ LIMITS = {
     "overlap_px": Limits(0, 2048),
     "low_percent": Limits(0, 50),
     "high_percent": Limits(50, 100),
+    "floor": Limits(0, 100),
     "threshold": Limits(0, 1),
     "temperature": Limits(0.01, 100),
 }
+# Outputs of a segmenter, in order: a model has the first one or more of them.
+OUTPUTS = ("building", "boundary", "distance")
 MAX_TEXT_CHARS = 10_000
 # Entries that end up in file names of tables, tags and lists of bands.
 MAX_NAME_CHARS = 200
@@ -142,6 +145,11 @@ def _check_together(entries: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is {_short(list(values))}, names were expected")
     if "preset" in entries and (entries["preset"] == "daug") != bool(entries["domains"]):
         raise ValueError("domains belong to preset daug, and to no other")
+    outputs = entries.get("outputs", OUTPUTS)
+    if not outputs or outputs != OUTPUTS[: len(outputs)]:
+        raise ValueError(
+            f"outputs is {_short(list(outputs))}, the first of {', '.join(OUTPUTS)} were expected"
+        )
     if entries["sha256"] and not re.fullmatch("[0-9a-f]{64}", entries["sha256"]):
         raise ValueError("sha256 is not 64 hexadecimal digits")
 

@@ -4,6 +4,23 @@ import torch
 from torch.nn import functional
 
 
+def masked_bce(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean of binary cross-entropy over the pixels of weight 1 and all outputs.
+
+    Parameters
+    ----------
+    logits, target : (N, outputs, H, W) float tensors
+        `target` in 0..1.
+    weight : (N, 1, H, W) float tensor
+
+    Returns
+    -------
+    scalar tensor
+    """
+    entropy = functional.binary_cross_entropy_with_logits(logits.float(), target, reduction="none")
+    return (entropy * weight).sum() / (weight.sum() * logits.shape[1]).clamp(min=1)
+
+
 def masked_bce_dice(
     logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
 ) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The building segmenter: any encoder-decoder of segmentation-models-pytorch, one class."""
+"""The building segmenter: any encoder-decoder of segmentation-models-pytorch."""
 
 import os
 import re
@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from geossda.config import TrainSegmenterConfig
 from geossda.errors import BandError, ModelError
 from geossda.models.card import SegmenterCard, load, resolve
+from geossda.models.card_checks import OUTPUTS
 from geossda.models.fuse_layers import folded
 
 # Of timm: a model, and after a dot which of its trainings. Anything else may be an address.
@@ -21,9 +22,13 @@ TIMM_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?", re.IGNORECASE)
 
 
 def build(
-    architecture: str, encoder: str, bands: int, encoder_weights: str | None = None
+    architecture: str,
+    encoder: str,
+    bands: int,
+    encoder_weights: str | None = None,
+    outputs: int = 1,
 ) -> torch.nn.Module:
-    """Build the network; its output is one logit per pixel.
+    """Build the network; it returns one logit per pixel and output.
 
     Parameters
     ----------
@@ -33,11 +38,14 @@ def build(
         Input channels.
     encoder_weights : str, optional
         ``"imagenet"`` (downloaded from the hub) or a safetensors file with the encoder's weights.
+    outputs : int
+        Output channels.
 
     Returns
     -------
     torch.nn.Module
-        Takes (N, bands, H, W) in 0..1, H and W multiples of 32; returns (N, 1, H, W) logits.
+        Takes (N, bands, H, W) in 0..1, H and W multiples of 32; returns (N, outputs, H, W)
+        logits.
 
     Raises
     ------
@@ -54,7 +62,7 @@ def build(
             encoder_name=encoder,
             encoder_weights=None if from_file else encoder_weights,
             in_channels=bands,
-            classes=1,
+            classes=outputs,
         )
     except OSError as error:
         raise ModelError(
@@ -142,16 +150,31 @@ def initial_network(config: TrainSegmenterConfig, bands: int) -> torch.nn.Module
     ModelError
         As :func:`build` and :func:`load_segmenter` raise it.
     """
+    outputs = len(OUTPUTS) if config.auxiliary else 1
     if not config.init_from:
         weights = None if config.encoder_weights == "none" else config.encoder_weights
-        return build(config.architecture, config.encoder, bands, weights)
+        return build(config.architecture, config.encoder, bands, weights, outputs)
     network, card = load_segmenter(config.init_from, fold=False)
     if len(card.bands) != bands:
         raise BandError(
             f"model {card.name} takes {len(card.bands)} bands, the rasters have {bands}: choose "
             "as many with --bidx"
         )
+    if len(card.outputs) != outputs:
+        _resize_head(network, outputs)
     return network
+
+
+def _resize_head(network: torch.nn.Module, outputs: int) -> None:
+    """Change the number of channels of the last convolution; the first ones keep their weights."""
+    head: Any = network.get_submodule("segmentation_head")
+    last: Any = head[0]
+    resized = torch.nn.Conv2d(last.in_channels, outputs, last.kernel_size, padding=last.padding)
+    kept = min(outputs, last.out_channels)
+    with torch.no_grad():
+        for name, tensor in last.named_parameters():
+            resized.get_parameter(name)[:kept] = tensor[:kept]
+    head[0] = resized
 
 
 def load_segmenter(
@@ -169,7 +192,8 @@ def load_segmenter(
     Returns
     -------
     network : torch.nn.Module
-        Takes (N, bands, H, W) in 0..1; returns (N, 1, H, W) calibrated logits.
+        Takes (N, bands, H, W) in 0..1; returns (N, outputs, H, W) logits, of which the
+        first channel's are calibrated.
     card : SegmenterCard
 
     Raises
@@ -179,7 +203,7 @@ def load_segmenter(
     """
     path = resolve(model, SegmenterCard)
     tensors, card = load(path, SegmenterCard)
-    network = build(card.architecture, card.encoder, len(card.bands))
+    network = build(card.architecture, card.encoder, len(card.bands), outputs=len(card.outputs))
     try:
         network.load_state_dict(
             {
@@ -194,5 +218,5 @@ def load_segmenter(
     network.eval()
     with torch.no_grad():  # the card's temperature, applied in the last layer
         for parameter in network.get_submodule("segmentation_head").parameters():
-            parameter.div_(card.temperature)
+            parameter[:1].div_(card.temperature)
     return (folded(network, len(card.bands)) if fold else network), card

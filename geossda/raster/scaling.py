@@ -95,6 +95,7 @@ def scaling(
     percent: tuple[float, float] = (2, 98),
     *,
     source: int | None = None,
+    floor: float = 0.0,
     budget_px: int = SAMPLE_PX,
     progress: Progress = SILENT,
 ) -> Scaling:
@@ -122,7 +123,10 @@ def scaling(
     if kind == "bits" and mosaic.dtype == np.uint8:
         return Stretch(np.zeros(mosaic.count), np.full(mosaic.count, 255.0))
     found = histograms(mosaic, source=source, budget_px=budget_px, progress=progress)
-    return Ranks(found) if kind == "equalize" else percentile_stretch(found, *percent)
+    if kind == "equalize":
+        return Ranks(found)
+    stretch = percentile_stretch(found, *percent)
+    return widened(stretch, found, mosaic.dtype, floor) if floor else stretch
 
 
 def state_of(scaling: Scaling) -> dict[str, Any]:
@@ -149,6 +153,39 @@ def percentile_stretch(found: Histograms, low: float = 2, high: float = 98) -> S
     flat = ends[:, 1] - ends[:, 0] <= 0
     ends[flat, 1] = ends[flat, 0] + max(found.step, 1e-6)
     return Stretch(ends[:, 0], ends[:, 1])
+
+
+def widened(stretch: Stretch, found: Histograms, dtype: np.dtype[Any], floor: float) -> Stretch:
+    """Widen the bands of a stretch that are too narrow to be stretched to the full range.
+
+    A raster of forest, water or snow alone holds a narrow range of values; stretched to the full
+    range, its texture looks like the buildings of another raster.
+
+    Parameters
+    ----------
+    stretch : Stretch
+    found : Histograms
+        Of the raster.
+    dtype : dtype
+        Of the raster.
+    floor : float
+        Least width of a band's stretch: as a share of 255 for 8 bit, which was scaled for display,
+        and of the band's median for other types, which are linear in radiance.
+
+    Returns
+    -------
+    Stretch
+        The middle of a widened band keeps its place in the working range, so that what is dark
+        stays dark.
+    """
+    first, last = working_range(found, dtype)
+    median = np.abs(found.quantiles(np.array([0.5]))[:, 0])
+    least = floor * (np.full_like(median, 255.0) if dtype == np.uint8 else median)
+    middle = (stretch.low + stretch.high) / 2
+    place = np.clip((middle - first) / (last - first), 0, 1)
+    narrow = stretch.high - stretch.low < least
+    low = np.where(narrow, middle - least * place, stretch.low)
+    return Stretch(low, np.where(narrow, low + least, stretch.high))
 
 
 def working_range(found: Histograms, dtype: np.dtype[Any]) -> tuple[float, float]:

@@ -88,6 +88,7 @@ def measure_scalings(
             mosaic,
             (card.low_percent, card.high_percent),
             source=index,
+            floor=card.floor,
             budget_px=STRETCH_PX,
             progress=progress,
         )

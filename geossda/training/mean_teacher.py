@@ -49,6 +49,8 @@ class MeanTeacher(Objective):
         Expected building fraction of the target's ground, in 0..1.
     places : int
         Number of places that the labels are of.
+    auxiliary : float
+        Weight of the supervised loss of the auxiliary outputs.
 
     Attributes
     ----------
@@ -58,7 +60,10 @@ class MeanTeacher(Objective):
         The same for each target raster.
     """
 
-    def __init__(self, steps: int, building_fraction: float, places: int = 1) -> None:
+    def __init__(
+        self, steps: int, building_fraction: float, places: int = 1, auxiliary: float = 0.0
+    ) -> None:
+        super().__init__(auxiliary)
         self.steps, self.building_fraction, self.places = steps, building_fraction, places
         self.histogram = torch.zeros(BINS, dtype=torch.float64)
         self.raster_histograms: dict[int, torch.Tensor] = {}
@@ -87,8 +92,9 @@ class MeanTeacher(Objective):
         with mixed_precision(image.device):
             logits = network(image)
         count = len(labelled.image)
-        supervised = masked_bce_dice(logits[:count], labelled.label, labelled.weight)
-        return supervised + weight * masked_bce_dice(logits[count:], pseudo_labels, target.weight)
+        supervised = self.supervised(logits[:count], labelled)
+        consistency = masked_bce_dice(logits[count:, :1], pseudo_labels, target.weight)
+        return supervised + weight * consistency
 
     def pseudo_labels(
         self,
@@ -113,7 +119,7 @@ class MeanTeacher(Objective):
         (N, 1, side, side) float tensor, 0..1
         """
         with torch.no_grad(), mixed_precision(image.device):
-            logits = average(image).float()
+            logits = average(image)[:, :1].float()
         histograms = [
             torch.histc(probability[known > 0].cpu(), BINS, 0, 1).double()
             for probability, known in zip(torch.sigmoid(logits), weight, strict=True)

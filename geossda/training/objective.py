@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 
 from geossda.devices import mixed_precision
-from geossda.models.losses import masked_bce_dice
+from geossda.models.losses import masked_bce, masked_bce_dice
 
 
 class Batch(NamedTuple):
@@ -14,7 +14,8 @@ class Batch(NamedTuple):
     Attributes
     ----------
     image : (N, bands, side, side) float tensor, 0..1
-    label : (N, 1, side, side) float tensor, 0 or 1
+    label : (N, outputs, side, side) float tensor, 0..1
+        The first is 1 in buildings.
     weight : (N, 1, side, side) float tensor, 0 where the image has no data
     """
 
@@ -48,7 +49,15 @@ class Objective:
 
     An adaptation strategy that changes the loss returns a subclass from its ``objective``. What a
     subclass accumulates over the steps belongs in its state, which is part of every checkpoint.
+
+    Parameters
+    ----------
+    auxiliary : float
+        Weight of the loss of the outputs beside the first.
     """
+
+    def __init__(self, auxiliary: float = 0.0) -> None:
+        self.auxiliary = auxiliary
 
     def loss(
         self,
@@ -78,7 +87,26 @@ class Objective:
         """
         with mixed_precision(labelled.image.device):
             logits = network(labelled.image)
-        return masked_bce_dice(logits, labelled.label, labelled.weight)
+        return self.supervised(logits, labelled)
+
+    def supervised(self, logits: torch.Tensor, labelled: Batch) -> torch.Tensor:
+        """Compute the loss of predictions on labelled patches.
+
+        Parameters
+        ----------
+        logits : (N, outputs, side, side) float tensor
+        labelled : Batch
+
+        Returns
+        -------
+        scalar tensor
+            Of the buildings, plus the weighted one of the auxiliary outputs, if there are any.
+        """
+        label, weight = labelled.label, labelled.weight
+        loss = masked_bce_dice(logits[:, :1], label[:, :1], weight)
+        if logits.shape[1] > 1:
+            loss = loss + self.auxiliary * masked_bce(logits[:, 1:], label[:, 1:], weight)
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint has to hold: tensors, numbers, and dicts of them."""

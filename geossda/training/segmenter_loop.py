@@ -19,6 +19,7 @@ from geossda.config import TrainSegmenterConfig
 from geossda.devices import choose, depthwise_in_float32
 from geossda.errors import InputError, TrainingError
 from geossda.models.card import SegmenterCard, read_card, resolve, save
+from geossda.models.card_checks import OUTPUTS
 from geossda.models.segmenter import initial_network
 from geossda.progress import SILENT, Progress
 from geossda.staging import atomic_write
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from geossda.data.patches import Patch, TargetPatch
 
 LOG_EVERY = 20
+MAX_WARM_UP = 200  # steps over which the learning rate rises
+# Fraction of the steps over which the learning rate of `trapezoid` falls.
+FALL = 0.33
 # Settings that do not define a run: it may be continued with others.
 NOT_IN_RUN = ("overwrite", "device", "checkpoint")
 # Not repeated in the card's settings: it has its own place there, or is a path.
@@ -123,7 +127,8 @@ def train(
 ) -> SegmenterCard:
     """Train a segmenter and write it with its card; resume from the run's last checkpoint.
 
-    AdamW; the learning rate rises over the first twentieth of the steps and falls to zero;
+    AdamW; the learning rate rises over the first twentieth of the steps, at most `MAX_WARM_UP`, and
+    falls to zero;
     gradients are clipped at norm 1; the EMA of the weights is the result.
 
     Parameters
@@ -172,7 +177,7 @@ def train(
     torch.manual_seed(config.seed)
     progress.stage("loading initial weights")  # from the hub, which takes a minute to fail
     network = initial_network(config, bands).to(device).to(memory_format=torch.channels_last)
-    state = TrainingState(network.train(), config, objective or Objective())
+    state = TrainingState(network.train(), config, objective or Objective(config.auxiliary))
     depthwise_in_float32(network, device)
     if directory.resume(state.load_state_dict):
         progress.note(f"resuming at step {state.step} of {directory.path}")
@@ -239,6 +244,8 @@ def _card(
         scaling=config.scaling,
         low_percent=config.low_percent,
         high_percent=config.high_percent,
+        floor=config.floor,
+        outputs=OUTPUTS if config.auxiliary else OUTPUTS[:1],
         temperature=calibration.temperature,
         metrics=dict(calibration.metrics),
         data=config.data or "",
@@ -267,10 +274,12 @@ def _tensors(
 
 def learning_rate(step: int, config: TrainSegmenterConfig) -> float:
     """Return the learning rate of a step, counted from 1."""
-    warm_up = max(1, config.steps // 20)
+    warm_up = max(1, min(config.steps // 20, MAX_WARM_UP))
     if step <= warm_up:
         return config.lr * step / warm_up
     fraction = (step - warm_up) / max(1, config.steps - warm_up)
+    if config.schedule == "trapezoid":
+        return config.lr * min(1.0, (1 - fraction) / FALL)
     if config.schedule == "polynomial":
         return config.lr * float((1 - fraction) ** 0.9)
     return config.lr * (1 + math.cos(math.pi * fraction)) / 2

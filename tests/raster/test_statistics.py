@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from geossda.errors import EmptyRasterError
 from geossda.evaluation.metrics import wasserstein
 from geossda.raster.mosaic import open_mosaic
-from geossda.raster.scaling import Stretch, percentile_stretch, working_range
+from geossda.raster.scaling import Stretch, percentile_stretch, widened, working_range
 from geossda.raster.statistics import (
     FLOAT_BINS,
     Histograms,
@@ -256,6 +256,24 @@ def test_stretch_maps_percentiles_to_the_ends_and_cuts():
     assert scaled[1, 0, 1] == 0, "a flat band is nothing, not an error"
     wild = Stretch(np.zeros(1), np.ones(1)).apply(np.array([[[np.nan, np.inf, -np.inf, 1e38]]]))
     assert wild.tolist() == [[[0, 1, 0, 1]]]
+
+
+def test_a_flat_band_is_not_stretched_to_the_full_range():
+    # Between 40 and 60 of 255 in one band, over the full range in the other.
+    found = exact(np.array([np.linspace(40, 60, 256).astype(int), np.arange(256)]))
+    stretch = percentile_stretch(found, 2, 98)
+    wide = widened(stretch, found, np.dtype("uint8"), 0.4)
+    assert (wide.high - wide.low)[0] == pytest.approx(0.4 * 255)
+    assert wide.apply(np.full((2, 1, 1), 50))[0, 0, 0] == pytest.approx(50 / 255, abs=0.01)
+    assert (wide.low[1], wide.high[1]) == (stretch.low[1], stretch.high[1])
+    # Of other types the median counts: 16 bit imagery rarely fills its range.
+    found = exact(np.array([np.linspace(400, 700, 256).astype(int)] * 2))
+    stretch = percentile_stretch(found, 2, 98)
+    kept = widened(stretch, found, np.dtype("uint16"), 0.4)
+    assert kept.low.tolist() == stretch.low.tolist()
+    assert kept.high.tolist() == stretch.high.tolist()
+    wide = widened(stretch, found, np.dtype("uint16"), 0.8)
+    assert (wide.high - wide.low).tolist() == pytest.approx([0.8 * 550] * 2, rel=0.01)
 
 
 def test_wasserstein_by_hand():
