@@ -1,9 +1,9 @@
 """Measure how well methods bring images to each other's looks."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
-from geossda.config import EvaluateStyleConfig, config_from
+from geossda.config import EvaluateStyleConfig, MatchingMethod, config_from
 from geossda.evaluation.samples import sample_looks
 from geossda.evaluation.style_scores import (
     Method,
@@ -11,7 +11,6 @@ from geossda.evaluation.style_scores import (
     classical,
     identity,
     learned,
-    mean_std,
     score,
 )
 from geossda.models.style_model import load_style_model
@@ -43,8 +42,8 @@ def evaluate_style(
     Returns
     -------
     list of StyleScores
-        One a method: doing nothing, mean and standard deviation, the colour methods that take a
-        style, and SS(DA)² in both structures.
+        One per method: doing nothing, the pixelwise methods that match a style, and SS(DA)² with
+        both structures.
 
     Raises
     ------
@@ -66,9 +65,7 @@ def evaluate_style(
     model.require_bands(samples[0].pixels.shape[1])
     methods: dict[str, Method] = {
         "identity": identity,
-        "mean-std": mean_std,
-        "histogram": classical("histogram"),
-        "reinhard": classical("reinhard"),
+        **{method: classical(method) for method in get_args(MatchingMethod)},
         "ssda lock": learned(model, "lock"),
         "ssda full": learned(model, "full"),
     }

@@ -1,40 +1,33 @@
-"""Find the buildings of a mosaic."""
+"""Segment the buildings of a mosaic."""
 
-import json
-import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from geossda._version import __version__
 from geossda.api.polygonize import polygonize_to
-from geossda.config import NOT_IN_PROVENANCE, SegmentConfig, config_from, settings_of
+from geossda.config import SegmentConfig, config_from
 from geossda.footprints.building_raster import open_buildings
 from geossda.footprints.shaping import reach_m
 from geossda.footprints.write import Written, check_append, check_vector_output
 from geossda.layers import split_layer
 from geossda.models.segmenter import load_segmenter
-from geossda.parallel.dask_workers import Workers
 from geossda.progress import SILENT, Progress, Stages
 from geossda.raster.cog import parse_creation_options, provenance
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import find_sources
-from geossda.raster.scaling import scaling_from, state_of
 from geossda.raster.source import gdal_environment
-from geossda.runs.distribute import make_shards
-from geossda.runs.fingerprint import absolute, digest, fingerprints, was_written_by
-from geossda.runs.shards import is_resumable, open_shards, shards_folder, sweep
-from geossda.segmentation.prepare import (
-    choose_bands,
-    measure_scalings,
-    ready_to_predict,
-    write_on_grid,
-)
+from geossda.runs.fingerprint import fingerprints
+from geossda.runs.run import Run, check_outputs
+from geossda.runs.shards import remove_leftovers
+from geossda.segmentation.prepare import choose_bands, write_on_grid
 from geossda.segmentation.segment_job import (
+    STATE,
     SegmentJob,
-    SegmentTask,
     layout_of,
+    measure_state,
     open_for,
     open_segment_job,
+    reader_from,
 )
 from geossda.staging import PathLike, check_output
 
@@ -52,7 +45,7 @@ def segment(
     """Find buildings and write their footprints.
 
     The mosaic is read at the model's ground sample distance, in true metres whatever its CRS;
-    overlapping windows are predicted and blended; what lies over the threshold becomes polygons.
+    overlapping windows are predicted and blended; pixels over the threshold become polygons.
 
     Parameters
     ----------
@@ -86,17 +79,12 @@ def segment(
     paths = find_sources(sources)
     check_vector_output(output, append=config.append)
     footprints, (output, _) = output, split_layer(output)
-    left = config.resume and shards_folder(output).exists()
     rasters = {
-        kind: check_output(
-            path,
-            # An interrupted run may have finished it.
-            overwrite=config.overwrite or (left and was_written_by(path)),
-            inputs=paths,
-        )
+        kind: Path(path)
         for kind, path in (("probabilities", probabilities), ("mask", mask))
         if path is not None
     }
+    check_outputs(rasters.values(), config, runs=[output], inputs=paths)
     check_output(output, overwrite=config.overwrite or config.append, inputs=paths)
     options = parse_creation_options(config.co)
     mosaic = open_for(paths, config)
@@ -110,81 +98,49 @@ def segment(
         mosaic = choose_bands(mosaic, card, progress)
         if config.append:
             check_append(footprints, mosaic.grid.crs.to_wkt(), probabilities=True)
-        key = {
-            "version": __version__,
-            "command": "segment",
+        inputs = {
             "sources": fingerprints(paths),
             "model": [card.sha256, card.temperature],
             "settings": [gsd_m, clearance_m, config.tta, config.bidx, config.nodata],
             "area": [config.bounds, config.bounds_crs],
         }
-        tags = provenance(
-            "segment",
+        run = Run("segment", tuple(paths), output, inputs, config, progress)
+        tags = run.tags(
             model=f"{card.name} {card.version} {card.sha256[:12]}",
             threshold=f"{threshold:g}",
             temperature=f"{card.temperature:g}",
-            settings=settings_of(config, NOT_IN_PROVENANCE),
-            sources=[os.path.basename(path) for path in paths],
-            key=digest(key),
         )
-        going_on = config.resume and is_resumable(output, key)
-        for target in rasters.values():
-            if target.exists() and not (going_on and was_written_by(target, tags)):
-                check_output(target, overwrite=config.overwrite)
-            sweep(target)
-    with (
-        gdal_environment(),
-        open_shards(
-            output,
-            layout_of(mosaic, card, gsd_m),
-            key,
-            resume=config.resume,
-            progress=progress,
-        ) as parts,
-        Workers(config) as workers,
-    ):
-        measured = parts.compute_once(
-            "measured", lambda: [state_of(s) for s in measure_scalings(mosaic, card, progress)]
-        )
-        reader = ready_to_predict(
-            mosaic,
-            card,
-            gsd_m,
-            clearance_m=clearance_m,
-            scalings=list(map(scaling_from, measured)),
-            progress=progress,
-        )
-        recipe = SegmentTask(
-            tuple(map(absolute, paths)), config, clearance_m, absolute(parts.folder), digest(key)
-        )
-        make_shards(
-            SegmentJob(reader, network, card, parts, config),
-            open_segment_job,
-            recipe,
-            workers,
-            "segmenting",
-            progress,
-        )
-        found = parts.vrt()
-        for kind, target in rasters.items():
-            if going_on and was_written_by(target, tags):
-                progress.note(f"{target} is finished already")
-                continue
-            write_on_grid(
-                found,
-                mosaic,
-                target,
-                threshold=threshold if kind == "mask" else None,
-                tags=tags | {"GEOSSDA_STAGES": json.dumps(progress.record())},
-                options=options,
-                progress=progress,
+        unfinished = {
+            kind: path
+            for kind, path in rasters.items()
+            if not run.has_finished(path, tags, resumes=run.resumes)
+        }
+        for path in unfinished.values():
+            remove_leftovers(path)
+        with run.open(layout_of(mosaic, card, gsd_m)) as work:
+            state = work.compute_once(
+                STATE, lambda: measure_state(mosaic, card, clearance_m, progress)
             )
-        return polygonize_to(
-            footprints,
-            open_buildings(found, threshold, temperature=card.temperature),
-            gsd_m=gsd_m,
-            config=config,
-            tags=tags,
-            progress=progress,
-            helpers=None if workers.alone else workers,
-        )
+            reader = reader_from(mosaic, state, card, gsd_m, progress)
+            job = SegmentJob(reader, network, card, work.shards, config)
+            work.make_shards(job, open_segment_job, "segmenting")
+            predicted = work.shards.vrt()
+            for kind, path in unfinished.items():
+                write_on_grid(
+                    predicted,
+                    mosaic,
+                    path,
+                    threshold=threshold if kind == "mask" else None,
+                    tags=tags | provenance("segment", stages=progress.record()),
+                    options=options,
+                    progress=progress,
+                )
+            return polygonize_to(
+                footprints,
+                open_buildings(predicted, threshold, temperature=card.temperature),
+                gsd_m=gsd_m,
+                config=config,
+                tags=tags,
+                progress=progress,
+                helpers=None if work.workers.alone else work.workers,
+            )

@@ -2,9 +2,12 @@
 
 from typing import Literal, get_args
 
-ColorMethod = Literal["histogram", "reinhard", "grayworld", "equalize"]
-HarmonizeMethod = Literal["auto", "ssda", "histogram", "reinhard", "grayworld", "equalize"]
-MatrixMethod = Literal["ssda", "histogram", "reinhard"]
+# Pixelwise methods that match a style; all pixelwise methods; all methods.
+MatchingMethod = Literal["histogram", "reinhard", "linear"]
+ColorMethod = Literal[MatchingMethod, "grayworld", "equalize"]
+NamedMethod = Literal["ssda", ColorMethod]
+HarmonizeMethod = Literal["auto", NamedMethod]
+MatrixMethod = Literal["ssda", MatchingMethod]
 Structure = Literal["lock", "full"]
 ScalingKind = Literal["percentile", "bits", "equalize"]
 Regularity = Literal["rectilinear", "simplify", "none"]

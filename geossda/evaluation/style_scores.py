@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.color.classical import Source, fit
 from geossda.color.lab import lab_moments, lab_sums
 from geossda.color.similarity import color_distance, gradient_correlation, psnr, ssim
 from geossda.color.style import SHARES, Style
+from geossda.color.value_curves import SourceStatistics
 from geossda.config import ColorMethod, Structure
 from geossda.evaluation.samples import Sample
+from geossda.harmonization.methods import pixel_method
 from geossda.harmonization.ssda import ContrastLimit, Transfer, measure_look
 from geossda.models.style_model import StyleModel
 from geossda.progress import SILENT, Progress
@@ -80,7 +81,7 @@ def classical(method: ColorMethod) -> Method:
             of.lab_std,
             of.histograms.pixels,
         )
-        transform = fit(method, found, look, 1.0)
+        transform = pixel_method(method).fit(found, look, 1.0)
         return np.stack([transform(patch) for patch in source.pixels])
 
     return apply
@@ -89,14 +90,6 @@ def classical(method: ColorMethod) -> Method:
 def identity(source: Sample, reference: Sample) -> Pixels:
     """Do nothing."""
     return source.pixels
-
-
-def mean_std(source: Sample, reference: Sample) -> Pixels:
-    """Match mean and standard deviation band by band."""
-    own, own_std = _moments(source)
-    other, other_std = _moments(reference)
-    scaled = (source.scaled - own[:, None, None]) * (other_std / own_std)[:, None, None]
-    return _bytes(scaled + other[:, None, None])
 
 
 def learned(model: StyleModel, structure: Structure) -> Method:
@@ -177,21 +170,14 @@ def score(
     return scores
 
 
-def _source(sample: Sample) -> Source:
+def _source(sample: Sample) -> SourceStatistics:
     pixels = sample.pixels.transpose(1, 0, 2, 3).reshape(sample.pixels.shape[1], -1, 1)
     counts = np.stack([np.bincount(band.ravel(), minlength=256) for band in pixels])
     mean = std = None
     if len(pixels) >= 3:
         sums = lab_sums(pixels, np.ones(pixels.shape[1:], bool), RANGE)
         mean, std = lab_moments(sums)
-    return Source(Histograms(0.0, 1.0, counts), np.dtype(np.uint8), RANGE, mean, std)
-
-
-def _moments(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    scaled = sample.scaled
-    mean = scaled.mean((0, 2, 3), dtype=np.float64)
-    std = scaled.std((0, 2, 3), dtype=np.float64)
-    return mean, np.sqrt(std**2 + 1e-6)
+    return SourceStatistics(Histograms(0.0, 1.0, counts), np.dtype(np.uint8), RANGE, mean, std)
 
 
 def _pixels(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

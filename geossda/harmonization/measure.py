@@ -1,4 +1,4 @@
-"""From rasters to what the colour methods need to know of them."""
+"""Statistics of sources and styles of references, measured on rasters."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from geossda.color.classical import Source
 from geossda.color.lab import lab_moments, lab_sums
 from geossda.color.style import SHARES, Style
+from geossda.color.value_curves import SourceStatistics
 from geossda.config import Structure
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
@@ -22,23 +22,21 @@ if TYPE_CHECKING:
 
 def measure_source(
     mosaic: Mosaic,
-    index: int,
     *,
     lab: bool,
     style: Style | None = None,
     progress: Progress = SILENT,
-) -> Source:
-    """Measure one source of a mosaic, over its own pixels.
+) -> SourceStatistics:
+    """Measure a mosaic of one source.
 
     Parameters
     ----------
     mosaic : Mosaic
-    index : int
     lab : bool
-        Whether to read it once more for the moments of L*a*b*, if it has three bands.
+        Whether to read it once more for its moments in L*a*b*, if it has three bands.
     style : Style, optional
-        What the source is to look like. If its type is the source's, digital numbers mean the
-        same in both, and its working range is taken.
+        The target. If its type is the source's, digital numbers mean the same in both, and its
+        working range is taken.
     progress : Progress
 
     Raises
@@ -46,21 +44,20 @@ def measure_source(
     EmptyRasterError
         Not one valid pixel.
     """
-    alone = mosaic.alone(index)
-    check_imagery(alone, progress)
-    found = histograms(alone, progress=progress)
-    limits = alone.sources[0].common_range or working_range(found, alone.dtype)
-    if style is not None and style.dtype == alone.dtype:
+    check_imagery(mosaic, progress)
+    counted = histograms(mosaic, progress=progress)
+    limits = mosaic.sources[0].common_range or working_range(counted, mosaic.dtype)
+    if style is not None and style.dtype == mosaic.dtype:
         limits = style.working_range
     mean = std = None
-    if lab and alone.count >= 3:
-        windows = sample_tiles(alone.shape)
+    if lab and mosaic.count >= 3:
+        windows = sample_tiles(mosaic.shape)
         progress.stage("reading colours", len(windows))
         sums = over_tiles(
-            alone, windows, lambda p, v: lab_sums(p, v, limits), np.add, progress=progress
+            mosaic, windows, lambda p, v: lab_sums(p, v, limits), np.add, progress=progress
         )
         mean, std = lab_moments(sums)
-    return Source(found, alone.dtype, limits, mean, std)
+    return SourceStatistics(counted, mosaic.dtype, limits, mean, std)
 
 
 def check_colors(style: Style, mosaic: Mosaic, progress: Progress) -> None:
@@ -115,14 +112,14 @@ def measure_style(
     model : StyleModel, optional
         Measures what the learned method needs, if it takes no more bands than there are.
     structures : sequence of {"lock", "full"}
-        What it is to be used for.
+        What it will be used for.
     lab : bool
         Whether the moments of L*a*b* are wanted.
     """
-    source = measure_source(mosaic, 0, lab=lab, style=like, progress=progress)
-    found = source.histograms
-    low, high = source.working_range
     alone = mosaic.alone(0)
+    source = measure_source(alone, lab=lab, style=like, progress=progress)
+    counted = source.histograms
+    low, high = source.working_range
     features: dict[str, dict[str, Any]] = {}
     spread = None
     if model is not None and model.card.bands <= mosaic.count:
@@ -136,25 +133,27 @@ def measure_style(
 
         limits = source.working_range
         pixels = measure_pixels(alone, limits, progress=progress)
-        looks = {
+        statistics = {
             structure: measure_features(
                 pixels, read_patches(alone, structure, limits, progress=progress), model, structure
             )
             for structure in structures
         }
-        if all(look.groups for look in looks.values()):
-            features[model.key] = {name: features_of(look) for name, look in looks.items()}
+        if all(each.groups for each in statistics.values()):
+            features[model.key] = {
+                structure: features_of(each) for structure, each in statistics.items()
+            }
         spread = pixels[1] * (high - low) ** 2
     return Style(
         Path(mosaic.sources[0].path).name,
         str(mosaic.dtype),
         source.working_range,
-        found.quantiles(SHARES),
-        found.mean(),
-        found.std(),
+        counted.quantiles(SHARES),
+        counted.mean(),
+        counted.std(),
         source.lab_mean,
         source.lab_std,
-        found.pixels,
+        counted.pixels,
         spread,
         features,
         alone.sources[0].colors,

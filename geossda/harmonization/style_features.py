@@ -1,4 +1,4 @@
-"""Looks of rasters, as SS(DA)² measures them over a whole image."""
+"""Style statistics of rasters, as SS(DA)² measures them over a whole image."""
 
 from typing import Any, NamedTuple
 
@@ -19,14 +19,14 @@ from geossda.raster.source import gdal_environment
 from geossda.raster.statistics import covariance, sample_tiles
 from geossda.raster.windows import Window
 
-# Features are measured on so many windows spread over the image; those of `lock`, which sees
-# cells of several pixels, are larger.
-WINDOWS = 32
-SIDE: dict[Structure, int] = {"full": 256, "lock": 512}
-# Deviations of fewer of the deepest level's cells than this mean nothing.
-CELLS = 16
+# Windows spread over the image on which features are measured, and their sides in pixels; those of
+# `lock`, which sees cells of several pixels, are larger.
+PATCHES = 32
+PATCH_PX: dict[Structure, int] = {"full": 256, "lock": 512}
+# The fewest cells of the deepest level whose standard deviation means something.
+MIN_CELLS = 16
 
-PixelLook = tuple[NDArray[np.float64], NDArray[np.float64]]
+PixelMoments = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class Patches(NamedTuple):
@@ -50,7 +50,7 @@ def read_patches(
     *,
     progress: Progress = SILENT,
 ) -> Patches:
-    """Read the windows that looks are measured on.
+    """Read the windows that style statistics are measured on.
 
     Parameters
     ----------
@@ -66,26 +66,26 @@ def read_patches(
     EmptyRasterError
         Not one valid pixel.
     """
-    side = SIDE[structure]
+    side = PATCH_PX[structure]
     # Twice as many windows as needed: many mosaics are half nodata.
-    windows = sample_tiles(mosaic.shape, 2 * WINDOWS * side**2, side)
+    windows = sample_tiles(mosaic.shape, 2 * PATCHES * side**2, side)
     progress.stage("measuring the look", len(windows))
 
     def read(window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         with gdal_environment():
             return mosaic.read(window)
 
-    found = []
+    patches = []
     for pixels, valid in ordered_map(read, windows):
         progress.advance()
         if valid.any():
-            found.append((pixels, valid))
-    if not found:
-        raise EmptyRasterError(f"{mosaic.name} has no valid pixel where its look is measured")
-    found.sort(key=lambda patch: -np.count_nonzero(patch[1]) / side**2)
-    image = np.zeros((len(found[:WINDOWS]), mosaic.count, side, side), np.float32)
+            patches.append((pixels, valid))
+    if not patches:
+        raise EmptyRasterError(f"{mosaic.name} has no valid pixel where its style is measured")
+    patches.sort(key=lambda patch: -np.count_nonzero(patch[1]) / side**2)
+    image = np.zeros((len(patches[:PATCHES]), mosaic.count, side, side), np.float32)
     mask = np.zeros((len(image), side, side), np.bool_)
-    for index, (pixels, valid) in enumerate(found[:WINDOWS]):
+    for index, (pixels, valid) in enumerate(patches[:PATCHES]):
         height, width = valid.shape
         image[index, :, :height, :width] = in_limits(pixels, valid, limits)
         mask[index, :height, :width] = valid
@@ -94,23 +94,23 @@ def read_patches(
 
 def measure_pixels(
     mosaic: Mosaic, limits: tuple[float, float], *, progress: Progress = SILENT
-) -> PixelLook:
+) -> PixelMoments:
     """Measure mean and covariance of all the pixels of one source's image."""
     mean, spread = covariance(mosaic, limits, progress=progress)
     return mean, spread + 1e-6 * np.eye(len(mean))
 
 
 def measure_features(
-    pixels: PixelLook, patches: Patches, model: StyleModel, structure: Structure
+    pixels: PixelMoments, patches: Patches, model: StyleModel, structure: Structure
 ) -> StyleStatistics:
-    """Measure the look of one source's image, nodata left out.
+    """Measure the style statistics of one source's image, nodata left out.
 
     An image too small to have features measured has none (``groups`` is empty).
 
     Parameters
     ----------
     pixels : pair of (bands,) and (bands, bands) arrays
-        As :func:`measure_pixels` gives them.
+        As :func:`measure_pixels` returns them.
     patches : Patches
         Of the same image, for the same structure and limits.
     model : StyleModel
@@ -120,27 +120,29 @@ def measure_features(
     side = valid.shape[1]
     cell = model.stride * scale(structure)
     cells = valid.reshape(len(valid), side // cell, cell, side // cell, cell).all((2, 4)).sum()
-    look = measure_look(model, image, valid, pixels, structure)
-    return look if cells >= CELLS else StyleStatistics(look.pixels, ())
+    statistics = measure_look(model, image, valid, pixels, structure)
+    return statistics if cells >= MIN_CELLS else StyleStatistics(statistics.pixels, ())
 
 
-def features_of(look: StyleStatistics) -> list[Any]:
-    """Write a look's features as lists, as a style file keeps them."""
-    return [[[m.mean[0].tolist(), m.std[0].tolist()] for m in levels] for levels in look.groups]
+def features_of(statistics: StyleStatistics) -> list[Any]:
+    """Return the features as lists, as a style file keeps them."""
+    return [
+        [[m.mean[0].tolist(), m.std[0].tolist()] for m in levels] for levels in statistics.groups
+    ]
 
 
-def look_of(style: Style, model: StyleModel, structure: Structure) -> StyleStatistics:
-    """Make the look for a model out of a style.
+def statistics_of(style: Style, model: StyleModel, structure: Structure) -> StyleStatistics:
+    """Return a style's statistics for a model.
 
     Raises
     ------
     StyleError
         The style was not measured with this model, or was too small for it.
     """
-    kept = style.features.get(model.key, {})
-    if structure not in kept or style.covariance is None:
+    features = style.features.get(model.key, {})
+    if structure not in features or style.covariance is None:
         raise StyleError(
-            f"the style {style.name} knows nothing of the style model {model.card.name}: it was "
+            f"the style {style.name} holds nothing for the style model {model.card.name}: it was "
             "made without it, or from too small an image; make it again with geossda style"
         )
     low, high = style.working_range
@@ -150,7 +152,7 @@ def look_of(style: Style, model: StyleModel, structure: Structure) -> StyleStati
     )
     groups = tuple(
         tuple(Moments(torch.tensor([mean]), torch.tensor([std])) for mean, std in levels)
-        for levels in kept[structure]
+        for levels in features[structure]
     )
     statistics = StyleStatistics(pixels, groups)
     model.require_levels(statistics, style.name)
@@ -160,7 +162,7 @@ def look_of(style: Style, model: StyleModel, structure: Structure) -> StyleStati
 def in_limits(
     pixels: NDArray[Any], valid: NDArray[np.bool_], limits: tuple[float, float]
 ) -> NDArray[np.float32]:
-    """Scale digital numbers to 0..1; what is not valid, NaN perhaps, becomes 0."""
+    """Return digital numbers scaled to 0..1; pixels that are not valid become 0."""
     low, high = limits
     scaled = np.where(valid, pixels, low).astype(np.float32)
     scaled -= np.float32(low)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.color.classical import Transform
+from geossda.color.value_curves import Transform
 from geossda.parallel.cores import cores
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
@@ -89,7 +89,7 @@ class _Made(NamedTuple):
 def recolor(
     mosaic: Mosaic,
     transforms: Sequence[WindowTransform],
-    parts: Shards,
+    shards: Shards,
     indexes: Sequence[int],
     *,
     tile_px: int,
@@ -106,7 +106,7 @@ def recolor(
     mosaic : Mosaic
     transforms : sequence of WindowTransform
         One a source.
-    parts : Shards
+    shards : Shards
     indexes : sequence of int
         Which parts to make.
     tile_px : int
@@ -119,7 +119,7 @@ def recolor(
         Advanced by one a tile.
     """
     footprints = [source.covered(mosaic.grid) for source in mosaic.sources]
-    layout = parts.layout
+    layout = shards.layout
     nodata = layout.nodata if layout.validity == "nodata" else None
     with_alpha = len(mosaic.sources) == 1 and mosaic.sources[0].validity == "alpha"
     order = list(mosaic.sources[0].file_order)
@@ -158,7 +158,7 @@ def recolor(
             contextlib.closing(ordered_map(one, every, workers, initializer=begin))
         )
         for index in indexes:
-            with parts.writing(index) as writer:
+            with shards.writing(index) as writer:
                 for tile in _tiles_of(layout.strips[index], index, tile_px):
                     pixels, valid, alpha = next(made)
                     writer.write(tile.inner, pixels, valid, alpha)

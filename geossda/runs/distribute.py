@@ -1,88 +1,118 @@
-"""Parts made here, or by worker processes of a Dask cluster.
+"""Distribution of shards: made in this process, or by worker processes of a Dask cluster.
 
-What travels to a worker is a recipe: paths and settings. It opens the rasters and loads the model
-itself, once, takes what was measured from the folder of the parts, and writes parts there.
+What travels to a worker is a task of paths and settings. The worker opens the rasters and loads
+the model itself, once, reads the saved state from the shards' folder, and writes shards there.
 """
 
 import functools
 import threading
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from geossda.config import HarmonizeConfig, SegmentConfig
 from geossda.parallel.cores import limit_cores
 from geossda.parallel.dask_workers import Workers, give_up, result, sent
 from geossda.progress import SILENT, Progress
-from geossda.runs.shards import Shards
+from geossda.runs.shards import Layout, Shards
 
 # Tasks per worker, so that none waits long for the last one.
 TASKS_PER_WORKER = 4
-_TURN = threading.Lock()
+_one_at_a_time = threading.Lock()
+ConfigT = TypeVar("ConfigT", HarmonizeConfig, SegmentConfig)
 
 
-class Work(Protocol):
-    """Makes the parts of a raster.
+@dataclass(frozen=True)
+class ShardTask(Generic[ConfigT]):
+    """What a worker needs to know to make shards.
 
     Attributes
     ----------
-    least_run : int
-        Parts that are better made together than by two workers, since each run of parts begins
-        with work that was also done for the part above.
+    paths : tuple of str
+        Sources: absolute paths, or URLs.
+    config : HarmonizeConfig or SegmentConfig
+        With the method that ``auto`` stands for.
+    folder : str
+        Of the shards and the saved state.
+    key : str
+        Differs if the state does, which workers keep in memory.
     """
 
-    least_run: ClassVar[int]
+    paths: tuple[str, ...]
+    config: ConfigT
+    folder: str
+    key: str
+
+    def shards(self, layout: Layout) -> Shards:
+        """Return the shards in the task's folder."""
+        return Shards(Path(self.folder), layout)
+
+
+class ShardJob(Protocol):
+    """Makes the shards of a raster.
+
+    Attributes
+    ----------
+    min_run : int
+        Consecutive shards that one worker makes better than two, since each run of shards begins
+        with work that was also done for the shard above.
+    """
+
+    min_run: ClassVar[int]
 
     @property
-    def parts(self) -> Shards: ...  # noqa: D102
+    def shards(self) -> Shards: ...  # noqa: D102
 
     def steps(self, index: int) -> int:
-        """Count the steps of progress that a part is."""
+        """Return the number of progress steps of a shard."""
 
     def make(self, indexes: Sequence[int], progress: Progress = SILENT) -> None:
-        """Make these parts, which follow from the top; advances by their steps."""
+        """Write shards, given in ascending order; advances by their steps."""
 
 
-Opener = Callable[[Any], Work]
+Opener = Callable[[ShardTask[Any]], ShardJob]
 
 
 def make_shards(
-    work: Work,
-    opened: Opener,
-    recipe: Hashable,
+    job: ShardJob,
+    opener: Opener,
+    task: ShardTask[Any],
     workers: Workers,
     stage: str,
     progress: Progress = SILENT,
 ) -> None:
-    """Make the parts that are missing.
+    """Make the shards that are missing.
 
     Parameters
     ----------
-    work : Work
-        Does it in this process.
-    opened, recipe
-        A function of a module, and what it needs to make the same work in another process.
+    job : ShardJob
+        Makes them in this process.
+    opener, task
+        A function of a module and its argument, which return the same job in another process.
     workers : Workers
     stage : str
-        Its name for the progress.
+        Name of the progress stage.
     progress : Progress
 
     Raises
     ------
     GeossdaError
-        As the work raises it, wherever; or the scheduler cannot be reached, or workers were lost
-        again and again.
+        As the job raises it, wherever it runs; or the scheduler cannot be reached, or workers were
+        lost again and again.
     """
-    every, missing = range(len(work.parts.layout.strips)), work.parts.missing()
-    progress.stage(stage, sum(map(work.steps, every)))
-    if done := sum(work.steps(index) for index in set(every) - set(missing)):
+    indexes, missing = range(len(job.shards.layout.strips)), job.shards.missing()
+    progress.stage(stage, sum(map(job.steps, indexes)))
+    if done := sum(job.steps(index) for index in set(indexes) - set(missing)):
         progress.advance(done)
     if not missing:
         return
     if workers.alone:
-        work.make(missing, progress)
+        job.make(missing, progress)
         return
     share = -(-len(missing) // workers.count)
-    longest = max(1, share // TASKS_PER_WORKER, min(work.least_run, share))
-    _distribute(workers, work, opened, recipe, consecutive(missing, longest), progress)
+    longest = max(1, share // TASKS_PER_WORKER, min(job.min_run, share))
+    _distribute(workers, job, opener, task, consecutive(missing, longest), progress)
 
 
 def consecutive(indexes: Iterable[int], longest: int | None = None) -> list[list[int]]:
@@ -98,39 +128,41 @@ def consecutive(indexes: Iterable[int], longest: int | None = None) -> list[list
 
 def _distribute(
     workers: Workers,
-    work: Work,
-    opened: Opener,
-    recipe: Hashable,
+    job: ShardJob,
+    opener: Opener,
+    task: ShardTask[Any],
     runs: list[list[int]],
     progress: Progress,
 ) -> None:
+    """Have workers make runs of shards, and wait for them."""
     from distributed import as_completed
 
     client, threads = workers.client, workers.threads
     futures = {
-        client.submit(sent, _do, opened, recipe, run, threads, pure=False): run for run in runs
+        client.submit(sent, _make_on_worker, opener, task, run, threads, pure=False): run
+        for run in runs
     }
     try:
         for future in as_completed(futures, loop=client.loop):
             result(future)
-            progress.advance(sum(map(work.steps, futures[future])))
+            progress.advance(sum(map(job.steps, futures[future])))
     finally:
         give_up(client, futures)
 
 
-def _do(opened: Opener, recipe: Hashable, indexes: list[int], threads: int) -> None:
-    """Make parts on a worker, one task at a time: each takes all the cores the worker has."""
-    with _TURN:
+def _make_on_worker(opener: Opener, task: ShardTask[Any], indexes: list[int], threads: int) -> None:
+    """Make shards on a worker, one task at a time: each takes all the cores the worker has."""
+    with _one_at_a_time:
         if not threads:
             from distributed import get_worker
 
             threads = get_worker().state.nthreads
-        work = _open_once(opened, recipe)
+        job = _open_once(opener, task)
         limit_cores(threads)
-        missing = set(work.parts.missing())
-        work.make([index for index in indexes if index in missing])
+        missing = set(job.shards.missing())
+        job.make([index for index in indexes if index in missing])
 
 
 @functools.lru_cache(maxsize=1)
-def _open_once(opened: Opener, recipe: Hashable) -> Work:
-    return opened(recipe)
+def _open_once(opener: Opener, task: ShardTask[Any]) -> ShardJob:
+    return opener(task)

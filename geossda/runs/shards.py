@@ -221,7 +221,7 @@ def open_shards(
             held.enter_context(
                 locked(folder / _LOCK, f"{output} is being made by another process: wait for it")
             )
-        sweep(Path(output))
+        remove_leftovers(Path(output))
         if not resume:
             if folder.exists():
                 _clear(folder)
@@ -297,7 +297,7 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep(output: Path) -> None:
+def remove_leftovers(output: Path) -> None:
     """Remove what killed processes have left under :func:`geossda.staging.staged`'s names."""
     name = re.compile(
         rf"\.{re.escape(output.stem)}\.(\d+)\.part{re.escape(output.suffix)}.*", re.DOTALL

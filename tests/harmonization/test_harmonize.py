@@ -141,7 +141,7 @@ def test_strength_0_is_the_input_bit_for_bit(tmp_path, make_raster, style, metho
             pixels[1, 60:63, 60] = np.nan, np.inf, -np.inf
             dataset.write(pixels)
     out = tmp_path / "out.tif"
-    reference = style(dtype) if method in ("histogram", "reinhard", "ssda") else None
+    reference = style(dtype) if method in ("histogram", "linear", "reinhard", "ssda") else None
     config = HarmonizeConfig(method=method, strength=0.0, tile=64)
     harmonize(path, out, style=reference, config=config)
     pixels, mask = everything(path)

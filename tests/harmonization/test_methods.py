@@ -1,24 +1,27 @@
-"""The classical methods do what their papers say, and nothing at strength 0."""
+"""The pixelwise methods do what their papers say, and nothing at strength 0."""
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
 from conftest import RANGES, ragged_border, synthesize
 
 from geossda.api.style import resolve_style
-from geossda.color.classical import NEED_LAB, NEED_STYLE, Source, fit
 from geossda.color.lab import from_lab, lab_moments, lab_sums, to_lab
 from geossda.color.pooling import pool
 from geossda.color.style import SHARES, load_style
-from geossda.config import METHODS
+from geossda.color.value_curves import SourceStatistics
+from geossda.config import ColorMethod, HarmonizeMethod
 from geossda.errors import BandError, StyleError
 from geossda.evaluation.metrics import wasserstein
 from geossda.harmonization.measure import measure_source, measure_style
+from geossda.harmonization.methods import METHODS, PixelMethod, pixel_method
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.statistics import histograms
 
 SIZE = (157, 211)
+PIXEL_METHODS = get_args(ColorMethod)
 
 
 @pytest.fixture
@@ -38,8 +41,8 @@ def look_of(mosaic):
 
 
 def harmonized(mosaic, image, method, style, strength=1.0):
-    source = measure_source(mosaic, 0, lab=method in NEED_LAB)
-    return fit(method, source, style, strength)(image)
+    source = measure_source(mosaic, lab="lab" in METHODS[method].needs)
+    return pixel_method(method).fit(source, style, strength)(image)
 
 
 def another_look(dtype, seed=9, bands=3):
@@ -55,47 +58,77 @@ def another_look(dtype, seed=9, bands=3):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float32", "float64"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PIXEL_METHODS)
 @pytest.mark.parametrize("bands", [1, 3, 4])
 def test_strength_0_changes_no_bit(write, method, dtype, bands):
     image = synthesize(bands, SIZE, dtype, 1)
     style = look_of(write(another_look(dtype, bands=bands)))
-    source = measure_source(write(image), 0, lab=method in NEED_LAB)
+    source = measure_source(write(image), lab="lab" in METHODS[method].needs)
     given = image.copy()
     if image.dtype.kind == "f":  # what is not valid goes through the transforms, too
         given[0, :3, :3], given[-1, 4, 4] = np.nan, np.inf
-    result = fit(method, source, style if method in NEED_STYLE else None, 0.0)(given)
+    result = pixel_method(method).fit(source, style if METHODS[method].needs_style else None, 0.0)(
+        given
+    )
     assert result.dtype == given.dtype
     assert result.tobytes() == given.tobytes()
-    full = fit(method, source, style, 1.0)(image)
+    full = pixel_method(method).fit(source, style, 1.0)(image)
     assert full.dtype == image.dtype and full.shape == image.shape
     assert not np.array_equal(full, image)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PIXEL_METHODS)
 def test_strength_is_linear_in_between(write, method):
     image = synthesize(4, SIZE, "uint16", 1)
     style = look_of(write(another_look("uint16", bands=4)))
-    source = measure_source(write(image), 0, lab=True)
-    whole = fit(method, source, style, 1.0)(image).astype(float)
+    source = measure_source(write(image), lab=True)
+    whole = pixel_method(method).fit(source, style, 1.0)(image).astype(float)
     for strength in (0.25, 0.7):
-        mixed = fit(method, source, style, strength)(image)
+        mixed = pixel_method(method).fit(source, style, strength)(image)
         expected = image + strength * (whole - image)
         assert np.abs(mixed - expected).max() <= 1.0
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PIXEL_METHODS)
 def test_values_that_the_statistics_did_not_see_go_through(write, method):
     """Statistics of large rasters are sampled: any value of the type may come."""
     for dtype in ("int8", "uint8", "uint16", "int16", "float32"):
         image = synthesize(3, SIZE, "uint8", 1).astype(np.int16) // 4
         seen = image.astype(dtype) if dtype != "float32" else (image / 100).astype(dtype)
-        source = measure_source(write(seen), 0, lab=True)
+        source = measure_source(write(seen), lab=True)
         style = look_of(write(seen))
         limits = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype != "float32" else (-1e6, 1e6)
         unseen = np.linspace(*limits, 3 * 64).reshape(3, 8, 8).astype(dtype)
-        result = fit(method, source, style, 1.0)(unseen)
+        result = pixel_method(method).fit(source, style, 1.0)(unseen)
         assert result.dtype == unseen.dtype and np.isfinite(result).all()
+
+
+def test_every_method_of_the_settings_has_a_class_and_the_other_way_round():
+    assert {"auto", *METHODS} == set(get_args(HarmonizeMethod))
+    pixelwise = {name for name, method in METHODS.items() if issubclass(method, PixelMethod)}
+    assert pixelwise == set(PIXEL_METHODS)
+    assert all(type(pixel_method(name)).name == name for name in pixelwise)
+    with pytest.raises(KeyError):
+        pixel_method("ssda")
+
+
+# Mean and standard deviation
+
+
+@pytest.mark.parametrize(("dtype", "by"), [("uint8", 0.6), ("uint16", 0.6), ("float32", 1e-3)])
+@pytest.mark.parametrize("bands", [1, 3, 4])
+def test_linear_gives_each_band_the_styles_mean_and_standard_deviation(write, dtype, by, bands):
+    image = synthesize(bands, SIZE, dtype, 1)
+    low, high = RANGES[dtype]
+    target = (low + (another_look("float64", bands=bands) - RANGES["float64"][0])
+              * (high - low) / (4 * np.ptp(RANGES["float64"])) + (high - low) / 4)  # fmt: skip
+    target = target.astype(dtype)  # well inside the range: nothing is clipped
+    result = harmonized(write(image), image, "linear", look_of(write(target)))
+    assert result.dtype == image.dtype
+    for band in range(bands):
+        own, wanted = image[band].astype(float), target[band].astype(float)
+        expected = (own - own.mean()) * wanted.std() / own.std() + wanted.mean()
+        assert np.abs(result[band] - expected).max() < by * (1 if dtype != "float32" else high)
 
 
 # Histogram matching
@@ -416,7 +449,7 @@ def test_pool_of_one_type_keeps_its_digital_numbers(tmp_path, make_raster):
 def test_band_counts_must_agree(write):
     three, four = synthesize(3, SIZE, "uint8", 1), synthesize(4, SIZE, "uint8", 1)
     style = look_of(write(three))
-    for method in METHODS:
+    for method in PIXEL_METHODS:
         with pytest.raises(BandError, match=r"has 3 bands, the source has 4.*--bidx"):
             harmonized(write(four), four, method, style)
     with pytest.raises(StyleError, match=r"has 4 bands, .* has 3"):
@@ -425,8 +458,8 @@ def test_band_counts_must_agree(write):
 
 def test_methods_that_need_a_style_say_so(write):
     image = synthesize(3, SIZE, "uint8", 1)
-    for method in METHODS:
-        if method in NEED_STYLE:
+    for method in PIXEL_METHODS:
+        if METHODS[method].needs_style:
             with pytest.raises(StyleError, match="--style"):
                 harmonized(write(image), image, method, None)
         else:
@@ -436,7 +469,7 @@ def test_methods_that_need_a_style_say_so(write):
 def test_undeclared_nodata_is_hinted_at(write, listener):
     image = synthesize(3, SIZE, "uint8", 1)
     image[:, :8] = 0
-    measure_source(write(image), 0, lab=False, progress=listener)
+    measure_source(write(image), lab=False, progress=listener)
     assert len(listener.warnings) == 1 and "--nodata 0" in listener.warnings[0]
     for quiet in (
         write(synthesize(3, SIZE, "uint8", 1)),
@@ -444,5 +477,5 @@ def test_undeclared_nodata_is_hinted_at(write, listener):
         write(synthesize(3, SIZE, "int32", 1) + 100_000),
         write((synthesize(3, SIZE, "float32", 1) - 40).astype(np.float32)),
     ):
-        assert isinstance(measure_source(quiet, 0, lab=False, progress=listener), Source)
+        assert isinstance(measure_source(quiet, lab=False, progress=listener), SourceStatistics)
     assert len(listener.warnings) == 1

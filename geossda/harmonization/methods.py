@@ -1,0 +1,374 @@
+"""Harmonization methods, one class each, by name in :data:`METHODS`.
+
+A method measures each source of a mosaic and makes the transform of its windows from what it
+measured, so that how the mosaic is cut into tiles cannot show. To add one, write its class here
+and add its name in :mod:`geossda.config`; the command line, the QGIS dialogs, ``matrix`` and
+``evaluate-style`` list it from there.
+"""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geossda.color.lab import from_lab, to_lab
+from geossda.color.style import SHARES, Style
+from geossda.color.value_curves import SourceStatistics, Transform, curve_transform
+from geossda.config import HarmonizeConfig, NamedMethod, Structure
+from geossda.errors import BandError, StyleError
+from geossda.harmonization.measure import measure_source
+from geossda.harmonization.tiles import PixelTransform, WindowTransform
+from geossda.progress import SILENT, Progress
+from geossda.raster.mosaic import Mosaic
+from geossda.raster.scaling import as_dtype
+
+if TYPE_CHECKING:
+    from geossda.models.style_model import StyleModel
+
+Statistic = Literal["lab", "features"]
+State = dict[str, Any]
+
+
+class Method(ABC):
+    """A way to match the colors of a mosaic's sources to a style.
+
+    Attributes
+    ----------
+    name : str
+        As in the settings.
+    needs : frozenset of {"lab", "features"}
+        What references and sources are measured for besides their histograms.
+    needs_style : bool
+        Whether it cannot do without a style.
+    uses_style : bool
+        Whether a style changes the result.
+    model : StyleModel or None
+        The style model, of methods that have one.
+    """
+
+    name: ClassVar[NamedMethod]
+    needs: ClassVar[frozenset[Statistic]] = frozenset()
+    needs_style: ClassVar[bool] = True
+    uses_style: ClassVar[bool] = True
+    model: "StyleModel | None" = None
+
+    @classmethod
+    @abstractmethod
+    def load(cls, config: HarmonizeConfig) -> "Method":
+        """Return the method for some settings, with its model loaded if it has one."""
+
+    @abstractmethod
+    def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
+        """Measure a mosaic of one source.
+
+        Returns
+        -------
+        dict
+            What the transform follows from, as :func:`geossda.runs.state.save_state` takes it.
+        """
+
+    @abstractmethod
+    def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
+        """Return the transform of a source's windows.
+
+        Parameters
+        ----------
+        state : dict
+            As :meth:`measure` has returned it.
+        style : Style or None
+        strength : float
+            0 keeps the source as it is, 1 goes all the way to the style; linear in between.
+
+        Raises
+        ------
+        StyleError
+            The method needs a style, or something that was not measured for it.
+        BandError
+            Band counts differ.
+        """
+
+    def require_bands(self, bands: int) -> None:
+        """Raise BandError if the method takes more than `bands` bands."""
+        if self.model is not None:
+            self.model.require_bands(bands)
+
+    def require_style(self, style: Style | None) -> None:
+        """Raise StyleError if the method cannot use a style."""
+        if style is None and self.needs_style:
+            raise StyleError(f"method {self.name} needs a style: give --style REF")
+
+
+class PixelMethod(Method):
+    """A method whose transform depends on a pixel's value alone: one curve per band."""
+
+    @classmethod
+    def load(cls, config: HarmonizeConfig) -> "PixelMethod":
+        """Return the method; it has no settings of its own."""
+        return cls()
+
+    def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
+        """Measure the histograms of a mosaic of one source, and what else the method needs."""
+        lab = "lab" in self.needs
+        return measure_source(mosaic, lab=lab, style=style, progress=progress).to_state()
+
+    def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
+        """Return the transform of a source's windows."""
+        return PixelTransform(self.fit(SourceStatistics.from_state(state), style, strength))
+
+    def fit(self, source: SourceStatistics, style: Style | None, strength: float) -> Transform:
+        """Return the pixelwise transform of a source measured before.
+
+        Parameters
+        ----------
+        source : SourceStatistics
+        style : Style or None
+        strength : float
+            0 keeps the source as it is, 1 goes all the way to the style; linear in between.
+
+        Raises
+        ------
+        StyleError
+            The method needs a style and got none.
+        BandError
+            Band counts differ.
+        """
+        return curve_transform(source, self.curves(source, self.usable(source, style)), strength)
+
+    def usable(self, source: SourceStatistics, style: Style | None) -> Style | None:
+        """Return a style in the source's digital numbers; raise if it does not fit."""
+        self.require_style(style)
+        if style is None:
+            return None
+        style.require_bands(len(source.histograms.counts), "the source")
+        return style if style.dtype == source.dtype else style.carried_to(source.working_range)
+
+    @abstractmethod
+    def curves(self, source: SourceStatistics, style: Style | None) -> NDArray[np.float64]:
+        """Return the new value of each bin of the source's histograms, (bands, bins)."""
+
+
+class Histogram(PixelMethod):
+    """Histogram matching (Castleman 1996): each value goes to the style's value of its rank."""
+
+    name = "histogram"
+
+    def curves(self, source: SourceStatistics, style: Style | None) -> NDArray[np.float64]:
+        """Return the style's quantile at each value's rank, (bands, bins)."""
+        quantiles = _required(style).quantiles
+        ranks = source.histograms.ranks()
+        return np.stack(
+            [np.interp(own, SHARES, target) for own, target in zip(ranks, quantiles, strict=True)]
+        )
+
+
+class Linear(PixelMethod):
+    """Mean and standard deviation matched band by band."""
+
+    name: ClassVar[NamedMethod] = "linear"
+
+    def curves(self, source: SourceStatistics, style: Style | None) -> NDArray[np.float64]:
+        """Return values with the style's mean and standard deviation, (bands, bins)."""
+        style, histograms = _required(style), source.histograms
+        scale = style.std / np.maximum(histograms.std(), 1e-9)
+        centered = histograms.values - histograms.mean()[:, None]
+        return np.asarray(style.mean[:, None] + centered * scale[:, None])
+
+
+class Reinhard(Linear):
+    """Mean and standard deviation matched in CIE L*a*b* (after Reinhard et al. 2001).
+
+    Bands 1 to 3 are taken as red, green and blue. Further bands, and images of one or two bands,
+    are matched band by band.
+    """
+
+    name = "reinhard"
+    needs = frozenset({"lab"})
+
+    def fit(self, source: SourceStatistics, style: Style | None, strength: float) -> Transform:
+        """Return the pixelwise transform of a source measured before; see `PixelMethod.fit`."""
+        by_band = super().fit(source, style, strength)
+        style = _required(self.usable(source, style))
+        own_mean, own_std = source.lab_mean, source.lab_std
+        if own_mean is None or own_std is None or style.lab_mean is None or strength == 0:
+            return by_band
+        scale = (style.lab_std / np.maximum(own_std, 1e-9)).astype(np.float32)
+        mean, target = own_mean.astype(np.float32), style.lab_mean.astype(np.float32)
+
+        def apply(pixels: NDArray[Any]) -> NDArray[Any]:
+            result = by_band(pixels) if len(pixels) > 3 else pixels.copy()
+            lab = (to_lab(pixels, source.working_range) - mean) * scale + target
+            rgb = from_lab(lab, source.working_range)
+            mixed = pixels[:3] + np.float32(strength) * (rgb - pixels[:3])
+            result[:3] = as_dtype(mixed, source.dtype)
+            return result
+
+        return apply
+
+
+class GrayWorld(PixelMethod):
+    """Gray world (Buchsbaum 1980): one gain per band, so that all bands have the same mean.
+
+    The common mean is the image's own, or the style's if there is one.
+    """
+
+    name = "grayworld"
+    needs_style = False
+
+    def curves(self, source: SourceStatistics, style: Style | None) -> NDArray[np.float64]:
+        """Return values times the gain of their band, (bands, bins)."""
+        low, values = source.working_range[0], source.histograms.values
+        mean = source.histograms.mean() - low
+        gray = (mean if style is None else style.mean - low).mean()
+        gain = gray / np.where(mean > 0, mean, 1)
+        return np.asarray(low + (values - low) * gain[:, None])
+
+
+class Equalize(PixelMethod):
+    """Histogram equalization (Castleman 1996): ranks spread evenly over the working range."""
+
+    name = "equalize"
+    needs_style = False
+    uses_style = False
+
+    def curves(self, source: SourceStatistics, style: Style | None) -> NDArray[np.float64]:
+        """Return ranks as values of the working range, (bands, bins)."""
+        low, high = source.working_range
+        return np.asarray(low + source.histograms.ranks() * (high - low))
+
+
+class Ssda(Method):
+    """SS(DA)² style transfer with a style model.
+
+    Parameters
+    ----------
+    model : StyleModel
+    structure : {"lock", "full"}
+    """
+
+    name = "ssda"
+    needs = frozenset({"features"})
+    model: "StyleModel"
+
+    def __init__(self, model: "StyleModel", structure: Structure) -> None:
+        self.model, self.structure = model, structure
+
+    @classmethod
+    def load(cls, config: HarmonizeConfig) -> "Ssda":
+        """Return the method with the style model of some settings."""
+        # Loads torch, which the other methods do without.
+        from geossda.models.style_model import load_style_model
+
+        return cls(load_style_model(config.style_model, config.device), config.structure)
+
+    def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
+        """Measure style statistics and contrast limits of a mosaic of one source."""
+        from geossda.harmonization.ssda_transform import measure_transform
+
+        limits = measure_source(mosaic, lab=False, style=style, progress=progress).working_range
+        return measure_transform(
+            mosaic, _required(style), self.model, self.structure, limits, progress=progress
+        )
+
+    def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
+        """Return the transform of a source's windows."""
+        from geossda.harmonization.ssda_transform import SsdaTransform
+
+        return SsdaTransform.from_state(
+            state, _required(style), self.model, self.structure, strength
+        )
+
+    def require_style(self, style: Style | None) -> None:
+        """Raise StyleError if a style was not measured with the style model."""
+        from geossda.harmonization.style_features import statistics_of
+
+        statistics_of(_required(style), self.model, self.structure)
+
+
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (Ssda, Histogram, Reinhard, Linear, GrayWorld, Equalize)
+}
+
+
+def pixel_method(name: str) -> PixelMethod:
+    """Return a pixelwise method by its name.
+
+    Raises
+    ------
+    KeyError
+        No pixelwise method has that name.
+    """
+    method = METHODS[name]
+    if not issubclass(method, PixelMethod):
+        raise KeyError(name)
+    return method()
+
+
+def needs_style(config: HarmonizeConfig) -> bool:
+    """Return whether the method of some settings cannot do without a style."""
+    return config.method == "auto" or METHODS[config.method].needs_style
+
+
+def load_method(config: HarmonizeConfig, bands: int, progress: Progress = SILENT) -> Method:
+    """Return the method of some settings; for ``auto``, ssda or else histogram.
+
+    Parameters
+    ----------
+    config : HarmonizeConfig
+    bands : int
+        The least number of bands of a mosaic.
+    progress : Progress
+        Warned where ``auto`` becomes histogram.
+
+    Raises
+    ------
+    BandError
+        The method takes more bands than there are.
+    """
+    method = (Ssda if config.method == "auto" else METHODS[config.method]).load(config)
+    try:
+        method.require_bands(bands)
+    except BandError:
+        if config.method != "auto":
+            raise
+        progress.warn("the style model takes more bands than there are: histogram is used")
+        return Histogram()
+    return method
+
+
+def method_for_style(
+    method: Method, style: Style | None, config: HarmonizeConfig, progress: Progress = SILENT
+) -> Method:
+    """Return the method if it can use the style; for ``auto``, else histogram.
+
+    Parameters
+    ----------
+    method : Method
+        As :func:`load_method` has returned it.
+    style : Style or None
+    config : HarmonizeConfig
+    progress : Progress
+        Warned where ``auto`` becomes histogram.
+
+    Raises
+    ------
+    StyleError
+        The method cannot use the style.
+    """
+    try:
+        method.require_style(style)
+    except StyleError:
+        if config.method != "auto" or style is None:
+            raise
+        progress.warn(
+            f"the style {style.name} was made without the style model, or from too small an image: "
+            "histogram is used"
+        )
+        return Histogram()
+    return method
+
+
+def _required(style: Style | None) -> Style:
+    if style is None:
+        raise StyleError("the method needs a style: give --style REF")
+    return style

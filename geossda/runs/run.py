@@ -1,0 +1,175 @@
+"""A run: one output that a command makes in shards, and how far earlier attempts have come."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic
+
+from geossda._version import __version__
+from geossda.config import NOT_IN_PROVENANCE, HarmonizeConfig, SegmentConfig, settings_of
+from geossda.parallel.dask_workers import Workers
+from geossda.progress import Stages
+from geossda.raster.cog import provenance
+from geossda.runs.distribute import ConfigT, Opener, ShardJob, ShardTask, make_shards
+from geossda.runs.fingerprint import absolute, digest, was_written_by
+from geossda.runs.shards import Layout, Shards, is_resumable, open_shards, shards_folder
+from geossda.staging import PathLike, check_output
+
+
+@dataclass(frozen=True)
+class Run(Generic[ConfigT]):
+    """One output of a command.
+
+    Attributes
+    ----------
+    command : str
+    sources : tuple of str
+        Paths and URLs of the rasters it is made from.
+    output : Path
+        Its shards lie in a hidden folder beside it.
+    inputs : dict
+        What the pixels follow from besides command and version, as JSON takes it.
+    config : HarmonizeConfig or SegmentConfig
+    progress : Stages
+    """
+
+    command: str
+    sources: tuple[str, ...]
+    output: Path
+    inputs: Mapping[str, Any]
+    config: ConfigT
+    progress: Stages
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What the pixels follow from: shards made from anything else are not used."""
+        return {"version": __version__, "command": self.command, **self.inputs}
+
+    @cached_property
+    def resumes(self) -> bool:
+        """Whether an earlier attempt with the same key was interrupted, as seen at first."""
+        return self.config.resume and is_resumable(self.output, self.key)
+
+    def tags(self, **entries: Any) -> dict[str, str]:
+        """Return the tags that tell how the output was made, with some more entries."""
+        return provenance(
+            self.command,
+            **entries,
+            settings=settings_of(self.config, NOT_IN_PROVENANCE),
+            sources=[os.path.basename(path) for path in self.sources],
+            key=digest(self.key),
+        )
+
+    def has_finished(self, path: Path, tags: Mapping[str, str], *, resumes: bool) -> bool:
+        """Return whether an earlier attempt has finished a file; else check that it may be written.
+
+        Parameters
+        ----------
+        path : Path
+            The output, or another raster that is written along with it.
+        tags : dict
+            As the file would be given.
+        resumes : bool
+            Whether this or a related run resumes: otherwise the file is not taken for finished.
+
+        Raises
+        ------
+        OutputExistsError
+            The file exists, is not this run's, and may not be replaced.
+        """
+        if resumes and was_written_by(path, tags):
+            self.progress.note(f"{path} is finished already")
+            return True
+        if path.exists():
+            check_output(path, overwrite=self.config.overwrite)
+        return False
+
+    @contextlib.contextmanager
+    def open(self, layout: Layout) -> Iterator["OpenRun[ConfigT]"]:
+        """Open the shards and the workers of the run, under a lock.
+
+        The shards are removed when the block ends well, and kept for the next attempt otherwise.
+
+        Raises
+        ------
+        OutputError
+            Another process is making the same output, or the disk has no room for it.
+        """
+        with (
+            open_shards(
+                self.output,
+                layout,
+                self.key,
+                resume=self.config.resume,
+                progress=self.progress,
+            ) as shards,
+            Workers(self.config) as workers,
+        ):
+            # Another process may have finished it while this one measured.
+            replaces = self.config.overwrite or getattr(self.config, "append", False)
+            check_output(self.output, overwrite=replaces)
+            yield OpenRun(self, shards, workers)
+
+
+@dataclass(frozen=True)
+class OpenRun(Generic[ConfigT]):
+    """A run whose shards are open.
+
+    Attributes
+    ----------
+    run : Run
+    shards : Shards
+    workers : Workers
+    """
+
+    run: Run[ConfigT]
+    shards: Shards
+    workers: Workers
+
+    def compute_once(self, name: str, compute: Callable[[], Any]) -> Any:
+        """Return state that was saved under a name, or compute and save it."""
+        return self.shards.compute_once(name, compute)
+
+    def make_shards(self, job: ShardJob, opener: Opener, stage: str) -> None:
+        """Make the shards that are missing; see :func:`geossda.runs.distribute.make_shards`."""
+        run = self.run
+        task = ShardTask(
+            tuple(map(absolute, run.sources)),
+            run.config,
+            absolute(self.shards.folder),
+            digest(run.key),
+        )
+        make_shards(job, opener, task, self.workers, stage, run.progress)
+
+
+def check_outputs(
+    outputs: Iterable[PathLike],
+    config: HarmonizeConfig | SegmentConfig,
+    *,
+    runs: Sequence[PathLike],
+    inputs: Sequence[PathLike],
+) -> None:
+    """Check, before any work is done, that outputs may be written.
+
+    Parameters
+    ----------
+    outputs : iterable of path
+    config : HarmonizeConfig or SegmentConfig
+    runs : sequence of path
+        Outputs whose shards an interrupted attempt may have left: then files that such an attempt
+        has finished may exist.
+    inputs : sequence of path
+        Files that must not be written over.
+
+    Raises
+    ------
+    OutputError
+        See :func:`geossda.staging.check_output`.
+    """
+    interrupted = config.resume and any(shards_folder(path).exists() for path in runs)
+    for path in outputs:
+        finished = interrupted and was_written_by(path)
+        check_output(path, overwrite=config.overwrite or finished, inputs=inputs)
