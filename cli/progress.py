@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from geossda.progress import Progress, Silent
+from geossda.urls import redact
 
 
 def print_error(text: str) -> None:
@@ -55,7 +56,7 @@ class Quiet(Silent):
 
     def warn(self, text: str) -> None:
         """Print the warning."""
-        click.echo(f"geossda: warning: {text}", err=True)
+        click.echo(f"geossda: warning: {redact(text)}", err=True)
 
 
 class Lines:
@@ -79,11 +80,11 @@ class Lines:
 
     def note(self, text: str) -> None:
         """Tell a note."""
-        self._tell(event="note", text=text)
+        self._tell(event="note", text=redact(text))
 
     def warn(self, text: str) -> None:
         """Tell a warning."""
-        self._tell(event="warning", text=text)
+        self._tell(event="warning", text=redact(text))
 
     def _tell(self, **entries: Any) -> None:
         click.echo(json.dumps(entries), err=True)
@@ -126,11 +127,13 @@ class Bars:
 
     def note(self, text: str) -> None:
         """Print above the bars."""
-        self._bars.console.print(text, highlight=False, markup=False)
+        self._bars.console.print(redact(text), highlight=False, markup=False)
 
     def warn(self, text: str) -> None:
         """Print above the bars."""
-        self._bars.console.print(f"warning: {text}", style="yellow", highlight=False, markup=False)
+        self._bars.console.print(
+            f"warning: {redact(text)}", style="yellow", highlight=False, markup=False
+        )
 
     def close(self) -> None:
         """Leave the terminal as it was."""

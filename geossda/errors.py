@@ -20,9 +20,14 @@
 Messages are one line: what came, what was expected, what to do.
 """
 
+from geossda.urls import redact
+
 
 class GeossdaError(Exception):
-    """Base of every error geossda raises on purpose."""
+    """Base of every error geossda raises on purpose; a message keeps no secret of a URL."""
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(redact(part) if isinstance(part, str) else part for part in parts))
 
 
 class InputError(GeossdaError, ValueError):

@@ -32,11 +32,12 @@ from geossda.progress import SILENT, Progress, Stages
 from geossda.raster.cog import Description, parse_creation_options, provenance
 from geossda.raster.mosaic import Mosaic, find_sources
 from geossda.raster.scaling import with_common_range
-from geossda.raster.source import gdal_environment, is_remote
-from geossda.runs.fingerprint import digest, fingerprints
+from geossda.raster.source import gdal_environment
+from geossda.runs.fingerprint import absolute, digest, fingerprints
 from geossda.runs.run import Run, check_outputs
 from geossda.runs.shards import load_if_matching
 from geossda.staging import PathLike, check_output
+from geossda.urls import file_stem, is_remote, public_name
 
 
 @dataclass(frozen=True)
@@ -236,9 +237,10 @@ def _check_style(
             check_colors(pooled, mosaic, progress)
         if mosaic.grid.crs is None:
             progress.warn(f"{mosaic.name} has no CRS; the result has none either")
-    same = set(map(os.path.abspath, references)) & set(map(os.path.abspath, paths))
+    same = set(map(absolute, references)) & set(map(absolute, paths))
     if same:
-        progress.warn(f"{min(same)} is both source and style: it will change little")
+        name = public_name(min(same))
+        progress.warn(f"{name} is both source and style: it will change little")
 
 
 def _plan_outputs(paths: list[str], output: PathLike | None) -> list[tuple[list[str], Path]]:
@@ -246,11 +248,11 @@ def _plan_outputs(paths: list[str], output: PathLike | None) -> list[tuple[list[
     if output is None:
         folders = [Path.cwd() if is_remote(path) else Path(path).parent for path in paths]
         targets = [
-            folder / f"{Path(path).stem}_harmonized.tif"
+            folder / f"{file_stem(path)}_harmonized.tif"
             for folder, path in zip(folders, paths, strict=True)
         ]
     elif _is_folder(output):
-        targets = [Path(output) / f"{Path(path).stem}.tif" for path in paths]
+        targets = [Path(output) / f"{file_stem(path)}.tif" for path in paths]
     else:
         return [(paths, Path(output))]
     if len(set(targets)) < len(targets):

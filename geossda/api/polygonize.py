@@ -1,6 +1,5 @@
 """Turn a mask or probabilities into footprints."""
 
-import os
 from dataclasses import asdict
 from typing import Any
 
@@ -23,6 +22,7 @@ from geossda.raster.cog import provenance
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.source import gdal_environment
 from geossda.staging import PathLike, check_output
+from geossda.urls import file_name
 
 
 def polygonize(
@@ -87,7 +87,7 @@ def polygonize(
                 "polygonize",
                 threshold=f"{config.threshold:g}",
                 settings=asdict(config),
-                sources=[os.path.basename(source)],
+                sources=[file_name(source)],
             ),
             progress=progress,
         )

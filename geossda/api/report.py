@@ -23,10 +23,11 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.cog import new_cog, provenance
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
-from geossda.raster.source import gdal_environment, is_remote
+from geossda.raster.source import gdal_environment
 from geossda.raster.statistics import Histograms, histograms
 from geossda.raster.windows import Window, tiles
 from geossda.staging import PathLike, atomic_write, check_output
+from geossda.urls import file_name, file_stem, is_remote
 
 # Bars of a histogram do not get better with more pixels than this.
 HISTOGRAM_PX = 2**23
@@ -132,8 +133,8 @@ def report(
         names = _band_names(after)
         figures = plain(
             {
-                "output": os.path.basename(harmonized),
-                "sources": [os.path.basename(path) for path in paths],
+                "output": file_name(harmonized),
+                "sources": [file_name(path) for path in paths],
                 **{key: tags.get(key) for key in ("version", "method", "style", "settings")},
                 **_about(after),
                 "nodata_share": 1 - drawing.pixels / (after.shape[0] * after.shape[1]),
@@ -210,7 +211,7 @@ def _sources(
 
 def _beside(harmonized: str) -> Path:
     folder = Path.cwd() if is_remote(harmonized) else Path(harmonized).parent
-    return folder / f"{Path(harmonized).stem}_report.html"
+    return folder / f"{file_stem(harmonized)}_report.html"
 
 
 def _band_names(mosaic: Mosaic) -> list[str]:
@@ -313,7 +314,7 @@ def _write_qa(path: Path, drawing: Drawing, after: Mosaic, progress: Progress) -
         np.dtype(np.float32),
         validity="nodata",
         nodata=float("nan"),
-        tags=provenance("report", of=os.path.basename(after.sources[0].path), cell=drawing.cell_px),
+        tags=provenance("report", of=file_name(after.sources[0].path), cell=drawing.cell_px),
         progress=progress,
     ) as writer:
         for window in tiles((int(grid.shape.y), int(grid.shape.x)), 1024):

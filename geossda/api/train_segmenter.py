@@ -27,6 +27,7 @@ from geossda.raster.source import gdal_environment
 from geossda.runs.fingerprint import digest
 from geossda.staging import PathLike, atomic_write, check_output
 from geossda.training.segmenter_loop import train
+from geossda.urls import file_name
 
 # So many pixels of all rasters together are kept in memory (of three bands: 640 MB); what does not
 # fit is read as it is drawn.
@@ -139,7 +140,7 @@ def train_segmenter(
         config,
         draw_target=streams.target,
         objective=streams.objective,
-        sources=tuple(Path(path).name for path in (*paths, *wanted)),
+        sources=tuple(file_name(path) for path in (*paths, *wanted)),
         labels=digest(drawn)[:12],
         places=streams.places,
         calibrate=calibration(rasters, choose(config.device), progress=progress),

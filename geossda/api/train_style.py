@@ -23,6 +23,7 @@ from geossda.raster.mosaic import find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.staging import PathLike, atomic_write, check_output
 from geossda.training.style_loop import train
+from geossda.urls import file_name
 
 # The fixed sample that a run is validated on: at most so many rasters, patches of each.
 SAMPLE_RASTERS, SAMPLE_PATCHES = 6, 2
@@ -96,7 +97,7 @@ def train_style(
         output,
         run if run is not None else output.with_name(f"{output.stem}_run"),
         config,
-        sources=tuple(Path(path).name for path in paths),
+        sources=tuple(file_name(path) for path in paths),
         # A domain is what lies in one folder.
         domains=[Path(path).resolve().parent.name for path in paths] if daug else (),
         # The validation rasters have no domain.

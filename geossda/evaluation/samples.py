@@ -15,6 +15,7 @@ from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
+from geossda.urls import file_stem, public_name
 
 T = TypeVar("T")
 
@@ -155,5 +156,5 @@ def _spread(items: Sequence[T], count: int) -> Sequence[T]:
 
 
 def _name(mosaic: Mosaic) -> str:
-    path = Path(mosaic.sources[0].path)
-    return f"{path.parent.name}/{path.stem}"
+    path = mosaic.sources[0].path
+    return f"{Path(public_name(path)).parent.name}/{file_stem(path)}"

@@ -1,7 +1,6 @@
 """Statistics of sources and styles of references, measured on rasters."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -15,6 +14,7 @@ from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import working_range
 from geossda.raster.statistics import histograms, over_tiles, sample_tiles
+from geossda.urls import file_name
 
 if TYPE_CHECKING:
     from geossda.models.style_model import StyleModel
@@ -79,14 +79,14 @@ def check_colors(style: Style, mosaic: Mosaic, progress: Progress) -> None:
                 for colors in zip(*pairs, strict=True)
             )
             progress.warn(
-                f"{source.path} has the bands {of_source}, the style {style.name} {of_style}: each "
+                f"{source.name} has the bands {of_source}, the style {style.name} {of_style}: each "
                 "is matched with the one in its place; choose alike ones with --bidx"
             )
             return
         if source.reordered and not any(style.colors):
             progress.warn(
                 f"the style {style.name} does not say what its bands show: they are taken as "
-                f"{', '.join(color or 'unknown' for color in source.colors)}, as {source.path} "
+                f"{', '.join(color or 'unknown' for color in source.colors)}, as {source.name} "
                 "declares its own"
             )
             return
@@ -145,7 +145,7 @@ def measure_style(
             }
         spread = pixels[1] * (high - low) ** 2
     return Style(
-        Path(mosaic.sources[0].path).name,
+        file_name(mosaic.sources[0].path),
         str(mosaic.dtype),
         source.working_range,
         counted.quantiles(SHARES),

@@ -32,6 +32,7 @@ from geossda.raster.source import (
 from geossda.raster.validity import Validity
 from geossda.raster.windows import Window
 from geossda.staging import atomic_write, check_space
+from geossda.urls import redact
 
 COG_OPTIONS = {
     "BLOCKSIZE": "512",
@@ -85,11 +86,11 @@ class Description:
 
 
 def provenance(command: str, **facts: Any) -> dict[str, str]:
-    """Give the tags that tell how an output was made."""
+    """Return the tags that say how an output was made, without secrets of URLs."""
     tags = {"GEOSSDA_VERSION": __version__, "GEOSSDA_COMMAND": command}
     for key, value in facts.items():
         text = value if isinstance(value, str) else json.dumps(value)
-        tags[f"GEOSSDA_{key.upper()}"] = text
+        tags[f"GEOSSDA_{key.upper()}"] = redact(text)
     return tags
 
 

@@ -62,11 +62,11 @@ def check_imagery(mosaic: Mosaic, progress: Progress = SILENT) -> None:
     for source in mosaic.sources:
         if fill := undeclared_fill(source, len(mosaic.sources)):
             progress.warn(
-                f"{source.path}: up to {fill.share:.0%} of the pixels are {fill.value:.9g} in "
+                f"{source.name}: up to {fill.share:.0%} of the pixels are {fill.value:.9g} in "
                 f"every band and count as data; if they are not, give --nodata {fill.value:.9g}"
             )
         if source.reordered:
-            progress.note(f"{source.path}: bands {list(source.bands)} are read as they are named")
+            progress.note(f"{source.name}: bands {list(source.bands)} are read as they are named")
         _check_names(source, progress)
 
 
@@ -159,6 +159,6 @@ def _check_names(source: Source, progress: Progress) -> None:
     if differ:
         band, name, color = differ[0]
         progress.warn(
-            f"{source.path}: band {band} is named {name} and its colour interpretation is {color}, "
+            f"{source.name}: band {band} is named {name} and its colour interpretation is {color}, "
             "which is used; if the names are right, give the bands in order with --bidx"
         )

@@ -17,9 +17,10 @@ from odc.geo.geobox import GeoBox
 from geossda.errors import BandError, GeoreferenceError, RasterError
 from geossda.formats import RASTER_SUFFIXES, suffix_of
 from geossda.raster.opening import open_source
-from geossda.raster.source import Source, gdal_environment, is_remote
+from geossda.raster.source import Source, gdal_environment
 from geossda.raster.windows import Window
 from geossda.staging import PathLike
+from geossda.urls import is_remote
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Mosaic:
     @property
     def name(self) -> str:
         """A short name for messages."""
-        first = self.sources[0].path
+        first = self.sources[0].name
         return first if len(self.sources) == 1 else f"{first} and {len(self.sources) - 1} more"
 
     def alone(self, index: int) -> "Mosaic":
@@ -91,7 +92,7 @@ class Mosaic:
         for source in self.sources:
             if source.paletted:
                 raise RasterError(
-                    f"{source.path} has a colour table: expand it first with "
+                    f"{source.name} has a colour table: expand it first with "
                     "gdal_translate -expand rgb"
                 )
 
@@ -260,18 +261,18 @@ def open_mosaic(
     for other in sources[1:]:
         if len(other.bands) != len(first.bands):
             raise BandError(
-                f"{other.path} has {len(other.bands)} bands, {first.path} has "
+                f"{other.name} has {len(other.bands)} bands, {first.name} has "
                 f"{len(first.bands)}: choose common ones with --bidx"
             )
         if other.dtype != first.dtype:
             raise RasterError(
-                f"{other.path} is {other.dtype}, {first.path} is {first.dtype}: one mosaic needs "
+                f"{other.name} is {other.dtype}, {first.name} is {first.dtype}: one mosaic needs "
                 "one type, convert one of them or process them one by one"
             )
         if other.grid.crs is None or first.grid.crs is None:
             lacking = other if other.grid.crs is None else first
             raise GeoreferenceError(
-                f"{lacking.path} has no CRS, and several rasters are placed by it: assign one "
+                f"{lacking.name} has no CRS, and several rasters are placed by it: assign one "
                 "with gdal_edit.py -a_srs"
             )
     return Mosaic(tuple(sources), _common_grid(sources))

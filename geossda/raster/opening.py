@@ -13,8 +13,9 @@ from rasterio.errors import CRSError
 from geossda.errors import BandError, GeoreferenceError, RasterError
 from geossda.raster.alpha import alpha_band
 from geossda.raster.bands import declared_colors, rgb_first
-from geossda.raster.source import GDAL_ERRORS, Handles, Source, gdal_reason, is_remote
+from geossda.raster.source import GDAL_ERRORS, Handles, Source, gdal_reason
 from geossda.raster.validity import ValidityTests, can_hold, masks_of
+from geossda.urls import is_remote, public_name
 
 # Bytes of a block of one band: GDAL reads whole blocks.
 LARGEST_BLOCK = 2**31
@@ -47,12 +48,13 @@ def open_source(
         A band number the file does not have.
     """
     path = os.fspath(path)
+    name = public_name(path)
     _require_file(path)
     handles = Handles()
     try:
         return _describe(handles.get(path), path, handles, bands, nodata)
     except (*GDAL_ERRORS, CRSError) as error:
-        raise RasterError(f"{path} is not a raster GDAL can open ({gdal_reason(error)})") from error
+        raise RasterError(f"{name} is not a raster GDAL can open ({gdal_reason(error)})") from error
 
 
 def _require_file(path: str) -> None:
@@ -64,10 +66,11 @@ def _require_file(path: str) -> None:
         raise RasterError(
             f"{path!a} is a name that is not UTF-8, which GDAL cannot open: rename the file"
         ) from error
+    name = path
     if "\0" in path or not os.path.exists(path):
-        raise RasterError(f"{path} does not exist")
+        raise RasterError(f"{name} does not exist")
     if os.path.isdir(path):
-        raise RasterError(f"{path} is a folder, one raster was expected")
+        raise RasterError(f"{name} is a folder, one raster was expected")
 
 
 def _describe(
@@ -78,16 +81,17 @@ def _describe(
     nodata: float | None,
 ) -> Source:
     """Describe an open dataset as a source, and check that it can be read."""
-    dtype = _dtype_of(dataset, path)
+    name = public_name(path)
+    dtype = _dtype_of(dataset, name)
     alpha = alpha_band(dataset)
     others = tuple(b for b in dataset.indexes if alpha is None or b != alpha.band)
     chosen = tuple(bands) if bands else rgb_first(others, declared_colors(dataset, others))
     if wrong := [band for band in chosen if band not in dataset.indexes]:
-        raise BandError(f"band {wrong[0]} was asked for, {path} has bands 1 to {dataset.count}")
+        raise BandError(f"band {wrong[0]} was asked for, {name} has bands 1 to {dataset.count}")
     if not chosen:
-        raise BandError(f"{path} has an alpha band only")
+        raise BandError(f"{name} has an alpha band only")
     if nodata is not None and not can_hold(dtype, nodata):
-        raise RasterError(f"nodata {nodata:g} was given, {path} is {dtype} and cannot hold it")
+        raise RasterError(f"nodata {nodata:g} was given, {name} is {dtype} and cannot hold it")
     values = tuple(dataset.nodatavals[band - 1] if nodata is None else nodata for band in chosen)
     # What no pixel can be tells nothing.
     values = tuple(v if v is not None and can_hold(dtype, v) else None for v in values)
@@ -100,7 +104,7 @@ def _describe(
     transform = dataset.transform
     if not all(map(math.isfinite, transform[:6])) or transform.determinant == 0:
         raise GeoreferenceError(
-            f"{path} has a transform that places all its pixels on a line or nowhere "
+            f"{name} has a transform that places all its pixels on a line or nowhere "
             f"({', '.join(f'{value:g}' for value in transform[:6])}): georeference it anew"
         )
     grid = GeoBox(
@@ -124,13 +128,13 @@ def _describe(
     )
 
 
-def _dtype_of(dataset: Any, path: str) -> np.dtype[Any]:
+def _dtype_of(dataset: Any, name: str) -> np.dtype[Any]:
     """Return the type of all bands, and check that GDAL can read their blocks in bounded memory."""
     if dataset.count == 0:
-        raise RasterError(f"{path} has no bands of its own: name one of its subdatasets")
+        raise RasterError(f"{name} has no bands of its own: name one of its subdatasets")
     if len(set(dataset.dtypes)) > 1:
         raise RasterError(
-            f"{path} mixes band types {sorted(set(dataset.dtypes))}: convert it to one type"
+            f"{name} mixes band types {sorted(set(dataset.dtypes))}: convert it to one type"
         )
     try:
         dtype: np.dtype[Any] = np.dtype(dataset.dtypes[0])
@@ -138,12 +142,12 @@ def _dtype_of(dataset: Any, path: str) -> np.dtype[Any]:
         dtype = np.dtype(np.complex64)  # GDAL's complex integers
     if dtype.kind not in "uif":
         raise RasterError(
-            f"{path} has pixels of type {dataset.dtypes[0]}, integers or floats were expected"
+            f"{name} has pixels of type {dataset.dtypes[0]}, integers or floats were expected"
         )
     rows, cols = dataset.block_shapes[0]
     if rows * cols * dtype.itemsize > LARGEST_BLOCK:
         raise RasterError(
-            f"{path} is stored in blocks of {cols:,} x {rows:,} px, which take "
+            f"{name} is stored in blocks of {cols:,} x {rows:,} px, which take "
             f"{rows * cols * dtype.itemsize / 1e9:.1f} GB each to read: rewrite it with "
             "gdal_translate -co TILED=YES"
         )

@@ -23,6 +23,7 @@ from geossda.raster.alignment import axis_scale, ends, inside
 from geossda.raster.alpha import type_opaque, without_alpha_label
 from geossda.raster.validity import Validity, ValidityTests, finite
 from geossda.raster.windows import Window
+from geossda.urls import is_remote, public_name
 
 # GDAL keeps 5 % of the machine's memory by default; a fixed cache keeps our promise on memory.
 GDAL_SETTINGS: dict[str, Any] = {
@@ -100,6 +101,11 @@ class Source:
     reordered: bool = False
     correction: Correction | None = None
     common_range: tuple[float, float] | None = None
+
+    @property
+    def name(self) -> str:
+        """The path as it may be shown and kept, without what gives access to it."""
+        return public_name(self.path)
 
     @property
     def file_order(self) -> tuple[int, ...]:
@@ -279,7 +285,7 @@ class Source:
             yield
         except GDAL_ERRORS as error:
             raise RasterError(
-                f"{self.path} cannot be read to its end ({gdal_reason(error)}): the file is "
+                f"{self.name} cannot be read to its end ({gdal_reason(error)}): the file is "
                 "truncated or damaged, copy it again"
             ) from error
 
@@ -352,11 +358,6 @@ def avoid_nodata(
             beside = dtype.type(nodata + 1 if nodata < np.iinfo(dtype).max else nodata - 1)
         changed = np.where(hit, beside, changed)
     return changed
-
-
-def is_remote(path: str) -> bool:
-    """Tell URLs and GDAL's ``/vsi`` paths from local ones."""
-    return "://" in path or path.startswith("/vsi")
 
 
 def _rio(window: Window) -> Any:

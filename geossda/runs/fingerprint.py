@@ -11,7 +11,7 @@ from rasterio.errors import RasterioError
 
 from geossda.errors import RasterError
 from geossda.formats import STYLE_SUFFIX, suffix_of
-from geossda.raster.source import is_remote
+from geossda.urls import is_remote, public_name
 
 
 def fingerprint(path: str | os.PathLike[str]) -> list[Any]:
@@ -33,7 +33,8 @@ def fingerprint(path: str | os.PathLike[str]) -> list[Any]:
                 dataset.get_tag_item(f"{what}_{last}", "TIFF", bidx=dataset.count)
                 for what in ("BLOCK_OFFSET", "BLOCK_SIZE")
             ]
-            return [[path, *dataset.shape, *dataset.dtypes, *where]]
+            # A link that is signed anew leads to the same file.
+            return [[public_name(path), *dataset.shape, *dataset.dtypes, *where]]
     except RasterioError as error:
         raise RasterError(f"{path} cannot be opened ({str(error).splitlines()[0]})") from error
 

@@ -1,7 +1,6 @@
 """A run: one output that a command makes in shards, and how far earlier attempts have come."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from geossda.runs.distribute import ConfigT, Opener, ShardJob, ShardTask, make_s
 from geossda.runs.fingerprint import absolute, digest, was_written_by
 from geossda.runs.shards import Layout, Shards, is_resumable, open_shards, shards_folder
 from geossda.staging import PathLike, check_output
+from geossda.urls import file_name
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Run(Generic[ConfigT]):
             self.command,
             **entries,
             settings=settings_of(self.config, NOT_IN_PROVENANCE),
-            sources=[os.path.basename(path) for path in self.sources],
+            sources=[file_name(path) for path in self.sources],
             key=digest(self.key),
         )
 

@@ -56,11 +56,11 @@ def _check_colors(source: Source, card: SegmenterCard, progress: Progress) -> No
     """Warn if a source declares other colours than the model's, or note that it declares none."""
     names = ", ".join(card.bands)
     if not any(source.colors):
-        progress.note(f"{source.path} does not say what its bands show: they are taken as {names}")
+        progress.note(f"{source.name} does not say what its bands show: they are taken as {names}")
     elif any(c not in (None, band) for c, band in zip(source.colors, card.bands, strict=True)):
         colors = ", ".join(color or "unknown" for color in source.colors)
         progress.warn(
-            f"{source.path} declares its bands as {colors}, the model expects {names}: expect "
+            f"{source.name} declares its bands as {colors}, the model expects {names}: expect "
             "wrong buildings, or give the right bands with --bidx"
         )
 

@@ -18,7 +18,8 @@ from geossda import config
 from geossda_cli.describe import VERBS, describe
 from geossda_cli.dialog_words import CHOICES, HELP, LABELS, OF_COMMAND
 
-BASE = {"errors", "config", "formats", "layers", "progress", "staging", "_version", "devices"}
+BASE = {"errors", "config", "formats", "layers", "urls", "progress", "staging", "_version",
+        "devices"}  # fmt: skip
 # In the order data walks through them; each may import what stands to its right, and the base.
 MAY_IMPORT = {
     "parallel": set(),
@@ -42,7 +43,8 @@ MAY_IMPORT = {
 }  # fmt: skip
 SUBPACKAGES = tuple(MAY_IMPORT)
 BASE_MAY_IMPORT = {
-    "errors": set(),
+    "errors": {"urls"},
+    "urls": set(),
     "_version": set(),
     "config": {"errors"},
     "progress": {"errors"},

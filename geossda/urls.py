@@ -1,0 +1,59 @@
+"""Paths, URLs and the secrets in them: what is read is a URL, what is shown is not all of it."""
+
+import os
+import re
+from pathlib import PurePosixPath
+from urllib.parse import parse_qs, unquote
+
+# GDAL's way to give a URL with options, of which headers may be secret too.
+_OPTIONS = re.compile(r"(/vsicurl(?:_streaming)?)\?([^\s'\"<>{}]*)")
+_CREDENTIALS = re.compile(r"(\w+://|https?:/)[^/\s@'\"<>]+@")
+_QUERY = re.compile(r"((?:\w+://|https?:/)[^\s?#'\"<>]*)[?#][^\s'\"<>{}]*(\})?")
+_PASSWORD = re.compile(r"(?i)\b(password|passwd|pwd|token|secret|api_?key)=('[^']*'|[^\s'\"&]+)")
+_DATABASE = re.compile(r"(?i)\b(pg|mysql|mssql|oci|odbc):|\bdbname=")
+# Characters of a URL's last part kept in the names of files.
+_LONGEST_NAME = 100
+
+
+def is_remote(path: str) -> bool:
+    """Return whether a path is a URL, or one of GDAL's ``/vsi`` paths."""
+    return "://" in path or path.startswith("/vsi")
+
+
+def redact(text: str) -> str:
+    """Return a text whose URLs have lost user names, passwords, queries and fragments.
+
+    Parameters
+    ----------
+    text : str
+        A path, or a message with paths in it.
+    """
+    if ":/" in text or "/vsicurl" in text:
+        text = _OPTIONS.sub(lambda found: f"{found[1]}/{_url_of(found[2])}", text)
+        text = _CREDENTIALS.sub(r"\1", text)
+        text = _QUERY.sub(lambda found: found[1] + (found[2] or ""), text)
+    return _PASSWORD.sub(r"\1=...", text) if _DATABASE.search(text) else text
+
+
+def _url_of(options: str) -> str:
+    return redact(parse_qs(options).get("url", [""])[0])
+
+
+def public_name(path: str | os.PathLike[str]) -> str:
+    """Return a path as it may be shown and kept: without what gives access to it."""
+    return redact(os.fspath(path))
+
+
+def file_name(path: str | os.PathLike[str]) -> str:
+    """Return the last part of a path or URL, as a name that a file can have."""
+    text = os.fspath(path)
+    if not is_remote(text):
+        return os.path.basename(text)
+    name = unquote(PurePosixPath(public_name(text).rstrip("/")).name)
+    name = re.sub(r"[^\w.+ ()-]", "_", name)
+    return name[-_LONGEST_NAME:] or "remote"
+
+
+def file_stem(path: str | os.PathLike[str]) -> str:
+    """Return the last part of a path or URL without its suffix."""
+    return os.path.splitext(file_name(path))[0]
