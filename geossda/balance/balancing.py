@@ -1,4 +1,4 @@
-"""Scenes of a mosaic, measured at their borders and brought to one radiometry."""
+"""Balancing of a mosaic's scenes: measured at their borders, applied as pixels are read."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,34 +13,34 @@ from odc.geo.geobox import GeoBox
 from geossda.balance.border_tones import measure_borders
 from geossda.balance.scenes import Scenes, read_scenes
 from geossda.balance.seam_detection import find_scenes
-from geossda.balance.tone_curves import KNOTS, level
+from geossda.balance.tone_curves import KNOTS, solve_curves
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import as_dtype, working_range
 from geossda.raster.statistics import histograms
 from geossda.raster.windows import Window
 
-# What may stand in the place of a file of footprints.
+# Accepted in place of a file of scene outlines.
 SCENE_KEYWORDS = ("auto", "none")
-# Percentiles need far fewer pixels than histograms that are matched.
-RANGE_PX = 2**22
+# Pixels that the working range is measured on: percentiles need far fewer than matched histograms.
+_RANGE_SAMPLE_PX = 2**22
 
 
 @dataclass(frozen=True)
 class ToneBalance:
-    """One curve a scene and band, fading into each other where borders are feathered.
+    """Tone curve of every scene and band, blended where borders are feathered.
 
     Attributes
     ----------
     scenes : Scenes
     grid : GeoBox
-        Whose pixels the scenes are given in.
+        Grid of the scenes' pixels.
     limits : (float, float)
-        Values at the first and the last knot; beyond them the last change goes on.
+        Values at the first and the last knot; beyond them the change is constant.
     curves : (scenes, bands, knots) float64 array
-        What values at the knots become, in 0..1 of `limits`.
+        Output values at the knots, in 0..1 of `limits`.
     feathers : dict
-        By pair of scenes, over how many pixels they fade into each other, where they do.
+        For pairs of scenes with a feathered border, its width in pixels.
     """
 
     scenes: Scenes
@@ -52,61 +52,76 @@ class ToneBalance:
     def __call__(
         self, pixels: NDArray[Any], valid: NDArray[np.bool_], window: Window, grid: GeoBox
     ) -> NDArray[Any]:
-        """Level the (bands, height, width) pixels of a window; what is not valid stays."""
-        scenes, scale = _moved(self.scenes, self.grid, grid)
+        """Balance the pixels of a window.
+
+        Parameters
+        ----------
+        pixels : (bands, height, width) array
+        valid : (height, width) bool array
+            Other pixels are returned unchanged.
+        window : Window
+            Position of the pixels in `grid`.
+        grid : GeoBox
+
+        Returns
+        -------
+        (bands, height, width) array
+            Of the type of `pixels`.
+        """
+        scenes, scale = _on_grid(self.scenes, self.grid, grid)
         margin = round(scale * max(self.feathers.values(), default=0) / 2) + 1
-        wide = Window(
+        padded = Window(
             window.row - margin,
             window.col - margin,
             window.height + 2 * margin,
             window.width + 2 * margin,
         )
-        labels = scenes.labels(wide if self.feathers else window)
-        inner = window.within(wide)
-        here = np.flatnonzero(np.bincount(labels.ravel())).tolist()
-        soft = [pair for pair in self.feathers if pair[0] in here and pair[1] in here]
+        labels = scenes.labels(padded if self.feathers else window)
+        inner = window.within(padded)
+        present = np.flatnonzero(np.bincount(labels.ravel())).tolist()
+        feathered = [pair for pair in self.feathers if pair[0] in present and pair[1] in present]
         own = labels[inner] if self.feathers else labels
-        if not soft:
-            made = pixels
-            for scene in here:
-                curved = as_dtype(self._curved(pixels, scene), pixels.dtype)
-                made = curved if len(here) == 1 else np.where(own == scene, curved, made)
-            return made if valid.all() else np.where(valid, made, pixels)
-        shares = {scene: (own == scene).astype(np.float32) for scene in here}
-        for first, second in soft:
+        if not feathered:
+            balanced = pixels
+            for scene in present:
+                curved = as_dtype(self._apply_curves(pixels, scene), pixels.dtype)
+                balanced = curved if len(present) == 1 else np.where(own == scene, curved, balanced)
+            return balanced if valid.all() else np.where(valid, balanced, pixels)
+        weights = {scene: (own == scene).astype(np.float32) for scene in present}
+        for first, second in feathered:
             width = scale * self.feathers[first, second]
-            for mine, other in ((first, second), (second, first)):
+            for scene, other in ((first, second), (second, first)):
                 distance = cv2.distanceTransform(
                     (labels != other).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
                 )[inner]
-                # Half a pixel is where the border lies, between two centres.
-                given = np.clip(0.5 - (distance - 0.5) / width, 0, 0.5) * (own == mine)
-                shares[mine] -= given
-                shares[other] += given
+                # The border lies half a pixel away, between two pixel centres.
+                share = np.clip(0.5 - (distance - 0.5) / width, 0, 0.5) * (own == scene)
+                weights[scene] -= share
+                weights[other] += share
         total = np.zeros(pixels.shape, np.float32)
-        for scene, share in shares.items():
-            if share.any():
-                total += self._curved(pixels, scene) * share
+        for scene, weight in weights.items():
+            if weight.any():
+                total += self._apply_curves(pixels, scene) * weight
         return np.where(valid, as_dtype(total, pixels.dtype), pixels)
 
-    def _curved(self, pixels: NDArray[Any], scene: int) -> NDArray[np.float32]:
+    def _apply_curves(self, pixels: NDArray[Any], scene: int) -> NDArray[np.float32]:
         low, high = self.limits
         knots = low + (high - low) * np.linspace(0, 1, KNOTS)
-        made = np.empty(pixels.shape, np.float32)
-        small = pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2
+        curved = np.empty(pixels.shape, np.float32)
+        has_table = pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2
         for band, curve in enumerate(self.curves[scene]):
             change = low + (high - low) * curve - knots
-            if small:
+            if has_table:
                 values = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=np.float64)
                 table = (values + np.interp(values, knots, change)).astype(np.float32)
-                made[band] = table[pixels[band]]
+                curved[band] = table[pixels[band]]
             else:
                 values = pixels[band].astype(np.float64)
-                made[band] = values + np.interp(values, knots, change)
-        return made
+                curved[band] = values + np.interp(values, knots, change)
+        return curved
 
     def to_state(self) -> dict[str, Any]:
-        """Give what :meth:`from_state` makes it of, for saving."""
+        """Return the state that :meth:`from_state` restores."""
         return {
             "scenes": [shape.wkb_hex for shape in self.scenes.polygons],
             "limits": [float(end) for end in self.limits],
@@ -116,54 +131,75 @@ class ToneBalance:
         }
 
     @classmethod
-    def from_state(cls, numbers: dict[str, Any], grid: GeoBox) -> "ToneBalance":
-        """Make a levelling of the source of a grid out of its numbers."""
-        pairs = map(tuple, np.asarray(numbers["pairs"]).tolist())
-        low, high = numbers["limits"]
+    def from_state(cls, state: dict[str, Any], grid: GeoBox) -> "ToneBalance":
+        """Restore the balance of a source with a given grid from its state."""
+        pairs = map(tuple, np.asarray(state["pairs"]).tolist())
+        low, high = state["limits"]
         return cls(
-            Scenes(tuple(shapely.from_wkb(text) for text in numbers["scenes"])),
+            Scenes(tuple(shapely.from_wkb(text) for text in state["scenes"])),
             grid,
             (low, high),
-            np.asarray(numbers["curves"]),
-            dict(zip(pairs, np.asarray(numbers["widths"]).tolist(), strict=True)),
+            np.asarray(state["curves"]),
+            dict(zip(pairs, np.asarray(state["widths"]).tolist(), strict=True)),
         )
 
 
-def with_levels(mosaic: Mosaic, levels: list[dict[str, Any] | None]) -> Mosaic:
-    """Level a mosaic's sources as they were measured: the numbers of each, None for no change."""
+def with_balance(mosaic: Mosaic, states: list[dict[str, Any] | None]) -> Mosaic:
+    """Return a mosaic whose sources are balanced as their pixels are read.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    states : list of dict or None
+        State of each source's :class:`ToneBalance`; None for no change.
+
+    Returns
+    -------
+    Mosaic
+    """
     sources = tuple(
-        replace(source, correction=ToneBalance.from_state(numbers, source.grid))
-        if numbers
-        else source
-        for source, numbers in zip(mosaic.sources, levels, strict=True)
+        replace(source, correction=ToneBalance.from_state(state, source.grid)) if state else source
+        for source, state in zip(mosaic.sources, states, strict=True)
     )
     return replace(mosaic, sources=sources)
 
 
-def count_scenes(levels: dict[str, Any] | None) -> int:
-    """Say of how many scenes a source was found to be."""
-    return len(levels["scenes"]) if levels else 1
+def count_scenes(state: dict[str, Any] | None) -> int:
+    """Return the number of scene outlines in the state of a source; 1 without a state."""
+    return len(state["scenes"]) if state else 1
 
 
 @lru_cache(maxsize=64)
-def _moved(scenes: Scenes, own: GeoBox, grid: GeoBox) -> tuple[Scenes, float]:
-    """Give scenes in the pixels of a grid, and how many of those make one of their own."""
+def _on_grid(scenes: Scenes, own: GeoBox, grid: GeoBox) -> tuple[Scenes, float]:
+    """Return scenes in the pixels of a grid, and how many of those one of their own spans."""
     if own == grid:
         return scenes, 1.0
-    moved = scenes.on(own, grid)
+    on_grid = scenes.on(own, grid)
     box = Scenes((shapely.box(0, 0, own.shape.x, own.shape.y),))
     areas = (box.on(own, grid).polygons[0].area, box.polygons[0].area)
-    return moved, float(np.sqrt(areas[0] / areas[1]))
+    return on_grid, float(np.sqrt(areas[0] / areas[1]))
 
 
 def check_scenes(mosaic: Mosaic, scenes: str) -> None:
-    """Raise what :func:`levelled` would, if footprints of scenes cannot be used."""
+    """Check that scene outlines can be read and lie on every source.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    scenes : str
+        ``"auto"``, ``"none"`` or a vector file.
+
+    Raises
+    ------
+    VectorError, GeoreferenceError
+        As :func:`geossda.balance.scenes.read_scenes`.
+    """
     if scenes not in SCENE_KEYWORDS:
         for source in mosaic.sources:
             read_scenes(scenes, source.grid)
 
 
-def levelled(
+def balance_scenes(
     mosaic: Mosaic, scenes: str, *, progress: Progress = SILENT
 ) -> tuple[Mosaic, list[ToneBalance | None]]:
     """Bring the scenes of a mosaic's sources to one radiometry, source by source.
@@ -172,41 +208,41 @@ def levelled(
     ----------
     mosaic : Mosaic
     scenes : str
-        ``"auto"`` finds scenes with straight borders, ``"none"`` does nothing; else a vector
-        file of their footprints.
+        ``"auto"`` detects scenes with straight borders, ``"none"`` does nothing; else a vector
+        file of their outlines.
     progress : Progress
 
     Returns
     -------
     mosaic : Mosaic
-        Whose pixels are levelled as they are read.
-    levellings : list of ToneBalance or None
-        Of each source; None where there is one scene only.
+        The mosaic whose pixels are balanced as they are read.
+    balances : list of ToneBalance or None
+        Balance of each source; None where there is a single scene.
     """
-    found: list[ToneBalance | None] = []
+    balances: list[ToneBalance | None] = []
     for index in range(len(mosaic.sources)):
         alone = mosaic.alone(index)
         if scenes == "none":
-            cut = Scenes(())
+            outlines = Scenes(())
         elif scenes == "auto":
-            cut = find_scenes(alone, progress=progress)
+            outlines = find_scenes(alone, progress=progress)
         else:
-            cut = read_scenes(scenes, alone.grid)
-        if not cut.polygons:
-            found.append(None)
+            outlines = read_scenes(scenes, alone.grid)
+        if not outlines.polygons:
+            balances.append(None)
             continue
         limits = working_range(
-            histograms(alone, budget_px=RANGE_PX, progress=progress), mosaic.dtype
+            histograms(alone, budget_px=_RANGE_SAMPLE_PX, progress=progress), mosaic.dtype
         )
-        found.append(measure_levelling(alone, cut, limits, progress=progress))
+        balances.append(measure_balance(alone, outlines, limits, progress=progress))
     sources = tuple(
-        replace(source, correction=levelling)
-        for source, levelling in zip(mosaic.sources, found, strict=True)
+        replace(source, correction=balance)
+        for source, balance in zip(mosaic.sources, balances, strict=True)
     )
-    return replace(mosaic, sources=sources), found
+    return replace(mosaic, sources=sources), balances
 
 
-def measure_levelling(
+def measure_balance(
     mosaic: Mosaic,
     scenes: Scenes,
     limits: tuple[float, float],
@@ -218,13 +254,16 @@ def measure_levelling(
     Parameters
     ----------
     mosaic : Mosaic
-        Of one source.
+        A mosaic of one source.
     scenes : Scenes
     limits : (float, float)
         Values between which curves bend.
     progress : Progress
+
+    Returns
+    -------
+    ToneBalance
     """
     borders, feathers = measure_borders(mosaic, scenes, limits, progress=progress)
-    return ToneBalance(
-        scenes, mosaic.grid, limits, level(borders, scenes.count, mosaic.count), feathers
-    )
+    curves = solve_curves(borders, scenes.count, mosaic.count)
+    return ToneBalance(scenes, mosaic.grid, limits, curves, feathers)

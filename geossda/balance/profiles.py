@@ -1,4 +1,4 @@
-"""Look across a border: what a mosaic shows on both sides of a line, at its own resolution."""
+"""Profiles across a border: the pixels on both sides of a line, at full resolution."""
 
 from typing import Any, NamedTuple
 
@@ -11,14 +11,14 @@ from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 
-# Pixels along a border that are looked at together, and how many such pieces at most.
-LENGTH, MOST = 256, 48
-# The shortest piece, and how many are wanted.
-SHORT, FEW = 32, 24
+# Length of a profile along the border in pixels, and the most profiles of one border.
+_LENGTH_PX, _MAX_PROFILES = 256, 48
+# Length that profiles are shortened to, in pixels, for a border to have this many.
+_MIN_LENGTH_PX, _WANTED_PROFILES = 32, 24
 
 
-class Piece(NamedTuple):
-    """What lies across a piece of a border.
+class Profile(NamedTuple):
+    """Pixels on both sides of one section of a border.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Piece(NamedTuple):
         Columns go across the border, which lies between the two middle ones.
     valid : (length, 2 * reach) bool array
     rows, cols : (length, 2 * reach) int arrays
-        Where the pixels lie in the raster.
+        Positions of the pixels in the raster.
     """
 
     pixels: NDArray[Any]
@@ -35,47 +35,57 @@ class Piece(NamedTuple):
     cols: NDArray[np.int64]
 
 
-def pieces(
-    mosaic: Mosaic, line: Any, reach: int, length: int = LENGTH, *, shorten: bool = True
-) -> list[Piece]:
-    """Look across a border at pieces spread evenly along it.
+def read_profiles(
+    mosaic: Mosaic,
+    line: shapely.Geometry,
+    reach: int,
+    length: int = _LENGTH_PX,
+    *,
+    shorten: bool = True,
+) -> list[Profile]:
+    """Read profiles across a border, spread evenly along it.
 
     Parameters
     ----------
     mosaic : Mosaic
-    line : shapely (Multi)LineString
+    line : LineString or MultiLineString
         In pixels of the mosaic.
     reach : int
-        How many pixels to look at on either side.
+        Width on either side, in pixels.
     length : int
-        Of a piece, in pixels.
+        Length of a profile along the border, in pixels.
     shorten : bool
-        Whether short borders are looked at in shorter pieces, so that there are some to compare.
+        Whether the profiles of a short border are shortened, so that there are some to compare.
+
+    Returns
+    -------
+    list of Profile
+        Those with valid pixels.
     """
     parts = [part for part in shapely.get_parts(line) if part.length >= 1]
     total = sum(part.length for part in parts)
     if shorten:
-        length = min(length, max(SHORT, int(total / FEW)))
-    apart = max(float(length), total / MOST)
-    centres = []
+        length = min(length, max(_MIN_LENGTH_PX, int(total / _WANTED_PROFILES)))
+    spacing = max(float(length), total / _MAX_PROFILES)
+    sections = []
     for part in parts:
-        count = max(1, int(part.length // apart))
+        count = max(1, int(part.length // spacing))
         for number in range(count):
             at = (number + 0.5) * part.length / count
             half = min(length, part.length / count) / 2
             ends = [part.interpolate(at - half), part.interpolate(at + half)]
-            centres.append((_xy(part.interpolate(at)), _xy(ends[1]) - _xy(ends[0]), 2 * half))
-    found = ordered_map(lambda centre: _piece(mosaic, *centre, reach), centres)
-    return [piece for piece in found if piece is not None and piece.valid.any()]
+            sections.append((_xy(part.interpolate(at)), _xy(ends[1]) - _xy(ends[0]), 2 * half))
+    profiles = ordered_map(lambda section: _read_profile(mosaic, *section, reach), sections)
+    return [profile for profile in profiles if profile is not None and profile.valid.any()]
 
 
-def _piece(
+def _read_profile(
     mosaic: Mosaic,
     centre: NDArray[np.float64],
     along: NDArray[np.float64],
     length: float,
     reach: int,
-) -> Piece | None:
+) -> Profile | None:
     span = float(np.hypot(*along))
     if span == 0:
         return None
@@ -83,8 +93,8 @@ def _piece(
     across = np.array([-along[1], along[0]])
     u = np.arange(max(1, round(min(length, span)))) + 0.5
     v = np.arange(-reach, reach) + 0.5
-    places = centre + (u - u.mean())[:, None, None] * along + v[None, :, None] * across
-    cols, rows = np.floor(places[..., 0]).astype(int), np.floor(places[..., 1]).astype(int)
+    points = centre + (u - u.mean())[:, None, None] * along + v[None, :, None] * across
+    cols, rows = np.floor(points[..., 0]).astype(int), np.floor(points[..., 1]).astype(int)
     height, width = mosaic.shape
     inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     if not inside.any():
@@ -96,8 +106,8 @@ def _piece(
     with gdal_environment():
         pixels, valid = mosaic.read(window)
     row, col = np.where(inside, rows - top, 0), np.where(inside, cols - left, 0)
-    return Piece(pixels[:, row, col], valid[row, col] & inside, rows, cols)
+    return Profile(pixels[:, row, col], valid[row, col] & inside, rows, cols)
 
 
-def _xy(point: Any) -> NDArray[np.float64]:
+def _xy(point: shapely.Point) -> NDArray[np.float64]:
     return np.array([point.x, point.y])

@@ -1,9 +1,9 @@
-"""The scenes a mosaic was made of: where each lies, and where they meet."""
+"""Scenes of a mosaic: their outlines and the borders between them."""
 
 import os
 import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import rasterio.warp
@@ -12,6 +12,7 @@ import shapely.affinity
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
+from shapely.geometry.base import BaseGeometry
 
 from geossda.errors import GeoreferenceError, OutputError, VectorError
 from geossda.formats import VECTOR_FORMATS, suffix_of
@@ -28,44 +29,45 @@ from geossda.raster.windows import Window
 
 
 class SharedBorder(NamedTuple):
-    """Where two scenes meet.
+    """Border between two scenes.
 
     Attributes
     ----------
     first, second : int
-    line : shapely (Multi)LineString
+        Indices of the scenes, first < second.
+    line : LineString or MultiLineString
         In pixels of the scenes' grid.
     """
 
     first: int
     second: int
-    line: Any
+    line: BaseGeometry
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Polygons that share out a raster's pixels; the first one on top where they overlap.
+    """Outlines of scenes on a raster; where they overlap, the first one is on top.
 
     Attributes
     ----------
-    polygons : tuple of shapely geometries
+    polygons : tuple of Polygon or MultiPolygon
         In pixels (column, row) from the raster's upper left corner.
     """
 
-    polygons: tuple[Any, ...]
+    polygons: tuple[BaseGeometry, ...]
 
     @property
     def count(self) -> int:
-        """Number of scenes, with the one of all pixels that are in no polygon."""
+        """Number of scenes, including the scene of all pixels outside the polygons."""
         return len(self.polygons) + 1
 
     def labels(self, window: Window) -> NDArray[np.int32]:
-        """Say of every pixel of a window in which scene its centre lies.
+        """Return the index of the scene that contains the centre of each pixel of a window.
 
         Returns
         -------
         (height, width) int32 array
-            The last number stands for no polygon.
+            ``len(polygons)`` outside all polygons.
         """
         rest = len(self.polygons)
         box = shapely.box(
@@ -80,7 +82,13 @@ class Scenes:
         return burn(shapes, (window.height, window.width), corner, rest, np.int32)
 
     def on(self, own: GeoBox, other: GeoBox) -> "Scenes":
-        """Give the scenes in pixels of another grid than their own."""
+        """Return the scenes in pixels of another grid.
+
+        Parameters
+        ----------
+        own, other : GeoBox
+            Grid of these scenes' pixels, and that of the result's.
+        """
         if own == other:
             return self
 
@@ -90,7 +98,7 @@ class Scenes:
                 x, y = rasterio.warp.transform(own.crs.to_wkt(), other.crs.to_wkt(), x, y)
             return np.stack(~other.transform * (np.asarray(x), np.asarray(y)), axis=1)
 
-        # What is straight in one CRS bends in another.
+        # Straight lines of one CRS bend in another, so they get points every 256 pixels.
         bends = own.crs != other.crs
         return Scenes(
             tuple(
@@ -99,43 +107,48 @@ class Scenes:
             )
         )
 
-    def meetings(self, shape: tuple[int, int]) -> list[SharedBorder]:
-        """Give the borders between scenes inside a raster of `shape`."""
+    def borders(self, shape: tuple[int, int]) -> list[SharedBorder]:
+        """Return the borders between scenes inside a raster of `shape` (height, width)."""
         box = shapely.box(0, 0, shape[1], shape[0])
-        own = []
-        taken: Any = shapely.Polygon()
-        for polygon in self.polygons:  # what is seen of each
-            own.append(shapely.difference(shapely.intersection(polygon, box), taken))
-            taken = shapely.union(taken, polygon)
-        own.append(shapely.difference(box, taken))
-        tree = shapely.STRtree(own)
-        pairs = tree.query(own, predicate="intersects")
-        found = []
+        visible: list[BaseGeometry] = []
+        covered: BaseGeometry = shapely.Polygon()
+        for polygon in self.polygons:
+            visible.append(shapely.difference(shapely.intersection(polygon, box), covered))
+            covered = shapely.union(covered, polygon)
+        visible.append(shapely.difference(box, covered))
+        tree = shapely.STRtree(visible)
+        pairs = tree.query(visible, predicate="intersects")
+        borders = []
         for first, second in pairs.T.tolist():
             if first >= second:
                 continue
-            line = shapely.intersection(own[first].boundary, own[second].boundary)
+            line = shapely.intersection(visible[first].boundary, visible[second].boundary)
             if shapely.length(line) > 0:
-                found.append(SharedBorder(first, second, shapely.line_merge(_lines(line))))
-        return found
+                borders.append(SharedBorder(first, second, shapely.line_merge(_lines(line))))
+        return borders
 
 
 def read_scenes(path: str | os.PathLike[str], grid: GeoBox) -> Scenes:
-    """Read the footprints of scenes from a vector file, in any CRS.
+    """Read the outlines of scenes from a vector file, in any CRS.
 
     Parameters
     ----------
     path : path
         Polygons, the first one on top.
     grid : GeoBox
-        Of the raster they belong to.
+        Grid of the raster they belong to.
+
+    Returns
+    -------
+    Scenes
+        Those that intersect the raster.
 
     Raises
     ------
     VectorError
-        No vector file, or no polygon in it.
+        The file is not a vector file, or has no polygon.
     GeoreferenceError
-        One of them has a CRS and the other has none, or all lie beside the raster.
+        Only one of scenes and raster has a CRS, or no scene intersects the raster.
     """
     frame = read_frame(path, "scenes")
     frame = frame[frame.geometry.notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"])]
@@ -160,7 +173,9 @@ def read_scenes(path: str | os.PathLike[str], grid: GeoBox) -> Scenes:
 
         whole = repaired(shapely.transform(shapes, to_pixels), path)
         parts = [polygon_parts(np.array([shape], object)) for shape in whole]
-        moved = [each[0] if len(each) == 1 else shapely.multipolygons(each) for each in parts]
+        moved: list[BaseGeometry] = [
+            each[0] if len(each) == 1 else shapely.MultiPolygon(list(each)) for each in parts
+        ]
     box = shapely.box(0, 0, grid.shape.x, grid.shape.y)
     inside = tuple(shape for shape in moved if shapely.intersects(shape, box))
     if not inside:
@@ -169,16 +184,21 @@ def read_scenes(path: str | os.PathLike[str], grid: GeoBox) -> Scenes:
 
 
 def write_scenes(scenes: Scenes, path: str | os.PathLike[str], grid: GeoBox) -> None:
-    """Write outlines of scenes as polygons in the CRS of their raster, whole or not at all.
+    """Write outlines of scenes as polygons in the CRS of their raster, completely or not at all.
 
     Parameters
     ----------
     scenes : Scenes
-        Of no polygon where there is one scene only: then the raster's outline is written.
+        Without polygons if there is a single scene: then the raster's outline is written.
     path : path
         With one of the suffixes that OGR writes; a GeoPackage that exists keeps its other layers.
     grid : GeoBox
-        Of the raster.
+        Grid of the raster.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
     """
     import geopandas
 
@@ -202,7 +222,10 @@ def write_scenes(scenes: Scenes, path: str | os.PathLike[str], grid: GeoBox) -> 
             raise OutputError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
 
 
-def _lines(shape: Any) -> Any:
-    """Give the lines of what two outlines have in common; points are dropped."""
-    parts = shapely.get_parts(shape)
-    return shapely.multilinestrings(list(parts[shapely.get_dimensions(parts) == 1]))
+def _lines(geometry: BaseGeometry) -> shapely.MultiLineString:
+    """Return the lines of a geometry without its points."""
+    parts = shapely.get_parts(geometry)
+    lines: shapely.MultiLineString = shapely.multilinestrings(
+        list(parts[shapely.get_dimensions(parts) == 1])
+    )
+    return lines

@@ -1,4 +1,4 @@
-"""Find the scenes of a mosaic from its pixels alone."""
+"""Detection of a mosaic's scenes from its pixels alone."""
 
 from typing import Any
 
@@ -7,254 +7,303 @@ import shapely
 import shapely.ops
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
-from geossda.balance.profiles import Piece, pieces
+from geossda.balance.profiles import Profile, read_profiles
 from geossda.balance.scenes import Scenes
-from geossda.balance.seam_search import NARROWEST, SHORTEST, Line, Search, count_tones
+from geossda.balance.seam_search import (
+    MIN_SCENE_CELLS,
+    MIN_SEAM_CELLS,
+    Line,
+    SeamSearch,
+    count_tones,
+)
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
 
-# Pixels along the longer side that are looked at, along a cell's side, and along that of the
-# cells in which seams are placed.
-LOOKED_AT, SIDE, FINE = 2048, 16, 8
-# Side in pixels of what is read at once.
-PIECE = 2048
-# More scenes than this are not looked for.
-MOST = 64
-# From which strength a line is looked at closely for a hard seam.
-LOOK = 5.0
-# A feathered seam stands out by so many deviations, and so much of its step is there further out,
-# the more the surer it is: at roads, shores and edges of towns tones change back. Where fewer
-# blocks vote, land can agree by chance. Less is asked of one that runs along a surer one, with
-# slopes no further apart than this, since strips lie side by side.
-SOFT, LASTING, VOTES = 5.5, 0.67, 42
-BESIDE, LASTING_BESIDE, ALONG = 3.6, 0.6, 0.07
-# A hard seam steps by so many times what other columns near it do, with neighbours across it as
-# alike as they are elsewhere: objects go on where only the light changed.
-STEP, STEP_BESIDE, ALIKE = 13.5, 9.5, 0.67
-# Pixels along a line that are looked at together, and how many such pieces it takes to judge.
-LENGTH, FEWEST = 128, 7
-# Directions of a line that are tried at a time.
-TURNS = 32
-# The least scene, as a share of the cells of the square of the shortest seam.
-LEAST = 0.25
+# Pixels of the overview along its longer side; and pixels along the side of a cell, and of the
+# finer cells that seams are placed with.
+_OVERVIEW_PX, _CELL_PX, _FINE_CELL_PX = 2048, 16, 8
+# Side in pixels, at full resolution, of what is read at once.
+_READ_PX = 2048
+# Most scenes that are searched for.
+_MAX_SCENES = 64
+# Strength from which a line is examined for a hard seam.
+_MIN_STRENGTH = 5.0
+# A feathered seam has at least this strength in deviations, this share of its step persists
+# farther out (more of it the stronger the seam: at roads, shores and edges of towns tones change
+# back), and at least this many blocks vote (fewer agree by chance). A seam parallel to a known one,
+# whose slope differs by no more than the last figure, needs less, since strips lie side by side.
+_FEATHERED_STRENGTH, _FEATHERED_PERSISTENCE, _FEATHERED_VOTES = 5.5, 0.67, 42
+_PARALLEL_STRENGTH, _PARALLEL_PERSISTENCE, _PARALLEL_SLOPE = 3.6, 0.6, 0.07
+# A hard seam stands out by this many deviations (fewer when parallel to a known one), and the
+# correlation across it is no worse than elsewhere by this factor: objects continue where only the
+# radiometry changes.
+_HARD_STRENGTH, _HARD_PARALLEL_STRENGTH, _CONTINUITY = 13.5, 9.5, 0.67
+# Length in pixels of the profiles across a line, fewest profiles of a decision, and fewest valid
+# rows of a profile.
+_PROFILE_LENGTH_PX, _MIN_PROFILES, _MIN_ROWS = 128, 7, 16
+# Directions that are scored at a time.
+_BATCH_TURNS = 32
+# Smallest scene, as a share of the square of the shortest seam.
+_MIN_SCENE_SHARE = 0.25
 
 
 def find_scenes(mosaic: Mosaic, *, progress: Progress = SILENT) -> Scenes:
-    """Find scenes of unlike radiometry with straight borders, hard or feathered.
+    """Detect scenes of different radiometry with straight borders, hard or feathered.
 
     Parameters
     ----------
     mosaic : Mosaic
-        Of one source.
+        A mosaic of one source.
     progress : Progress
 
     Returns
     -------
     Scenes
-        With no polygon where there is one scene only.
+        Without polygons if there is a single scene.
     """
     height, width = mosaic.shape
-    step = max(1, -(-max(height, width) // LOOKED_AT))
-    if min(height, width) // step < SIDE * SHORTEST:
+    step = max(1, -(-max(height, width) // _OVERVIEW_PX))
+    if min(height, width) // step < _CELL_PX * MIN_SEAM_CELLS:
         return Scenes(())
-    pixels, valid = _looked_at(mosaic, step, progress)
+    pixels, valid = _read_overview(mosaic, step, progress)
     progress.stage("looking for seams")
-    coarse = Search(count_tones(pixels, valid, SIDE), SIDE**2)
-    fine = Search(count_tones(pixels, valid, FINE), FINE**2, SIDE // FINE)
+    coarse = SeamSearch(count_tones(pixels, valid, _CELL_PX), _CELL_PX**2)
+    fine = SeamSearch(
+        count_tones(pixels, valid, _FINE_CELL_PX), _FINE_CELL_PX**2, _CELL_PX // _FINE_CELL_PX
+    )
     del pixels
     whole = shapely.box(0, 0, width, height)
-    todo: list[Any] = [whole]
-    done: list[Any] = []
-    while todo and len(todo) + len(done) < MOST:
-        polygon = todo.pop()
-        parts = _parted(mosaic, coarse, fine, polygon, step, soft=polygon is whole)
+    pending: list[BaseGeometry] = [whole]
+    scenes: list[BaseGeometry] = []
+    while pending and len(pending) + len(scenes) < _MAX_SCENES:
+        polygon = pending.pop()
+        parts = _split(mosaic, coarse, fine, polygon, step, feathered=polygon is whole)
         if len(parts) == 1:
-            done += parts
+            scenes += parts
         else:
-            todo += parts
-    done += todo
-    return Scenes(tuple(done) if len(done) > 1 else ())
+            pending += parts
+    scenes += pending
+    return Scenes(tuple(scenes) if len(scenes) > 1 else ())
 
 
-def _looked_at(
+def _read_overview(
     mosaic: Mosaic, step: int, progress: Progress
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Read the mosaic at reduced resolution, one pixel in the place of `step` squared."""
+    """Read the mosaic at reduced resolution: one pixel for `step` x `step`."""
     height, width = (length // step for length in mosaic.shape)
-    small = mosaic.resampled(mosaic.grid[: height * step, : width * step].zoom_out(step))
-    # What is read at full resolution for a window must not grow with the mosaic.
-    windows = list(tiles((height, width), max(SIDE, PIECE // step)))
+    overview = mosaic.resampled(mosaic.grid[: height * step, : width * step].zoom_out(step))
+    # What a window reads at full resolution must not grow with the mosaic.
+    windows = list(tiles((height, width), max(_CELL_PX, _READ_PX // step)))
     progress.stage("measuring tones", len(windows))
     pixels = np.zeros((mosaic.count, height, width), mosaic.dtype)
     valid = np.zeros((height, width), bool)
 
     def read(window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         with gdal_environment():
-            return small.read(window)
+            return overview.read(window)
 
-    for window, found in zip(windows, ordered_map(read, windows), strict=True):
-        pixels[:, window.rows, window.cols], valid[window.rows, window.cols] = found
+    for window, (values, known) in zip(windows, ordered_map(read, windows), strict=True):
+        pixels[:, window.rows, window.cols], valid[window.rows, window.cols] = values, known
         progress.advance()
     return pixels, valid
 
 
-def _parted(
-    mosaic: Mosaic, coarse: Search, fine: Search, polygon: Any, step: int, *, soft: bool
-) -> list[Any]:
-    """Cut a part along its seams; feathered ones are looked for in the whole mosaic only."""
-    side = FINE * step
-    least = LEAST * (SHORTEST * SIDE * step) ** 2
-    within, exactly = (_within(search, polygon, step) for search in (coarse, fine))
-    parts: list[Any] = [polygon]
-    taken: list[Any] = []
-    kept: list[Line] = []
-    for rough in coarse.strongest(within):
-        hopeful = soft and _plain(rough, kept)
-        if rough.strength < LOOK and not hopeful:
+def _split(
+    mosaic: Mosaic,
+    coarse: SeamSearch,
+    fine: SeamSearch,
+    polygon: BaseGeometry,
+    step: int,
+    *,
+    feathered: bool,
+) -> list[BaseGeometry]:
+    """Split a polygon along its seams; feathered ones are detected in the whole mosaic only."""
+    side = _FINE_CELL_PX * step
+    min_area = _MIN_SCENE_SHARE * (MIN_SEAM_CELLS * _CELL_PX * step) ** 2
+    within, within_fine = (_cells_within(search, polygon, step) for search in (coarse, fine))
+    parts: list[BaseGeometry] = [polygon]
+    seams: list[shapely.LineString] = []
+    lines: list[Line] = []
+    for candidate in coarse.strongest(within):
+        hopeful = feathered and _is_feathered_seam(candidate, lines)
+        if candidate.strength < _MIN_STRENGTH and not hopeful:
             continue
-        line = fine.refined(exactly, rough)
+        line = fine.refined(within_fine, candidate)
         if line is None:
             continue
-        drawn = _drawn(line, side, mosaic.shape)
+        drawn = _to_pixels(line, side, mosaic.shape)
         crossing = shapely.intersection(drawn, polygon)
-        if _halves(polygon, drawn, least) is None:
+        if _halves(polygon, drawn, min_area) is None:
             continue
-        plainness = STEP_BESIDE if _along(line, kept) else STEP
-        seam, alike = _hard(mosaic, crossing, drawn, 4 * side, plainness)
-        # Lines that cross a seam, or run beside it, see something of it too.
-        clear = not (shapely.distance(crossing, taken) < 2 * NARROWEST * SIDE * step).any()
-        if seam is None and hopeful and _plain(line, kept) and clear:
+        min_strength = _HARD_PARALLEL_STRENGTH if _is_parallel(line, lines) else _HARD_STRENGTH
+        seam, continuous = _find_hard_seam(mosaic, crossing, drawn, 4 * side, min_strength)
+        # Lines that cross a seam, or run beside it, show something of it too.
+        spacing = 2 * MIN_SCENE_CELLS * _CELL_PX * step
+        clear = not (shapely.distance(crossing, seams) < spacing).any()
+        if seam is None and hopeful and _is_feathered_seam(line, lines) and clear:
             seam = drawn
-        if seam is not None and alike:
-            taken.append(seam)
-            kept.append(line)
-            parts = [half for piece in parts for half in _halves(piece, seam, least) or (piece,)]
+        if seam is not None and continuous:
+            seams.append(seam)
+            lines.append(line)
+            parts = [half for part in parts for half in _halves(part, seam, min_area) or (part,)]
     return parts
 
 
-def _plain(line: Line, kept: list[Line]) -> bool:
-    """Say whether a line is plainly a feathered seam, beside those already found."""
-    wanted = SOFT, max(LASTING, 1 - 2 / line.strength)
-    if _along(line, kept):
-        wanted = BESIDE, LASTING_BESIDE
-    return line.votes >= VOTES and line.strength >= wanted[0] and line.lasting >= wanted[1]
+def _is_feathered_seam(line: Line, known: list[Line]) -> bool:
+    """Return whether a line is clearly a feathered seam, given the known seams."""
+    strength = _FEATHERED_STRENGTH
+    persistence = max(_FEATHERED_PERSISTENCE, 1 - 2 / line.strength)
+    if _is_parallel(line, known):
+        strength, persistence = _PARALLEL_STRENGTH, _PARALLEL_PERSISTENCE
+    return (
+        line.votes >= _FEATHERED_VOTES
+        and line.strength >= strength
+        and line.persistence >= persistence
+    )
 
 
-def _along(line: Line, kept: list[Line]) -> bool:
-    """Say whether a line has the direction of a seam already found."""
-    return any(line.steep == one.steep and abs(line.slope - one.slope) <= ALONG for one in kept)
+def _is_parallel(line: Line, known: list[Line]) -> bool:
+    """Return whether a line has the direction of a known seam."""
+    return any(
+        line.steep == seam.steep and abs(line.slope - seam.slope) <= _PARALLEL_SLOPE
+        for seam in known
+    )
 
 
-def _within(search: Search, polygon: Any, step: int) -> NDArray[np.bool_]:
-    """Say which cells of a search have their middle in a polygon."""
+def _cells_within(search: SeamSearch, polygon: BaseGeometry, step: int) -> NDArray[np.bool_]:
+    """Return which cells of a search have their centre in a polygon."""
     rows, cols = search.counts.shape[1:]
-    y, x = (np.mgrid[:rows, :cols] + 0.5) * (SIDE * step / search.fine)
+    y, x = (np.mgrid[:rows, :cols] + 0.5) * (_CELL_PX * step / search.fine)
     return np.asarray(shapely.contains_xy(polygon, x, y))
 
 
-def _drawn(line: Line, side: int, shape: tuple[int, int]) -> Any:
-    """Give a line in pixels, from beyond one edge of the raster to beyond the other."""
+def _to_pixels(line: Line, side: int, shape: tuple[int, int]) -> shapely.LineString:
+    """Return a line of cells in pixels, from beyond one edge of the raster to beyond the other."""
     ends = np.array([-shape[0] - shape[1], 2 * (shape[0] + shape[1])], float)
     others = (line.offset * side) + line.slope * ends
     return shapely.LineString(np.stack([others, ends] if line.steep else [ends, others], 1))
 
 
-def _halves(polygon: Any, line: Any, least: float) -> list[Any] | None:
-    """Cut a convex polygon in two; None if one of them would be smaller than `least`."""
+def _halves(
+    polygon: BaseGeometry, line: shapely.LineString, min_area: float
+) -> list[BaseGeometry] | None:
+    """Cut a convex polygon in two; return None if a half would be smaller than `min_area`."""
     parts = list(shapely.get_parts(shapely.ops.split(polygon, line)))
-    return parts if len(parts) == 2 and min(part.area for part in parts) >= least else None
+    return parts if len(parts) == 2 and min(part.area for part in parts) >= min_area else None
 
 
-def _hard(mosaic: Mosaic, crossing: Any, drawn: Any, reach: int, least: float) -> tuple[Any, bool]:
-    """Find a hard edge near a line, to the pixel, that stands out by `least` deviations.
+def _find_hard_seam(
+    mosaic: Mosaic,
+    crossing: BaseGeometry,
+    drawn: shapely.LineString,
+    reach: int,
+    min_strength: float,
+) -> tuple[shapely.LineString | None, bool]:
+    """Locate a hard seam near a line, to the pixel.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    crossing : LineString or MultiLineString
+        The part of the line that is examined, in pixels.
+    drawn : LineString
+        The whole line, in pixels.
+    reach : int
+        Distance to search on either side, in pixels.
+    min_strength : float
+        Least strength of the seam, in deviations.
 
     Returns
     -------
-    edge : shapely LineString or None
-    alike : bool
-        Whether the ground goes on across it: else it is a border of land.
+    seam : LineString or None
+    continuous : bool
+        Whether the ground continues across it; if not, it is a border of land cover.
     """
-    found = pieces(mosaic, crossing, reach, LENGTH, shorten=False)
-    found = [piece for piece in found if piece.valid.mean() > 0.5]
-    if len(found) < FEWEST:
+    profiles = read_profiles(mosaic, crossing, reach, _PROFILE_LENGTH_PX, shorten=False)
+    profiles = [profile for profile in profiles if profile.valid.mean() > 0.5]
+    if len(profiles) < _MIN_PROFILES:
         return None, True
-    start, end = (np.array(drawn.coords[place]) for place in (0, -1))
+    start, end = (np.array(drawn.coords[index]) for index in (0, -1))
     length = float(np.hypot(*(end - start)))
     along = (end - start) / length
     across = np.array([-along[1], along[0]])
-    centres = np.array([[piece.cols.mean() + 0.5, piece.rows.mean() + 0.5] for piece in found])
-    places = (centres - start) @ along
-    steps = np.stack(list(ordered_map(_step, found)))
-    turn, middle, strength = _straightest(steps, places)
-    if strength < least:
+    centres = np.array(
+        [[profile.cols.mean() + 0.5, profile.rows.mean() + 0.5] for profile in profiles]
+    )
+    positions = (centres - start) @ along
+    steps = np.stack(list(ordered_map(_column_steps, profiles)))
+    turn, middle, strength = _straightest(steps, positions)
+    if strength < min_strength:
         return None, True
-    at = np.rint(middle + turn * (places - places.mean())).astype(int)
-    likeness = np.stack([_likeness(piece) for piece in found])
-    here = np.nanmean(np.take_along_axis(likeness, at.clip(0, likeness.shape[1] - 1)[:, None], 1))
-    alike = bool(1 - here <= (1 - np.nanmedian(likeness)) / ALIKE)
-    # Column i is the step between pixels i and i + 1 of a piece.
-    near, far = (middle + turn * (place - places.mean()) + 1 - reach for place in (0.0, length))
-    return shapely.LineString([start + near * across, end + far * across]), alike
+    columns = np.rint(middle + turn * (positions - positions.mean())).astype(int)
+    correlation = np.stack([_column_correlation(profile) for profile in profiles])
+    columns = columns.clip(0, correlation.shape[1] - 1)
+    at_seam = np.nanmean(np.take_along_axis(correlation, columns[:, None], 1))
+    continuous = bool(1 - at_seam <= (1 - np.nanmedian(correlation)) / _CONTINUITY)
+    # Column i is the step between pixels i and i + 1 of a profile.
+    near, far = (middle + turn * (at - positions.mean()) + 1 - reach for at in (0.0, length))
+    return shapely.LineString([start + near * across, end + far * across]), continuous
 
 
-def _step(piece: Piece) -> NDArray[np.float64]:
-    """Give how mean, dark and bright values step from column to column, (tones, columns)."""
-    rows = piece.valid.all(axis=1)
-    columns = piece.valid.shape[1] - 1
-    if rows.sum() < 16:
-        return np.full((3 * len(piece.pixels), columns), np.nan)
-    values = piece.pixels[:, rows].astype(np.float32)
+def _column_steps(profile: Profile) -> NDArray[np.float64]:
+    """Return the steps of mean, dark and bright values between columns, (tones, columns)."""
+    rows = profile.valid.all(axis=1)
+    columns = profile.valid.shape[1] - 1
+    if rows.sum() < _MIN_ROWS:
+        return np.full((3 * len(profile.pixels), columns), np.nan)
+    values = profile.pixels[:, rows].astype(np.float32)
     dark, bright = np.quantile(values, [0.2, 0.8], axis=1)
     return np.asarray(np.diff(np.concatenate([values.mean(1), dark, bright]), axis=1), np.float64)
 
 
 def _straightest(
-    steps: NDArray[np.float64], places: NDArray[np.float64]
+    steps: NDArray[np.float64], positions: NDArray[np.float64]
 ) -> tuple[float, float, float]:
     """Find the straight line along which steps agree most.
 
     Parameters
     ----------
-    steps : (pieces, tones, columns) array
-        NaN where nothing is known.
-    places : (pieces,) array
-        Of the pieces along the border, in pixels.
+    steps : (profiles, tones, columns) array
+        NaN where unknown.
+    positions : (profiles,) array
+        Positions of the profiles along the border, in pixels.
 
     Returns
     -------
     turn : float
-        Columns a pixel along the border.
+        Columns per pixel along the border.
     middle : float
-        Column at the mean of `places`.
+        Column at the mean position.
     strength : float
-        By how many deviations it stands out of all lines.
+        Number of deviations by which the line exceeds the median of all lines.
     """
     count, tones, columns = steps.shape
-    turns = np.linspace(-columns / 2, columns / 2, 2 * columns + 1) / max(np.ptp(places), 1.0)
-    usual = np.nanstd(steps, axis=(0, 2), keepdims=True)
-    scaled = steps / np.maximum(usual, 1e-9)
+    turns = np.linspace(-columns / 2, columns / 2, 2 * columns + 1) / max(np.ptp(positions), 1.0)
+    deviation = np.nanstd(steps, axis=(0, 2), keepdims=True)
+    scaled = steps / np.maximum(deviation, 1e-9)
     known = np.isfinite(scaled).all(axis=1)
     scaled = np.where(known[:, None], scaled, 0)
-    shifts = np.rint(turns[:, None] * (places - places.mean())).astype(int)
+    shifts = np.rint(turns[:, None] * (positions - positions.mean())).astype(int)
     room = int(np.abs(shifts).max())
-    # Along a line every piece is read from another column on: views of all of them.
+    # Along a line, each profile is read from another column on: a view of its padded steps.
     shifted = sliding_window_view(np.pad(scaled, ((0, 0), (0, 0), (room, room))), columns, axis=2)
-    there = sliding_window_view(np.pad(known, ((0, 0), (room, room))), columns, axis=1)
+    counted = sliding_window_view(np.pad(known, ((0, 0), (room, room))), columns, axis=1)
 
     def score(begins: NDArray[np.intp]) -> NDArray[np.float64]:
         total, votes = np.zeros((tones, len(begins), columns)), np.zeros((len(begins), columns))
-        for number, begin in enumerate(begins.T):
-            total += shifted[number][:, begin]
-            votes += there[number, begin]
+        for index, begin in enumerate(begins.T):
+            total += shifted[index][:, begin]
+            votes += counted[index, begin]
         power = (total**2).mean(0) / np.maximum(votes, 1)
         return np.where(votes >= 0.7 * count, np.cbrt(power), 0)
 
-    some = np.array_split(shifts + room, -(-len(turns) // TURNS))
-    scores = np.concatenate(list(ordered_map(score, some)))
+    batches = np.array_split(shifts + room, -(-len(turns) // _BATCH_TURNS))
+    scores = np.concatenate(list(ordered_map(score, batches)))
     if not scores.any():
         return 0.0, 0.0, 0.0
     centre = np.median(scores[scores > 0])
@@ -263,17 +312,17 @@ def _straightest(
     return float(turns[row]), float(column), float((scores[row, column] - centre) / spread)
 
 
-def _likeness(piece: Piece) -> NDArray[np.float64]:
-    """Give how alike the pixels but one on either side of every step are, mean over bands.
+def _column_correlation(profile: Profile) -> NDArray[np.float64]:
+    """Return the correlation of the pixels around each step between columns, mean over bands.
 
-    The nearest ones may be mixed where a seam runs aslant.
+    The pixels nearest to the step are left out: they may be mixed where a seam runs at an angle.
     """
-    rows = piece.valid.all(axis=1)
-    found = np.full(piece.valid.shape[1] - 1, np.nan)
-    if rows.sum() >= 16:
-        values = piece.pixels[:, rows].astype(np.float64)
+    rows = profile.valid.all(axis=1)
+    correlation = np.full(profile.valid.shape[1] - 1, np.nan)
+    if rows.sum() >= _MIN_ROWS:
+        values = profile.pixels[:, rows].astype(np.float64)
         values -= values.mean(1, keepdims=True)
         power = (values**2).mean(1)
-        shared = (values[:, :, 3:] * values[:, :, :-3]).mean(1)
-        found[1:-1] = (shared / np.sqrt(power[:, 3:] * power[:, :-3] + 1e-9)).mean(0)
-    return found
+        product = (values[:, :, 3:] * values[:, :, :-3]).mean(1)
+        correlation[1:-1] = (product / np.sqrt(power[:, 3:] * power[:, :-3] + 1e-9)).mean(0)
+    return correlation

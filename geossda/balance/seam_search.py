@@ -1,11 +1,11 @@
-"""Straight seams between scenes of unlike radiometry, found in a mosaic without any hint.
+"""Search for straight seams between scenes of different radiometry, without any hint.
 
-Ground changes from place to place, but seldom in the same way along a line thousands of pixels
-long: where the tones on one side of a long straight line differ from those on the other in the
-same way all along, two scenes may meet. Steps are compared along all lines, as in a Radon
-transform, by their spatial signs (Möttönen and Oja 1995): every block of a line has one vote,
-however much its ground changes. At a road or a shore the tones change back further out; at a seam
-they stay changed, as far as the scenes reach.
+The ground changes from place to place, but seldom in the same way along a line of thousands of
+pixels: where the tones on both sides of a long straight line differ in the same way all along, two
+scenes may meet. Steps are compared along all lines, as in a Radon transform, by their spatial signs
+(Möttönen and Oja 1995): every block of a line has one vote, however much its ground changes. At a
+road or a shore the tones change back farther out; at a seam the step persists as far as the scenes
+reach.
 """
 
 from functools import partial
@@ -16,33 +16,38 @@ from numpy.typing import NDArray
 
 from geossda.parallel.ordered_map import ordered_map
 
-# Tones below which pixels are counted: shadows, which every scene has and which tell its haze, up
-# to highlights.
-SHARES = (0.02, 0.06, 0.15, 0.35, 0.65, 0.9, 0.97)
+# Quantiles whose values pixels are counted below: from shadows, which every scene has and which
+# show its haze, to highlights.
+_QUANTILES = (0.02, 0.06, 0.15, 0.35, 0.65, 0.9, 0.97)
+# Most pixels that these values are computed from.
+_QUANTILE_SAMPLE_PX = 2**18
 
 
-class Reach(NamedTuple):
-    """Which cells on either side of a line are compared: `width` of them, `gap` away from it."""
+class Stripe(NamedTuple):
+    """Cells on either side of a line that are compared: `width` of them, `gap` away from it."""
 
     gap: int
     width: int
 
 
-# Cells on either side of a line that are compared to find seams, hard and feathered ones, and
-# those further out where tones must still differ in the same way.
-REACHES = (Reach(0, 2), Reach(1, 2), Reach(2, 4))
-BEYOND = (Reach(4, 4), Reach(8, 6))
-# Cells along a line that have one vote, and the fewest votes.
-BLOCK, FEWEST = 2, 6
-# The narrowest scene in cells, the shortest seam, and how many candidates are given in each
-# direction.
-NARROWEST, SHORTEST, CANDIDATES = 4, 12, 16
-# How many steps tell how steps across ordinary ground vary.
-SAMPLE = 2**14
-# Share of a stripe that must be known.
-KNOWN = 0.5
-# By how many cells lines of two slopes that are tried differ at their ends, at most.
-TURN = 2
+# Stripes that are compared to find hard and feathered seams, and those farther out where a step
+# must persist; in cells.
+_STRIPES = (Stripe(0, 2), Stripe(1, 2), Stripe(2, 4))
+_OUTER_STRIPES = (Stripe(4, 4), Stripe(8, 6))
+# Cells beyond the edges of a part that stripes may reach to.
+_PAD_CELLS = max(stripe.gap + stripe.width for stripe in (*_STRIPES, *_OUTER_STRIPES))
+# Cells along a line that share one vote, and fewest votes of a line.
+_BLOCK_CELLS, _MIN_VOTES = 2, 6
+# Narrowest scene and shortest seam, in cells.
+MIN_SCENE_CELLS, MIN_SEAM_CELLS = 4, 12
+# Candidates returned in each direction (steep or flat).
+_MAX_CANDIDATES = 16
+# Steps that the covariance of ordinary ground is estimated from.
+_COVARIANCE_SAMPLE = 2**14
+# Share of a stripe's pixels that must be valid.
+_MIN_VALID_SHARE = 0.5
+# Greatest distance in cells, at their ends, of two neighbouring slopes that are tried.
+_SLOPE_STEP_CELLS = 2
 
 
 class Line(NamedTuple):
@@ -55,139 +60,164 @@ class Line(NamedTuple):
     steep : bool
         Whether it runs down the columns (x is a function of y) rather than across.
     strength : float
-        By how many deviations it stands out of all lines.
-    lasting : float
-        The least share of its step that is still there further out; 0 where that is not known.
+        Number of deviations by which it exceeds the median of all lines.
+    persistence : float
+        Least share of its step that is still there farther out; 0 where that is unknown.
     votes : int
-        Blocks of it that are known.
+        Number of its blocks that are known.
     """
 
     slope: float
     offset: float
     steep: bool
     strength: float
-    lasting: float
+    persistence: float
     votes: int
 
 
 def count_tones(
     pixels: NDArray[np.float32], valid: NDArray[np.bool_], side: int
 ) -> NDArray[np.float32]:
-    """Count the dark, middling and bright pixels of square cells.
+    """Count the dark, medium and bright pixels of square cells.
 
     Parameters
     ----------
     pixels : (bands, height, width) array
     valid : (height, width) bool array
     side : int
-        Of a cell, in pixels; what is left over at the lower and right edges is not looked at.
+        Side of a cell in pixels; what is left over at the lower and right edges is ignored.
 
     Returns
     -------
     (features + 1, height // side, width // side) float32 array
-        Of every band how many pixels are not above its values at :data:`SHARES`; last, how many
-        are valid.
+        For every band, the number of pixels not above each of its quantiles; last, the number of
+        valid pixels.
     """
     rows, cols = (length // side for length in valid.shape)
     valid = valid[: rows * side, : cols * side]
 
-    def counted(which: NDArray[np.bool_]) -> NDArray[np.float32]:
-        cells = which.reshape(rows, side, cols, side)
+    def per_cell(selected: NDArray[np.bool_]) -> NDArray[np.float32]:
+        cells = selected.reshape(rows, side, cols, side)
         return np.asarray(cells.sum((1, 3), dtype=np.float32))
 
-    found = []
+    counts = []
     for band in pixels:
         inner = band[: rows * side, : cols * side]
         known = inner[valid]
         if known.size == 0:
             continue
-        ends = np.unique(np.quantile(known[:: 1 + known.size // 2**18], SHARES))
-        found += [counted((inner <= end) & valid) for end in ends]
-    return np.stack([*found, counted(valid)])
+        sample = known[:: 1 + known.size // _QUANTILE_SAMPLE_PX]
+        ends = np.unique(np.quantile(sample, _QUANTILES))
+        counts += [per_cell((inner <= end) & valid) for end in ends]
+    return np.stack([*counts, per_cell(valid)])
 
 
-class Search:
-    """Search a mosaic for its strongest seams, and its parts for theirs.
+class SeamSearch:
+    """Searches a mosaic, and parts of it, for the strongest seams.
 
     Parameters
     ----------
     counts : (features + 1, rows, cols) float32 array
-        From :func:`count_tones`.
-    full : int
-        Pixels of a cell.
+        As :func:`count_tones` returns it.
+    cell_px : int
+        Number of pixels of a cell.
     fine : int
-        How many of these cells make one of those that reaches are given in.
+        Number of these cells along the side of one that stripes are measured in.
     """
 
-    def __init__(self, counts: NDArray[np.float32], full: int, fine: int = 1) -> None:
+    def __init__(self, counts: NDArray[np.float32], cell_px: int, fine: int = 1) -> None:
         self.counts = counts
-        self.full = full
+        self.cell_px = cell_px
         self.fine = fine
-        self._whiten: dict[tuple[bool, Reach], NDArray[np.float64]] = {}
-        self._usual: dict[tuple[bool, Reach], tuple[float, float]] = {}
+        self._whitening: dict[tuple[bool, Stripe], NDArray[np.float64]] = {}
+        self._ordinary: dict[tuple[bool, Stripe], tuple[float, float]] = {}
 
     def strongest(self, part: NDArray[np.bool_]) -> list[Line]:
-        """Give the lines that stand out most in a part of the mosaic, the strongest first."""
-        found: list[Line] = []
+        """Return the strongest lines of a part of the mosaic, the strongest first.
+
+        Parameters
+        ----------
+        part : (rows, cols) bool array
+            Cells of the part.
+        """
+        lines: list[Line] = []
         for steep in (True, False):
-            cut = self._cut(part, steep)
-            if cut is None:
+            cropped = self._crop(part, steep)
+            if cropped is None:
                 continue
-            counts, corner = cut
-            steps = max(1, counts.shape[1] // (2 * TURN * self.fine))
+            counts, corner = cropped
+            steps = max(1, counts.shape[1] // (2 * _SLOPE_STEP_CELLS * self.fine))
             slopes = np.linspace(-1, 1, 2 * steps + 1)
             strength, best, sums = self._scan(counts, slopes, steep)
-            apart = NARROWEST * self.fine
-            for _ in range(CANDIDATES):
+            spacing = MIN_SCENE_CELLS * self.fine
+            for _ in range(_MAX_CANDIDATES):
                 row, col = np.unravel_index(int(np.argmax(strength)), strength.shape)
                 if strength[row, col] <= 0:
                     break
-                reach = REACHES[best[row, col]]
-                middle = col - slopes[row] * counts.shape[1] / 2
-                lasting, votes = self._lasting(sums[row], int(col), steep, reach)
-                line = Line(slopes[row], middle, steep, strength[row, col], lasting, votes)
-                found.append(_moved(line, corner))
-                strength[:, max(0, col - apart + 1) : col + apart] = 0
-        return sorted(found, key=lambda line: -line.strength)
+                stripe = _STRIPES[best[row, col]]
+                offset = col - slopes[row] * counts.shape[1] / 2
+                persistence, votes = self._persistence(sums[row], int(col), steep, stripe)
+                line = Line(slopes[row], offset, steep, strength[row, col], persistence, votes)
+                lines.append(_in_whole(line, corner))
+                strength[:, max(0, col - spacing + 1) : col + spacing] = 0
+        return sorted(lines, key=lambda line: -line.strength)
 
     def refined(self, part: NDArray[np.bool_], line: Line) -> Line | None:
-        """Look for a line of coarser cells among those near it; None if nothing is known there."""
-        cut = self._cut(part, line.steep)
-        if cut is None:
+        """Place a line of coarser cells to a fraction of these cells.
+
+        Parameters
+        ----------
+        part : (rows, cols) bool array
+            Cells of the part that the line was found in.
+        line : Line
+            In coarser cells.
+
+        Returns
+        -------
+        Line or None
+            None if no line near it has enough valid pixels.
+        """
+        cropped = self._crop(part, line.steep)
+        if cropped is None:
             return None
-        counts, (top, left) = cut
+        counts, (top, left) = cropped
         rows = counts.shape[1]
-        turn = np.arange(-4, 5) * 2 / rows  # a cell at the ends
+        turn = np.arange(-4, 5) * 2 / rows  # one cell at the ends
         slopes = np.clip(line.slope + turn, -1, 1)
         strength, best, sums = self._scan(counts, slopes, line.steep)
         middle = line.offset * self.fine + line.slope * (top + rows / 2) - left
-        away = np.abs(np.arange(strength.shape[1]) - middle)
-        strength[:, away > TURN * self.fine] = 0
+        distance = np.abs(np.arange(strength.shape[1]) - middle)
+        strength[:, distance > _SLOPE_STEP_CELLS * self.fine] = 0
         row, col = np.unravel_index(int(np.argmax(strength)), strength.shape)
-        most = float(strength[row, col])
-        if most <= 0:
+        greatest = float(strength[row, col])
+        if greatest <= 0:
             return None
-        # Across a feather the top is flat: its middle is meant.
-        over = np.maximum(strength - 0.85 * most, 0)
-        slope = float(over.sum(1) @ slopes / over.sum())
-        middle = float(over.sum(0) @ np.arange(over.shape[1]) / over.sum()) - slope * rows / 2
-        lasting, _ = self._lasting(sums[row], int(col), line.steep, REACHES[best[row, col]])
-        placed = line._replace(slope=slope, offset=middle, lasting=min(lasting, line.lasting))
-        return _moved(placed, (top, left))
+        # Across a feathered seam the maximum is flat: its centre is wanted.
+        excess = np.maximum(strength - 0.85 * greatest, 0)
+        slope = float(excess.sum(1) @ slopes / excess.sum())
+        middle = float(excess.sum(0) @ np.arange(excess.shape[1]) / excess.sum())
+        stripe = _STRIPES[best[row, col]]
+        persistence, _ = self._persistence(sums[row], int(col), line.steep, stripe)
+        placed = line._replace(
+            slope=slope,
+            offset=middle - slope * rows / 2,
+            persistence=min(persistence, line.persistence),
+        )
+        return _in_whole(placed, (top, left))
 
-    def _cut(
+    def _crop(
         self, part: NDArray[np.bool_], steep: bool
     ) -> tuple[NDArray[np.float32], tuple[int, int]] | None:
-        """Give the cells of a part, turned so that lines run down, and its corner."""
+        """Return the cells of a part, turned so that lines run down, and its (row, col) corner."""
         counts = self.counts * part
         counts = counts if steep else counts.transpose(0, 2, 1)
         inside = np.argwhere(counts[-1] > 0)
         if len(inside) == 0:
             return None
         (top, left), (bottom, right) = inside.min(0).tolist(), (inside.max(0) + 1).tolist()
-        block = BLOCK * self.fine
+        block = _BLOCK_CELLS * self.fine
         bottom = top + (bottom - top) // block * block
-        if bottom - top < block * FEWEST or right - left < 2 * NARROWEST * self.fine:
+        if bottom - top < block * _MIN_VOTES or right - left < 2 * MIN_SCENE_CELLS * self.fine:
             return None
         return counts[:, top:bottom, left:right], (top, left)
 
@@ -199,109 +229,113 @@ class Search:
         Returns
         -------
         strength : (slopes, cols) array
-            Of the line at column x at half the height, by the reach that sees it best.
+            Strength of the line at column x at half the height, for its best stripe.
         best : (slopes, cols) int array
-            That reach.
+            Index of that stripe.
         sums : list of arrays
-            From :func:`_sheared`, of every slope.
+            Sheared counts of every slope, as :func:`_sheared` returns them.
         """
         edges = np.pad(np.cumsum(counts, axis=2), ((0, 0), (0, 0), (1, 0)))
         strength = np.full((len(slopes), counts.shape[2]), -np.inf)
         best = np.zeros(strength.shape, np.intp)
         sums = list(ordered_map(lambda slope: _sheared(edges, slope, self.fine), slopes))
-        for number, reach in enumerate(REACHES):
-            seen = list(ordered_map(partial(self._steps, reach=reach), sums))
-            one = self._strengths(seen, steep, reach)
-            best[one > strength] = number
-            strength = np.maximum(strength, one)
+        for index, stripe in enumerate(_STRIPES):
+            steps = list(ordered_map(partial(self._steps, stripe=stripe), sums))
+            by_stripe = self._strengths(steps, steep, stripe)
+            best[by_stripe > strength] = index
+            strength = np.maximum(strength, by_stripe)
         return strength, best, sums
 
     def _steps(
-        self, sums: NDArray[np.float32], reach: Reach
+        self, sums: NDArray[np.float32], stripe: Stripe
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Give the steps across lines, (features, blocks, cols), and where they are known."""
-        pad = _PAD * self.fine
+        """Return the steps across lines, (features, blocks, cols), and where they are known."""
+        pad = _PAD_CELLS * self.fine
         cols = sums.shape[2] - 1 - 2 * pad
-        gap, width = reach.gap * self.fine, reach.width * self.fine
+        gap, width = stripe.gap * self.fine, stripe.width * self.fine
 
-        def over(start: int) -> NDArray[np.float32]:
+        def sum_from(start: int) -> NDArray[np.float32]:
             first, last = pad + start, pad + start + width
             return np.asarray(sums[:, :, last : last + cols] - sums[:, :, first : first + cols])
 
-        left, right = over(-gap - width), over(gap)
-        wanted = KNOWN * BLOCK * self.fine * width * self.full
-        known = np.minimum(left[-1], right[-1]) >= wanted
+        left, right = sum_from(-gap - width), sum_from(gap)
+        required = _MIN_VALID_SHARE * _BLOCK_CELLS * self.fine * width * self.cell_px
+        known = np.minimum(left[-1], right[-1]) >= required
         step = right[:-1] / np.maximum(right[-1], 1) - left[:-1] / np.maximum(left[-1], 1)
         return np.where(known, step, 0), known
 
     def _strengths(
         self,
-        seen: list[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+        steps: list[tuple[NDArray[np.float32], NDArray[np.bool_]]],
         steep: bool,
-        reach: Reach,
+        stripe: Stripe,
     ) -> NDArray[np.float64]:
-        """Say of all lines by how many deviations the votes of their blocks agree."""
-        key = steep, reach
-        if key not in self._whiten:
-            some = [step[:, known].T for step, known in seen[:: max(1, len(seen) // 9)]]
-            every = np.concatenate(some)
-            every = every[:: 1 + len(every) // SAMPLE]
-            self._whiten[key] = _whitening(every.astype(np.float64))
-        whiten = self._whiten[key].astype(np.float32)
-        scores = np.stack(list(ordered_map(lambda each: _agreement(whiten, *each), seen)))
+        """Return by how many deviations the votes of all lines agree, (slopes, cols)."""
+        key = steep, stripe
+        if key not in self._whitening:
+            chosen = [step[:, known].T for step, known in steps[:: max(1, len(steps) // 9)]]
+            sample = np.concatenate(chosen)
+            sample = sample[:: 1 + len(sample) // _COVARIANCE_SAMPLE]
+            self._whitening[key] = _whitening(sample.astype(np.float64))
+        whitening = self._whitening[key].astype(np.float32)
+        scores = np.stack(list(ordered_map(lambda each: _agreement(whitening, *each), steps)))
         known = scores > 0
         if not known.any():
             return scores
-        if key not in self._usual:
-            usual = float(np.median(scores[known]))
-            spread = 1.4826 * float(np.median(np.abs(scores[known] - usual)))
-            self._usual[key] = usual, max(spread, 1e-6)
-        usual, spread = self._usual[key]
-        return np.where(known, (scores - usual) / spread, 0)
+        if key not in self._ordinary:
+            median = float(np.median(scores[known]))
+            spread = 1.4826 * float(np.median(np.abs(scores[known] - median)))
+            self._ordinary[key] = median, max(spread, 1e-6)
+        median, spread = self._ordinary[key]
+        return np.where(known, (scores - median) / spread, 0)
 
-    def _lasting(
-        self, sums: NDArray[np.float32], col: int, steep: bool, reach: Reach
+    def _persistence(
+        self, sums: NDArray[np.float32], col: int, steep: bool, stripe: Stripe
     ) -> tuple[float, int]:
-        """Say what share of a line's step is still there further out, and of how many votes."""
-        whiten = self._whiten[steep, reach]
-        (near, votes), *further = (
-            self._typical(sums, col, one, whiten) for one in (reach, *BEYOND)
+        """Return the share of a line's step that persists farther out, and its votes."""
+        whitening = self._whitening[steep, stripe]
+        (near, votes), *outer = (
+            self._mean_step(sums, col, each, whitening) for each in (stripe, *_OUTER_STRIPES)
         )
         power = float(near @ near)
-        return min(float(far @ near) / power if power else 0.0 for far, _ in further), votes
+        return min(float(far @ near) / power if power else 0.0 for far, _ in outer), votes
 
-    def _typical(
-        self, sums: NDArray[np.float32], col: int, reach: Reach, whiten: NDArray[np.float64]
+    def _mean_step(
+        self,
+        sums: NDArray[np.float32],
+        col: int,
+        stripe: Stripe,
+        whitening: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], int]:
-        """Give a line's step, whitened, 0 where too little is known, and of how many blocks.
+        """Return a line's mean whitened step, 0 where too little is known, and its votes.
 
-        Blocks that step by more than others count less.
+        Blocks with larger steps than others have less weight.
         """
-        steps, known = self._steps(sums[:, :, col : col + 2 + 2 * _PAD * self.fine], reach)
+        steps, known = self._steps(sums[:, :, col : col + 2 + 2 * _PAD_CELLS * self.fine], stripe)
         votes = int(known[:, 0].sum())
-        if votes < FEWEST:
-            return np.zeros(len(whiten)), votes
-        signs = whiten @ steps[:, known[:, 0], 0]
-        weights = 1 / (1 + (signs**2).mean(0))
-        return np.asarray((signs * weights).sum(1) / weights.sum()), votes
+        if votes < _MIN_VOTES:
+            return np.zeros(len(whitening)), votes
+        whitened = whitening @ steps[:, known[:, 0], 0]
+        weights = 1 / (1 + (whitened**2).mean(0))
+        return np.asarray((whitened * weights).sum(1) / weights.sum()), votes
 
 
 def _agreement(
-    whiten: NDArray[np.float32], step: NDArray[np.float32], known: NDArray[np.bool_]
+    whitening: NDArray[np.float32], step: NDArray[np.float32], known: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Say of the lines of one slope how much the votes of their blocks agree, (cols,)."""
-    # Block by block, which is too little for BLAS to start threads: they would wait for each other
+    """Return how much the votes of the blocks agree, for the lines of one slope, (cols,)."""
+    # One block at a time is too little for BLAS to start threads, which would wait for each other
     # where others work too.
-    signs = whiten @ step.swapaxes(0, 1)
+    signs = whitening @ step.swapaxes(0, 1)
     signs /= np.sqrt(1 + (signs**2).mean(1, keepdims=True))
     votes = known.sum(0)
     # Cube roots make sums of squares nearly normal.
     power = np.cbrt((signs.sum(0) ** 2).sum(0) / np.maximum(votes, 1)).astype(np.float64)
-    return np.where(votes >= max(FEWEST, KNOWN * len(known)), power, 0)
+    return np.where(votes >= max(_MIN_VOTES, _MIN_VALID_SHARE * len(known)), power, 0)
 
 
-def _moved(line: Line, corner: tuple[int, int]) -> Line:
-    """Give a line of a part, whose corner is at (row, column) as turned, in the whole."""
+def _in_whole(line: Line, corner: tuple[int, int]) -> Line:
+    """Return a line of a part in cells of the whole; `corner` is the part's (row, col)."""
     slope, offset = float(line.slope), float(line.offset)
     return line._replace(
         slope=slope,
@@ -310,17 +344,16 @@ def _moved(line: Line, corner: tuple[int, int]) -> Line:
     )
 
 
-# Cells beyond the edges of a part that stripes may reach to.
-_PAD = max(reach.gap + reach.width for reach in (*REACHES, *BEYOND))
-
-
 def _sheared(edges: NDArray[np.float32], slope: float, fine: int) -> NDArray[np.float32]:
-    """Turn lines of a slope into columns, blocks of them into rows.
+    """Shear counts so that lines of a slope become columns, and sum rows into blocks.
 
     Parameters
     ----------
     edges : (features + 1, rows, cols + 1) array
-        Counts added up along rows, from the left edge to every edge of cells.
+        Counts summed along rows, from the left edge to every edge of cells.
+    slope : float
+    fine : int
+        See :class:`SeamSearch`.
 
     Returns
     -------
@@ -328,25 +361,25 @@ def _sheared(edges: NDArray[np.float32], slope: float, fine: int) -> NDArray[np.
         Column ``pad + x`` is at the line that is at x at half the height.
     """
     features, rows, count = edges.shape
-    pad, block = _PAD * fine, BLOCK * fine
+    pad, block = _PAD_CELLS * fine, _BLOCK_CELLS * fine
     shift = np.rint(slope * (np.arange(rows) + 0.5 - rows / 2)).astype(int)
     at = np.clip(shift[:, None] + np.arange(-pad, count + pad), 0, count - 1)
-    found = edges[:, np.arange(rows)[:, None], at]
-    return np.asarray(found.reshape(features, rows // block, block, -1).sum(2))
+    sheared = edges[:, np.arange(rows)[:, None], at]
+    return np.asarray(sheared.reshape(features, rows // block, block, -1).sum(2))
 
 
 def _whitening(steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give what turns steps across ordinary ground, (steps, features), into noise of strength 1.
+    """Return the matrix that whitens steps across ordinary ground, (steps, features).
 
-    Steps far out of the ordinary count less (Tyler 1987).
+    Outliers are weighted down (Tyler 1987).
     """
     count, features = steps.shape
     weights = np.ones(count)
-    found = np.eye(features)
+    matrix = np.eye(features)
     for _ in range(5):
         covariance = np.einsum("n,ni,nj->ij", weights, steps, steps) / max(weights.sum(), 1)
         # Bands may be copies of each other.
         covariance += (1e-2 * np.trace(covariance) / features + 1e-9) * np.eye(features)
-        found = np.linalg.inv(np.linalg.cholesky(covariance))
-        weights = 1 / (1 + (np.einsum("ij,nj->ni", found, steps) ** 2).mean(1))
-    return found
+        matrix = np.linalg.inv(np.linalg.cholesky(covariance))
+        weights = 1 / (1 + (np.einsum("ij,nj->ni", matrix, steps) ** 2).mean(1))
+    return matrix

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from geossda.balance.balancing import levelled, with_levels
+from geossda.balance.balancing import balance_scenes, with_balance
 from geossda.color.style import Style
 from geossda.config import HarmonizeConfig
 from geossda.harmonization.methods import METHODS, Method
@@ -101,7 +101,7 @@ def measure_state(
         measured), to be saved for later attempts and workers.
     """
     scenes = config.scenes if config.strength > 0 else "none"
-    mosaic, balances = levelled(mosaic, scenes, progress=progress)
+    mosaic, balances = balance_scenes(mosaic, scenes, progress=progress)
     return {
         "levels": [None if balance is None else balance.to_state() for balance in balances],
         "style": None if style is None else style.to_state(),
@@ -122,7 +122,7 @@ def job_from(
     """Return the job for a mosaic whose state :func:`measure_state` has measured."""
     style = None if state["style"] is None else Style.from_state(state["style"])
     transforms = [method.transform(each, style, config.strength) for each in state["sources"]]
-    return HarmonizeJob(with_levels(mosaic, state["levels"]), transforms, shards, config)
+    return HarmonizeJob(with_balance(mosaic, state["levels"]), transforms, shards, config)
 
 
 def open_harmonize_job(task: ShardTask[HarmonizeConfig]) -> HarmonizeJob:

@@ -11,11 +11,11 @@ from conftest import build_raster
 from odc.geo.geobox import GeoBox
 
 from geossda import HarmonizeConfig, harmonize, scenes
-from geossda.balance.balancing import levelled, measure_levelling
+from geossda.balance.balancing import balance_scenes, measure_balance
 from geossda.balance.scenes import Scenes, read_scenes
 from geossda.balance.seam_detection import _straightest, find_scenes
-from geossda.balance.seam_search import Search, count_tones
-from geossda.balance.tone_curves import KNOTS, SHARES, Border, level
+from geossda.balance.seam_search import SeamSearch, count_tones
+from geossda.balance.tone_curves import KNOTS, QUANTILES, Border, solve_curves
 from geossda.errors import GeoreferenceError, OutputError, OutputExistsError, VectorError
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.windows import Window, tiles
@@ -75,14 +75,14 @@ def step(image, clean, cut, feather):
 
 def border(first, second, tones):
     """A border whose tones vary as much dark as bright, each by itself."""
-    return Border(first, second, tones[None, :, None], 1e-4 * np.eye(len(SHARES))[None], 1.0)
+    return Border(first, second, tones[None, :, None], 1e-4 * np.eye(len(QUANTILES))[None], 1.0)
 
 
 def test_curves_undo_what_scenes_differ_in():
-    tones = np.linspace(0.1, 0.9, len(SHARES))
+    tones = np.linspace(0.1, 0.9, len(QUANTILES))
     seen = [tones, 0.7 * tones + 0.2, tones**1.4]
     borders = [border(a, b, np.stack([seen[a], seen[b]])) for a, b in ((0, 1), (1, 2))]
-    curves = level(borders, 3, 1)
+    curves = solve_curves(borders, 3, 1)
     assert curves.shape == (3, 1, KNOTS)
     knots = np.linspace(0, 1, KNOTS)
     after = [np.interp(tone, knots, curve[0]) for tone, curve in zip(seen, curves, strict=True)]
@@ -94,27 +94,27 @@ def test_curves_undo_what_scenes_differ_in():
 
 
 def test_a_scene_that_meets_none_keeps_its_values():
-    tones = np.linspace(0.1, 0.9, len(SHARES))
-    curves = level([border(0, 1, np.stack([tones, 0.8 * tones]))], 3, 1)
+    tones = np.linspace(0.1, 0.9, len(QUANTILES))
+    curves = solve_curves([border(0, 1, np.stack([tones, 0.8 * tones]))], 3, 1)
     assert np.allclose(curves[2, 0], np.linspace(0, 1, KNOTS), atol=1e-6)
 
 
 def test_tones_that_are_not_known_are_left_out():
-    tones = np.linspace(0.1, 0.9, len(SHARES))
+    tones = np.linspace(0.1, 0.9, len(QUANTILES))
     seen = np.stack([tones, tones])
     seen[1, -3:] = np.nan
-    assert np.allclose(level([border(0, 1, seen)], 2, 1), np.linspace(0, 1, KNOTS))
+    assert np.allclose(solve_curves([border(0, 1, seen)], 2, 1), np.linspace(0, 1, KNOTS))
 
 
 def test_tones_that_vary_by_themselves_count_less():
-    tones = np.linspace(0.1, 0.9, len(SHARES))
+    tones = np.linspace(0.1, 0.9, len(QUANTILES))
     other = tones + np.where(tones > 0.6, 0.2, 0.0)
-    firm = 1e-4 * np.eye(len(SHARES))
+    firm = 1e-4 * np.eye(len(QUANTILES))
     loose = np.diag(np.where(tones > 0.6, 1.0, 1e-4))
     change = []
     for usual in (firm, loose):
         one = Border(0, 1, np.stack([tones, other])[None, :, None], usual[None], 1.0)
-        curves = level([one], 2, 1)
+        curves = solve_curves([one], 2, 1)
         change.append(np.abs(curves[0] - curves[1]).max())
     assert change[1] < 0.5 * change[0]
 
@@ -130,7 +130,7 @@ def test_labels_are_those_of_pixel_centres_the_first_on_top():
 
 def test_meetings_are_where_scenes_are_seen_to_meet():
     scenes = Scenes((shapely.box(0, 0, 4, 10), shapely.box(3, 0, 10, 10)))
-    (meeting,) = scenes.meetings((10, 10))
+    (meeting,) = scenes.borders((10, 10))
     assert (meeting.first, meeting.second) == (0, 1)
     assert meeting.line.equals(shapely.LineString([(4, 0), (4, 10)]))
 
@@ -222,7 +222,7 @@ def applied(mosaic, tile):
 def test_scenes_given_are_levelled(mosaics, name, feather, fall):
     folder, size, cut = mosaics
     mosaic = open_mosaic(folder / f"{name}.tif")
-    levelling = measure_levelling(mosaic, Scenes(polygons(size, cut)), (0.0, 255.0))
+    levelling = measure_balance(mosaic, Scenes(polygons(size, cut)), (0.0, 255.0))
     assert bool(levelling.feathers) == bool(feather)
     window = Window(0, 0, size, size)
     before, valid = mosaic.read(window)
@@ -272,7 +272,7 @@ def test_a_feathered_seam_is_found_and_levelled_without_a_hint(tmp_path):
     image = strips(clean, cut, feather)
     clean, before = (np.rint(one * 255).astype(np.uint8) for one in (clean, image))
     mosaic = open_mosaic(build_raster(tmp_path / "a.tif", image=before))
-    mosaic, (found,) = levelled(mosaic, "auto")
+    mosaic, (found,) = balance_scenes(mosaic, "auto")
     assert len(found.scenes.polygons) == 2
     assert found.feathers
     left = np.mean(step(applied(mosaic, size), clean, cut, feather))
@@ -285,20 +285,20 @@ def test_a_road_is_no_seam_since_beyond_it_the_ground_is_as_before(mosaics, tmp_
     road = np.clip(60 - np.abs(away_from(size, cut)), 0, 16) / 16  # soft shoulders
     image += road * (190 - image) * 0.7
     path = build_raster(tmp_path / "road.tif", image=np.rint(image).astype(np.uint8))
-    search = Search(count_tones(image, np.ones((size, size), bool), 16), 256)
+    search = SeamSearch(count_tones(image, np.ones((size, size), bool), 16), 256)
     line = search.strongest(np.ones((size // 16, size // 16), bool))[0]
     assert abs(line.offset + line.slope * size / 32 - cut / 16) < 8  # its edges stand out
-    assert line.lasting < 0.5
+    assert line.persistence < 0.5
     assert not find_scenes(open_mosaic(path)).polygons
 
 
 def test_pieces_of_a_border_where_the_ground_changes_count_little():
-    tones = np.linspace(0.1, 0.9, len(SHARES))
+    tones = np.linspace(0.1, 0.9, len(QUANTILES))
     other = 0.8 * tones + 0.1
     pieces = np.stack([tones, other])[None].repeat(12, 0)
     pieces[:3, 1] += 0.3  # a lake begins at the border
-    one = Border(0, 1, pieces[:, :, None], 1e-4 * np.eye(len(SHARES))[None], 1.0)
-    curves = level([one], 2, 1)[:, 0]
+    one = Border(0, 1, pieces[:, :, None], 1e-4 * np.eye(len(QUANTILES))[None], 1.0)
+    curves = solve_curves([one], 2, 1)[:, 0]
     knots = np.linspace(0, 1, KNOTS)
     left = np.interp(tones, knots, curves[0]) - np.interp(other, knots, curves[1])
     assert np.abs(left).mean() < 0.1 * np.abs(tones - other).mean()
@@ -307,7 +307,7 @@ def test_pieces_of_a_border_where_the_ground_changes_count_little():
 def test_no_seam_is_found_where_there_is_none(mosaics, listener):
     folder, *_ = mosaics
     assert not find_scenes(open_mosaic(folder / "clean.tif")).polygons
-    mosaic, found = levelled(open_mosaic(folder / "clean.tif"), "auto", progress=listener)
+    mosaic, found = balance_scenes(open_mosaic(folder / "clean.tif"), "auto", progress=listener)
     assert found == [None]
     assert np.array_equal(applied(mosaic, 512), read(folder / "clean.tif"))
 
@@ -330,7 +330,7 @@ def test_levelled_pixels_do_not_depend_on_windows(mosaics, name):
         frame.geometry.affine_transform([transform.a, 0, 0, transform.e, transform.c, transform.f])
     ).set_crs("EPSG:32633")
     frame.to_file(folder / f"{name}.gpkg")
-    mosaic, _ = levelled(open_mosaic(folder / f"{name}.tif"), str(folder / f"{name}.gpkg"))
+    mosaic, _ = balance_scenes(open_mosaic(folder / f"{name}.tif"), str(folder / f"{name}.gpkg"))
     whole = applied(mosaic, size)
     for tile in (97, 256):
         assert np.array_equal(applied(mosaic, tile), whole)
@@ -348,7 +348,7 @@ def test_levelling_keeps_types_bands_and_nodata(tmp_path, dtype):
     made = (np.rint(image) if dtype != "float32" else image).astype(dtype)
     path = build_raster(tmp_path / "a.tif", image=made, nodata=nodata, valid=valid, dtype=dtype)
     mosaic = open_mosaic(path)
-    levelling = measure_levelling(
+    levelling = measure_balance(
         mosaic, Scenes(polygons(size, cut)), (float(made.min()), float(made.max()))
     )
     window = Window(0, 0, size, size)
