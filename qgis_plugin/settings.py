@@ -36,6 +36,8 @@ class Page(QgsOptionsPageWidget):
 
     def __init__(self, parent=None):
         super().__init__(parent)
+        # By which the options are opened at this page.
+        self.setObjectName("geossda")
         self.file = QgsFileWidget()
         self.file.setFilePath(core.setting())
         self.file.lineEdit().setPlaceholderText("searched for automatically")

@@ -107,23 +107,20 @@ def press_in_options(page):
 
 
 def options():
-    """Photograph the settings page in QGIS's options."""
+    """Open QGIS's options at the settings page, as the menu does."""
 
     def take():
         dialog = QApplication.activeModalWidget()
-        for tree in dialog.findChildren(QTreeView):
-            found = tree.model().match(tree.model().index(0, 0), 0, "geossda", 1)
-            if found:
-                tree.setCurrentIndex(found[0])
         dialog.resize(900, 500)
         photograph(dialog, "options")
         SEEN["buttons"] = [b.text() for b in dialog.findChildren(QPushButton)
-                           if b.text().endswith("…")]  # fmt: skip
+                           if b.isVisible() and b.text().endswith("…")]  # fmt: skip
         press_in_options(dialog)
         dialog.reject()
 
     QTimer.singleShot(1500, take)
-    iface.showOptionsDialog(iface.mainWindow())
+    found = next(a.menu() for a in iface.rasterMenu().actions() if "geossda" in a.text())
+    next(action for action in found.actions() if action.text() == "Options…").trigger()
 
 
 def choices():
