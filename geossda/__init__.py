@@ -24,6 +24,7 @@ from geossda.config import (
     TrainStyleConfig,
 )
 from geossda.errors import GeossdaError
+from geossda.gdal_data import drop_foreign_data
 
 if TYPE_CHECKING:
     from geossda.api.benchmark import benchmark_paper, benchmark_places
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from geossda.api.train_segmenter import train_segmenter
     from geossda.api.train_style import train_style
     from geossda.raster.mosaic import open_mosaic
+
+# Before rasterio, pyogrio or pyproj look for their data.
+drop_foreign_data()
 
 _LAZY = {
     "benchmark_paper": "geossda.api.benchmark",
