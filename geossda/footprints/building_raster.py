@@ -1,4 +1,4 @@
-"""Which pixels of a raster are buildings."""
+"""Rasters of building masks or probabilities."""
 
 import os
 import threading
@@ -15,25 +15,26 @@ from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.source import Source, gdal_environment
 from geossda.raster.windows import Window
 
-# Of a raster of probabilities: what its model's log odds were divided by.
+# Tag of a raster of probabilities: the temperature that its model's log odds were divided by.
 TEMPERATURE_TAG = "GEOSSDA_TEMPERATURE"
 
 
 class BuildingRaster:
-    """A mask or a raster of probabilities.
+    """A building mask or a raster of building probabilities.
 
-    Integers are masks: every value but 0 is a building. Floats are probabilities: those from the
-    threshold on are.
+    Integers are masks: every value but 0 is a building. Floats are probabilities: values of at
+    least the threshold are buildings.
 
     Parameters
     ----------
     mosaic : Mosaic
-        Of one band.
+        A mosaic of one band.
     threshold : float
+        Least probability of a building, 0..1.
     temperature : float
-        What a model's log odds were divided by to make the probabilities.
+        Temperature that the model's log odds were divided by to calibrate the probabilities.
     progress : Progress
-        Is warned of masks that do not look like one.
+        Receives a warning about masks that hold more than two values.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class BuildingRaster:
         self._warned = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process, where nobody is told of anything."""
+        """Support pickling; the copy in another process reports no progress."""
         return BuildingRaster, (self.mosaic, self.threshold, self.temperature)
 
     @property
@@ -59,7 +60,7 @@ class BuildingRaster:
         return self.mosaic.dtype.kind == "f"
 
     def read(self, window: Window) -> BuildingWindow:
-        """Read the marks of a window.
+        """Read the building pixels of a window.
 
         Raises
         ------
@@ -75,7 +76,7 @@ class BuildingRaster:
             self._check_mask(values, inside)
             return BuildingWindow(inside)
         self._check_probability(values[valid])
-        # Not data is below any threshold, 0 included.
+        # Nodata is no building, even at a threshold of 0.
         return BuildingWindow(
             (values >= self.threshold) & valid, values.astype(np.float32, copy=False)
         )
@@ -109,10 +110,27 @@ def open_buildings(
     temperature: float | None = None,
     progress: Progress = SILENT,
 ) -> BuildingRaster:
-    """Open a mask or probabilities.
+    """Open a building mask or a raster of probabilities.
 
-    Masks often declare 0 or even 1 as nodata; both are classes there, so such a declaration is
-    passed over. The temperature is, by default, what the raster's tags say it was made with.
+    Masks often declare 0 or even 1 as nodata; both are classes of a mask, so such a declaration is
+    ignored.
+
+    Parameters
+    ----------
+    path : path
+    threshold : float
+        Least probability of a building, 0..1.
+    bands : tuple of int
+        The band to read, from 1; needed if there are several.
+    nodata : float, optional
+        Replaces the declared nodata value.
+    temperature : float, optional
+        By default that of the raster's tags, else 1.
+    progress : Progress
+
+    Returns
+    -------
+    BuildingRaster
 
     Raises
     ------
@@ -129,13 +147,13 @@ def open_buildings(
     if declared and source.nodata in (0, 1) and source.dtype.kind != "f":
         mosaic = Mosaic((source.without_nodata(),), mosaic.grid)
     if temperature is None:
-        temperature = _temperature_said(source)
+        temperature = _tagged_temperature(source)
     return BuildingRaster(mosaic, threshold, temperature, progress)
 
 
-def _temperature_said(source: Source) -> float:
+def _tagged_temperature(source: Source) -> float:
     try:
-        said = float(Description.of(source).tags.get(TEMPERATURE_TAG, 1))
-    except ValueError:  # edited by someone
+        temperature = float(Description.of(source).tags.get(TEMPERATURE_TAG, 1))
+    except ValueError:  # the tag was edited
         return 1.0
-    return said if 0 < said < np.inf else 1.0
+    return temperature if 0 < temperature < np.inf else 1.0

@@ -17,7 +17,19 @@ FAILURES = (pa.ArrowException,)
 def write(
     stream: RecordStream, part: Path, crs: str, metadata: Mapping[str, str], kind: str
 ) -> None:
-    """Write a stream to a new file."""
+    """Write records to a new GeoParquet file.
+
+    Parameters
+    ----------
+    stream : RecordStream
+    part : Path
+        New file.
+    crs : str
+        WKT of the geometries.
+    metadata : mapping
+        Key-value metadata of the file.
+    kind : {"Polygon", "MultiPolygon"}
+    """
     about = {
         "version": "1.1.0",
         "primary_column": "geometry",

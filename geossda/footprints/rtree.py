@@ -1,9 +1,9 @@
-"""SQLite's R-tree, filled from below.
+"""Bulk loading of SQLite's R-tree.
 
-Inserting boxes one by one searches the tree for each, and takes longer than the table itself. When
-all are known they are put into full nodes at once (sort-tile-recursive packing, Leutenegger et al.
-1997), which are also fewer and overlap less. A node is a depth (of the root), a count, and entries
-of a number and four 32-bit floats, all big-endian: https://sqlite.org/rtree.html.
+Inserting boxes one by one searches the tree for each, and takes longer than writing the table. Here
+boxes are packed into full nodes (sort-tile-recursive packing, Leutenegger et al. 1997), which are
+also fewer and overlap less. A node has a depth (of the root), a count, and entries of an id and
+four 32-bit floats, all big-endian: https://sqlite.org/rtree.html.
 """
 
 import itertools
@@ -15,20 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ENTRY = np.dtype([("number", ">i8"), ("box", ">f4", 4)])
-# SQLite takes 999 values a statement everywhere.
-_VALUES = 900
-# Entries are packed once there are so many: a node of nodes, or more.
-_WAITING = 4096
+# Values inserted per statement; every SQLite takes 999.
+_VALUES_PER_STATEMENT = 900
+# Entries that are packed at a time: those of a node of nodes, or more.
+_PACKED_AT_ONCE = 4096
 
 
 class Index:
-    """Fills a new, empty R-tree of two dimensions.
+    """Bulk loader of a new, empty R-tree of two dimensions.
 
     Parameters
     ----------
     database : sqlite3.Connection
     name : str
-        Of the virtual table.
+        Name of the virtual table.
     """
 
     def __init__(self, database: sqlite3.Connection, name: str) -> None:
@@ -48,10 +48,18 @@ class Index:
         self._leaves: list[NDArray[Any]] = []
 
     def add(self, numbers: NDArray[np.int64], bounds: NDArray[np.float64]) -> None:
-        """Take boxes, (n, 4): least x and y and greatest."""
+        """Add boxes.
+
+        Parameters
+        ----------
+        numbers : (n,) int array
+            Row ids.
+        bounds : (n, 4) float array
+            Least x, least y, greatest x and greatest y.
+        """
         entries = np.zeros(len(numbers), _ENTRY)
         entries["number"] = numbers
-        # As SQLite does: never smaller than the box.
+        # Rounded outward to 32 bits, as SQLite does.
         boxes = bounds[:, [0, 2, 1, 3]]
         near = boxes.astype(np.float32)
         outward = np.array([-1, 1, -1, 1]) * np.sign(boxes)
@@ -59,11 +67,11 @@ class Index:
         grown = (boxes * (1 + outward * 2.0**-23)).astype(np.float32)
         entries["box"] = np.where(short & (near != boxes), grown, near)
         self._waiting.append(entries)
-        if sum(map(len, self._waiting)) >= _WAITING:
+        if sum(map(len, self._waiting)) >= _PACKED_AT_ONCE:
             self._pack()
 
     def finish(self) -> None:
-        """Put the upper nodes in."""
+        """Write the upper nodes; no box may be added afterwards."""
         self._pack()
         level = np.concatenate(self._leaves) if self._leaves else np.zeros(0, _ENTRY)
         depth = 1
@@ -77,7 +85,7 @@ class Index:
             self._database.execute(
                 f"UPDATE {self._name}_node SET data = ? WHERE nodeno = 1", (root.tobytes(),)
             )
-            self._tell("parent", level["number"], np.ones(len(level), int))
+            self._record_nodes("parent", level["number"], np.ones(len(level), int))
 
     def _pack(self) -> None:
         if self._waiting:
@@ -85,7 +93,7 @@ class Index:
         self._waiting = []
 
     def _store(self, entries: NDArray[Any], kind: str) -> NDArray[Any]:
-        """Store entries in nodes, and tell where they went; give the nodes' own entries."""
+        """Write entries into nodes, record where each went, and return the nodes' own entries."""
         count = -(-len(entries) // self._capacity)
         tall = self._capacity * int(np.ceil(np.sqrt(count)))
         left, right, top, bottom = entries["box"].T.astype(float)
@@ -105,18 +113,26 @@ class Index:
         above["box"][:, 1::2] = np.maximum.reduceat(box[:, 1::2], begins)
         stored = zip(numbers.tolist(), (node.tobytes() for node in nodes), strict=True)
         insert(self._database, f"{self._name}_node", list(stored))
-        self._tell(kind, entries["number"], numbers[which])
+        self._record_nodes(kind, entries["number"], numbers[which])
         return above
 
-    def _tell(self, kind: str, numbers: NDArray[Any], nodes: NDArray[np.int64]) -> None:
+    def _record_nodes(self, kind: str, numbers: NDArray[Any], nodes: NDArray[np.int64]) -> None:
         order = np.argsort(numbers)
         rows = zip(numbers[order].tolist(), nodes[order].tolist(), strict=True)
         insert(self._database, f"{self._name}_{kind}", list(rows))
 
 
 def insert(database: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows, many a statement: with each one the interpreter changes hands."""
-    many = _VALUES // len(rows[0]) if rows else 1
+    """Insert rows, many per statement: each statement releases the interpreter's lock.
+
+    Parameters
+    ----------
+    database : sqlite3.Connection
+    table : str
+    rows : sequence of tuples
+        All of one length.
+    """
+    many = _VALUES_PER_STATEMENT // len(rows[0]) if rows else 1
     for first in range(0, len(rows), many):
         some = rows[first : first + many]
         places = f"({', '.join('?' * len(some[0]))})"

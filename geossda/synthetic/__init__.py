@@ -1,1 +1,1 @@
-"""A synthetic town, rendered from a seed, to try everything on without real imagery."""
+"""Synthetic towns, rendered from a seed, to try all commands without real imagery."""

@@ -1,4 +1,4 @@
-"""What the made-up town is painted on, and the brushes."""
+"""Canvas that a synthetic town is painted on, and operations to paint with."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,22 +8,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Plane = NDArray[np.float32]
-PIXEL = 0.3  # metres
-_STRIP = 512  # rows worked on at once, so that temporaries stay small on large towns
+# Pixel size in metres.
+PIXEL = 0.3
+# Rows processed at once, so that temporary arrays stay small on large towns.
+_STRIP_ROWS = 512
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """The scene before any light falls on it.
+    """Surface of a scene, before illumination.
 
     Attributes
     ----------
     albedo : (height, width, 3) float32 array
-        Colour in full sun, red first, 0 to 255.
+        Color in full sunlight, red first, 0 to 255.
     green : (height, width) float32 array
-        Share of what changes with the season, 0 to 1.
+        Share of vegetation, whose color depends on the season, 0 to 1.
     height : (height, width) float32 array
-        Above ground, in metres.
+        Height above ground in metres.
     """
 
     albedo: Plane
@@ -32,7 +34,7 @@ class Canvas:
 
     @classmethod
     def blank(cls, shape: tuple[int, int]) -> "Canvas":
-        """Give an empty canvas of `shape` (height, width) pixels."""
+        """Return an empty canvas of `shape` (height, width) pixels."""
         return cls(
             np.zeros((*shape, 3), np.float32),
             np.zeros(shape, np.float32),
@@ -44,20 +46,20 @@ class Canvas:
         """Height and width, in pixels."""
         return self.height.shape[0], self.height.shape[1]
 
-    def paint(self, alpha: Plane, colour: ArrayLike, green: float = 0.0) -> None:
-        """Lay a colour over the canvas.
+    def paint(self, alpha: Plane, color: ArrayLike, green: float = 0.0) -> None:
+        """Blend a color over the canvas.
 
         Parameters
         ----------
         alpha : (height, width) float32 array
             Opacity, 0 to 1.
-        colour : (3,) or (height, width, 3) array
+        color : (3,) or (height, width, 3) array
         green : float
-            What the colour's share of vegetation is, 0 to 1.
+            Share of vegetation of the color, 0 to 1.
         """
-        tint = np.asarray(colour, np.float32)
-        for top in range(0, self.shape[0], _STRIP):
-            rows = slice(top, top + _STRIP)
+        tint = np.asarray(color, np.float32)
+        for top in range(0, self.shape[0], _STRIP_ROWS):
+            rows = slice(top, top + _STRIP_ROWS)
             cover = alpha[rows]
             if not cover.any():
                 continue
@@ -73,7 +75,7 @@ def fractal(
     octaves: int,
     gain: float = 0.55,
 ) -> Plane:
-    """Give smooth noise of mean 0 and a standard deviation of about 1.
+    """Return fractal noise of mean 0 and a standard deviation of about 1.
 
     Parameters
     ----------
@@ -83,8 +85,13 @@ def fractal(
     scale : float
         Size of the largest blobs, in pixels; each octave halves it.
     octaves : int
+        Number of octaves.
     gain : float
-        Strength of an octave against the one before.
+        Amplitude of an octave relative to the one before.
+
+    Returns
+    -------
+    (height, width) float32 array
     """
     strength, power = 1.0, 0.0
     coarse, coarse_strength, coarse_power = 0, 1.0, 0.0
@@ -93,7 +100,7 @@ def fractal(
         coarse_strength *= gain
         coarse += 1
     if coarse and min(shape) >= 256:
-        # Large blobs have nothing to show at full resolution: draw them small and enlarge.
+        # Large blobs have no detail at full resolution: they are made small and enlarged.
         small = (-(-shape[0] // 6), -(-shape[1] // 6))
         blobs = fractal(rng, small, scale / 6, coarse, gain)
         total = np.asarray(cv2.resize(blobs, shape[::-1]), np.float32)
@@ -107,7 +114,7 @@ def fractal(
         grid = (int(shape[0] / step) + 4, int(shape[1] / step) + 4)
         seeds = rng.standard_normal(grid, np.float32)
         shift_y, shift_x = rng.uniform(0.5, 1.5, 2)
-        # A map and not a resize: lattices of all octaves are shifted, so none shows.
+        # warpAffine rather than resize shifts the lattice of each octave, so that none is visible.
         to_seed = np.array([[1 / step, 0, shift_x], [0, 1 / step, shift_y]])
         flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
         layer = cv2.warpAffine(seeds, to_seed, shape[::-1], flags=flags)
@@ -120,7 +127,7 @@ def fractal(
 
 
 def smoothstep(values: Any, low: float, high: float) -> Plane:
-    """Rise smoothly from 0 at `low` to 1 at `high`."""
+    """Map values smoothly from 0 at `low` to 1 at `high` (cubic Hermite interpolation)."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
@@ -135,7 +142,12 @@ def fill(shape: tuple[int, int], outlines: list[NDArray[np.float64]], soft: floa
     outlines : list of (N, 2) arrays
         x and y in metres.
     soft : float
-        Blur of the edge (sigma), in pixels.
+        Standard deviation of the blur of the edge, in pixels.
+
+    Returns
+    -------
+    (height, width) float32 array
+        Coverage, 0 to 1.
     """
     mask = np.zeros(shape, np.uint8)
     for outline in outlines:
@@ -146,7 +158,7 @@ def fill(shape: tuple[int, int], outlines: list[NDArray[np.float64]], soft: floa
 def stroke(
     shape: tuple[int, int], lines: list[NDArray[np.float64]], width: float, soft: float = 0.0
 ) -> Plane:
-    """Rasterize lines of `width` metres; all else as :func:`fill`."""
+    """Rasterize lines of `width` metres; other parameters as for :func:`fill`."""
     mask = np.zeros(shape, np.uint8)
     thick = max(1, round(width / PIXEL))
     for line in lines:
@@ -155,7 +167,7 @@ def stroke(
 
 
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Metres to OpenCV's fixed point with 4 fractional bits, pixel centres at whole numbers."""
+    """Convert metres to OpenCV's fixed point with 4 fractional bits, pixel centres at integers."""
     return np.round((points / PIXEL - 0.5) * 16).astype(np.int32)
 
 

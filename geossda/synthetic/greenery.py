@@ -1,4 +1,4 @@
-"""Trees, bushes and palms of the made-up town."""
+"""Trees, bushes and palms of a synthetic town."""
 
 import cv2
 import numpy as np
@@ -7,15 +7,16 @@ from numpy.typing import NDArray
 from geossda.synthetic.canvas import PIXEL, Canvas, Plane, fractal, smoothstep
 from geossda.synthetic.layout import Layout
 
-# Mango, broadleaf, bright broadleaf, olive, grey-green, and palm last; red, green, blue.
+# Colors of mango, broadleaf, bright broadleaf, olive, grey-green and, last, palm leaves (RGB).
 _LEAVES = np.array(
     [(62, 82, 44), (78, 102, 50), (98, 118, 58), (104, 112, 66), (86, 104, 62), (112, 128, 70)],
     np.float32,
 )
-_RADII = (2, 3, 4, 5, 7, 9, 11, 14, 17, 21)
+# Radii of the crowns that are drawn, in pixels, and variants of each.
+_RADII_PX = (2, 3, 4, 5, 7, 9, 11, 14, 17, 21)
 _VARIANTS = 7
 _PALM = 5
-# Trees a square metre, by the kind of block.
+# Trees per square metre, by the kind of block.
 _DENSITY = {
     "homes": 0.0095,
     "dense": 0.003,
@@ -36,12 +37,12 @@ def plant(rng: np.random.Generator, canvas: Canvas, layout: Layout, keep_out: Pl
     canvas : Canvas
     layout : Layout
     keep_out : (height, width) float32 array
-        Above 0.5 nothing stands: roofs, streets, water.
+        Above 0.5 nothing is planted: roofs, streets, water.
     """
     shape = canvas.shape
     crown, kind = np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
     room = cv2.distanceTransform((keep_out < 0.5).astype(np.uint8), cv2.DIST_L2, 3)
-    sprites = [[_crown(rng, r) for _ in range(_VARIANTS)] for r in _RADII]
+    sprites = [[_crown(rng, r) for _ in range(_VARIANTS)] for r in _RADII_PX]
     palms = [_palm(rng, 8 + v % 4) for v in range(_VARIANTS)]
     cols, rows, big = _spots(rng, shape, layout)
     for col, row, sort in zip(cols.tolist(), rows.tolist(), big.tolist(), strict=True):
@@ -50,13 +51,13 @@ def plant(rng: np.random.Generator, canvas: Canvas, layout: Layout, keep_out: Pl
             _put(crown, kind, palms[int(rng.integers(_VARIANTS))], (row, col), 6.5, _PALM)
             continue
         wanted = rng.gamma(4.0, 2.6) if sort else rng.gamma(3.0, 1.0)
-        # A crown may lean over a roof's edge, not cover the house.
+        # A crown may overhang the edge of a roof, but not cover the house.
         radius = min(wanted, free * 1.12)
         if radius < 1.6:
             continue
-        size = int(np.argmin(np.abs(np.array(_RADII) - radius)))
+        size = int(np.argmin(np.abs(np.array(_RADII_PX) - radius)))
         sprite = sprites[size][int(rng.integers(_VARIANTS))]
-        tall = max(0.7, _RADII[size] * PIXEL * rng.uniform(1.1, 1.7))
+        tall = max(0.7, _RADII_PX[size] * PIXEL * rng.uniform(1.1, 1.7))
         _put(crown, kind, sprite, (row, col), min(tall, 8.5), int(rng.integers(_PALM)))
     _shade_in(rng, canvas, crown, kind)
 
@@ -64,7 +65,7 @@ def plant(rng: np.random.Generator, canvas: Canvas, layout: Layout, keep_out: Pl
 def _spots(
     rng: np.random.Generator, shape: tuple[int, int], layout: Layout
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Draw columns, rows and sorts (0 bush, 1 tree, 2 palm) of everything that grows."""
+    """Draw columns, rows and kinds (0 bush, 1 tree, 2 palm) of all plants."""
     step = 4
     small = (-(-shape[0] // step), -(-shape[1] // step))
     density = np.full(small, 0.003, np.float32)
@@ -98,7 +99,7 @@ def _spots(
 
 
 def _crown(rng: np.random.Generator, radius: int) -> Plane:
-    """Give a lumpy crown, 0 to 1."""
+    """Return the height of an irregular crown, 0 to 1."""
     reach = int(radius * 1.3) + 1
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1] / radius
     angle = np.arctan2(y, x)
@@ -118,7 +119,7 @@ def _crown(rng: np.random.Generator, radius: int) -> Plane:
 
 
 def _palm(rng: np.random.Generator, radius: int) -> Plane:
-    """Give a palm: fronds around a point."""
+    """Return the height of a palm, fronds around a point, 0 to 1."""
     reach = radius + 1
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1] / radius
     dist = np.hypot(x, y)
@@ -152,14 +153,14 @@ def _put(
 def _shade_in(
     rng: np.random.Generator, canvas: Canvas, crown: Plane, kind: NDArray[np.uint8]
 ) -> None:
-    """Colour the crowns: lit tips, dark gaps, leaves as noise."""
+    """Paint the crowns: bright tips, dark gaps, leaves as noise."""
     tint = fractal(rng, canvas.shape, 120, 3)
     leaves = rng.standard_normal(canvas.shape, np.float32)
     leaves = np.asarray(cv2.GaussianBlur(leaves, (0, 0), 0.8), np.float32) * np.float32(2.0)
     depth = cv2.GaussianBlur(crown, (0, 0), 2.5)
     gaps = np.clip((crown - depth) / np.maximum(depth, 0.4), -0.6, 0.6)
     tone = np.clip(1 + 0.09 * tint + 0.15 * leaves + 0.62 * gaps, 0.3, 1.45)
-    colour = _LEAVES[kind] * tone[..., None]
+    color = _LEAVES[kind] * tone[..., None]
     alpha = np.where(crown >= canvas.height * 0.8, smoothstep(crown, 0.12, 0.5), 0)
-    canvas.paint(np.asarray(alpha, np.float32), colour, green=0.45)
+    canvas.paint(np.asarray(alpha, np.float32), color, green=0.45)
     np.maximum(canvas.height, crown + np.float32(0.18) * leaves * (crown > 0.5), out=canvas.height)

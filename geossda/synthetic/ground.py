@@ -1,4 +1,4 @@
-"""The ground of the made-up town: soil, grass, fields, water, streets, walls."""
+"""Ground of a synthetic town: soil, grass, fields, water, streets, walls."""
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ _CROPS = ((98, 116, 58), (120, 132, 72), (140, 132, 88), (82, 104, 50), (146, 12
 _TILLED = ((150, 110, 82), (166, 130, 98), (128, 98, 74))
 _YARDS = {"swept": (190, 150, 116), "lawn": (92, 116, 54), "paved": (178, 172, 160)}
 _WATER = (58, 70, 58)
-# Share of bare soil, by the kind of block, in standard deviations of the noise.
+# Amount of bare soil by the kind of block, in standard deviations of the noise.
 _WORN = {
     "homes": 0.15,
     "dense": 1.5,
@@ -26,12 +26,18 @@ _WORN = {
 
 
 def paint_ground(rng: np.random.Generator, canvas: Canvas, layout: Layout) -> Plane:
-    """Paint all that lies flat, and the walls between plots.
+    """Paint the ground, and the walls between plots.
+
+    Parameters
+    ----------
+    rng : Generator
+    canvas : Canvas
+    layout : Layout
 
     Returns
     -------
     keep_out : (height, width) float32 array
-        1 where nothing may grow (streets, roofs and water), 0 elsewhere.
+        1 where nothing may be planted (streets, roofs and water), 0 elsewhere.
     """
     shape = canvas.shape
     roofs = fill(shape, [shapely.get_coordinates(house.outline) for house in layout.houses])
@@ -43,12 +49,12 @@ def paint_ground(rng: np.random.Generator, canvas: Canvas, layout: Layout) -> Pl
     water = _paint_water(rng, canvas, layout)
     streets = _paint_streets(rng, canvas, layout, water)
     _paint_clutter(rng, canvas, roofs)
-    for lines, colour, height in (
+    for lines, color, height in (
         (layout.walls[::2], (176, 166, 150), 1.9),
         (layout.walls[1::2], (142, 124, 106), 1.6),
     ):
         wall = stroke(shape, lines, 0.3) * (1 - streets) * (1 - water)
-        canvas.paint(wall * np.float32(0.85), colour)
+        canvas.paint(wall * np.float32(0.85), color)
         np.maximum(canvas.height, wall * np.float32(height), out=canvas.height)
     return np.maximum(np.maximum(roofs, streets), water)
 
@@ -64,7 +70,7 @@ def _paint_land(rng: np.random.Generator, canvas: Canvas, layout: Layout, roofs:
     bare = smoothstep(
         fractal(rng, shape, 190, 7, 0.68) + worn + 2.0 * np.asarray(near) - 0.75, -0.55, 0.55
     )
-    # Grass first: three greens in patches, tufts on top.
+    # Grass in patches of three greens, with tufts.
     canvas.paint(np.ones(shape, np.float32), _GRASS, green=1.0)
     canvas.paint(smoothstep(fractal(rng, shape, 240, 5), -0.1, 1.5), _LUSH, green=1.0)
     canvas.paint(smoothstep(fractal(rng, shape, 130, 6, 0.7), 0.1, 1.5), _DRY, green=0.75)
@@ -73,9 +79,9 @@ def _paint_land(rng: np.random.Generator, canvas: Canvas, layout: Layout, roofs:
     soil = np.empty((*shape, 3), np.float32)
     soil[:] = _SAND
     kinds = fractal(rng, shape, 420, 5, 0.5) + np.float32(rng.normal(0, 0.5))
-    for colour, low, high in ((_RED, -0.4, 0.9), (_GREY, 1.2, 2.0)):
+    for color, low, high in ((_RED, -0.4, 0.9), (_GREY, 1.2, 2.0)):
         share = smoothstep(kinds, low, high)[..., None]
-        soil += (np.array(colour, np.float32) - soil) * share
+        soil += (np.array(color, np.float32) - soil) * share
     soil *= (1 + 0.075 * fractal(rng, shape, 50, 6, 0.75))[..., None]
     canvas.paint(bare * np.float32(0.93), soil, green=0.0)
     weeds = smoothstep(fractal(rng, shape, 7, 3, 0.7) + 0.5 * kinds, 1.15, 2.0)
@@ -89,8 +95,8 @@ def _paint_yards(rng: np.random.Generator, canvas: Canvas, layout: Layout, kind:
     ragged = 0.08 if kind == "paved" else 0.3
     cover = smoothstep(yards + ragged * fractal(rng, shape, 34, 5, 0.7), 0.4, 0.7)
     tone = 1 + 0.05 * fractal(rng, shape, 60, 6, 0.75)[..., None]
-    colour = np.array(_YARDS[kind], np.float32) * tone
-    canvas.paint(cover * np.float32(0.72), colour, green=1.0 if kind == "lawn" else 0.0)
+    color = np.array(_YARDS[kind], np.float32) * tone
+    canvas.paint(cover * np.float32(0.72), color, green=1.0 if kind == "lawn" else 0.0)
 
 
 def _paint_field(rng: np.random.Generator, canvas: Canvas, parcel: Parcel) -> None:
@@ -147,8 +153,8 @@ def _paint_streets(rng: np.random.Generator, canvas: Canvas, layout: Layout, wat
     taken = np.zeros(shape, np.float32)
     tint = np.float32(rng.uniform(0, 1))
     dirt = np.array(_SAND) * (1 - tint) + np.array((184, 136, 98)) * tint
-    dirt_colour = np.float32(dirt) * (1 + 0.05 * patches + 0.02 * rough)[..., None]
-    # Drawn class by class, narrow first, so that a junction shows the larger street.
+    dirt_color = np.float32(dirt) * (1 + 0.05 * patches + 0.02 * rough)[..., None]
+    # By class, the narrowest first, so that a junction shows the wider street.
     tracks = [street for street in layout.streets if not street.paved]
     for low, high in ((0.0, 3.2), (3.2, 4.4), (4.4, 99.0)):
         lines = [s.line for s in tracks if low <= s.width < high]
@@ -158,7 +164,7 @@ def _paint_streets(rng: np.random.Generator, canvas: Canvas, layout: Layout, wat
         wide = float(np.mean(widths))
         body = stroke(shape, lines, wide, 2.2)
         track = smoothstep(body + 0.17 * rough, 0.28, 0.7)
-        canvas.paint(track * np.float32(0.8), dirt_colour)
+        canvas.paint(track * np.float32(0.8), dirt_color)
         crown = stroke(shape, lines, wide * 0.22, 1.4)
         weeds = smoothstep(crown + 0.25 * patches - 0.15, 0.2, 0.8) * track
         canvas.paint(weeds * np.float32(0.4), _DRY, green=0.8)
@@ -171,7 +177,7 @@ def _paint_streets(rng: np.random.Generator, canvas: Canvas, layout: Layout, wat
             wide = float(np.mean([s.width for s in group]))
             side = stroke(shape, [s.line for s in group], wide + 2.4, 3.0)
             np.maximum(shoulder, side, out=shoulder)
-    canvas.paint(smoothstep(shoulder + 0.14 * rough, 0.3, 0.8) * np.float32(0.8), dirt_colour)
+    canvas.paint(smoothstep(shoulder + 0.14 * rough, 0.3, 0.8) * np.float32(0.8), dirt_color)
     for group in groups:
         if not group:
             continue
@@ -183,13 +189,13 @@ def _paint_streets(rng: np.random.Generator, canvas: Canvas, layout: Layout, wat
         worn = stroke(shape, lines, wide * 0.35, 4.0)
         canvas.paint(worn * np.float32(0.22), (160, 154, 146))
         sand = smoothstep(patches + 0.6 * rough, 0.7, 2.2) * body
-        canvas.paint(sand * np.float32(0.5), dirt_colour)
+        canvas.paint(sand * np.float32(0.5), dirt_color)
         np.maximum(taken, body, out=taken)
     return taken
 
 
 def _paint_clutter(rng: np.random.Generator, canvas: Canvas, roofs: Plane) -> None:
-    """Scatter what lies around houses: washing, buckets, heaps, stones."""
+    """Scatter small objects around houses: washing, buckets, heaps, stones."""
     near = np.asarray(cv2.GaussianBlur(roofs, (0, 0), 10), np.float32)
     count = int(roofs.size * 0.0035)
     rows, cols = rng.integers(0, canvas.shape[0], count), rng.integers(0, canvas.shape[1], count)

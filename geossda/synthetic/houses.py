@@ -1,4 +1,4 @@
-"""Houses of the made-up town: their plans, roofs and materials."""
+"""Houses of a synthetic town: their plans, roofs and materials."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from shapely.geometry.base import BaseGeometry
 
 MATERIALS = ("tin", "rust", "tile", "blue", "maroon", "green", "white", "concrete", "thatch")
 Palette = tuple[float, ...]
-# Shares of MATERIALS, by the kind of block.
+# Shares of MATERIALS by the kind of block: one of several palettes is drawn.
 _PALETTES: dict[str, tuple[Palette, ...]] = {
     "homes": (
         (0.42, 0.18, 0.08, 0.05, 0.08, 0.02, 0.05, 0.10, 0.02),
@@ -34,14 +34,14 @@ _PALETTES: dict[str, tuple[Palette, ...]] = {
 
 @dataclass(frozen=True)
 class Wing:
-    """One rectangle of a house, in the house's frame.
+    """Rectangular part of a house, in the frame of the house.
 
     Attributes
     ----------
     a, b : float
-        Its centre, in metres along and across the house.
+        Centre, in metres along and across the house.
     length, width : float
-        Along and across, in metres.
+        Size along and across, in metres.
     """
 
     a: float
@@ -52,14 +52,14 @@ class Wing:
 
 @dataclass(frozen=True)
 class House:
-    """One house.
+    """House with a roof.
 
     Attributes
     ----------
     x, y, angle : float
-        Its centre in metres and its angle in radians, in the image frame.
+        Centre in metres and angle in radians, in the frame of the image.
     wings : tuple of Wing
-        Its plan is their union.
+        The plan is their union.
     roof : {"gable", "hip", "shed", "flat"}
     material : str
         One of MATERIALS.
@@ -68,7 +68,7 @@ class House:
     pitch : float
         Rise over run.
     outline : geometry
-        The roof's outline, in metres, in the image frame.
+        Outline of the roof in metres, in the frame of the image.
     """
 
     x: float
@@ -83,7 +83,7 @@ class House:
 
 
 def pick_palette(rng: np.random.Generator, kind: str) -> Palette:
-    """Give the shares of MATERIALS that one block of this kind has."""
+    """Draw the shares of MATERIALS of one block of a kind."""
     choices = _PALETTES.get(kind, _PALETTES["homes"])
     return choices[int(rng.integers(len(choices)))]
 
@@ -103,7 +103,7 @@ def draw_house(
     place : (float, float, float)
         x and y in metres, angle in radians.
     size : (float, float)
-        Length and width in metres that the plan may fill.
+        Greatest length and width of the plan, in metres.
     palette : tuple of float
         Shares of MATERIALS.
     plain : bool
@@ -140,7 +140,7 @@ def draw_house(
 
 
 def _plan(rng: np.random.Generator, length: float, width: float) -> tuple[Wing, ...]:
-    """Give a rectangle, an L, a T or a U within `length` x `width`."""
+    """Draw a plan within `length` x `width` metres: a rectangle, an L, a T or a U."""
     shape = rng.random()
     side = float(rng.choice([-1.0, 1.0]))
     if shape < 0.58 or length * width < 55:

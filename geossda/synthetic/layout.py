@@ -1,8 +1,8 @@
-"""Where things stand in the made-up town: streets, blocks, plots, houses, a river.
+"""Layout of a synthetic town: streets, blocks, plots, houses, a river.
 
-Everything is laid out in metres in the image frame (x to the right, y down) from the upper-left
-corner. Streets and plots are first cut on a straight grid; a smooth bend of that grid gives the
-ground its curves, and houses take the angle the bend has at their place.
+Coordinates are in metres in the image frame (x to the right, y down) from the upper-left
+corner. Streets and plots are first cut on a straight grid, which is then bent smoothly; houses
+take the angle of the bent grid at their position.
 """
 
 import itertools
@@ -17,14 +17,15 @@ from shapely.geometry.base import BaseGeometry
 from geossda.synthetic.houses import House, Palette, draw_house, pick_palette
 from geossda.synthetic.streets import Bend, Points, Rect, Street, dry
 
-# How many of 25 blocks are of each kind.
+# Number of blocks of each kind among 25.
 _DECK = {"homes": 15, "dense": 2, "estate": 2, "school": 2, "field": 2, "open": 1, "wood": 1}
+# Width of the river in metres.
 _RIVER_WIDTH = 11.0
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """A piece of ground: its outline (N, 2) in metres, its angle (radians) and its kind."""
+    """Parcel of ground: outline (N, 2) in metres, angle in radians, and kind."""
 
     outline: Points
     angle: float
@@ -33,7 +34,7 @@ class Parcel:
 
 @dataclass
 class Layout:
-    """Everything that stands or lies on the ground, in metres."""
+    """Objects on the ground; coordinates in metres."""
 
     streets: list[Street] = field(default_factory=list)
     paths: list[Points] = field(default_factory=list)
@@ -48,7 +49,7 @@ class Layout:
 
 
 def lay_out(rng: np.random.Generator, width: float, height: float) -> Layout:
-    """Lay out a town on `width` x `height` metres; what leans over the edge is kept."""
+    """Lay out a town on `width` x `height` metres; objects that cross the edge are kept."""
     return _Planner(rng, width, height).plan()
 
 
@@ -83,7 +84,7 @@ class _Planner:
         self._out.river = shapely.union_all([course.buffer(_RIVER_WIDTH * 0.36), *banks])
 
     def _split(self, rect: Rect) -> None:
-        """Cut a rectangle of the grid by a street, and its halves again, down to blocks."""
+        """Cut a rectangle of the grid by a street, and its halves likewise, down to blocks."""
         rng, bend = self._rng, self._bend
         u0, v0, u1, v1 = rect
         if not Polygon(bend.outline(rect)).intersects(self._frame):
@@ -116,7 +117,7 @@ class _Planner:
         u0, v0, u1, v1 = rect
         rect = (u0 + 4, v0 + 4, u1 - 4, v1 - 4)
         if not self._deck:
-            # Kinds are dealt and not thrown, so that small towns have their share of houses too.
+            # Drawn without replacement, so that small towns have their share of houses too.
             deck = [kind for kind, count in _DECK.items() for _ in range(count)]
             self._deck = [deck[i] for i in rng.permutation(len(deck))]
         kind = self._deck.pop()
@@ -151,13 +152,13 @@ class _Planner:
         plain: bool = False,
         jitter: float = 0.03,
     ) -> None:
-        """Build a house at a place of the grid; `along` says its length follows u."""
+        """Add a house at a position on the grid; its length follows u if `along`."""
         x, y, angle = self._bend.place(u, v)
         angle += (0.0 if along else np.pi / 2) + self._rng.normal(0, jitter)
         self._out.houses.append(draw_house(self._rng, (x, y, angle), size, palette, plain))
 
     def _homes(self, rect: Rect, palette: Palette) -> None:
-        """Cut a block into two rows of plots, back to back, a house to a plot."""
+        """Divide a block into two rows of plots, back to back, with one house each."""
         rng = self._rng
         along = rect[2] - rect[0] >= rect[3] - rect[1]
         if not along:  # plan with the long side as s, then swap back
@@ -238,7 +239,7 @@ class _Planner:
             v += depth + rng.uniform(0, 2.5)
 
     def _rows(self, rect: Rect, kind: str, palette: Palette) -> None:
-        """Stand long buildings in rows, with yards (and cars) between."""
+        """Add long buildings in rows, with yards and cars between them."""
         rng = self._rng
         along = bool(rng.random() < 0.5)
         if not along:
@@ -263,7 +264,7 @@ class _Planner:
                         self._lots.append((self._out.houses[-1], car))
 
     def _parcels(self, rect: Rect) -> None:
-        """Cut a block into a few fields."""
+        """Divide a block into a few fields."""
         rng = self._rng
         u0, v0, u1, v1 = rect
         if max(u1 - u0, v1 - v0) < rng.uniform(28, 60):
@@ -289,23 +290,23 @@ class _Planner:
         self._add(u, v, bool(rng.random() < 0.5), (rng.uniform(7, 13), rng.uniform(6, 9)), palette)
 
     def _clear(self) -> None:
-        """Take away houses that would stand on a street, in the river or on one another."""
+        """Remove houses that would overlap a street, the river or each other."""
         out = self._out
         wet = out.river.buffer(2)
         out.streets = [piece for street in out.streets for piece in dry(street, wet)]
         taken = [LineString(s.line).buffer(s.width / 2 + 0.7) for s in out.streets]
         tree = shapely.STRtree([*taken, out.river.buffer(3)])
         shapes = np.array([house.outline for house in out.houses], dtype=object)
-        drowned = np.zeros(len(shapes), bool)
-        drowned[tree.query(shapes, predicate="intersects")[0]] = True
-        drowned |= ~shapely.intersects(shapes, self._frame)
+        removed = np.zeros(len(shapes), bool)
+        removed[tree.query(shapes, predicate="intersects")[0]] = True
+        removed |= ~shapely.intersects(shapes, self._frame)
         first, second = shapely.STRtree(shapes).query(
             shapely.buffer(shapes, 0.6), predicate="intersects"
         )
         for a, b in sorted(zip(first.tolist(), second.tolist(), strict=True)):
-            if a < b and not drowned[a]:
-                drowned[b] = True
-        out.houses = [h for h, gone in zip(out.houses, drowned, strict=True) if not gone]
+            if a < b and not removed[a]:
+                removed[b] = True
+        out.houses = [h for h, gone in zip(out.houses, removed, strict=True) if not gone]
 
     def _park_cars(self) -> None:
         rng, out = self._rng, self._out

@@ -1,4 +1,4 @@
-"""Before and after, side by side."""
+"""Images side by side, with outlines drawn over them."""
 
 import os
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def side_by_side(
     *,
     width_px: int = 760,
 ) -> None:
-    """Write a PNG with one panel an image.
+    """Write a PNG file with one panel for each image.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def side_by_side(
         Image (3, height, width); outlines are polygons in its pixels, drawn over it.
     path : path
     width_px : int
-        Of a panel.
+        Width of a panel in pixels.
     """
     drawn = [_panel(title, image, outlines, width_px) for title, image, outlines in panels]
     width = sum(panel.width for panel in drawn) + _GAP_PX * (len(drawn) - 1)
@@ -43,7 +43,7 @@ def _panel(
 ) -> Image.Image:
     picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
     scale = width_px / picture.width
-    # Drawn at twice the size, then reduced: smooth lines.
+    # Drawn at twice the size, then reduced, for smooth lines.
     size = (2 * width_px, round(2 * picture.height * scale))
     picture = picture.resize(size, Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(picture)

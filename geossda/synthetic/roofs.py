@@ -1,4 +1,4 @@
-"""Pixels of roofs and cars, painted at three times the resolution and averaged down."""
+"""Roofs and cars of a synthetic town, painted at three times the resolution and averaged."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from geossda.synthetic.canvas import PIXEL, Canvas, Plane, fractal
 from geossda.synthetic.houses import House
 
-_FINE = 3
+# Subpixels along the side of a pixel.
+_SUBPIXELS = 3
 _COLOURS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "tin": ((208, 214, 217), (184, 191, 196), (216, 217, 213), (164, 170, 173)),
     "rust": ((158, 128, 108), (140, 104, 84), (172, 156, 142)),
@@ -36,7 +37,7 @@ _CARS = (
 
 @dataclass(frozen=True)
 class _Patch:
-    """The fine grid around one object, in its own frame (metres)."""
+    """Grid of subpixels around one object; a and b are metres in the object's frame."""
 
     row: int
     col: int
@@ -46,7 +47,7 @@ class _Patch:
 
 @dataclass(frozen=True)
 class _Facets:
-    """A roof on the fine grid: rise, metres up the slope and along the eave, light, edges."""
+    """Roof on subpixels: rise, distance up the slope and along the eave in metres, light, edges."""
 
     inside: NDArray[np.bool_]
     rise: NDArray[np.float64]
@@ -86,25 +87,25 @@ class RoofPainter:
         _stamp(canvas, patch, facets.inside, texture * facets.light[..., None], height)
 
     def car(self, canvas: Canvas, place: tuple[float, float, float]) -> None:
-        """Paint a car, its centre (metres) and angle given."""
+        """Paint a car at a position (x and y in metres, angle in radians)."""
         x, y, _ = place
         length, width = self._rng.uniform(3.9, 4.9), self._rng.uniform(1.7, 1.95)
         patch = _patch(canvas.shape, place, (x - 2.6, y - 2.6, x + 2.6, y + 2.6))
         if patch is None:
             return
         inside = (abs(patch.a) / (length / 2)) ** 6 + (abs(patch.b) / (width / 2)) ** 6 < 1
-        colour = np.empty((*inside.shape, 3))
-        colour[:] = _CARS[int(self._rng.integers(len(_CARS)))]
+        color = np.empty((*inside.shape, 3))
+        color[:] = _CARS[int(self._rng.integers(len(_CARS)))]
         cabin = (abs(patch.a + 0.3) < length * 0.27) & (abs(patch.b) < width * 0.44)
         roof = (abs(patch.a + 0.35) < length * 0.16) & (abs(patch.b) < width * 0.36)
-        colour[cabin & ~roof] = (38, 42, 48)
-        _stamp(canvas, patch, inside, colour, np.where(cabin, 1.45, 1.0))
+        color[cabin & ~roof] = (38, 42, 48)
+        _stamp(canvas, patch, inside, color, np.where(cabin, 1.45, 1.0))
 
-    def _look(self, plane: Plane, x: NDArray[np.float64], y: NDArray[np.float64]) -> Plane:
-        """Look noise up at a random offset; x and y count pixels of it."""
+    def _noise(self, plane: Plane, x: NDArray[np.float64], y: NDArray[np.float64]) -> Plane:
+        """Sample noise at a random offset; x and y are in its pixels."""
         dx, dy = self._rng.integers(0, 512, 2)
-        found: Plane = plane[(y.astype(int) + dy) % 512, (x.astype(int) + dx) % 512]
-        return found
+        sampled: Plane = plane[(y.astype(int) + dy) % 512, (x.astype(int) + dx) % 512]
+        return sampled
 
     def _texture(self, house: House, facets: _Facets, patch: _Patch) -> NDArray[np.float64]:
         rng, material = self._rng, house.material
@@ -112,8 +113,8 @@ class RoofPainter:
         base = np.array(tones[int(rng.integers(len(tones)))], float) + rng.normal(0, 2.5, 3)
         base *= rng.uniform(0.88, 1.06)
         s, t = facets.along, facets.down
-        tone = 1 + 0.035 * self._look(self._smooth, patch.a * 9, patch.b * 9)
-        tone += 0.03 * self._look(self._grain, patch.a * 10, patch.b * 10)
+        tone = 1 + 0.035 * self._noise(self._smooth, patch.a * 9, patch.b * 9)
+        tone += 0.03 * self._noise(self._grain, patch.a * 10, patch.b * 10)
         if material in ("tin", "rust", "blue", "maroon", "green", "white"):
             sheet, course = np.floor(s / 0.85).astype(int), np.floor(t / 2.6).astype(int)
             spread = 0.07 if material in ("tin", "rust") else 0.025
@@ -123,12 +124,12 @@ class RoofPainter:
             tone *= np.where((t % 2.6 < 0.12) & (t > 0.3), 0.93, 1.0)
         elif material == "tile":
             tone *= 1 + 0.06 * np.sin(2 * np.pi * t / 0.42)
-            tone += 0.05 * self._look(self._grain, s * 18, t * 18)
+            tone += 0.05 * self._noise(self._grain, s * 18, t * 18)
         elif material == "thatch":
-            tone += 0.1 * self._look(self._grain, s * 14, t * 4)
+            tone += 0.1 * self._noise(self._grain, s * 14, t * 4)
         texture = base * tone[..., None]
         rusty = {"rust": rng.uniform(0.5, 1.0), "tin": rng.uniform(-0.9, 0.42)}.get(material, -1.5)
-        stain = self._look(self._smooth, s * 26, t * 6) + 0.5 * self._look(
+        stain = self._noise(self._smooth, s * 26, t * 6) + 0.5 * self._noise(
             self._smooth, patch.a * 12, patch.b * 12
         )
         if material in ("tin", "rust"):
@@ -149,12 +150,12 @@ class RoofPainter:
         texture: NDArray[np.float64],
         height: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Put a parapet, stair heads, water tanks and clutter on a flat roof."""
+        """Add a parapet, stair heads, water tanks and small objects to a flat roof."""
         rng = self._rng
         parapet = facets.edge < 0.34
         texture[parapet] = texture[parapet] * 0.4 + np.array([196, 190, 180]) * 0.62
         height = height - np.where(parapet, 0.0, rng.uniform(0.5, 0.9))
-        stains = self._look(self._smooth, patch.a * 16, patch.b * 16)
+        stains = self._noise(self._smooth, patch.a * 16, patch.b * 16)
         texture *= (1 - 0.1 * np.clip(stains, -0.5, 1.6))[..., None]
         wing = house.wings[0]
         for _ in range(int(rng.integers(0, 3)) if wing.length * wing.width > 40 else 0):
@@ -186,15 +187,15 @@ def _patch(
     bottom = min(shape[0], math.ceil(bounds[3] / PIXEL) + 1)
     if right <= left or bottom <= top:
         return None
-    dx = (left + (np.arange((right - left) * _FINE) + 0.5) / _FINE) * PIXEL - x
-    dy = (top + (np.arange((bottom - top) * _FINE) + 0.5) / _FINE) * PIXEL - y
+    dx = (left + (np.arange((right - left) * _SUBPIXELS) + 0.5) / _SUBPIXELS) * PIXEL - x
+    dy = (top + (np.arange((bottom - top) * _SUBPIXELS) + 0.5) / _SUBPIXELS) * PIXEL - y
     cos, sin = math.cos(angle), math.sin(angle)
     a = dx[None, :] * cos + dy[:, None] * sin
     return _Patch(top, left, a, dy[:, None] * cos - dx[None, :] * sin)
 
 
 def _facets(house: House, patch: _Patch, sun: NDArray[np.float64]) -> _Facets:
-    """Find the slopes of a roof: where two wings meet, the higher one shows."""
+    """Compute the slopes of a roof; where two wings meet, the higher one is visible."""
     shape = patch.a.shape
     inside, ridge = np.zeros(shape, bool), np.zeros(shape, bool)
     rise, edge = np.full(shape, -1.0), np.full(shape, -1.0)
@@ -241,14 +242,14 @@ def _stamp(
     canvas: Canvas,
     patch: _Patch,
     inside: NDArray[np.bool_],
-    colour: NDArray[np.float64],
+    color: NDArray[np.float64],
     height: NDArray[np.float64],
 ) -> None:
-    """Average the fine grid down and lay it over the canvas."""
+    """Average subpixels and blend them over the canvas."""
     cover = inside.astype(np.float32)
-    size = (cover.shape[1] // _FINE, cover.shape[0] // _FINE)
+    size = (cover.shape[1] // _SUBPIXELS, cover.shape[0] // _SUBPIXELS)
     small = cv2.resize(cover, size, interpolation=cv2.INTER_AREA)
-    tint = cv2.resize(np.float32(colour) * cover[..., None], size, interpolation=cv2.INTER_AREA)
+    tint = cv2.resize(np.float32(color) * cover[..., None], size, interpolation=cv2.INTER_AREA)
     tall = cv2.resize(np.float32(height) * cover, size, interpolation=cv2.INTER_AREA)
     rows = slice(patch.row, patch.row + size[1])
     cols = slice(patch.col, patch.col + size[0])

@@ -1,4 +1,4 @@
-"""Streets of the made-up town, and the bend that gives their straight grid its curves."""
+"""Streets of a synthetic town, and the smooth bend of their straight grid."""
 
 import itertools
 import math
@@ -15,7 +15,7 @@ Rect = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Street:
-    """A street's centre line (N, 2) and full width, in metres."""
+    """Street with its centre line (N, 2) and full width in metres."""
 
     line: Points
     width: float
@@ -23,13 +23,13 @@ class Street:
 
 
 class Bend:
-    """The smooth map from the straight grid (u, v) to the ground (x, y), both in metres.
+    """Smooth map from the straight grid (u, v) to the ground (x, y), both in metres.
 
     Parameters
     ----------
     rng : Generator
     centre : (float, float)
-        Where the grid's origin comes to lie.
+        Position of the grid's origin on the ground.
     """
 
     def __init__(self, rng: np.random.Generator, centre: tuple[float, float]) -> None:
@@ -41,29 +41,29 @@ class Bend:
         self._waves = 2 * np.pi / lengths * np.array([np.cos(headings), np.sin(headings)])
         self._phases = rng.uniform(0, 2 * np.pi, 4)
         swing = rng.uniform(0, 2 * np.pi, 4)
-        # Amplitudes stay small against the lengths, so that no two streets ever fold together.
+        # Amplitudes are small relative to the wavelengths, so that no two streets cross.
         reach = np.array([17.0, 12.0, 3.0, 1.1])[:, None]
         self._shifts = reach * np.column_stack([np.cos(swing), np.sin(swing)])
 
     def __call__(self, points: Points) -> Points:
-        """Bend points, an (N, 2) array."""
+        """Return the positions on the ground of (N, 2) points of the grid."""
         bent = points + np.sin(points @ self._waves + self._phases) @ self._shifts
         ground: Points = bent @ self._turn + self._centre
         return ground
 
     def place(self, u: float, v: float) -> tuple[float, float, float]:
-        """Give x, y and the angle of the grid's u axis there."""
+        """Return x, y and the angle of the u axis at a point of the grid."""
         here, ahead = self(np.array([[u, v], [u + 1.0, v]]))
         step = ahead - here
         return float(here[0]), float(here[1]), math.atan2(step[1], step[0])
 
     def line(self, start: tuple[float, float], end: tuple[float, float]) -> Points:
-        """Bend a straight line, a point every 4 m or so."""
+        """Return a straight line of the grid on the ground, with a point about every 4 m."""
         count = max(2, int(math.dist(start, end) / 4) + 1)
         return self(np.linspace(start, end, count))
 
     def outline(self, rect: Rect) -> Points:
-        """Bend a rectangle's outline, not closed."""
+        """Return the outline of a rectangle of the grid on the ground, not closed."""
         u0, v0, u1, v1 = rect
         corners = [(u0, v0), (u1, v0), (u1, v1), (u0, v1), (u0, v0)]
         sides = [self.line(a, b)[:-1] for a, b in itertools.pairwise(corners)]
@@ -71,7 +71,7 @@ class Bend:
 
 
 def dry(street: Street, wet: BaseGeometry) -> list[Street]:
-    """Give what is left of a street at the water: paved ones have bridges, tracks end."""
+    """Return the parts of a street on dry land: paved streets have bridges, tracks end."""
     if street.paved:
         return [street]
     rest = LineString(street.line).difference(wet)

@@ -1,4 +1,4 @@
-"""A small georeferenced town, made up from a seed, as an aerial survey would have seen it."""
+"""A small georeferenced town, rendered from a seed as an aerial survey would see it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,33 +20,36 @@ from geossda.synthetic.layout import lay_out
 from geossda.synthetic.roofs import RoofPainter
 
 CRS = "EPSG:32737"
-_ORIGIN = (527_400.0, 9_317_900.0)  # metres east and north, on the coast of Tanzania
-_SMALLEST = 256
-_STRIP = 512  # rows lit at once
-_TALLEST = 10.0  # metres, of anything that casts a shadow
+# Upper left corner in metres east and north, on the coast of Tanzania.
+_ORIGIN = (527_400.0, 9_317_900.0)
+_MIN_SIZE_PX = 256
+# Rows exposed at once.
+_STRIP_ROWS = 512
+# Greatest height of an object that casts a shadow, in metres.
+_MAX_HEIGHT_M = 10.0
 
 
 @dataclass(frozen=True)
 class Town:
-    """A town and the truth about it.
+    """A rendered town with its ground truth.
 
     Attributes
     ----------
     image : (3, height, width) uint8 array
-        The mosaic as acquired: two strips of unlike haze, gain and season; 0 where not valid.
+        Mosaic of two strips that differ in haze, gain and season; 0 where invalid.
     clean : (3, height, width) uint8 array
-        The same ground wholly under the look of the west strip; 0 where not valid.
+        The same ground, all of it in the style of the west strip; 0 where invalid.
     valid : (height, width) bool array
-        False past the end of the swath, in the upper right corner.
+        False beyond the end of the swath, in the upper right corner.
     reference : (3, h, w) uint8 array
-        Other ground nearby, smaller, under the look of the west strip; all valid.
+        Other ground nearby, smaller, in the style of the west strip; all valid.
     footprints : GeoSeries
-        Roof outlines, in `crs`, of all houses wholly in valid ground.
+        Roof outlines, in `crs`, of the houses that lie entirely in valid pixels.
     transform, reference_transform : Affine
-        From pixels to `crs`, 0.3 m a pixel.
+        From pixels of 0.3 m to `crs`.
     crs : str
     seam_col : (height,) int array
-        The first column of the east strip, row by row.
+        First column of the east strip in each row.
     """
 
     image: NDArray[np.uint8]
@@ -61,8 +64,8 @@ class Town:
 
 
 @dataclass(frozen=True)
-class _Look:
-    """How one acquisition sees the ground: season, exposure and air."""
+class _Acquisition:
+    """Season, exposure and haze of one acquisition."""
 
     season: tuple[float, float, float]
     dryness: float
@@ -70,8 +73,8 @@ class _Look:
     haze: tuple[float, float, float]
 
 
-_WEST = _Look((1, 1, 1), 0.0, (0.97, 0.96, 0.95), (5, 6, 9))
-_EAST = _Look((1.3, 1.08, 0.86), 0.8, (0.66, 0.7, 0.7), (38, 43, 55))
+_WEST = _Acquisition((1, 1, 1), 0.0, (0.97, 0.96, 0.95), (5, 6, 9))
+_EAST = _Acquisition((1.3, 1.08, 0.86), 0.8, (0.66, 0.7, 0.7), (38, 43, 55))
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,15 @@ class _Scene:
 
 
 def render_town(seed: int, size_px: int) -> Town:
-    """Draw a town; the same seed and size always give the same town.
+    """Render a town; the same seed and size always give the same town.
 
     Parameters
     ----------
     seed : int
-        Any number from 0.
+        Any number from 0 on.
     size_px : int
         Height and width of the mosaic, in pixels of 0.3 m; at least 256. A reference of half
-        that size is drawn besides.
+        that size is rendered too.
 
     Returns
     -------
@@ -101,8 +104,8 @@ def render_town(seed: int, size_px: int) -> Town:
     InputError
         `size_px` is too small for a town.
     """
-    if size_px < _SMALLEST:
-        raise InputError(f"a town of {size_px} px: give at least {_SMALLEST}")
+    if size_px < _MIN_SIZE_PX:
+        raise InputError(f"a town of {size_px} px: give at least {_MIN_SIZE_PX}")
     ground, nearby, framing = (np.random.default_rng([seed, part]) for part in range(3))
     transform = Affine(PIXEL, 0, _ORIGIN[0], 0, -PIXEL, _ORIGIN[1])
     half = size_px // 2
@@ -131,11 +134,11 @@ def render_town(seed: int, size_px: int) -> Town:
 
 
 def _build(rng: np.random.Generator, size: int) -> _Scene:
-    """Lay out a square of ground and paint it."""
+    """Lay out a square of ground and paint it; `size` is in pixels."""
     side = size * PIXEL
     layout = lay_out(rng, side, side)
     canvas = Canvas.blank((size, size))
-    # The sun of all towns is one, since the reference must share the mosaic's.
+    # All towns have the same sun, because the reference must share the mosaic's.
     azimuth, elevation = np.radians(312.0), np.radians(51.0)
     sun = np.array(
         [
@@ -155,12 +158,12 @@ def _build(rng: np.random.Generator, size: int) -> _Scene:
 
 
 def _sunlight(height: Plane, sun: NDArray[np.float64]) -> Plane:
-    """Give how much sun each pixel gets, 0 in shadow, about 1 on open ground.
+    """Compute the sunlight on each pixel: 0 in shadow, about 1 on open ground.
 
     Parameters
     ----------
     height : (rows, columns) float32 array
-        Metres above ground.
+        Height above ground in metres.
     sun : (3,) array
         Unit vector towards the sun.
     """
@@ -168,8 +171,8 @@ def _sunlight(height: Plane, sun: NDArray[np.float64]) -> Plane:
     drop = PIXEL * sun[2] / flat
     ray = height.copy()
     reach = 1
-    # Each pass doubles how far shadows have been carried away from the sun.
-    while reach * drop < 2 * _TALLEST:
+    # Each pass doubles the distance that shadows have been carried away from the sun.
+    while reach * drop < 2 * _MAX_HEIGHT_M:
         shift = np.array([[1, 0, -sun[0] / flat * reach], [0, 1, -sun[1] / flat * reach]])
         carried = cv2.warpAffine(ray, shift, ray.shape[::-1], flags=cv2.INTER_LINEAR)
         carried -= np.float32(drop * reach)
@@ -183,42 +186,44 @@ def _sunlight(height: Plane, sun: NDArray[np.float64]) -> Plane:
 
 
 def _expose(
-    rng: np.random.Generator, scene: _Scene, looks: tuple[_Look, ...]
+    rng: np.random.Generator, scene: _Scene, acquisitions: tuple[_Acquisition, ...]
 ) -> list[NDArray[np.uint8]]:
-    """Photograph a scene once under each look, with the same noise in the same places."""
+    """Expose a scene once for each acquisition, with the same noise in the same pixels."""
     canvas, light = scene.canvas, scene.light
     rows, cols = canvas.shape
-    shots = [np.empty((3, rows, cols), np.uint8) for _ in looks]
+    shots = [np.empty((3, rows, cols), np.uint8) for _ in acquisitions]
     margin = 4
-    for top in range(0, rows, _STRIP):
-        # The lens blurs: take some rows more, and cut them off after.
-        above, below = max(0, top - margin), min(rows, top + _STRIP + margin)
+    for top in range(0, rows, _STRIP_ROWS):
+        # The lens blurs: a margin of rows is exposed too, and cut off afterwards.
+        above, below = max(0, top - margin), min(rows, top + _STRIP_ROWS + margin)
         part = slice(above, below)
-        keep = slice(top - above, min(top + _STRIP, rows) - above)
+        keep = slice(top - above, min(top + _STRIP_ROWS, rows) - above)
         grain = rng.standard_normal((keep.stop - keep.start, cols, 3), np.float32)
         speckle = rng.standard_normal((keep.stop - keep.start, cols, 1), np.float32)
         shade = light[part, :, None]
-        # What the sun does not reach is lit by the sky, which is blue.
+        # Shadows are lit by the sky, which is blue.
         lit = np.array([0.31, 0.34, 0.40], np.float32) * (1 - shade) + shade
-        for look, shot in zip(looks, shots, strict=True):
+        for acquisition, shot in zip(acquisitions, shots, strict=True):
             ground = canvas.albedo[part]
-            if look.dryness:
+            if acquisition.dryness:
                 grey = ground.mean(axis=2, keepdims=True)
-                dry = (0.45 * ground + 0.55 * grey) * np.array(look.season, np.float32)
-                ground = ground + (dry - ground) * canvas.green[part, :, None] * look.dryness
+                dry = (0.45 * ground + 0.55 * grey) * np.array(acquisition.season, np.float32)
+                ground = ground + (dry - ground) * canvas.green[part, :, None] * acquisition.dryness
             seen = cv2.GaussianBlur(ground * lit, (0, 0), 0.52)[keep]
-            # A camera's curve: contrast in the middle, darks and brights rolled off.
+            # Response curve of a camera: more contrast in the middle than at both ends.
             tone = np.clip(seen / 255, 0, 1.25)
             tone += 0.055 * np.sin(2 * np.pi * (np.minimum(tone, 1) - 0.46))
             seen = 255 * (0.82 * tone + 0.18 * tone.mean(axis=2, keepdims=True))
             seen += 2.6 * grain + 2.2 * speckle
-            seen = seen * np.array(look.gain, np.float32) + np.array(look.haze, np.float32)
-            shot[:, top : top + _STRIP] = np.moveaxis(np.clip(np.rint(seen), 1, 255), 2, 0)
+            seen = seen * np.array(acquisition.gain, np.float32) + np.array(
+                acquisition.haze, np.float32
+            )
+            shot[:, top : top + _STRIP_ROWS] = np.moveaxis(np.clip(np.rint(seen), 1, 255), 2, 0)
     return shots
 
 
 def _seam(rng: np.random.Generator, size: int) -> NDArray[np.int64]:
-    """Give the column where the east strip starts, row by row: a slightly slanted line."""
+    """Draw the first column of the east strip in each row: a slightly slanted line."""
     slant = rng.choice([-1, 1]) * rng.uniform(0.02, 0.06)
     rows = np.arange(size) - size / 2
     cols = size * rng.uniform(0.48, 0.54) + slant * rows
@@ -226,7 +231,7 @@ def _seam(rng: np.random.Generator, size: int) -> NDArray[np.int64]:
 
 
 def _swath_end(rng: np.random.Generator, size: int) -> NDArray[np.bool_]:
-    """Give what was photographed: all but an irregular corner, upper right."""
+    """Draw the valid pixels: all but an irregular upper right corner."""
     wide, tall = rng.uniform(0.2, 0.27, 2) * size
     t = np.sort(rng.uniform(0.15, 0.85, 3))
     bend = rng.normal(0, 0.005, 3) * size
@@ -238,7 +243,7 @@ def _swath_end(rng: np.random.Generator, size: int) -> NDArray[np.bool_]:
 
 
 def _footprints(houses: list[House], valid: NDArray[np.bool_], transform: Affine) -> Any:
-    """Give outlines of the houses that lie wholly in valid pixels."""
+    """Return outlines of the houses that lie entirely in valid pixels."""
     size = valid.shape[0]
     frame = shapely.box(0, 0, size, size)
     whole = []
