@@ -158,11 +158,18 @@ def _harmonize_one(
         scenes = [count_scenes(levels) for levels in state["levels"]]
         work.shards.assemble(
             run.output,
-            description=Description.of(mosaic.sources[0]),
+            description=_description(mosaic, config),
             tags=tags | provenance("harmonize", scenes=scenes, stages=progress.record()),
             options=options,
             progress=progress,
         )
+
+
+def _description(mosaic: Mosaic, config: HarmonizeConfig) -> Description:
+    """Describe the output as its first source; what places it starts at the area's corner."""
+    area = area_of(mosaic, config)
+    alone = len(mosaic.sources) == 1
+    return Description.of(mosaic.sources[0], (area.row, area.col) if alone else (0, 0))
 
 
 def _check_planned(
@@ -236,7 +243,12 @@ def _check_style(
             pooled.require_bands(mosaic.count, mosaic.name)
             check_colors(pooled, mosaic, progress)
         if mosaic.grid.crs is None:
-            progress.warn(f"{mosaic.name} has no CRS; the result has none either")
+            source = mosaic.sources[0]
+            kept = {"gcps": "ground control points (GCPs)", "rpcs": "RPCs"}.get(source.placed_by)
+            if kept:
+                progress.note(f"{mosaic.name} has no CRS; its {kept} are kept")
+            else:
+                progress.warn(f"{mosaic.name} has no CRS; the result has none either")
     same = set(map(absolute, references)) & set(map(absolute, paths))
     if same:
         name = public_name(min(same))

@@ -71,10 +71,7 @@ def polygonize(
             source, config.threshold, bands=config.bidx, nodata=config.nodata, progress=progress
         )
         if raster.mosaic.grid.crs is None:
-            raise GeoreferenceError(
-                f"{source} has no CRS, so areas and tolerances in metres are unknown: assign one "
-                "with gdal_edit.py -a_srs"
-            )
+            raise GeoreferenceError(raster.mosaic.sources[0].lacks_crs)
         crs = raster.mosaic.grid.crs.to_wkt()
         if config.append:
             check_append(output, crs, probabilities=raster.has_probability)

@@ -184,7 +184,7 @@ def _open(
 ) -> Mosaic:
     mosaic = open_mosaic(path, bands=config.bidx or None, nodata=config.nodata)
     if mosaic.grid.crs is None:
-        raise GeoreferenceError(f"{path} has no CRS, so its pixel size in metres is unknown")
+        raise GeoreferenceError(mosaic.sources[0].lacks_crs)
     if others and mosaic.count != others[0].mosaic.count:
         raise BandError(
             f"{path} has {mosaic.count} bands, {others[0].mosaic.name} has "

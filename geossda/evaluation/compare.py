@@ -114,7 +114,7 @@ def open_layer(path: str | os.PathLike[str], threshold: float) -> Layer:
         return Layer(name, None, polygons_of(frame, name, None), threshold, invalid)
     mosaic = open_buildings(name, threshold, bands=(1,)).mosaic
     if mosaic.grid.crs is None:
-        raise GeoreferenceError(f"{name} has no CRS, so it cannot be laid over the other layer")
+        raise GeoreferenceError(mosaic.sources[0].lacks_crs)
     return Layer(name, mosaic, None, threshold)
 
 
@@ -124,7 +124,7 @@ def open_area(path: str | os.PathLike[str]) -> Layer:
         return open_layer(path, 0.5)
     mosaic = open_mosaic(path)
     if mosaic.grid.crs is None:
-        raise GeoreferenceError(f"{path} has no CRS, so it cannot be laid over the layers")
+        raise GeoreferenceError(mosaic.sources[0].lacks_crs)
     return Layer(os.fspath(path), mosaic, None, 0.5)
 
 

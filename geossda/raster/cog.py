@@ -16,6 +16,7 @@ import rasterio.shutil
 import rasterio.windows
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import MemoryFile
 
@@ -58,15 +59,28 @@ class Description:
         Tag domains kept whole, such as RPC.
     bands : list of dict
         For each band: ``description``, ``colorinterp``, ``unit``, ``scale``, ``offset``, ``tags``.
+    gcps : tuple of GroundControlPoint
+        In pixels of the raster, where they place it instead of a CRS and a transform.
+    gcps_crs : str or None
+        WKT of the points' coordinates.
     """
 
     tags: dict[str, str] = field(default_factory=dict)
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
     bands: list[dict[str, Any]] = field(default_factory=list)
+    gcps: tuple[GroundControlPoint, ...] = ()
+    gcps_crs: str | None = None
 
     @classmethod
-    def of(cls, source: Source) -> "Description":
-        """Read the description of the bands chosen in `source`; stale statistics are left out."""
+    def of(cls, source: Source, corner: tuple[int, int] = (0, 0)) -> "Description":
+        """Read the description of the bands chosen in a source; stale statistics are left out.
+
+        Parameters
+        ----------
+        source : Source
+        corner : (int, int)
+            Row and column of the pixel of `source` that is first in what is described.
+        """
         with rasterio.open(source.path) as dataset:
             bands = []
             for band in (source.bands[place] for place in source.file_order):
@@ -81,8 +95,20 @@ class Description:
                         "tags": {k: v for k, v in tags.items() if not k.startswith("STATISTICS_")},
                     }
                 )
-            spaces = {ns: dataset.tags(ns=ns) for ns in ("RPC",) if dataset.tags(ns=ns)}
-            return cls(dataset.tags(), spaces, bands)
+            spaces = {}
+            if rpcs := dataset.tags(ns="RPC"):
+                for name, start in zip(("LINE_OFF", "SAMP_OFF"), corner, strict=True):
+                    if start and name in rpcs:
+                        rpcs[name] = repr(float(rpcs[name]) - start)
+                spaces["RPC"] = rpcs
+            points, crs = dataset.gcps
+            moved = tuple(
+                GroundControlPoint(
+                    p.row - corner[0], p.col - corner[1], p.x, p.y, p.z, p.id, p.info
+                )
+                for p in (points if source.placed_by == "gcps" else ())
+            )
+            return cls(dataset.tags(), spaces, bands, moved, crs.to_wkt() if crs else None)
 
 
 def provenance(command: str, **facts: Any) -> dict[str, str]:
@@ -378,6 +404,8 @@ def describe_dataset(
     dataset.update_tags(**{**description.tags, **tags})
     for namespace, entries in description.namespaces.items():
         dataset.update_tags(ns=namespace, **entries)
+    if description.gcps:
+        dataset.gcps = list(description.gcps), description.gcps_crs
     colors = [ColorInterp.undefined] * count
     for index, band in enumerate(description.bands, start=1):
         if band["description"]:

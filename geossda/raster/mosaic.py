@@ -271,10 +271,7 @@ def open_mosaic(
             )
         if other.grid.crs is None or first.grid.crs is None:
             lacking = other if other.grid.crs is None else first
-            raise GeoreferenceError(
-                f"{lacking.name} has no CRS, and several rasters are placed by it: assign one "
-                "with gdal_edit.py -a_srs"
-            )
+            raise GeoreferenceError(f"{lacking.lacks_crs}, as several rasters are placed by it")
     return Mosaic(tuple(sources), _common_grid(sources))
 
 

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -124,8 +124,17 @@ def _describe(
         colors=declared_colors(dataset, chosen),
         paletted=dataset.colorinterp[chosen[0] - 1] == ColorInterp.palette,
         reordered=not bands and chosen != others,
+        placed_by=_placement(dataset),
         _handles=handles,
     )
+
+
+def _placement(dataset: Any) -> Literal["crs", "gcps", "rpcs", "nothing"]:
+    if dataset.crs:
+        return "crs"
+    if dataset.gcps[0]:
+        return "gcps"
+    return "rpcs" if dataset.rpcs is not None else "nothing"
 
 
 def _dtype_of(dataset: Any, name: str) -> np.dtype[Any]:

@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import rasterio
@@ -86,6 +86,9 @@ class Source:
         What is done to the pixels as they are read.
     common_range : (float, float) or None
         The working range of all sources that are processed together, if there are several.
+    placed_by : {"crs", "gcps", "rpcs", "nothing"}
+        What places the pixels on the ground: CRS and transform, ground control points, rational
+        polynomial coefficients, or nothing that the file declares.
     """
 
     path: str
@@ -101,11 +104,27 @@ class Source:
     reordered: bool = False
     correction: Correction | None = None
     common_range: tuple[float, float] | None = None
+    placed_by: Literal["crs", "gcps", "rpcs", "nothing"] = "crs"
 
     @property
     def name(self) -> str:
         """The path as it may be shown and kept, without what gives access to it."""
         return public_name(self.path)
+
+    @property
+    def lacks_crs(self) -> str:
+        """What to tell of a source without CRS: why it has none, and how it gets one."""
+        if self.placed_by == "gcps":
+            return (
+                f"{self.name} has no CRS but ground control points (GCPs): warp it by them first, "
+                "with gdalwarp"
+            )
+        if self.placed_by == "rpcs":
+            return (
+                f"{self.name} has no CRS but rational polynomial coefficients (RPCs): orthorectify "
+                "it first, with gdalwarp -rpc"
+            )
+        return f"{self.name} has no CRS: assign one with gdal_edit.py -a_srs"
 
     @property
     def file_order(self) -> tuple[int, ...]:

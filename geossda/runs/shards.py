@@ -149,7 +149,15 @@ class Shards:
                 "see the same folder"
             )
         path, layout = self.folder / "whole.vrt", self.layout
-        path.write_text(_vrt(layout, [self.path(i).name for i in range(len(layout.strips))]))
+        # GDAL keeps ground control points only where there is no transform.
+        by_transform = description is None or not description.gcps
+        path.write_text(
+            _vrt(
+                layout,
+                [self.path(i).name for i in range(len(layout.strips))],
+                by_transform=by_transform,
+            )
+        )
         with gdal_environment(), rasterio.open(path, "r+") as dataset:
             describe_dataset(
                 dataset, description or Description(), tags or {}, layout.count, layout.validity
@@ -320,7 +328,7 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _vrt(layout: Layout, names: list[str]) -> str:
+def _vrt(layout: Layout, names: list[str], *, by_transform: bool) -> str:
     """Write a VRT of strips below each other."""
     height, width = int(layout.grid.shape.y), int(layout.grid.shape.x)
     bits = layout.dtype.itemsize * 8
@@ -351,8 +359,9 @@ def _vrt(layout: Layout, names: list[str]) -> str:
         bands += f"<MaskBand>{band('', 'Byte', 'mask,1')}</MaskBand>"
     crs = layout.grid.crs
     srs = f"<SRS>{escape(crs.to_wkt())}</SRS>" if crs else ""
-    transform = ", ".join(repr(float(x)) for x in layout.grid.transform.to_gdal())
+    numbers = ", ".join(repr(float(x)) for x in layout.grid.transform.to_gdal())
+    transform = f"<GeoTransform>{numbers}</GeoTransform>" if by_transform else ""
     return (
         f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">{srs}'
-        f"<GeoTransform>{transform}</GeoTransform>{bands}</VRTDataset>"
+        f"{transform}{bands}</VRTDataset>"
     )

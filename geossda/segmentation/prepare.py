@@ -68,10 +68,7 @@ def _check_colors(source: Source, card: SegmenterCard, progress: Progress) -> No
 def require_place(mosaic: Mosaic) -> None:
     """Raise GeoreferenceError if a mosaic has no place on the ground."""
     if mosaic.grid.crs is None:
-        raise GeoreferenceError(
-            f"{mosaic.name} has no CRS, so its pixel size in metres is unknown: assign one with "
-            "gdal_edit.py -a_srs"
-        )
+        raise GeoreferenceError(mosaic.sources[0].lacks_crs)
     if mosaic.grid.transform.is_identity:
         raise GeoreferenceError(
             f"{mosaic.name} has no transform, so it has no place on the ground: georeference it"

@@ -522,7 +522,7 @@ def test_a_geopackage_in_use_is_left_alone(tmp_path, write):
 
 
 def test_a_failure_leaves_nothing(tmp_path, write, monkeypatch):
-    def fail(path):
+    def fail(*_):
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr("geossda.footprints.write.add_style", fail)

@@ -5,8 +5,10 @@ import pytest
 import rasterio
 from affine import Affine
 from conftest import ragged_border, synthesize
+from rasterio.control import GroundControlPoint
 
-from geossda import HarmonizeConfig, harmonize, make_style
+from geossda import HarmonizeConfig, harmonize, make_style, segment
+from geossda.errors import GeoreferenceError
 
 SIZE = (120, 150)
 
@@ -115,3 +117,47 @@ def test_unlike_colours_of_style_and_source_are_warned_of(
     )
     harmonized(path, reference, tmp_path, listener)
     assert any("nir, red, green" in text for text in listener.warnings)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("bounds", [None, (10, 20, 100, 90)])
+def test_ground_control_points_are_kept(tmp_path, make_raster, reference, listener, bounds):
+    path = make_raster(tmp_path / "a.tif", size=SIZE, crs=None, transform=Affine.identity())
+    corners = [(0, 0), (SIZE[0], 0), (0, SIZE[1]), SIZE]
+    points = [GroundControlPoint(r, c, 39 + c / 1e5, 9 - r / 1e5, z=7) for r, c in corners]
+    with rasterio.open(path, "r+") as dataset:
+        dataset.gcps = points, "EPSG:4326"
+    output = tmp_path / "o.tif"
+    config = HarmonizeConfig(method="histogram", bounds=bounds)
+    harmonize(path, output, style=reference, config=config, progress=listener)
+    with rasterio.open(output) as dataset:
+        kept, crs = dataset.gcps
+        assert dataset.crs is None and crs.to_epsg() == 4326
+    col, row = (10, 20) if bounds else (0, 0)
+    for old, new in zip(points, kept, strict=True):
+        assert (new.row, new.col) == (old.row - row, old.col - col)
+        assert (new.x, new.y, new.z) == pytest.approx((old.x, old.y, old.z))
+    assert listener.warnings == [] and any("GCPs" in text for text in listener.notes)
+    with pytest.raises(GeoreferenceError, match=r"GCPs.*gdalwarp"):
+        segment(path, tmp_path / "o.gpkg")
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("bounds", [None, (10, 20, 100, 90)])
+def test_rpcs_are_kept(tmp_path, make_raster, reference, listener, bounds):
+    path = make_raster(tmp_path / "a.tif", size=SIZE, crs=None, transform=Affine.identity())
+    coefficients = " ".join(["1"] + ["0"] * 19)
+    rpcs = {f"{name}_{end}": "60" for name in ("LINE", "SAMP", "LAT", "LONG", "HEIGHT")
+            for end in ("OFF", "SCALE")}  # fmt: skip
+    rpcs |= {f"{name}_COEFF": coefficients for name in ("LINE_NUM", "LINE_DEN", "SAMP_NUM",
+                                                        "SAMP_DEN")}  # fmt: skip
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(ns="RPC", **rpcs)
+    output = tmp_path / "o.tif"
+    config = HarmonizeConfig(method="histogram", bounds=bounds)
+    harmonize(path, output, style=reference, config=config, progress=listener)
+    with rasterio.open(output) as dataset:
+        kept = dataset.rpcs
+    assert (kept.line_off, kept.samp_off) == ((40, 50) if bounds else (60, 60))
+    with pytest.raises(GeoreferenceError, match=r"RPCs.*gdalwarp -rpc"):
+        segment(path, tmp_path / "o.gpkg")
