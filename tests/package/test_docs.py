@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import REPO
 from numpydoc.validate import validate
+from test_architecture import BASE, MAY_IMPORT
 
 import geossda
 from geossda_cli.main import cli
@@ -82,6 +83,20 @@ def test_commands_and_options_exist(page):
     prose = FENCE.sub("", page.read_text(encoding="utf-8"))
     known = options_of(cli, click.Context(cli)) | FOREIGN | {"--help", "--version"}
     assert set(OPTION.findall(prose)) - known == set()
+
+
+def test_contributing_has_the_import_table_that_is_enforced():
+    text = (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/` \| .* \|(.*)\|$", text, re.MULTILINE)
+    assert [name for name, _ in rows] == list(MAY_IMPORT)
+    for place, (name, imports) in enumerate(rows):
+        if "all above but" in imports:
+            written = set(list(MAY_IMPORT)[:place]) - set(re.findall(r"`(\w+)`", imports))
+        else:
+            written = set(filter(None, imports.strip().split(", ")))
+        assert written == MAY_IMPORT[name], name
+    base = re.search(r"^\| ((?:`\w+` ?)+)\| the base", text, re.MULTILINE)[1]
+    assert set(re.findall(r"\w+", base)) == BASE - {"_version"}
 
 
 class NearlyEqual(doctest.OutputChecker):
