@@ -16,7 +16,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from geossda.data.labels import rasterize, read_footprints
-from geossda.evaluation.buildings import match, meet, polis, score
+from geossda.evaluation.buildings import intersecting_pairs, match, polis, score
 from geossda.footprints.overlaps import OverlapResolver
 from geossda.footprints.polygonize import polygonize as trace
 from geossda.footprints.records import BuildingWindow, Footprints, OpenComponents
@@ -101,11 +101,13 @@ def shapes(places: Path, source: str, folder: Path) -> None:
             ways = drawn_by_model(path, grid, folder, parted=source == "parted")
         raw = ways["none"]
         ways["buildingregulariser"] = buildingregulariser(raw)
-        same = meet(raw, goal)
+        same = intersecting_pairs(raw, goal)
         hits = match(same, 0.5)  # the same buildings for all, matched by their pixels
         for name, made in ways.items():
             once = np.array(list({shapely.to_wkb(shape): shape for shape in made}.values()))
-            figures = score(once, goal, meet(once, goal), hits[:0], metres=GSD_M, invalid=0)
+            figures = score(
+                once, goal, intersecting_pairs(once, goal), hits[:0], metres=GSD_M, invalid=0
+            )
             common = shapely.area(shapely.intersection(made, raw))
             iou = common / (shapely.area(made) + shapely.area(raw) - common)
             rows.setdefault(name, []).append(

@@ -61,7 +61,7 @@ def measure_styles(
         A raster is mostly nodata.
     """
     rng = np.random.default_rng([seed, STYLE_PATCHES])
-    progress.stage("Computing style statistics", len(rasters))
+    progress.stage("computing style statistics", len(rasters))
     styles = []
     for raster in rasters:
         patches = [_patch(raster, side, rng) for _ in range(STYLE_PATCHES)]

@@ -16,7 +16,7 @@ from geossda.errors import EmptyRasterError
 from geossda.evaluation import experiments as trials
 from geossda.evaluation.calibration import Reliability
 from geossda.evaluation.experiments import Trial
-from geossda.evaluation.table import NAMES, markdown, plot, summary
+from geossda.evaluation.table import ROW_TITLES, markdown, plot, summary
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import Scaling, percentile_stretch, scaling
@@ -260,7 +260,7 @@ def _report(results: list[dict[str, Any]], planned: int, folder: Path) -> Benchm
     table = "\n".join(tables)
     numbers = {
         form: {
-            NAMES[row]: {place: {"mean": m, "spread": s} for place, (m, s) in cells.items()}
+            ROW_TITLES[row]: {place: {"mean": m, "spread": s} for place, (m, s) in cells.items()}
             for row, cells in summary(found).items()
         }
         for form, found in rows.items()
@@ -293,7 +293,7 @@ def _calibration(forms: Mapping[str, list[dict[str, Any]]]) -> str:
         "|---|---|---|---|---|",
     ]
     for form, results in forms.items():
-        for row, name in NAMES.items():
+        for row, name in ROW_TITLES.items():
             total = Reliability.none()
             for result in results:
                 if result["trial"]["row"] == row:

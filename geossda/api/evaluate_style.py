@@ -1,10 +1,10 @@
-"""Measure how well methods bring images to each other's looks."""
+"""Measure how well methods match images to each other's styles."""
 
 from collections.abc import Sequence
 from typing import Any, get_args
 
 from geossda.config import EvaluateStyleConfig, MatchingMethod, config_from
-from geossda.evaluation.samples import sample_looks
+from geossda.evaluation.samples import sample_rasters
 from geossda.evaluation.style_scores import (
     Method,
     StyleScores,
@@ -26,12 +26,12 @@ def evaluate_style(
     progress: Progress = SILENT,
     **settings: Any,
 ) -> list[StyleScores]:
-    """Bring every image to every other's look by every method, and measure what comes out.
+    """Match every image to the style of every other by every method, and measure the results.
 
     Parameters
     ----------
     images : path or sequence of path
-        Two or more rasters, or folders of them, of one band count; one look each.
+        Two or more rasters, or folders of them, with the same number of bands; one style each.
     config : EvaluateStyleConfig, optional
         Settings; the defaults if not given.
     progress : Progress
@@ -51,7 +51,7 @@ def evaluate_style(
         See :mod:`geossda.errors`.
     """
     config = config_from(EvaluateStyleConfig, config, settings)
-    samples = sample_looks(
+    samples = sample_rasters(
         find_sources(images),
         bands=config.bidx,
         nodata=config.nodata,

@@ -1,4 +1,4 @@
-"""Paint images in each other's looks."""
+"""Render every image in the style of every other."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 from geossda.config import MatrixConfig, config_from
 from geossda.errors import InputError
-from geossda.evaluation.samples import sample_looks
-from geossda.evaluation.style_matrix import picture
+from geossda.evaluation.samples import sample_rasters
+from geossda.evaluation.style_matrix import draw_matrix
 from geossda.evaluation.style_scores import Method, classical, learned
 from geossda.formats import PICTURE_SUFFIXES, suffix_of
 from geossda.models.style_model import load_style_model
@@ -24,15 +24,15 @@ def matrix(
     progress: Progress = SILENT,
     **settings: Any,
 ) -> Path:
-    """Paint the first patch of every image in every image's look: the paper's Fig. 3.
+    """Render the first patch of every image in the style of every image: the paper's Fig. 3.
 
     Parameters
     ----------
     images : path or sequence of path
         Two or more rasters, or folders of them, of one band count.
     output : path
-        A ``.png`` or ``.jpg`` file. Rows keep their content, columns their look; the originals
-        are on the diagonal, framed.
+        A ``.png`` or ``.jpg`` file. Content is constant along rows, style along columns; the
+        originals on the diagonal are framed.
     config : MatrixConfig, optional
         Settings; the defaults if not given.
     progress : Progress
@@ -54,7 +54,7 @@ def matrix(
     target = check_output(output, overwrite=config.overwrite)
     if suffix_of(target) not in PICTURE_SUFFIXES:
         raise InputError(f"{target}: a picture is written as .png or .jpg")
-    samples = sample_looks(
+    samples = sample_rasters(
         find_sources(images),
         bands=config.bidx,
         nodata=config.nodata,
@@ -68,7 +68,7 @@ def matrix(
         method: Method = learned(model, config.structure)
     else:
         method = classical(config.method)
-    made = picture(samples, method, side=config.cell, progress=progress)
+    sheet = draw_matrix(samples, method, side=config.cell, progress=progress)
     with atomic_write(target) as part:
-        made.save(part)
+        sheet.save(part)
     return target

@@ -15,9 +15,9 @@ from geossda.config import HarmonizeConfig, ReportConfig, config_from
 from geossda.errors import GeoreferenceError, InputError
 from geossda.evaluation.html_page import plain, plots, render
 from geossda.evaluation.pair import Pair
-from geossda.evaluation.pictures import before_and_after, legend, map_of
-from geossda.evaluation.scene_seams import StripStep, strip_steps
-from geossda.evaluation.structure_map import ALIKE, Drawing, compare_drawing
+from geossda.evaluation.pictures import before_and_after, draw_structure_map, legend
+from geossda.evaluation.scene_seams import SceneStep, scene_steps
+from geossda.evaluation.structure_map import UNCHANGED, StructureMap, compare_structure
 from geossda.evaluation.window_seams import LatticeSteps, lattice_steps
 from geossda.progress import SILENT, Progress
 from geossda.raster.cog import new_cog, provenance
@@ -117,7 +117,7 @@ def report(
         ).resampled(after.grid)
         pair = Pair(before, after)
         outlines = read_scenes(scenes, after.grid).polygons if scenes is not None else None
-        drawing = compare_drawing(pair, config.cell, progress=progress)
+        drawing = compare_structure(pair, config.cell, progress=progress)
         values = tuple(
             histograms(mosaic, budget_px=HISTOGRAM_PX, progress=progress)
             for mosaic in (before, after)
@@ -126,7 +126,7 @@ def report(
         seams = lattice_steps(pair, tile, progress=progress)
         steps = None
         if outlines is not None:
-            steps = strip_steps(pair, outlines, config.reach, progress=progress)
+            steps = scene_steps(pair, outlines, config.reach, progress=progress)
             if not steps:
                 progress.warn(f"{scenes}: no two scenes meet within the raster")
         images = before_and_after(pair, config.width, progress=progress)
@@ -149,9 +149,9 @@ def report(
             figures=figures,
             images=images,
             plots=plots(values[0], values[1], names),
-            map=map_of(drawing, MAP_PX),
+            map=draw_structure_map(drawing, MAP_PX),
             legend=legend(),
-            alike=ALIKE,
+            alike=UNCHANGED,
             rows=ROWS,
         )
         with atomic_write(page) as part:
@@ -271,7 +271,7 @@ def _seams(tile: int, before: LatticeSteps, after: LatticeSteps) -> dict[str, An
     return {"tile_px": tile, **sides, "added": after.ratio - before.ratio}
 
 
-def _strip(step: StripStep) -> dict[str, Any]:
+def _strip(step: SceneStep) -> dict[str, Any]:
     return {
         "scenes": [step.first, step.second],
         "places": step.places,
@@ -282,7 +282,7 @@ def _strip(step: StripStep) -> dict[str, Any]:
     }
 
 
-def _drawing(drawing: Drawing) -> dict[str, Any]:
+def _drawing(drawing: StructureMap) -> dict[str, Any]:
     known = drawing.known
     return {
         "cell_px": drawing.cell_px,
@@ -304,7 +304,7 @@ def _stages(given: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _write_qa(path: Path, drawing: Drawing, after: Mosaic, progress: Progress) -> None:
+def _write_qa(path: Path, drawing: StructureMap, after: Mosaic, progress: Progress) -> None:
     grid = drawing.grid(after.grid)
     cells = drawing.cells[None]
     with new_cog(

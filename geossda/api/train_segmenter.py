@@ -16,7 +16,7 @@ from geossda.data.patches import Patch, WorkingRaster
 from geossda.devices import choose
 from geossda.errors import BandError, GeoreferenceError, VectorError
 from geossda.evaluation.calibration import calibration
-from geossda.evaluation.style_matrix import pairs
+from geossda.evaluation.style_matrix import draw_pairs
 from geossda.models.card import SegmenterCard, read_card_of, resolve
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
@@ -176,7 +176,7 @@ def _show(shown: Callable[[int], tuple[Patch, Patch]], path: Path) -> None:
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as part:
-        pairs(cells, side=SHOWN_PX).save(part, format="PNG")
+        draw_pairs(cells, side=SHOWN_PX).save(part, format="PNG")
 
 
 def _open(

@@ -11,8 +11,8 @@ from geossda.config import TrainStyleConfig, config_from
 from geossda.data.views import UnlabelledRaster, ViewSampler
 from geossda.devices import choose
 from geossda.errors import BandError, EmptyRasterError
-from geossda.evaluation.samples import Sample, sample_look
-from geossda.evaluation.style_matrix import picture
+from geossda.evaluation.samples import Sample, sample_raster
+from geossda.evaluation.style_matrix import draw_matrix
 from geossda.evaluation.style_scores import learned, score
 from geossda.models.card import StyleCard
 from geossda.models.generator import Generator
@@ -119,7 +119,7 @@ class _Validation:
                 raster = UnlabelledRaster.prepare(mosaic)
             with contextlib.suppress(EmptyRasterError):
                 self.samples.append(
-                    sample_look(raster, SAMPLE_PATCHES, config.patch, config.hold_out)
+                    sample_raster(raster, SAMPLE_PATCHES, config.patch, config.hold_out)
                 )
         if len(self.samples) < 2:
             progress.warn(
@@ -135,7 +135,7 @@ class _Validation:
         method = learned(model, "full")
         scores = score(self.samples, {"ssda": method})[0]
         with atomic_write(folder / "sample.png") as part:
-            picture(self.samples, method, side=96).save(part)
+            draw_matrix(self.samples, method, side=96).save(part)
         # Style distance that is left plus structure that is lost.
         return {
             "fall": scores.fall,

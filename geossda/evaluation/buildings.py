@@ -1,4 +1,4 @@
-"""Measures of footprints one by one: found again, whole, in shape."""
+"""Metrics of individual footprints: matches, splits and merges, shape."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 
 from geossda.evaluation.metrics import Confusion
 
-# From which two footprints are the same, for the mean over limits (COCO).
-LIMITS = tuple(float(limit) for limit in np.arange(50, 100, 5) / 100)
-# Corners within so many degrees of 90 are right angles.
-RIGHT_DEG = 10.0
-# Overlaps, in square metres, and common walls, in metres, from which they count.
-_OVERLAP_M2, _WALL_M = 0.01, 0.5
+# IoU from which two footprints match, for the mean over thresholds (COCO).
+IOU_THRESHOLDS = tuple(float(iou) for iou in np.arange(50, 100, 5) / 100)
+# Deviation from 90 degrees up to which a corner is a right angle.
+RIGHT_ANGLE_DEG = 10.0
+# Least area of an overlap, and least length of a common wall, that are counted.
+_MIN_OVERLAP_M2, _MIN_WALL_M = 0.01, 0.5
 
 
 class Pairs(NamedTuple):
-    """Footprints found and true ones that meet.
+    """Pairs of predicted and true footprints that intersect.
 
     Attributes
     ----------
     found, true : (n,) int arrays
-        Which of each.
+        Indices of the predicted and of the true footprints.
     common : (n,) float array
-        Their common area.
+        Areas of their intersections.
     iou : (n,) float array
     """
 
@@ -35,11 +35,17 @@ class Pairs(NamedTuple):
     iou: NDArray[np.float64]
 
 
-def meet(found: NDArray[np.object_], true: NDArray[np.object_]) -> Pairs:
-    """Find all pairs that meet, of valid polygons whose areas are in proportion to the ground's."""
+def intersecting_pairs(found: NDArray[np.object_], true: NDArray[np.object_]) -> Pairs:
+    """Return all pairs that intersect.
+
+    Parameters
+    ----------
+    found, true : arrays of Polygon
+        Valid, in one CRS or grid whose areas are proportional to those on the ground.
+    """
     if not (len(found) and len(true)):
-        none = np.zeros(0, np.int64)
-        return Pairs(none, none, np.zeros(0), np.zeros(0))
+        empty = np.zeros(0, np.int64)
+        return Pairs(empty, empty, np.zeros(0), np.zeros(0))
     first, second = shapely.STRtree(true).query(found, predicate="intersects")
     common = shapely.area(shapely.intersection(found[first], true[second]))
     union = shapely.area(found)[first] + shapely.area(true)[second] - common
@@ -47,57 +53,64 @@ def meet(found: NDArray[np.object_], true: NDArray[np.object_]) -> Pairs:
 
 
 def match(pairs: Pairs, limit: float) -> NDArray[np.int64]:
-    """Choose pairs one to one, best IoU first, as the SpaceNet challenges do.
+    """Match footprints one to one in descending order of IoU, as the SpaceNet challenges do.
+
+    Parameters
+    ----------
+    pairs : Pairs
+    limit : float
+        Lowest IoU of a match, in 0..1.
 
     Returns
     -------
     (hits,) int array
-        Places in `pairs`.
+        Indices into `pairs`.
     """
-    chosen = []
-    taken_found: set[int] = set()
-    taken_true: set[int] = set()
-    for place in np.argsort(-pairs.iou, kind="stable"):
-        one, other = int(pairs.found[place]), int(pairs.true[place])
-        if pairs.iou[place] < limit:
+    matches = []
+    matched_found: set[int] = set()
+    matched_true: set[int] = set()
+    for index in np.argsort(-pairs.iou, kind="stable"):
+        one, other = int(pairs.found[index]), int(pairs.true[index])
+        if pairs.iou[index] < limit:
             break
-        if one not in taken_found and other not in taken_true:
-            chosen.append(int(place))
-            taken_found.add(one)
-            taken_true.add(other)
-    return np.array(chosen, np.int64)
+        if one not in matched_found and other not in matched_true:
+            matches.append(int(index))
+            matched_found.add(one)
+            matched_true.add(other)
+    return np.array(matches, np.int64)
 
 
 @dataclass(frozen=True)
 class ShapeScores:
-    """How the footprints found are formed; lengths in metres, NaN where nothing was found again.
+    """Shape metrics of predicted footprints; NaN where nothing matches.
 
     Attributes
     ----------
     f1_mean : float
-        F1 of buildings, mean over IoU limits 0.5, 0.55, ..., 0.95.
+        Mean F1 of buildings over the IoU thresholds 0.5, 0.55, ..., 0.95.
     polis_m : float
-        Mean distance of corners to the other's outline, both ways (Avbelj et al. 2015), mean over
-        those found again.
+        Mean distance of corners to the other's outline in metres, both ways (Avbelj et al. 2015),
+        mean over matches.
     hausdorff_m : float
-        Largest distance between the outlines, mean likewise.
+        Hausdorff distance of the outlines in metres, mean over matches.
     complexity_iou : float
-        IoU times one less the relative difference of corners (Zorzi et al. 2022), mean likewise.
+        IoU times 1 minus the relative difference of corner counts (Zorzi et al. 2022), mean over
+        matches.
     vertices : float
-        Corners of a footprint found, the median.
+        Median number of corners of a predicted footprint.
     right_angles : float
-        Share of corners that are within 10 degrees of a right angle.
+        Fraction of corners within 10 degrees of a right angle.
     overlaps : int
-        Pairs of footprints found that lie over each other.
+        Pairs of predicted footprints that overlap.
     invalid : int
-        Footprints whose geometry is not valid.
+        Predicted footprints with an invalid geometry.
     splits : int
-        True buildings found in two pieces or more.
+        True buildings that are predicted in two pieces or more.
     merges : int
-        Footprints found that hold two true buildings or more.
+        Predicted footprints that contain two true buildings or more.
     cuts : int
-        Pairs of footprints found that meet along a straight line in the raster's direction, as
-        pieces of work leave them.
+        Pairs of predicted footprints that share a straight edge along the raster's rows or columns,
+        as borders of tiles would cause.
     """
 
     f1_mean: float
@@ -113,7 +126,7 @@ class ShapeScores:
     cuts: int
 
     def to_dict(self) -> dict[str, float]:
-        """Give the figures by name."""
+        """Return the metrics by name."""
         return asdict(self)
 
 
@@ -126,56 +139,65 @@ def score(
     metres: float,
     invalid: int,
 ) -> ShapeScores:
-    """Measure the shapes of footprints.
+    """Compute the shape metrics of footprints.
 
     Parameters
     ----------
     found, true : arrays of Polygon
-        In pixels of a grid.
+        Predicted and true footprints in pixels of a grid.
     pairs : Pairs
-        Of them.
+        Their pairs.
     hits : (n,) int array
-        Those found again, places in `pairs`.
+        The matches, as indices into `pairs`.
     metres : float
-        Pixel side.
+        Pixel side in metres.
     invalid : int
-        Counted before the geometries were made valid.
+        Number of predicted geometries that were invalid before they were repaired.
     """
-    again, there = found[pairs.found[hits]], true[pairs.true[hits]]
-    corners, others = _corner_counts(again), _corner_counts(there)
+    predicted, labelled = found[pairs.found[hits]], true[pairs.true[hits]]
+    corners, others = _corner_counts(predicted), _corner_counts(labelled)
     complexity = pairs.iou[hits] * (1 - np.abs(corners - others) / np.maximum(corners + others, 1))
-    limits = [
+    f1_scores = [
         Confusion(len(same), len(found) - len(same), len(true) - len(same)).f1
-        for same in (match(pairs, limit) for limit in LIMITS)
+        for same in (match(pairs, limit) for limit in IOU_THRESHOLDS)
     ]
-    overlaps, cuts = _neighbours(found, metres)
+    overlaps, cuts = _count_overlaps_and_cuts(found, metres)
     angles = _corner_angles(found)
     return ShapeScores(
-        f1_mean=float(np.mean(limits)),
-        polis_m=metres * _mean([polis(a, b) for a, b in zip(again, there, strict=True)]),
-        hausdorff_m=metres * _mean(shapely.hausdorff_distance(again, there)),
+        f1_mean=float(np.mean(f1_scores)),
+        polis_m=metres * _mean([polis(a, b) for a, b in zip(predicted, labelled, strict=True)]),
+        hausdorff_m=metres * _mean(shapely.hausdorff_distance(predicted, labelled)),
         complexity_iou=_mean(complexity),
         vertices=float(np.median(_corner_counts(found))) if len(found) else float("nan"),
-        right_angles=_mean(np.abs(angles - 90) <= RIGHT_DEG),
+        right_angles=_mean(np.abs(angles - 90) <= RIGHT_ANGLE_DEG),
         overlaps=overlaps,
         invalid=invalid,
-        splits=_held(pairs.true, pairs.common, shapely.area(found)[pairs.found], len(true)),
-        merges=_held(pairs.found, pairs.common, shapely.area(true)[pairs.true], len(found)),
+        splits=_holders(pairs.true, pairs.common, shapely.area(found)[pairs.found], len(true)),
+        merges=_holders(pairs.found, pairs.common, shapely.area(true)[pairs.true], len(found)),
         cuts=cuts,
     )
 
 
-def polis(one: Any, other: Any) -> float:
-    """Mean distance of the corners of each polygon to the outline of the other.
+def polis(one: shapely.Polygon, other: shapely.Polygon) -> float:
+    """Return the mean distance of each polygon's corners to the outline of the other.
 
-    PoLiS of Avbelj, Mueller and Bamler (2015), Eq. 2; courtyards are part of outlines.
+    PoLiS of Avbelj, Mueller and Bamler (2015), Eq. 2; interior rings are part of outlines.
+
+    Parameters
+    ----------
+    one, other : Polygon
+
+    Returns
+    -------
+    float
+        In the unit of the coordinates.
     """
-    ways = []
+    distances = []
     for a, b in ((one, other), (other, one)):
         rings = shapely.get_rings(a)
         corners = np.concatenate([shapely.get_coordinates(ring)[:-1] for ring in rings])
-        ways.append(shapely.distance(shapely.points(corners), b.boundary).mean())
-    return float(np.mean(ways))
+        distances.append(shapely.distance(shapely.points(corners), b.boundary).mean())
+    return float(np.mean(distances))
 
 
 def _corner_counts(shapes: NDArray[np.object_]) -> NDArray[np.int64]:
@@ -184,7 +206,7 @@ def _corner_counts(shapes: NDArray[np.object_]) -> NDArray[np.int64]:
 
 
 def _corner_angles(shapes: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Give all corners' angles in degrees, 0 to 180."""
+    """Return the angles of all corners in degrees, 0 to 180."""
     rings, owner = shapely.get_coordinates(shapely.get_rings(shapes), return_index=True)
     if not len(rings):
         return np.zeros(0)
@@ -200,26 +222,26 @@ def _corner_angles(shapes: NDArray[np.object_]) -> NDArray[np.float64]:
     return np.concatenate(angles)
 
 
-def _neighbours(found: NDArray[np.object_], metres: float) -> tuple[int, int]:
-    """Count pairs that overlap, and pairs with a common wall along the raster's rows or columns."""
+def _count_overlaps_and_cuts(found: NDArray[np.object_], metres: float) -> tuple[int, int]:
+    """Return the numbers of pairs that overlap, and of pairs that share an edge along the grid."""
     if not len(found):
         return 0, 0
     one, other = shapely.STRtree(found).query(found, predicate="intersects")
     once = one < other
     common = shapely.intersection(found[one[once]], found[other[once]])
-    overlaps = int((shapely.area(common) * metres**2 > _OVERLAP_M2).sum())
+    overlaps = int((shapely.area(common) * metres**2 > _MIN_OVERLAP_M2).sum())
     cuts = 0
-    for line in common[shapely.area(common) * metres**2 <= _OVERLAP_M2]:
+    for line in common[shapely.area(common) * metres**2 <= _MIN_OVERLAP_M2]:
         left, bottom, right, top = line.bounds
         straight = min(right - left, top - bottom) * metres < 0.01
-        cuts += int(straight and max(right - left, top - bottom) * metres >= _WALL_M)
+        cuts += int(straight and max(right - left, top - bottom) * metres >= _MIN_WALL_M)
     return overlaps, cuts
 
 
-def _held(
+def _holders(
     holder: NDArray[np.int64], common: NDArray[np.float64], own: NDArray[np.float64], count: int
 ) -> int:
-    """Count holders with most of two others or more in them."""
+    """Return the number of footprints that contain more than half of two others or more."""
     return int((np.bincount(holder[common > own / 2], minlength=count) >= 2).sum())
 
 

@@ -15,7 +15,7 @@ from rasterio import Affine
 
 from geossda.data.labels import is_vector, rasterize
 from geossda.errors import GeoreferenceError, InputError
-from geossda.evaluation.buildings import ShapeScores, match, meet, score
+from geossda.evaluation.buildings import ShapeScores, intersecting_pairs, match, score
 from geossda.evaluation.metrics import Confusion
 from geossda.footprints.building_raster import open_buildings
 from geossda.footprints.polygonize import polygonize
@@ -185,7 +185,7 @@ def compare(
         return np.concatenate([ended.polygons for ended, _ in parts])
 
     ours, theirs = objects(found, 0), objects(true, 1)
-    pairs = meet(ours, theirs)
+    pairs = intersecting_pairs(ours, theirs)
     hits = match(pairs, iou)
     scores = score(
         ours,

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else."""
+"""The report as a single HTML page without external files."""
 
 import math
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from geossda.raster.statistics import Histograms
 
 TEMPLATE = "report.html.j2"
-BARS = 96
-PLOT = (320, 120)
-# A page of a hundred plots is read by nobody.
-MOST_PLOTS = 12
+# Bars of a histogram at most, its width and height in SVG units, and histograms on a page.
+MAX_BARS = 96
+PLOT_SIZE = (320, 120)
+MAX_PLOTS = 12
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Plot:
     ----------
     title : str
     before, after : str
-        Path data of the outlines, in a box of :data:`PLOT` units.
+        Path data of the outlines, in a box of :data:`PLOT_SIZE` units.
     low, high : float
-        Digital numbers at the left and at the right.
+        Digital numbers at the left and at the right end.
     """
 
     title: str
@@ -37,35 +37,43 @@ class Plot:
 
 
 def plots(before: Histograms, after: Histograms, names: list[str]) -> list[Plot]:
-    """Draw the first twelve bands' histograms, on one axis a band: 0.1 to 99.9 % of both."""
-    ends = np.stack([found.quantiles((0.001, 0.999)) for found in (before, after)])
+    """Return plots of the first twelve bands' histograms, each from 0.1 to 99.9 % of both.
+
+    Parameters
+    ----------
+    before, after : Histograms
+    names : list of str
+        One per band.
+    """
+    ends = np.stack([histograms.quantiles((0.001, 0.999)) for histograms in (before, after)])
     drawn = []
-    for band, name in enumerate(names[:MOST_PLOTS]):
+    for band, name in enumerate(names[:MAX_PLOTS]):
         step = max(before.step, after.step)
-        # From the middle of a bin to that of another.
+        # From the middle of one bin to that of another.
         low, high = (
             before.first + step * round((value - before.first) / step)
             for value in (float(ends[:, band, 0].min()), float(ends[:, band, 1].max()))
         )
-        # Bars of whole numbers, or some would hold more of them than others; the last is cut.
-        whole = math.ceil((high - low + step) / BARS / step) * step
+        # Bars hold whole numbers of bins, or some would hold more than others; the last is cut.
+        whole = math.ceil((high - low + step) / MAX_BARS / step) * step
         count = max(2, math.ceil((high - low + step) / whole))
         edges = np.minimum(low - step / 2 + whole * np.arange(count + 1), high + step / 2)
         edges = edges[: np.argmax(edges) + 1]
         bars = []
-        for found in (before, after):
-            counts, _ = np.histogram(found.values, edges, weights=found.counts[band])
-            bars.append(counts / found.counts[band].sum() / np.diff(edges))
+        for histograms in (before, after):
+            weights = histograms.counts[band]
+            counts, _ = np.histogram(histograms.values, edges, weights=weights)
+            bars.append(counts / weights.sum() / np.diff(edges))
         top = max(float(bar.max()) for bar in bars) or 1.0
-        right = PLOT[0] * (edges[1:] - edges[0]) / (edges[-1] - edges[0])
+        right = PLOT_SIZE[0] * (edges[1:] - edges[0]) / (edges[-1] - edges[0])
         old, new = (_steps(bar / top, right) for bar in bars)
         drawn.append(Plot(name, old, new, low, high))
     return drawn
 
 
 def _steps(heights: NDArray[np.float64], right: NDArray[np.float64]) -> str:
-    """Give the outline of bars of 0..1, that end at `right`, as path data."""
-    height = PLOT[1]
+    """Return the outline of bars of 0..1 that end at `right`, as path data."""
+    height = PLOT_SIZE[1]
     path = [f"M0 {height}"]
     for x, y in zip(right, height * (1 - 0.97 * heights), strict=True):
         path.append(f"V{y:.1f}H{x:.1f}")
@@ -73,7 +81,7 @@ def _steps(heights: NDArray[np.float64], right: NDArray[np.float64]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Make what JSON can hold: lists for arrays, null for what is not finite."""
+    """Return a value for JSON: lists for arrays, null for numbers that are not finite."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -86,7 +94,7 @@ def plain(value: Any) -> Any:
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """Write a number for reading: three digits that count, a dash where there is none."""
+    """Return a number as text of so many significant digits, a dash for none."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if isinstance(value, int) or abs(value) >= 10**digits:
@@ -95,7 +103,7 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def share(value: float | None) -> str:
-    """Write a share of 0..1 in percent."""
+    """Return a fraction of 0..1 as text in percent, a dash for none."""
     if value is None or not math.isfinite(value):
         return "–"
     percent = 100 * value
@@ -103,12 +111,12 @@ def share(value: float | None) -> str:
 
 
 def render(**parts: Any) -> str:
-    """Fill the template; every text is escaped.
+    """Return the filled template, with all text escaped.
 
     Parameters
     ----------
     **parts
-        What the template names.
+        Values of the template's variables.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -120,4 +128,4 @@ def render(**parts: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, share=share)
-    return environment.get_template(TEMPLATE).render(plot_size=PLOT, **parts)
+    return environment.get_template(TEMPLATE).render(plot_size=PLOT_SIZE, **parts)

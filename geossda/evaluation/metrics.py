@@ -1,4 +1,4 @@
-"""Measures of agreement between buildings found and true ones, and between colours."""
+"""Agreement of predicted and true buildings, and distance of colour distributions."""
 
 from dataclasses import asdict, dataclass
 
@@ -31,7 +31,7 @@ class Confusion:
 
     @classmethod
     def of(cls, found: NDArray[np.bool_], true: NDArray[np.bool_]) -> "Confusion":
-        """Count pixels of two masks of one shape."""
+        """Return the counts of pixels of two masks of the same shape."""
         hit = int((found & true).sum())
         return cls(hit, int(found.sum()) - hit, int(true.sum()) - hit)
 
@@ -42,12 +42,12 @@ class Confusion:
 
     @property
     def precision(self) -> float:
-        """Share of what was found that is true."""
+        """Fraction of the predicted that is true."""
         return _ratio(self.hit, self.hit + self.false_alarm)
 
     @property
     def recall(self) -> float:
-        """Share of what is true that was found."""
+        """Fraction of the true that is predicted."""
         return _ratio(self.hit, self.hit + self.miss)
 
     @property
@@ -56,18 +56,25 @@ class Confusion:
         return _ratio(2 * self.hit, 2 * self.hit + self.false_alarm + self.miss)
 
     def to_dict(self) -> dict[str, float]:
-        """Give counts and ratios by name."""
+        """Return counts and ratios by name."""
         ratios = {name: getattr(self, name) for name in ("iou", "precision", "recall", "f1")}
         return {**asdict(self), **ratios}
 
 
 def wasserstein(first: Histograms, second: Histograms) -> NDArray[np.float64]:
-    """Wasserstein-1 distance between two images' values, one number a band.
+    """Return the Wasserstein-1 distance of two images' values, by band.
 
-    In digital numbers: the mean distance each pixel's value has to move.
+    Parameters
+    ----------
+    first, second : Histograms
+
+    Returns
+    -------
+    (bands,) array
+        Mean distance in digital numbers that a pixel's value has to move.
     """
-    shares = (np.arange(4096) + 0.5) / 4096
-    return np.asarray(np.abs(first.quantiles(shares) - second.quantiles(shares)).mean(axis=1))
+    levels = (np.arange(4096) + 0.5) / 4096
+    return np.asarray(np.abs(first.quantiles(levels) - second.quantiles(levels)).mean(axis=1))
 
 
 def _ratio(part: float, whole: float) -> float:

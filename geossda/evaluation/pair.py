@@ -1,4 +1,4 @@
-"""A raster before and after, read together."""
+"""A raster before and after harmonization, read together."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 
 class Views(NamedTuple):
-    """One window of both.
+    """One window of both rasters.
 
     Attributes
     ----------
     before, after : (bands, height, width) arrays
     known, written : (height, width) bool arrays
-        Where the one before and the one after is valid.
+        Validity before and after.
     """
 
     before: NDArray[Any]
@@ -35,13 +35,13 @@ class Views(NamedTuple):
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """Where both are valid."""
+        """Validity of both."""
         return self.known & self.written
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two mosaics of one grid and as many bands.
+    """Two mosaics of the same grid and number of bands.
 
     Attributes
     ----------
@@ -58,10 +58,10 @@ class Pair:
                 f"{self.after.count}: name the sources it was made from with --source"
             )
         if self.before.grid != self.after.grid:
-            raise ValueError("a pair on unlike grids")
+            raise ValueError("the grids of a pair differ")
 
     def resampled(self, grid: GeoBox) -> "Pair":
-        """Give both on another grid."""
+        """Return both on another grid."""
         return Pair(self.before.resampled(grid), self.after.resampled(grid))
 
     @property
@@ -71,11 +71,11 @@ class Pair:
 
     @property
     def count(self) -> int:
-        """Number of bands, alpha not counted."""
+        """Number of bands without alpha."""
         return self.after.count
 
     def read(self, window: Window) -> Views:
-        """Read a window of both."""
+        """Read a window of both rasters."""
         after, written = self.after.read(window)
         before, known = self.before.read(window)
         return Views(before, after, known, written)
@@ -87,14 +87,15 @@ class Pair:
         *,
         progress: Progress = SILENT,
     ) -> Iterator[T]:
-        """Measure windows in threads; give the results in the windows' order.
+        """Yield the results of `measure` in the windows' order, computed in threads.
 
         Parameters
         ----------
         windows : iterable of Window
         measure : callable
+            ``measure(window, views)`` is called in a thread.
         progress : Progress
-            Advanced by one a window.
+            Advanced by one per window.
         """
 
         def one(window: Window) -> T:

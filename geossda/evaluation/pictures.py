@@ -1,4 +1,4 @@
-"""Small pictures of large rasters, as data URIs for a page that stands alone."""
+"""Small pictures of large rasters, as data URIs for a page without external files."""
 
 import base64
 import io
@@ -12,20 +12,28 @@ from PIL import Image
 from rasterio.enums import ColorInterp
 
 from geossda.evaluation.pair import Pair, Views
-from geossda.evaluation.structure_map import ALIKE, Drawing
+from geossda.evaluation.structure_map import UNCHANGED, StructureMap
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import Stretch
 from geossda.raster.windows import Window, tiles
 
 _TILE_PX = 512
-# From what is as it was to what is not: readable in grey too, and by the colour-blind.
-RAMP = "YlOrBr"
+# Colours of the structure map, readable in grey and by the colour-blind; the correlation at which
+# they end.
+COLOR_RAMP = "YlOrBr"
 RAMP_LOW = 0.5
 
 
 def overview_grid(grid: GeoBox, width_px: int) -> GeoBox:
-    """Give the grid over the same rectangle at most `width_px` wide and twice as high."""
+    """Return a grid over the same rectangle, at most `width_px` wide and twice as high.
+
+    Parameters
+    ----------
+    grid : GeoBox
+    width_px : int
+        In pixels.
+    """
     height, width = int(grid.shape.y), int(grid.shape.x)
     factor = max(1.0, width / width_px, height / (2 * width_px))
     small = max(1, round(height / factor)), max(1, round(width / factor))
@@ -34,7 +42,7 @@ def overview_grid(grid: GeoBox, width_px: int) -> GeoBox:
 
 
 def shown_bands(mosaic: Mosaic) -> tuple[int, ...]:
-    """Choose what is shown as red, green and blue, or as grey: indices of the mosaic's bands.
+    """Return the indices of the bands to show as red, green and blue, or of one as grey.
 
     By colour interpretation if it names all three, else the first three; of two, the first.
     """
@@ -52,26 +60,26 @@ def shown_bands(mosaic: Mosaic) -> tuple[int, ...]:
 def before_and_after(
     pair: Pair, width_px: int, *, progress: Progress = SILENT
 ) -> tuple[str, str, tuple[int, int]]:
-    """Draw both at overview scale, in one stretch: 2 to 98 % of the valid pixels of both.
+    """Draw both rasters at overview scale, in one stretch: 2 to 98 % of their valid pixels.
 
     Parameters
     ----------
     pair : Pair
     width_px : int
-        At most so wide.
+        Maximum width in pixels.
     progress : Progress
 
     Returns
     -------
     before, after : str
-        Data URIs; what is not valid is transparent.
+        Data URIs; invalid pixels are transparent.
     size : (int, int)
         Width and height, in pixels.
     """
     bands = shown_bands(pair.after)
     small = pair.resampled(overview_grid(pair.after.grid, width_px))
     windows = list(tiles(small.shape, _TILE_PX))
-    progress.stage("drawing", len(windows))
+    progress.stage("drawing overviews", len(windows))
     pixels = np.zeros((2, len(bands), *small.shape), np.float32)
     valid = np.zeros((2, *small.shape), np.bool_)
 
@@ -84,7 +92,7 @@ def before_and_after(
         valid[:, window.rows, window.cols] = views.known, views.written
     stretch = _common_stretch(pixels, valid)
     before, after = (
-        _picture(stretch.to_bytes(image), there) for image, there in zip(pixels, valid, strict=True)
+        _picture(stretch.to_bytes(image), mask) for image, mask in zip(pixels, valid, strict=True)
     )
     return before, after, (small.shape[1], small.shape[0])
 
@@ -102,18 +110,29 @@ def _common_stretch(pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> St
 def _picture(image: NDArray[np.uint8], valid: NDArray[np.bool_]) -> str:
     bands = [*image] if len(image) == 3 else [image[0]] * 3
     opacity = valid.astype(np.uint8) * 255
-    drawn = np.stack([np.where(valid, band, 0) for band in bands] + [opacity], axis=-1)
+    rgba = np.stack([np.where(valid, band, 0) for band in bands] + [opacity], axis=-1)
     file = io.BytesIO()
-    Image.fromarray(drawn).save(file, "WEBP", quality=88, method=4)
+    Image.fromarray(rgba).save(file, "WEBP", quality=88, method=4)
     return _uri("image/webp", file.getvalue())
 
 
-def map_of(drawing: Drawing, side_px: int) -> str:
-    """Draw the likeness by cells, from 0.5 and less to 1; transparent where there is none.
+def draw_structure_map(structure: StructureMap, side_px: int) -> str:
+    """Draw the correlations by cells, from 0.5 and below to 1; unknown cells are transparent.
 
-    Where there are more cells than pixels, a pixel is the mean of its cells.
+    If there are more cells than pixels, a pixel is the mean of its cells.
+
+    Parameters
+    ----------
+    structure : StructureMap
+    side_px : int
+        Maximum side in pixels.
+
+    Returns
+    -------
+    str
+        Data URI.
     """
-    cells = drawing.cells
+    cells = structure.cells
     step = -(-max(cells.shape) // side_px)
     rows, cols = (-(-side // step) for side in cells.shape)
     padded = np.full((rows * step, cols * step), np.nan, np.float32)
@@ -121,17 +140,16 @@ def map_of(drawing: Drawing, side_px: int) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # blocks without a known cell
         mean = np.nanmean(padded.reshape(rows, step, cols, step), axis=(1, 3))
-    share = np.clip((np.nan_to_num(mean) - RAMP_LOW) / (1 - RAMP_LOW), 0, 1)
-    drawn = _ramp(share)
-    drawn[..., 3] = np.isfinite(mean) * 255
+    rgba = _ramp(np.clip((np.nan_to_num(mean) - RAMP_LOW) / (1 - RAMP_LOW), 0, 1))
+    rgba[..., 3] = np.isfinite(mean) * 255
     file = io.BytesIO()
-    Image.fromarray(drawn).save(file, "PNG", optimize=True)
+    Image.fromarray(rgba).save(file, "PNG", optimize=True)
     return _uri("image/png", file.getvalue())
 
 
 def legend() -> list[tuple[float, str]]:
-    """Give values from low to high with their colours on the map, as ``#rrggbb``."""
-    values = np.array([RAMP_LOW, 0.6, 0.7, 0.8, ALIKE, 1.0])
+    """Return values from low to high with their colours on the map, as ``#rrggbb``."""
+    values = np.array([RAMP_LOW, 0.6, 0.7, 0.8, UNCHANGED, 1.0])
     colors = _ramp((values - RAMP_LOW) / (1 - RAMP_LOW))
     return [
         (float(value), "#{:02x}{:02x}{:02x}".format(*color[:3]))
@@ -139,11 +157,11 @@ def legend() -> list[tuple[float, str]]:
     ]
 
 
-def _ramp(share: NDArray[np.floating]) -> NDArray[np.uint8]:
+def _ramp(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     import matplotlib
 
-    # Pale where all is well, so that what changed stands out.
-    return np.array(matplotlib.colormaps[RAMP](1 - share, bytes=True), np.uint8)
+    # Pale where the structure is unchanged, so that changes stand out.
+    return np.array(matplotlib.colormaps[COLOR_RAMP](1 - values, bytes=True), np.uint8)
 
 
 def _uri(kind: str, content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Patches of several images, to try styles on: what `matrix` and `evaluate-style` work with."""
+"""Sample patches of several images, for `matrix` and `evaluate-style`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Sample:
     ----------
     name : str
     pixels : (patches, bands, side, side) uint8 array
-        8 bit as it is, all else cut at 2 and 98 %; every pixel valid.
+        8-bit images as they are, others stretched from 2 to 98 %; all pixels are valid.
     """
 
     name: str
@@ -36,11 +36,11 @@ class Sample:
 
     @property
     def scaled(self) -> NDArray[np.float32]:
-        """The pixels as 0..1."""
+        """The pixels scaled to 0..1."""
         return np.asarray(self.pixels / np.float32(255), np.float32)
 
 
-def sample_looks(
+def sample_rasters(
     paths: Sequence[str],
     *,
     bands: tuple[int, ...] = (),
@@ -51,34 +51,39 @@ def sample_looks(
     aligned: bool = False,
     progress: Progress = SILENT,
 ) -> list[Sample]:
-    """Take patches from a regular grid over each raster, those with nodata left out.
+    """Read patches on a regular grid over each raster, without those that hold nodata.
 
     Parameters
     ----------
     paths : sequence of path
-        One look each.
+        Rasters, one style each.
     bands : tuple of int
         1-based; all but alpha by default.
     nodata : float, optional
         For rasters that do not declare it.
     patches : int
-        At most so many a raster, spread evenly; 0 takes all.
+        Maximum number per raster, spread evenly; 0 for all.
     side : int
-        In pixels, made smaller (a multiple of 16) where a raster has no room for it.
+        Side in pixels, reduced to a smaller multiple of 16 where a raster has no room for it.
     hold_out : float
-        Take patches from that share of the columns only, on the right, which a training run with
-        the same `hold_out` has never drawn; 0 takes the whole raster.
+        Fraction of the columns, from the right, that patches are read from: a training run with the
+        same `hold_out` never draws them. 0 for the whole raster.
     aligned : bool
-        Take the same windows of all, wherever all are valid.
+        Read the same windows of all rasters, where all are valid.
     progress : Progress
-        Is told of rasters read.
+        Advanced by one per raster.
+
+    Returns
+    -------
+    list of Sample
+        One per raster.
 
     Raises
     ------
     EmptyRasterError
         A raster has no room for a patch without nodata.
     BandError, InputError
-        Rasters of unlike band counts; less than two of them.
+        The rasters have different numbers of bands, or there are fewer than two.
     """
     if len(paths) < 2:
         raise InputError(f"{len(paths)} image: styles are exchanged between two or more")
@@ -97,11 +102,23 @@ def sample_looks(
         progress.advance()
     if aligned:
         return _aligned(rasters, patches, side, hold_out)
-    return [sample_look(raster, patches, side, hold_out) for raster in rasters]
+    return [sample_raster(raster, patches, side, hold_out) for raster in rasters]
 
 
-def sample_look(raster: UnlabelledRaster, patches: int, side: int, hold_out: float) -> Sample:
-    """Take patches of one raster; see :func:`sample_looks`."""
+def sample_raster(raster: UnlabelledRaster, patches: int, side: int, hold_out: float) -> Sample:
+    """Read patches of one raster; see :func:`sample_rasters`.
+
+    Parameters
+    ----------
+    raster : UnlabelledRaster
+    patches, side : int
+    hold_out : float
+
+    Raises
+    ------
+    EmptyRasterError
+        No patch is free of nodata.
+    """
     windows, side = _grid(raster.mosaic.shape, side, hold_out)
     kept: list[NDArray[np.uint8]] = []
     for window in _spread(windows, 4 * patches):
@@ -136,7 +153,7 @@ def _aligned(
 
 
 def _grid(shape: tuple[int, int], side: int, hold_out: float) -> tuple[list[Window], int]:
-    """Plan windows side by side over the columns on the right, or over all."""
+    """Return adjacent windows over the held-out columns, or all, and the side that fits."""
     height, width = shape
     left = round(width * (1 - hold_out)) if hold_out else 0
     room = min(height, width - left)
@@ -149,7 +166,7 @@ def _grid(shape: tuple[int, int], side: int, hold_out: float) -> tuple[list[Wind
 
 
 def _spread(items: Sequence[T], count: int) -> Sequence[T]:
-    """Keep `count` items spread evenly, all if 0 or if there are no more."""
+    """Return `count` items spread evenly, or all for 0 or if there are no more."""
     if count == 0 or len(items) <= count:
         return items
     return [items[index * len(items) // count] for index in range(count)]

@@ -1,4 +1,4 @@
-"""Whether the same things are drawn before and after, place by place."""
+"""Whether a raster has the same structure before and after, by cells."""
 
 from dataclasses import dataclass
 
@@ -11,24 +11,24 @@ from geossda.evaluation.pair import Pair, Views
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window, tiles
 
-# Under this a cell counts as changed.
-ALIKE = 0.9
+# Correlation below which the structure of a cell counts as changed.
+UNCHANGED = 0.9
 _WINDOW_PX = 1024
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """Likeness of what is drawn, by cells.
+class StructureMap:
+    """Correlation of the structure before and after, by cells.
 
     Attributes
     ----------
     cells : (rows, cols) float32 array
-        Correlation of the steps between neighbouring pixels, 1 where the same is drawn; NaN where
-        there is nothing to compare.
+        Correlation of the differences between neighbouring pixels, 1 where the structure is the
+        same; NaN where there is nothing to compare.
     cell_px : int
         Side of a cell, in pixels.
     pixels : int
-        Valid pixels of the raster after.
+        Valid pixels of the raster afterwards.
     """
 
     cells: NDArray[np.float32]
@@ -37,22 +37,22 @@ class Drawing:
 
     @property
     def known(self) -> NDArray[np.float32]:
-        """The cells that could be compared, (n,)."""
+        """Values of the (n,) cells that could be compared."""
         return np.asarray(self.cells[np.isfinite(self.cells)])
 
     @property
     def changed(self) -> float:
-        """Share of the known cells under 0.9; NaN without any."""
-        return float((self.known < ALIKE).mean()) if len(self.known) else float("nan")
+        """Fraction of the known cells below 0.9; NaN if there are none."""
+        return float((self.known < UNCHANGED).mean()) if len(self.known) else float("nan")
 
     def grid(self, grid: GeoBox) -> GeoBox:
-        """Give the cells' grid, of the raster's: those at the right and bottom may reach out."""
+        """Return the grid of the cells on that of the raster; the last ones may exceed it."""
         transform = grid.transform * grid.transform.scale(self.cell_px)
         return GeoBox(self.cells.shape, transform, grid.crs)
 
 
-def compare_drawing(pair: Pair, cell_px: int, *, progress: Progress = SILENT) -> Drawing:
-    """Compare what is drawn before and after, by windows, every pixel of both.
+def compare_structure(pair: Pair, cell_px: int, *, progress: Progress = SILENT) -> StructureMap:
+    """Compare the structure before and after, window by window, on all pixels.
 
     Parameters
     ----------
@@ -64,15 +64,15 @@ def compare_drawing(pair: Pair, cell_px: int, *, progress: Progress = SILENT) ->
     height, width = pair.shape
     cells = np.full((-(-height // cell_px), -(-width // cell_px)), np.nan, np.float32)
     windows = list(tiles(pair.shape, cell_px * max(1, _WINDOW_PX // cell_px)))
-    progress.stage("comparing what is drawn", len(windows))
+    progress.stage("comparing structure", len(windows))
 
     def compare(window: Window, views: Views) -> tuple[Window, NDArray[np.float32], int]:
-        found = gradient_correlations(views.before, views.after, views.valid, cell_px)
-        place = Window(window.row // cell_px, window.col // cell_px, *found.shape)
-        return place, found, int(views.written.sum())
+        values = gradient_correlations(views.before, views.after, views.valid, cell_px)
+        block = Window(window.row // cell_px, window.col // cell_px, *values.shape)
+        return block, values, int(views.written.sum())
 
     pixels = 0
-    for place, found, written in pair.over(windows, compare, progress=progress):
-        cells[place.rows, place.cols] = found
+    for block, values, written in pair.over(windows, compare, progress=progress):
+        cells[block.rows, block.cols] = values
         pixels += written
-    return Drawing(cells, cell_px, pixels)
+    return StructureMap(cells, cell_px, pixels)

@@ -1,4 +1,4 @@
-"""Pictures of looks: every image in every other's, as in the paper's Fig. 3, and pairs."""
+"""Style matrices, each image in the style of each other (the paper's Fig. 3), and pairs."""
 
 from collections.abc import Sequence
 
@@ -10,38 +10,39 @@ from geossda.evaluation.samples import Sample
 from geossda.evaluation.style_scores import Method
 from geossda.progress import SILENT, Progress
 
-GAP, MARGIN = 4, 18
+# Space between cells, and margin for their numbers, in pixels.
+GAP_PX, MARGIN_PX = 4, 18
 
 
-def picture(
+def draw_matrix(
     samples: Sequence[Sample], method: Method, *, side: int, progress: Progress = SILENT
 ) -> Image.Image:
-    """Paint the first patch of each sample in the look of each other.
+    """Draw the first patch of each sample in the style of each other.
 
-    Rows keep their content, columns their look; the originals are on the diagonal, framed.
+    Content is constant along rows, style along columns; the originals on the diagonal are framed.
 
     Parameters
     ----------
     samples : sequence of Sample
     method : Method
     side : int
-        Of a cell, in pixels.
+        Side of a cell in pixels.
     progress : Progress
-        Advanced by one a cell.
+        Advanced by one per cell.
     """
     count = len(samples)
-    whole = MARGIN + count * (side + GAP)
+    whole = MARGIN_PX + count * (side + GAP_PX)
     sheet = Image.new("RGB", (whole, whole), "white")
     draw = ImageDraw.Draw(sheet)
-    progress.stage("painting", count**2)
+    progress.stage("drawing the style matrix", count**2)
     for row, source in enumerate(samples):
-        top = MARGIN + row * (side + GAP)
+        top = MARGIN_PX + row * (side + GAP_PX)
         for column, reference in enumerate(samples):
-            left = MARGIN + column * (side + GAP)
+            left = MARGIN_PX + column * (side + GAP_PX)
             own = row == column
-            # The whole sample, whose look is pooled; only its first patch is shown.
-            made = source.pixels if own else method(source, reference)
-            sheet.paste(_show(made[0], side), (left, top))
+            # The whole sample, since its style is pooled; only its first patch is drawn.
+            patches = source.pixels if own else method(source, reference)
+            sheet.paste(_rgb(patches[0], side), (left, top))
             progress.advance()
             if own:
                 draw.rectangle((left - 2, top - 2, left + side + 1, top + side + 1), None, "red", 2)
@@ -50,26 +51,26 @@ def picture(
     return sheet
 
 
-def pairs(
-    shown: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]], *, side: int
+def draw_pairs(
+    pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]], *, side: int
 ) -> Image.Image:
-    """Paint patches as they are in a row, and below each what was made of it.
+    """Draw the first patches of pairs in a row, and the second ones below.
 
     Parameters
     ----------
-    shown : sequence of pairs of (bands, height, width) arrays
+    pairs : sequence of pairs of (bands, height, width) uint8 arrays
     side : int
-        Of a cell, in pixels.
+        Side of a cell in pixels.
     """
-    sheet = Image.new("RGB", (len(shown) * (side + GAP) - GAP, 2 * side + GAP), "white")
-    for column, pair in enumerate(shown):
+    sheet = Image.new("RGB", (len(pairs) * (side + GAP_PX) - GAP_PX, 2 * side + GAP_PX), "white")
+    for column, pair in enumerate(pairs):
         for row, image in enumerate(pair):
-            sheet.paste(_show(image, side), (column * (side + GAP), row * (side + GAP)))
+            sheet.paste(_rgb(image, side), (column * (side + GAP_PX), row * (side + GAP_PX)))
     return sheet
 
 
-def _show(image: NDArray[np.uint8], side: int) -> Image.Image:
-    """Show bands 1 to 3 as red, green and blue, or the first as grey."""
+def _rgb(image: NDArray[np.uint8], side: int) -> Image.Image:
+    """Return bands 1 to 3 as red, green and blue, or the first as grey, resized."""
     rgb = image[:3] if len(image) >= 3 else np.repeat(image[:1], 3, axis=0)
     return Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0))).resize(
         (side, side), Image.Resampling.LANCZOS

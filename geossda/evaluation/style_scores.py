@@ -1,4 +1,4 @@
-"""How well methods bring one image's look to another: distance, structure, cycle, truth."""
+"""Scores of style transfer methods: style distance, structure, cycle consistency, truth."""
 
 import dataclasses
 import itertools
@@ -18,35 +18,37 @@ from geossda.evaluation.samples import Sample
 from geossda.harmonization.methods import pixel_method
 from geossda.harmonization.ssda import ContrastLimit, Transfer, measure_look
 from geossda.models.style_model import StyleModel
+from geossda.models.style_statistics import StyleStatistics
 from geossda.progress import SILENT, Progress
 from geossda.raster.statistics import Histograms
 
 RANGE = (0.0, 255.0)
 Pixels = NDArray[np.uint8]
-# Makes, of a source and a reference, the source with the reference's look.
+# Returns the pixels of a source in the style of a reference.
 Method = Callable[[Sample, Sample], Pixels]
 
 
 @dataclass(frozen=True)
 class StyleScores:
-    """How one method does, as means over all ordered pairs of images.
+    """Scores of one method: means over all ordered pairs of images.
 
     Attributes
     ----------
     method : str
     distance : float
-        Wasserstein-1 between the result and the reference, mean over bands, in 8-bit numbers.
+        Wasserstein-1 distance of result and reference in 8-bit digital numbers, mean over bands.
     fall : float
-        By how much that is less than without doing anything, as a share.
+        Reduction of that distance relative to the unchanged source.
     structure : float
-        Gradient correlation of result and source; `worst_structure` over the pairs.
+        Gradient correlation of result and source.
     worst_structure : float
+        The lowest of these over the pairs.
     cycle : float
-        Mean absolute difference to the source after going to the reference's look and back.
+        Mean absolute difference to the source after translation to the reference and back.
     reconstruction : float
-        PSNR in decibels of an image given its own look, the lowest of all images.
+        PSNR in decibels of an image in its own style, the lowest of all images.
     psnr, ssim : float or None
-        Of the result against the reference itself, where both show the same ground.
+        PSNR in decibels and SSIM of result and reference, if both show the same ground.
     """
 
     method: str
@@ -60,55 +62,56 @@ class StyleScores:
     ssim: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the figures by name."""
+        """Return the scores by name."""
         return dataclasses.asdict(self)
 
 
 def classical(method: ColorMethod) -> Method:
-    """Make one of the colour methods of `harmonize` work on samples."""
+    """Return one of the pixelwise methods of `harmonize` for samples."""
 
     def apply(source: Sample, reference: Sample) -> Pixels:
-        found = _source(source)
-        of = _source(reference)
-        look = Style(
+        statistics = _statistics(reference)
+        style = Style(
             reference.name,
             "uint8",
             RANGE,
-            of.histograms.quantiles(SHARES),
-            of.histograms.mean(),
-            of.histograms.std(),
-            of.lab_mean,
-            of.lab_std,
-            of.histograms.pixels,
+            statistics.histograms.quantiles(SHARES),
+            statistics.histograms.mean(),
+            statistics.histograms.std(),
+            statistics.lab_mean,
+            statistics.lab_std,
+            statistics.histograms.pixels,
         )
-        transform = pixel_method(method).fit(found, look, 1.0)
+        transform = pixel_method(method).fit(_statistics(source), style, 1.0)
         return np.stack([transform(patch) for patch in source.pixels])
 
     return apply
 
 
 def identity(source: Sample, reference: Sample) -> Pixels:
-    """Do nothing."""
+    """Return the source unchanged."""
     return source.pixels
 
 
 def learned(model: StyleModel, structure: Structure) -> Method:
-    """Make a style model work on samples."""
-    looks: dict[int, Any] = {}
+    """Return SS(DA)² with a style model and a structure for samples."""
+    # By the sample's id, with the sample itself, so that the id stays its own.
+    styles: dict[int, tuple[StyleStatistics, Sample]] = {}
 
-    def look(sample: Sample) -> Any:
+    def style(sample: Sample) -> StyleStatistics:
         valid = np.ones((len(sample.pixels), *sample.pixels.shape[2:]), bool)
         return measure_look(model, sample.scaled, valid, _pixels(sample), structure)
 
     def apply(source: Sample, reference: Sample) -> Pixels:
         for sample in (source, reference):
-            if id(sample) not in looks:
-                looks[id(sample)] = (look(sample), sample)  # kept alive, so that its id stays its
-        transfer = Transfer(model, looks[id(source)][0], looks[id(reference)][0], structure)
+            if id(sample) not in styles:
+                styles[id(sample)] = (style(sample), sample)
+        transfer = Transfer(model, styles[id(source)][0], styles[id(reference)][0], structure)
         valid = np.ones(source.pixels.shape[2:], bool)
-        made = [transfer(patch, valid) for patch in source.scaled]
-        headroom = ContrastLimit.of(np.stack(made, axis=1).reshape(made[0].shape[0], -1))
-        return np.stack([_bytes(headroom(patch)) for patch in made])
+        translated = [transfer(patch, valid) for patch in source.scaled]
+        bands = len(translated[0])
+        limit = ContrastLimit.of(np.stack(translated, axis=1).reshape(bands, -1))
+        return np.stack([_bytes(limit(patch)) for patch in translated])
 
     return apply
 
@@ -120,18 +123,23 @@ def score(
     truth: bool = False,
     progress: Progress = SILENT,
 ) -> list[StyleScores]:
-    """Try methods on all ordered pairs of samples.
+    """Compute the scores of methods over all ordered pairs of samples.
 
     Parameters
     ----------
     samples : sequence of Sample
     methods : dict
-        By name.
+        Methods by name.
     truth : bool
         Whether all samples show the same ground, so that results can be compared with the
         references pixel by pixel.
     progress : Progress
-        Advanced by one a pair and method.
+        Advanced by one per pair and method.
+
+    Returns
+    -------
+    list of StyleScores
+        One per method.
     """
     pairs = list(itertools.permutations(samples, 2))
     before = float(np.mean([color_distance(a.pixels, b.pixels) for a, b in pairs]))
@@ -140,20 +148,20 @@ def score(
     for name, method in methods.items():
         rows = []
         for source, reference in pairs:
-            made = method(source, reference)
-            back = method(Sample(source.name, made), source)
+            result = method(source, reference)
+            back = method(Sample(source.name, result), source)
             rows.append(
                 (
-                    color_distance(made, reference.pixels),
-                    gradient_correlation(source.pixels, made),
+                    color_distance(result, reference.pixels),
+                    gradient_correlation(source.pixels, result),
                     np.abs(back.astype(np.int16) - source.pixels).mean(),
-                    psnr(made, reference.pixels) if truth else np.nan,
-                    ssim(made, reference.pixels) if truth else np.nan,
+                    psnr(result, reference.pixels) if truth else np.nan,
+                    ssim(result, reference.pixels) if truth else np.nan,
                 )
             )
             progress.advance()
-        distance, structure, cycle, against, alike = np.mean(rows, axis=0)
-        again = [psnr(method(sample, sample), sample.pixels) for sample in samples]
+        distance, structure, cycle, mean_psnr, mean_ssim = np.mean(rows, axis=0)
+        reconstructions = [psnr(method(sample, sample), sample.pixels) for sample in samples]
         scores.append(
             StyleScores(
                 name,
@@ -162,15 +170,15 @@ def score(
                 float(structure),
                 float(min(row[1] for row in rows)),
                 float(cycle),
-                min(again),
-                float(against) if truth else None,
-                float(alike) if truth else None,
+                min(reconstructions),
+                float(mean_psnr) if truth else None,
+                float(mean_ssim) if truth else None,
             )
         )
     return scores
 
 
-def _source(sample: Sample) -> SourceStatistics:
+def _statistics(sample: Sample) -> SourceStatistics:
     pixels = sample.pixels.transpose(1, 0, 2, 3).reshape(sample.pixels.shape[1], -1, 1)
     counts = np.stack([np.bincount(band.ravel(), minlength=256) for band in pixels])
     mean = std = None
@@ -181,7 +189,7 @@ def _source(sample: Sample) -> SourceStatistics:
 
 
 def _pixels(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give mean and covariance."""
+    """Return mean and covariance of the bands."""
     bands = sample.pixels.shape[1]
     flat = sample.scaled.transpose(1, 0, 2, 3).reshape(bands, -1).astype(np.float64)
     return flat.mean(1), np.atleast_2d(np.cov(flat)) + 1e-6 * np.eye(bands)

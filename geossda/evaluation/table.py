@@ -1,4 +1,4 @@
-"""Figures of trials as a table and as a plot with error bars."""
+"""Results of trials as a table and as a plot with error bars."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,8 @@ import numpy as np
 
 from geossda.evaluation.experiments import Rows
 
-NONE = (float("nan"), 0.0)
-NAMES = {
+NO_RESULT = (float("nan"), 0.0)
+ROW_TITLES = {
     "none": "Baseline",
     "equalize": "Hist. Equ.",
     "hsv": "HSV",
@@ -23,26 +23,25 @@ NAMES = {
 
 
 def summary(rows: Rows) -> dict[str, dict[str, tuple[float, float]]]:
-    """Give mean and spread (standard deviation over seeds) by row and place, and of the mean.
+    """Return mean and standard deviation over seeds, by row and place and of the mean over places.
 
-    The mean over places is that of the seeds that have them all; there is none while there is no
-    such seed.
+    The mean over places is taken over seeds that have results of all places, if there are any.
     """
-    every = {place for places in rows.values() for place in places}
-    found: dict[str, dict[str, tuple[float, float]]] = {}
+    names = {place for places in rows.values() for place in places}
+    cells: dict[str, dict[str, tuple[float, float]]] = {}
     for row, places in rows.items():
-        found[row] = {
+        cells[row] = {
             place: _mean_and_spread(list(seeds.values())) for place, seeds in places.items()
         }
-        whole = set.intersection(*(set(places.get(place, {})) for place in every))
-        if whole:
-            means = [float(np.mean([places[p][seed] for p in every])) for seed in sorted(whole)]
-            found[row]["mean"] = _mean_and_spread(means)
-    return {row: found[row] for row in NAMES if row in found}
+        complete = set.intersection(*(set(places.get(place, {})) for place in names))
+        if complete:
+            means = [float(np.mean([places[p][seed] for p in names])) for seed in sorted(complete)]
+            cells[row]["mean"] = _mean_and_spread(means)
+    return {row: cells[row] for row in ROW_TITLES if row in cells}
 
 
 def markdown(rows: Rows, title: str) -> str:
-    """Write rows as a table in Markdown, in percent."""
+    """Return rows as a table in Markdown, in percent."""
     cells = summary(rows)
     if not cells:
         return ""
@@ -53,20 +52,20 @@ def markdown(rows: Rows, title: str) -> str:
         "| method | " + " | ".join(places) + " |",
         "|---|" + "---|" * len(places),
     ]
-    for row, found in cells.items():
-        shown = (_shown(*found[place]) if place in found else "–" for place in places)
-        lines.append(f"| {NAMES[row]} | " + " | ".join(shown) + " |")
+    for row, results in cells.items():
+        texts = (_percent(*results[place]) if place in results else "–" for place in places)
+        lines.append(f"| {ROW_TITLES[row]} | " + " | ".join(texts) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _shown(mean: float, spread: float) -> str:
-    """Write a figure in percent; a single seed has no spread."""
+def _percent(mean: float, spread: float) -> str:
+    """Return a result in percent; that of a single seed has no spread."""
     return f"{100 * mean:.1f} ± {100 * spread:.1f}" if spread else f"{100 * mean:.1f}"
 
 
 def plot(forms: dict[str, Rows], path: Path) -> None:
-    """Draw a panel a form: bars of every row in every place, with the spread over seeds."""
-    # A figure of its own, so that no display and no global state is touched.
+    """Draw a panel per form: bars of each row and place, with the standard deviation over seeds."""
+    # Not pyplot, which would change global state and may want a display.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.6 * len(forms)), layout="constrained")
@@ -74,12 +73,12 @@ def plot(forms: dict[str, Rows], path: Path) -> None:
     for panel, (form, rows) in zip(panels, forms.items(), strict=True):
         cells = summary(rows)
         places = _places(cells)
-        wide = 0.85 / len(cells)
-        for index, (row, found) in enumerate(cells.items()):
-            at = np.arange(len(places)) + (index - (len(cells) - 1) / 2) * wide
-            means = [100 * found.get(place, NONE)[0] for place in places]
-            spreads = [100 * found.get(place, NONE)[1] for place in places]
-            panel.bar(at, means, wide, yerr=spreads, label=NAMES[row], error_kw={"lw": 0.8})
+        width = 0.85 / len(cells)
+        for index, (row, results) in enumerate(cells.items()):
+            at = np.arange(len(places)) + (index - (len(cells) - 1) / 2) * width
+            means = [100 * results.get(place, NO_RESULT)[0] for place in places]
+            spreads = [100 * results.get(place, NO_RESULT)[1] for place in places]
+            panel.bar(at, means, width, yerr=spreads, label=ROW_TITLES[row], error_kw={"lw": 0.8})
         panel.set_xticks(range(len(places)), places)
         panel.set_ylabel("IoU, %")
         panel.set_title(form)
@@ -88,8 +87,8 @@ def plot(forms: dict[str, Rows], path: Path) -> None:
 
 
 def _places(cells: dict[str, dict[str, tuple[float, float]]]) -> list[str]:
-    every = {place for found in cells.values() for place in found}
-    return [*sorted(every - {"mean"}), "mean"]
+    names = {place for results in cells.values() for place in results}
+    return [*sorted(names - {"mean"}), "mean"]
 
 
 def _mean_and_spread(values: list[float]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""How visible the line is where two acquisitions meet, or two windows of the work."""
+"""How visible the lines are where two acquisitions, or two windows of a run, meet."""
 
 import math
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
 
 BLOCK_ROWS = 64
-# Lines are looked at in pieces of so many pixels, and at so many pieces of either kind.
+# Lines are measured in pieces of so many pixels, at most so many on borders and in middles each.
 PIECE_PX = 512
-PIECES = 800
+MAX_PIECES = 800
 
 
 def steps_across(
     image: NDArray[Any], valid: NDArray[np.bool_], columns: NDArray[np.int64], reach_px: int
 ) -> NDArray[np.float64]:
-    """Measure the steps in colour from the left of a line to its right, block by block.
+    """Measure the colour steps across a line, block by block.
 
-    Each is the mean of `reach_px` pixels right of the line less the mean of as many left of it,
-    over a block of 64 rows. It holds the step of the acquisitions and that of the ground; where
-    the ground is known from one acquisition, its steps can be taken off.
+    A step is the mean of `reach_px` pixels right of the line minus the mean of as many left of it,
+    over a block of 64 rows. It contains the step of the acquisitions and that of the ground; where
+    the ground is known from one acquisition, its steps can be subtracted.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ def steps_across(
     columns : (height,) int array
         First column right of the line, for each row.
     reach_px : int
-        How far to look on either side.
+        Pixels on either side.
 
     Returns
     -------
     (blocks, bands) array
-        Digital numbers; NaN for blocks that are not wholly valid.
+        Steps in digital numbers; NaN for blocks that are not wholly valid.
     """
     height, width = valid.shape
     offsets = np.arange(-reach_px, reach_px)
@@ -58,12 +58,12 @@ def steps_across(
 
 @dataclass(frozen=True)
 class LatticeSteps:
-    """Steps between neighbouring pixels, on the borders of windows and in their middle.
+    """Differences of neighbouring pixels, on the borders of windows and in their middle.
 
     Attributes
     ----------
     border, middle : (bands,) arrays
-        Mean absolute difference across the lines, in digital numbers; NaN without a pair.
+        Mean absolute difference across the lines in digital numbers; NaN without a valid pair.
     """
 
     border: NDArray[np.float64]
@@ -71,38 +71,38 @@ class LatticeSteps:
 
     @property
     def ratio(self) -> float:
-        """Border against middle, over all bands: 1 where borders cannot be told."""
+        """Ratio of border to middle over all bands: 1 where borders are invisible."""
         middle = float(self.middle.sum())
         return float(self.border.sum()) / middle if middle > 0 else math.nan
 
 
 def lattice_steps(
-    pair: Pair, tile_px: int, *, pieces: int = PIECES, progress: Progress = SILENT
+    pair: Pair, tile_px: int, *, pieces: int = MAX_PIECES, progress: Progress = SILENT
 ) -> tuple[LatticeSteps, LatticeSteps]:
-    """Measure the steps across the borders of square windows counted from the raster's origin.
+    """Measure the steps across the borders of square windows, from the raster's origin.
 
-    Lines half a window further are what the ground has of steps by itself. Only pairs of pixels
-    that are valid before and after count, so both are measured on the same ones.
+    Lines half a window further measure the steps of the ground itself. Only pairs of pixels that
+    are valid before and after count, so both are measured on the same ones.
 
     Parameters
     ----------
     pair : Pair
     tile_px : int
-        Side of the windows.
+        Side of the windows in pixels.
     pieces : int
-        At most so many pieces of line of 512 px of either kind, spread evenly.
+        Maximum number of pieces of 512 px on borders and in middles each, spread evenly.
     progress : Progress
 
     Returns
     -------
     (LatticeSteps, LatticeSteps)
-        Before and after; NaN if the raster is one window.
+        Steps before and after; NaN if the raster is a single window.
     """
     half = tile_px // 2
     border = _spread(list(_pieces(pair.shape, tile_px, tile_px)), pieces)
     # No line in the middle of windows of one pixel.
     middle = _spread(list(_pieces(pair.shape, tile_px, half)), pieces) if half else []
-    progress.stage("steps across windows", len(border) + len(middle))
+    progress.stage("measuring window borders", len(border) + len(middle))
     border_steps = _mean_steps(pair, border, progress)
     middle_steps = _mean_steps(pair, middle, progress)
     before, after = (
@@ -112,16 +112,16 @@ def lattice_steps(
 
 
 def _pieces(shape: tuple[int, int], step: int, first: int) -> Iterator[Window]:
-    """Give windows two pixels wide, one on either side of a line."""
+    """Yield windows two pixels wide, one pixel on either side of a line."""
     height, width = shape
     for col in range(first, width, step):
         for row in range(0, height, PIECE_PX):
             yield Window(row, col - 1, min(PIECE_PX, height - row), 2)
     for row in range(first, height, step):
         for col in range(0, width, PIECE_PX):
-            # A corner's 2 x 2 window would be taken for a column.
-            if (wide := min(PIECE_PX, width - col)) > 2:
-                yield Window(row - 1, col, 2, wide)
+            # A window of 2 x 2 pixels at a corner would be taken for a column.
+            if (length := min(PIECE_PX, width - col)) > 2:
+                yield Window(row - 1, col, 2, length)
 
 
 def _spread(items: list[Window], count: int) -> list[Window]:
@@ -143,8 +143,8 @@ def _mean_steps(
         return int(both.sum()), np.stack([step.sum(axis=1) for step in sums])
 
     pairs, total = 0, np.zeros((2, pair.count))
-    for found, sums in pair.over(windows, steps, progress=progress):
-        pairs += found
+    for valid_pairs, sums in pair.over(windows, steps, progress=progress):
+        pairs += valid_pairs
         total += sums
     mean = total / pairs if pairs else np.full_like(total, np.nan)
     return {"before": mean[0], "after": mean[1]}

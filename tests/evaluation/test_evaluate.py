@@ -13,14 +13,14 @@ from conftest import UTM, synthesize
 
 from geossda import EvaluateConfig, evaluate
 from geossda.errors import GeoreferenceError, InputError
-from geossda.evaluation.buildings import match, meet, polis, score
+from geossda.evaluation.buildings import intersecting_pairs, match, polis, score
 from geossda.evaluation.metrics import Confusion
 from geossda.evaluation.window_seams import steps_across
 
 
 def match_objects(found, true, limit):
     found, true = found.to_numpy(), true.to_numpy()
-    hits = len(match(meet(found, true), limit))
+    hits = len(match(intersecting_pairs(found, true), limit))
     return Confusion(hits, len(found) - hits, len(true) - hits)
 
 
@@ -120,7 +120,7 @@ def test_polis_and_complexity_by_hand():
     # Two of four corners each way are a metre from the other's outline, two lie on it.
     assert polis(one, moved) == pytest.approx(0.5)
     found, true = np.array([one], object), np.array([other], object)
-    pairs = meet(found, true)
+    pairs = intersecting_pairs(found, true)
     scores = score(found, true, pairs, match(pairs, 0.5), metres=1, invalid=0)
     assert scores.complexity_iou == pytest.approx(1 - 1 / 9)
     assert scores.f1_mean == 1 and scores.hausdorff_m == 0

@@ -18,8 +18,8 @@ from geossda.balance.scenes import read_scenes
 from geossda.color.similarity import gradient_correlation, gradient_correlations
 from geossda.errors import BandError, Cancelled, InputError, OutputExistsError, VectorError
 from geossda.evaluation.pair import Pair
-from geossda.evaluation.scene_seams import borders, strip_steps
-from geossda.evaluation.structure_map import compare_drawing
+from geossda.evaluation.scene_seams import scene_borders, scene_steps
+from geossda.evaluation.structure_map import compare_structure
 from geossda.evaluation.window_seams import lattice_steps
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.statistics import histograms
@@ -128,7 +128,7 @@ def test_changed_cells_are_found_whatever_the_windows(tmp_path, make_raster, mon
         make_raster(tmp_path / "before.tif", image=before),
         make_raster(tmp_path / "after.tif", image=after),
     )
-    whole = compare_drawing(pair, 32)
+    whole = compare_structure(pair, 32)
     changed = np.argwhere(whole.cells < 0.9)
     assert {tuple(cell) for cell in changed.tolist()} == {
         (row, col) for row in (2, 3) for col in (6, 7)
@@ -136,7 +136,7 @@ def test_changed_cells_are_found_whatever_the_windows(tmp_path, make_raster, mon
     assert whole.changed == pytest.approx(4 / (10 * 14))
     assert whole.pixels == SIZE[0] * SIZE[1]
     monkeypatch.setattr("geossda.evaluation.structure_map._WINDOW_PX", 96)
-    assert np.array_equal(compare_drawing(pair, 32).cells, whole.cells)
+    assert np.array_equal(compare_structure(pair, 32).cells, whole.cells)
 
 
 # Scenes
@@ -174,27 +174,27 @@ def test_steps_between_scenes_are_those_put_in(tmp_path, make_raster, rotated, f
     path = tmp_path / "scenes.gpkg"
     placed.to_crs(file_crs).to_frame("geometry").to_file(path)
     scenes = read_scenes(path, pair.after.grid).polygons
-    found = {(s.first, s.second): s for s in strip_steps(pair, scenes, 8)}
+    found = {(s.first, s.second): s for s in scene_steps(pair, scenes, 8)}
     assert set(found) == {(1, 2), (1, 3), (2, 3)}
     for (first, second), one in found.items():
         put = steps[:, second - 1] - steps[:, first - 1]
         assert one.before == pytest.approx(put, abs=4)
         halves = steps[:, second - 1] // 2 - steps[:, first - 1] // 2
         assert one.after == pytest.approx(halves, abs=4)
-    sizes = [np.abs(s.before).mean() for s in strip_steps(pair, scenes, 8)]
+    sizes = [np.abs(s.before).mean() for s in scene_steps(pair, scenes, 8)]
     assert sizes == sorted(sizes, reverse=True)
 
 
 def test_of_overlapping_scenes_the_first_is_on_top():
-    (border,) = borders([shapely.box(0, 0, 120, 90), shapely.box(100, 0, 200, 90)], 8)
+    (border,) = scene_borders([shapely.box(0, 0, 120, 90), shapely.box(100, 0, 200, 90)], 8)
     assert (border.first, border.second) == (0, 1)
-    assert border.places[:, 0] == pytest.approx(120, abs=0.01)
-    assert np.allclose(border.across, [1, 0])
+    assert border.points[:, 0] == pytest.approx(120, abs=0.01)
+    assert np.allclose(border.normals, [1, 0])
 
 
 def test_scenes_that_touch_at_a_corner_or_not_at_all_have_no_border():
-    assert borders([shapely.box(0, 0, 50, 50), shapely.box(50, 50, 90, 90)], 8) == []
-    assert borders([shapely.box(0, 0, 50, 50), shapely.box(60, 0, 90, 90)], 8) == []
+    assert scene_borders([shapely.box(0, 0, 50, 50), shapely.box(50, 50, 90, 90)], 8) == []
+    assert scene_borders([shapely.box(0, 0, 50, 50), shapely.box(60, 0, 90, 90)], 8) == []
 
 
 def test_scenes_that_are_none(tmp_path, make_raster):
@@ -354,7 +354,13 @@ def test_what_does_not_fit_is_told(tmp_path, harmonized, make_raster):
 
 
 @pytest.mark.parametrize(
-    "stage", ["comparing", "reading statistics", "steps across windows", "drawing"]
+    "stage",
+    [
+        "comparing structure",
+        "reading statistics",
+        "measuring window borders",
+        "drawing overviews",
+    ],
 )
 def test_cancel_leaves_nothing(tmp_path, harmonized, interrupter, stage):
     _, out = harmonized()

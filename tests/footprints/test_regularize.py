@@ -14,7 +14,7 @@ from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 from test_footprints import DONE, UTM, grained, grid_at, parts_of, shape_all, strips
 
-from geossda.evaluation.buildings import _corner_angles, match, meet, polis
+from geossda.evaluation.buildings import _corner_angles, intersecting_pairs, match, polis
 from geossda.footprints.overlaps import OverlapResolver
 from geossda.footprints.party_walls import partition, shared_walls
 from geossda.footprints.polygonize import polygonize
@@ -430,7 +430,7 @@ def test_true_footprints_come_back_from_their_pixels(places, place):
         alike += list(common / shapely.area(shapely.union(made, raw)))
         counts += [corners(shape) for shape in made]
         true = shapes.to_numpy()
-        pairs = meet(raw, true)
+        pairs = intersecting_pairs(raw, true)
         for hit in match(pairs, 0.5):
             goal = true[pairs.true[hit]]
             away.append([polis(outline[pairs.found[hit]], goal) for outline in (raw, made)])
@@ -470,7 +470,7 @@ def test_outlines_of_real_model_output_come_nearer_to_the_truth(places, tmp_path
     assert shapely.is_valid(made).all()
     assert np.median([corners(shape) for shape in made]) <= 8
     assert np.mean([overlap(*both) for both in zip(made, raw, strict=True)]) >= 0.9
-    pairs = meet(raw, true)
+    pairs = intersecting_pairs(raw, true)
     hits = match(pairs, 0.5)
     goal = true[pairs.true[hits]]
     raw_away, made_away = (
