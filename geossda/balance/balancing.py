@@ -132,7 +132,15 @@ class ToneBalance:
 
     @classmethod
     def from_state(cls, state: dict[str, Any], grid: GeoBox) -> "ToneBalance":
-        """Restore the balance of a source with a given grid from its state."""
+        """Restore a balance from its state.
+
+        Parameters
+        ----------
+        state : dict
+            As :meth:`to_state` returns it.
+        grid : GeoBox
+            Grid of the source.
+        """
         pairs = map(tuple, np.asarray(state["pairs"]).tolist())
         low, high = state["limits"]
         return cls(
@@ -202,7 +210,7 @@ def check_scenes(mosaic: Mosaic, scenes: str) -> None:
 def balance_scenes(
     mosaic: Mosaic, scenes: str, *, progress: Progress = SILENT
 ) -> tuple[Mosaic, list[ToneBalance | None]]:
-    """Bring the scenes of a mosaic's sources to one radiometry, source by source.
+    """Balance the scenes of a mosaic's sources to one radiometry, source by source.
 
     Parameters
     ----------

@@ -168,7 +168,7 @@ def _tones(profile: Profile) -> NDArray[np.float64]:
 
 
 def orient(profile: Profile, border: SharedBorder, scenes: Scenes) -> Profile:
-    """Put the first scene on the left of a profile, and mask pixels of other scenes.
+    """Turn a profile so that the first scene is on its left, and mask other scenes.
 
     Parameters
     ----------

@@ -97,7 +97,7 @@ def partition(
 
 
 def _reassign_fragments(parts: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Give all but the largest polygon of each part to the neighbour with the longest border."""
+    """Merge all but the largest polygon of each part into the neighbour it borders most."""
     fragments: list[shapely.Polygon] = []
     for index, part in enumerate(parts):
         polygons = [each for each in shapely.get_parts(part) if each.geom_type == "Polygon"]

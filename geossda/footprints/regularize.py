@@ -198,6 +198,12 @@ def smoothed(polygon: shapely.Polygon, tolerance: float) -> shapely.Polygon:
 
 
 def overlap(one: shapely.Polygon, other: shapely.Polygon) -> float:
-    """Compute the intersection over union of two valid polygons."""
+    """Compute the intersection over union of two polygons.
+
+    Parameters
+    ----------
+    one, other : shapely.Polygon
+        Valid.
+    """
     common = shapely.area(shapely.intersection(one, other))
     return float(common / (one.area + other.area - common))

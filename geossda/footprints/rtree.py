@@ -134,8 +134,8 @@ def insert(database: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, .
     """
     many = _VALUES_PER_STATEMENT // len(rows[0]) if rows else 1
     for first in range(0, len(rows), many):
-        some = rows[first : first + many]
-        places = f"({', '.join('?' * len(some[0]))})"
-        values = itertools.chain.from_iterable(some)
-        places = ", ".join([places] * len(some))
+        batch = rows[first : first + many]
+        places = f"({', '.join('?' * len(batch[0]))})"
+        values = itertools.chain.from_iterable(batch)
+        places = ", ".join([places] * len(batch))
         database.execute(f"INSERT INTO {table} VALUES {places}", list(values))

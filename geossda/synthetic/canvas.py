@@ -127,7 +127,14 @@ def fractal(
 
 
 def smoothstep(values: Any, low: float, high: float) -> Plane:
-    """Map values smoothly from 0 at `low` to 1 at `high` (cubic Hermite interpolation)."""
+    """Map values smoothly to 0..1 (cubic Hermite interpolation).
+
+    Parameters
+    ----------
+    values : float array
+    low, high : float
+        Values that become 0 and 1.
+    """
     t = np.clip((values - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
@@ -158,7 +165,24 @@ def fill(shape: tuple[int, int], outlines: list[NDArray[np.float64]], soft: floa
 def stroke(
     shape: tuple[int, int], lines: list[NDArray[np.float64]], width: float, soft: float = 0.0
 ) -> Plane:
-    """Rasterize lines of `width` metres; other parameters as for :func:`fill`."""
+    """Rasterize lines.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width, in pixels.
+    lines : list of (N, 2) arrays
+        x and y in metres.
+    width : float
+        In metres.
+    soft : float
+        Standard deviation of the blur of the edge, in pixels.
+
+    Returns
+    -------
+    (height, width) float32 array
+        Coverage, 0 to 1.
+    """
     mask = np.zeros(shape, np.uint8)
     thick = max(1, round(width / PIXEL))
     for line in lines:

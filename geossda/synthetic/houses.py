@@ -83,7 +83,14 @@ class House:
 
 
 def pick_palette(rng: np.random.Generator, kind: str) -> Palette:
-    """Draw the shares of MATERIALS of one block of a kind."""
+    """Draw the shares of MATERIALS of one block.
+
+    Parameters
+    ----------
+    rng : Generator
+    kind : str
+        Kind of the block.
+    """
     choices = _PALETTES.get(kind, _PALETTES["homes"])
     return choices[int(rng.integers(len(choices)))]
 

@@ -49,7 +49,14 @@ class Layout:
 
 
 def lay_out(rng: np.random.Generator, width: float, height: float) -> Layout:
-    """Lay out a town on `width` x `height` metres; objects that cross the edge are kept."""
+    """Lay out a town; objects that cross its edge are kept.
+
+    Parameters
+    ----------
+    rng : Generator
+    width, height : float
+        In metres.
+    """
     return _Planner(rng, width, height).plan()
 
 
@@ -317,7 +324,7 @@ class _Planner:
             for s in np.arange(5, line.length - 5, 9.0):
                 if rng.random() > (0.22 if street.paved else 0.05):
                     continue
-                here, ahead = line.interpolate(s), line.interpolate(s + 1)
-                dx, dy = ahead.x - here.x, ahead.y - here.y
+                spot, ahead = line.interpolate(s), line.interpolate(s + 1)
+                dx, dy = ahead.x - spot.x, ahead.y - spot.y
                 off = rng.choice([-1, 1]) * max(street.width / 2 - 1.7, 0.3)
-                out.cars.append((here.x - off * dy, here.y + off * dx, math.atan2(dy, dx)))
+                out.cars.append((spot.x - off * dy, spot.y + off * dx, math.atan2(dy, dx)))

@@ -75,7 +75,13 @@ class RoofPainter:
         self._grain = fractal(rng, (512, 512), 5, 3)
 
     def house(self, canvas: Canvas, house: House) -> None:
-        """Paint one house."""
+        """Paint one house.
+
+        Parameters
+        ----------
+        canvas : Canvas
+        house : House
+        """
         patch = _patch(canvas.shape, (house.x, house.y, house.angle), house.outline.bounds)
         if patch is None:
             return
@@ -87,7 +93,14 @@ class RoofPainter:
         _stamp(canvas, patch, facets.inside, texture * facets.light[..., None], height)
 
     def car(self, canvas: Canvas, place: tuple[float, float, float]) -> None:
-        """Paint a car at a position (x and y in metres, angle in radians)."""
+        """Paint a car.
+
+        Parameters
+        ----------
+        canvas : Canvas
+        place : (float, float, float)
+            x and y in metres, angle in radians.
+        """
         x, y, _ = place
         length, width = self._rng.uniform(3.9, 4.9), self._rng.uniform(1.7, 1.95)
         patch = _patch(canvas.shape, place, (x - 2.6, y - 2.6, x + 2.6, y + 2.6))

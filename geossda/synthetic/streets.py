@@ -52,13 +52,29 @@ class Bend:
         return ground
 
     def place(self, u: float, v: float) -> tuple[float, float, float]:
-        """Return x, y and the angle of the u axis at a point of the grid."""
-        here, ahead = self(np.array([[u, v], [u + 1.0, v]]))
-        step = ahead - here
-        return float(here[0]), float(here[1]), math.atan2(step[1], step[0])
+        """Return x, y and the angle of the u axis (radians) at a point.
+
+        Parameters
+        ----------
+        u, v : float
+            Coordinates on the grid, in metres.
+        """
+        origin, ahead = self(np.array([[u, v], [u + 1.0, v]]))
+        step = ahead - origin
+        return float(origin[0]), float(origin[1]), math.atan2(step[1], step[0])
 
     def line(self, start: tuple[float, float], end: tuple[float, float]) -> Points:
-        """Return a straight line of the grid on the ground, with a point about every 4 m."""
+        """Return a straight line of the grid on the ground, with a point about every 4 m.
+
+        Parameters
+        ----------
+        start, end : (float, float)
+            Coordinates on the grid, in metres.
+
+        Returns
+        -------
+        (N, 2) array
+        """
         count = max(2, int(math.dist(start, end) / 4) + 1)
         return self(np.linspace(start, end, count))
 
@@ -71,7 +87,14 @@ class Bend:
 
 
 def dry(street: Street, wet: BaseGeometry) -> list[Street]:
-    """Return the parts of a street on dry land: paved streets have bridges, tracks end."""
+    """Return the parts of a street on dry land: paved streets have bridges, tracks end.
+
+    Parameters
+    ----------
+    street : Street
+    wet : Polygon or MultiPolygon
+        Water, in metres.
+    """
     if street.paved:
         return [street]
     rest = LineString(street.line).difference(wet)

@@ -189,6 +189,15 @@ def test_no_dumping_grounds_and_no_deep_folders():
         assert len(path.relative_to(REPO).parts) <= 3, f"{path} lies too deep"
 
 
+def test_no_two_modules_share_a_name():
+    """Those of api/, which are named after the commands, apart."""
+    stems = [path.stem for path in FILES if room_of(path) != "api" and path.stem != "__init__"]
+    assert sorted(stems) == sorted(set(stems))
+    commands = {path.stem for path in CLI_FILES}
+    verbs = {path.stem for path in FILES if room_of(path) == "api"} - {"__init__"}
+    assert verbs <= commands
+
+
 HEAVY = {"torch", "torchvision", "rasterio", "osgeo", "geopandas", "pyogrio", "pyproj", "shapely",
          "xarray", "dask", "odc", "cv2", "numpy", "rich"}  # fmt: skip
 
