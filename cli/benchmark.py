@@ -8,6 +8,7 @@ from geossda.config import BenchmarkConfig, PaperBenchmarkConfig
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
+from .progress import print_result
 
 RUN = click.option(
     "--run",
@@ -53,8 +54,8 @@ def places(
     from geossda import benchmark_places
 
     found = benchmark_places(folder, run, form=form, config=config, progress=progress)
-    click.echo(found.table)
-    click.echo(f"{found.folder}: {found.done} of {found.planned} trainings")
+    print_result(found.table)
+    print_result(f"{found.folder}: {found.done} of {found.planned} trainings")
 
 
 @command.command("paper")
@@ -76,5 +77,5 @@ def paper(
     from geossda import benchmark_paper
 
     found = benchmark_paper(inria, deepglobe, run, config=config, progress=progress)
-    click.echo(found.table)
-    click.echo(f"{found.folder}: {found.done} of {found.planned} trainings")
+    print_result(found.table)
+    print_result(f"{found.folder}: {found.done} of {found.planned} trainings")

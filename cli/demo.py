@@ -6,6 +6,7 @@ from geossda.config import DemoConfig
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
+from .progress import print_result
 
 
 @click.command("demo")
@@ -30,4 +31,4 @@ def command(output: str, progress: Progress, config: DemoConfig) -> None:
 
     result = demo(output, config=config, progress=progress)
     for line in result.lines():
-        click.echo(line)
+        print_result(line)

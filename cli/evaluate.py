@@ -8,6 +8,7 @@ from geossda.config import EvaluateConfig
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
+from .progress import print_result
 
 SHAPES = {
     "f1_mean": "F1 of buildings, mean over IoU 0.5 to 0.95",
@@ -64,15 +65,15 @@ def command(
     if as_json:
         figures = {**{name: counts.to_dict() for name, counts in rows.items()}, "shapes": shapes}
         # NaN is not valid JSON.
-        click.echo(json.dumps(figures, indent=2).replace("NaN", "null"))
+        print_result(json.dumps(figures, indent=2).replace("NaN", "null"))
         return
-    click.echo(f"{'':10}{'IoU':>8}{'precision':>11}{'recall':>8}{'F1':>8}")
+    print_result(f"{'':10}{'IoU':>8}{'precision':>11}{'recall':>8}{'F1':>8}")
     for name, counts in rows.items():
-        click.echo(
+        print_result(
             f"{name:10}{counts.iou:8.3f}{counts.precision:11.3f}{counts.recall:8.3f}{counts.f1:8.3f}"
         )
-    click.echo("")
+    print_result("")
     for name, label in SHAPES.items():
         value = shapes[name]
         shown = f"{value:d}" if isinstance(value, int) else f"{value:.3g}"
-        click.echo(f"{label:42}{shown:>8}")
+        print_result(f"{label:42}{shown:>8}")

@@ -8,6 +8,7 @@ from geossda.config import EvaluateStyleConfig
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
+from .progress import print_result
 
 COLUMNS = {
     "distance": ("W1", "{:.2f}"),
@@ -44,10 +45,10 @@ def command(
 
     scores = [entry.to_dict() for entry in evaluate_style(images, config=config, progress=progress)]
     if as_json:
-        click.echo(json.dumps(scores, indent=2))
+        print_result(json.dumps(scores, indent=2))
         return
     shown = {key: about for key, about in COLUMNS.items() if scores[0][key] is not None}
-    click.echo(f"{'method':12}" + "".join(f"{title:>11}" for title, _ in shown.values()))
+    print_result(f"{'method':12}" + "".join(f"{title:>11}" for title, _ in shown.values()))
     for row in scores:
         cells = (form.format(row[key]) for key, (_, form) in shown.items())
-        click.echo(f"{row['method']:12}" + "".join(f"{cell:>11}" for cell in cells))
+        print_result(f"{row['method']:12}" + "".join(f"{cell:>11}" for cell in cells))

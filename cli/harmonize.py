@@ -6,6 +6,7 @@ from geossda.config import HarmonizeConfig
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
+from .progress import print_result
 
 
 @click.command("harmonize")
@@ -46,4 +47,4 @@ def command(
 
     result = harmonize(sources, output, style=style or None, config=config, progress=progress)
     for path in result.outputs:
-        click.echo(path)
+        print_result(path)

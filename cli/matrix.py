@@ -6,6 +6,7 @@ from geossda.config import MatrixConfig
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
+from .progress import print_result
 
 
 @click.command("matrix")
@@ -23,4 +24,4 @@ def command(images: tuple[str, ...], output: str, progress: Progress, config: Ma
     """
     from geossda import matrix
 
-    click.echo(matrix(images, output, config=config, progress=progress))
+    print_result(matrix(images, output, config=config, progress=progress))

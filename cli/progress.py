@@ -11,12 +11,24 @@ from typing import Any
 import click
 
 from geossda.progress import Progress, Silent
+from geossda.run_estimate import PLANS, RunEstimate, in_words
 from geossda.urls import redact
+
+# Where a command's context keeps its bar.
+_BAR = "geossda.bar"
 
 
 def print_error(text: str) -> None:
     """Print a line on standard error."""
     click.echo(text, err=True)
+
+
+def print_result(text: object) -> None:
+    """Print a result on standard output, once the bar is gone."""
+    bar = click.get_current_context().meta.get(_BAR)
+    if bar is not None:
+        bar.close()
+    click.echo(text)
 
 
 def use_plain_characters() -> None:
@@ -39,16 +51,19 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 
 def progress_for(kind: str, ctx: click.Context) -> Progress:
-    """Make the reporter asked for; it ends with the command."""
+    """Return the reporter of a kind ("auto", "json", "none"); it ends with the command."""
     if kind == "none":
         return Quiet()
+    group = ctx.parent.info_name if ctx.parent is not None else None
+    plan = PLANS.get(ctx.info_name or "", PLANS.get(group or "", ()))
     if kind == "json":
-        return Lines()
+        return Lines(RunEstimate(plan))
     if not sys.stderr.isatty():
         return Quiet()
-    bars = Bars()
-    ctx.call_on_close(bars.close)
-    return bars
+    bar = Bar(RunEstimate(plan))
+    ctx.call_on_close(bar.close)
+    ctx.meta[_BAR] = bar
+    return bar
 
 
 class Quiet(Silent):
@@ -56,90 +71,125 @@ class Quiet(Silent):
 
     def warn(self, text: str) -> None:
         """Print the warning."""
-        click.echo(f"geossda: warning: {redact(text)}", err=True)
+        print_error(f"geossda: warning: {redact(text)}")
 
 
 class Lines:
-    """One JSON object a line on standard error."""
+    """One JSON object per line on standard error.
 
-    def __init__(self) -> None:
-        self._stage, self._total, self._done, self._told = "", 0, 0, 0.0
+    ``stage`` and ``progress`` events hold how much of the run is done (``run``, from 0 to 1), the
+    latter also an estimate of the time left (``seconds_left``, null as long as it is a guess).
+    """
+
+    def __init__(self, estimate: RunEstimate) -> None:
+        self._estimate = estimate
+        self._stage, self._total, self._done, self._printed = "", 0, 0, 0.0
+
+    def begin_output(self, number: int, count: int) -> None:
+        """Begin one of several outputs."""
+        self._estimate.begin_output(number, count)
 
     def stage(self, name: str, total: int | None = None) -> None:
-        """Tell of a new stage."""
-        self._stage, self._total, self._done, self._told = name, total or 0, 0, 0.0
-        self._tell(event="stage", stage=name, total=total)
+        """Print that a stage begins."""
+        self._stage, self._total, self._done, self._printed = name, total or 0, 0, 0.0
+        self._estimate.stage(name, total)
+        self._print(event="stage", stage=name, total=total, run=self._run)
 
     def advance(self, steps: int = 1) -> None:
-        """Tell of steps, at most ten times a second."""
+        """Print how many steps are done, at most ten times a second."""
         self._done += steps
+        self._estimate.advance(steps)
         now = time.monotonic()
-        if now - self._told > 0.1 or self._done == self._total:
-            self._told = now
-            self._tell(event="progress", stage=self._stage, done=self._done, total=self._total)
+        if now - self._printed > 0.1 or self._done == self._total:
+            self._printed = now
+            left = self._estimate.seconds_left
+            self._print(
+                event="progress",
+                stage=self._stage,
+                done=self._done,
+                total=self._total,
+                run=self._run,
+                seconds_left=None if left is None else round(left),
+            )
 
     def note(self, text: str) -> None:
-        """Tell a note."""
-        self._tell(event="note", text=redact(text))
+        """Print a note."""
+        self._print(event="note", text=redact(text))
 
     def warn(self, text: str) -> None:
-        """Tell a warning."""
-        self._tell(event="warning", text=redact(text))
+        """Print a warning."""
+        self._print(event="warning", text=redact(text))
 
-    def _tell(self, **entries: Any) -> None:
-        click.echo(json.dumps(entries), err=True)
+    @property
+    def _run(self) -> float:
+        return round(self._estimate.fraction, 4)
+
+    def _print(self, **entries: Any) -> None:
+        print_error(json.dumps(entries))
 
 
-class Bars:
-    """Bars with time left, on a terminal."""
+class Bar:
+    """One bar for the run on a terminal: stage, share done, time taken, time left.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    estimate : RunEstimate
+    console : rich.console.Console, optional
+        Standard error by default.
+    """
+
+    def __init__(self, estimate: RunEstimate, console: Any = None) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
-        self._bars = RichProgress(
-            TextColumn("{task.description}"),
+        self._estimate = estimate
+        self._bar = RichProgress(
+            SpinnerColumn("line"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
+            TextColumn("{task.fields[left]}"),
+            console=console or Console(stderr=True),
+            transient=True,
+            # What a command prints goes where it belongs: see print_result.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
-        self._task: Any = None
+        self._task = self._bar.add_task("", total=1.0, left="", visible=False)
+
+    def begin_output(self, number: int, count: int) -> None:
+        """Begin one of several outputs."""
+        self._estimate.begin_output(number, count)
 
     def stage(self, name: str, total: int | None = None) -> None:
-        """Begin a new bar; the one before stays."""
-        self._bars.start()
-        self._finish()
-        self._task = self._bars.add_task(name, total=total)
+        """Show the stage."""
+        self._estimate.stage(name, total)
+        self._bar.start()
+        self._show(description=name[:1].upper() + name[1:])
 
     def advance(self, steps: int = 1) -> None:
         """Move the bar."""
-        if self._task is not None:
-            self._bars.advance(self._task, steps)
+        self._estimate.advance(steps)
+        self._show()
 
     def note(self, text: str) -> None:
-        """Print above the bars."""
-        self._bars.console.print(redact(text), highlight=False, markup=False)
+        """Print above the bar."""
+        self._bar.console.print(redact(text), highlight=False, markup=False)
 
     def warn(self, text: str) -> None:
-        """Print above the bars."""
-        self._bars.console.print(
+        """Print above the bar."""
+        self._bar.console.print(
             f"warning: {redact(text)}", style="yellow", highlight=False, markup=False
         )
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
-        self._finish()
-        self._bars.stop()
+        """Remove the bar: what the command prints at its end says that it is done."""
+        self._bar.stop()
 
-    def _finish(self) -> None:
-        if self._task is not None and self._bars.tasks[-1].total is None:
-            self._bars.update(self._task, total=1, completed=1)
+    def _show(self, **changes: Any) -> None:
+        left = in_words(self._estimate.seconds_left)
+        self._bar.update(
+            self._task, completed=self._estimate.fraction, left=left, visible=True, **changes
+        )

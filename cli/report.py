@@ -8,6 +8,7 @@ from geossda.config import ReportConfig
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
+from .progress import print_result
 
 
 @click.command("report")
@@ -72,7 +73,7 @@ def command(
         progress=progress,
     )
     if as_json:
-        click.echo(json.dumps(result.figures, indent=2))
+        print_result(json.dumps(result.figures, indent=2))
         return
     for path in filter(None, (result.page, result.qa)):
-        click.echo(path)
+        print_result(path)

@@ -7,6 +7,7 @@ from geossda.formats import vector_suffixes
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
+from .progress import print_result
 
 
 @click.command("scenes")
@@ -33,4 +34,4 @@ def command(source: str, output: str, progress: Progress, config: ScenesConfig) 
     from geossda import scenes
 
     result = scenes(source, output, config=config, progress=progress)
-    click.echo(f"{result.output}: {result.scenes} scene{'s' if result.scenes > 1 else ''}")
+    print_result(f"{result.output}: {result.scenes} scene{'s' if result.scenes > 1 else ''}")

@@ -7,6 +7,7 @@ from geossda.formats import vector_suffixes
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
+from .progress import print_result
 
 
 @click.command("segment")
@@ -47,4 +48,4 @@ def command(
         config=config,
         progress=progress,
     )
-    click.echo(f"{result.output}: {result.buildings:,} buildings, {result.area_m2:,.0f} m²")
+    print_result(f"{result.output}: {result.buildings:,} buildings, {result.area_m2:,.0f} m²")

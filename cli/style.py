@@ -6,6 +6,7 @@ from geossda.config import StyleConfig
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
+from .progress import print_result
 
 
 @click.command("style")
@@ -27,4 +28,4 @@ def command(
     from geossda import make_style
 
     pooled = make_style(references, output, config=config, progress=progress)
-    click.echo(f"{output}: {pooled.bands} bands, from {pooled.pixels:,} pixels of {pooled.name}")
+    print_result(f"{output}: {pooled.bands} bands, from {pooled.pixels:,} pixels of {pooled.name}")

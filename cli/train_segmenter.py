@@ -6,6 +6,7 @@ from geossda.config import TrainSegmenterConfig
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
+from .progress import print_result
 
 
 @click.command("train-segmenter")
@@ -72,4 +73,4 @@ def command(
         config=config,
         progress=progress,
     )
-    click.echo(f"{output}: {card.architecture} with {card.encoder}, {card.gsd_m:g} m")
+    print_result(f"{output}: {card.architecture} with {card.encoder}, {card.gsd_m:g} m")

@@ -6,6 +6,7 @@ from geossda.config import TrainStyleConfig
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
+from .progress import print_result
 
 
 @click.command("train-style")
@@ -36,4 +37,4 @@ def command(
     from geossda import train_style
 
     card = train_style(sources, output, run=run, config=config, progress=progress)
-    click.echo(f"{output}: {card.preset}, {card.bands} bands at a time")
+    print_result(f"{output}: {card.preset}, {card.bands} bands at a time")

@@ -1,8 +1,8 @@
-"""How the library tells of its progress: it calls, it never prints.
+"""How functions report progress: they call, they never print.
 
-An interface (terminal, QGIS, notebook) passes an object with these methods; the default does
-nothing. To cancel, raise :class:`geossda.errors.Cancelled` from :meth:`Progress.advance`: what
-was half-written is then removed.
+An interface (terminal, QGIS, notebook) passes an object with the methods of :class:`Progress`;
+the default does nothing. To cancel, raise :class:`geossda.errors.Cancelled` from
+:meth:`Progress.advance`: unfinished outputs are then removed.
 """
 
 import sys
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 
 class Progress(Protocol):
-    """What a verb tells while it works."""
+    """What a function reports to while it works."""
 
     def stage(self, name: str, total: int | None = None) -> None:
         """Begin a stage of `total` steps (None: unknown)."""
@@ -20,14 +20,14 @@ class Progress(Protocol):
         """Count `steps` of the current stage as done; may raise `Cancelled`."""
 
     def note(self, text: str) -> None:
-        """Tell something worth knowing, one line."""
+        """Report something worth knowing, in one line."""
 
     def warn(self, text: str) -> None:
-        """Tell something the user should act on, one line."""
+        """Report something that the user should act on, in one line."""
 
 
 class Silent:
-    """Progress that says nothing: the default."""
+    """Progress that ignores everything: the default."""
 
     def stage(self, name: str, total: int | None = None) -> None:
         """Ignore the stage."""
@@ -45,19 +45,33 @@ class Silent:
 SILENT = Silent()
 
 
+def begin_output(progress: Progress, number: int, count: int) -> None:
+    """Report that output `number` (from 1) of `count` begins, to a progress that can show it.
+
+    A progress shows it by a method ``begin_output(number, count)``, which it need not have.
+    """
+    show = getattr(progress, "begin_output", None)
+    if show is not None:
+        show(number, count)
+
+
 class Stages:
-    """Progress that also keeps how long each stage took and how much memory there was by its end.
+    """Progress that passes all on, and records duration and peak memory of each stage.
 
     Parameters
     ----------
     progress : Progress
-        Is told all the same.
+        Receives what this one receives.
     """
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._stages: list[dict[str, Any]] = []
         self._since = 0.0
+
+    def begin_output(self, number: int, count: int) -> None:
+        """Pass on that one of several outputs begins."""
+        begin_output(self._progress, number, count)
 
     def stage(self, name: str, total: int | None = None) -> None:
         """Begin a stage, and end the one before."""
@@ -78,13 +92,13 @@ class Stages:
         self._progress.warn(text)
 
     def record(self) -> list[dict[str, Any]]:
-        """Give the stages so far, the last one as if it ended now.
+        """Return the stages so far, the last one as if it ended now.
 
         Returns
         -------
         list of dict
-            ``stage``, ``seconds`` and ``peak_mb``: the most memory this process has had until
-            then, None where the system does not tell.
+            ``stage``, ``seconds`` and ``peak_mb``: the peak memory of this process until then in
+            MiB, None where the system does not report it.
         """
         now = time.monotonic()
         if self._stages:

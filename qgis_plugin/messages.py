@@ -54,7 +54,7 @@ class Listener:
         elif event["event"] == "process":
             self.pid = int(event["id"])
         elif event["event"] == "stage":
-            self._feedback.setProgressText(event["stage"])
+            self._feedback.setProgressText(event["stage"][:1].upper() + event["stage"][1:])
             self._show(event, 0.0)
         elif event["event"] == "progress" and event["total"]:
             self._show(event, event["done"] / event["total"])
@@ -62,8 +62,6 @@ class Listener:
             self._error = self._reword(event["text"])
         elif event["event"] == "note":
             self._feedback.pushInfo(self._reword(event["text"]))
-        elif event["event"] == "error":
-            self._error = self._reword(event["text"])
         elif event["event"] == "warning":
             self._feedback.pushWarning(self._reword(event["text"]))
 

@@ -17,6 +17,7 @@ from geossda.config import (
     settings_of,
 )
 from geossda.errors import OutputError, StyleError
+from geossda.formats import STYLE_SUFFIX, suffix_of
 from geossda.harmonization.harmonize_job import (
     STATE,
     area_of,
@@ -28,7 +29,7 @@ from geossda.harmonization.harmonize_job import (
 )
 from geossda.harmonization.measure import check_colors
 from geossda.harmonization.methods import Method, load_method, method_for_style, needs_style
-from geossda.progress import SILENT, Progress, Stages
+from geossda.progress import SILENT, Progress, Stages, begin_output
 from geossda.raster.cog import Description, parse_creation_options, provenance
 from geossda.raster.mosaic import Mosaic, find_sources
 from geossda.raster.scaling import with_common_range
@@ -129,7 +130,8 @@ def harmonize(
         method = method_for_style(method, pooled, config, progress)
         config = dataclasses.replace(config, method=method.name)
         planned[0][1].parent.mkdir(exist_ok=True)
-        for run, mosaic in zip(runs, mosaics, strict=True):
+        for number, (run, mosaic) in enumerate(zip(runs, mosaics, strict=True), start=1):
+            begin_output(progress, number, len(runs))
             run = dataclasses.replace(run, config=config)
             tags = run.tags(method=method.name, style=pooled.name if pooled else "none")
             if not run.has_finished(run.output, tags, resumes=resumes):
@@ -212,8 +214,8 @@ def _inputs(
 
 def _fingerprints(references: Sequence[PathLike]) -> list[Any]:
     """Return fingerprints of references: style files, and the rasters of the others."""
-    styles = [path for path in references if Path(path).suffix.lower() == ".json"]
-    rasters = [path for path in references if Path(path).suffix.lower() != ".json"]
+    styles = [path for path in references if suffix_of(path) == STYLE_SUFFIX]
+    rasters = [path for path in references if suffix_of(path) != STYLE_SUFFIX]
     return fingerprints([*styles, *(find_sources(rasters) if rasters else [])])
 
 

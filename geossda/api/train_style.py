@@ -76,7 +76,7 @@ def train_style(
     paths = find_sources(sources)
     rasters: list[UnlabelledRaster] = []
     room = HELD_PX
-    progress.stage("reading images", len(paths))
+    progress.stage("reading rasters", len(paths))
     with gdal_environment():
         for path in paths:
             mosaic = open_mosaic(path, bands=config.bidx or None, nodata=config.nodata)

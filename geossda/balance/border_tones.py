@@ -57,7 +57,7 @@ def measure_borders(
         For pairs of scenes with a feathered border, its width in pixels.
     """
     shared = scenes.borders(mosaic.shape)
-    progress.stage("levelling scenes", 2 * len(shared))
+    progress.stage("balancing scenes", 2 * len(shared))
     feathered, unclear, borders = [], [], []
     scores = np.zeros(len(_STEP_DISTANCES_PX))
     for border in shared:

@@ -71,7 +71,7 @@ def find_scenes(mosaic: Mosaic, *, progress: Progress = SILENT) -> Scenes:
     if min(height, width) // step < _CELL_PX * MIN_SEAM_CELLS:
         return Scenes(())
     pixels, valid = _read_overview(mosaic, step, progress)
-    progress.stage("looking for seams")
+    progress.stage("detecting seams")
     coarse = SeamSearch(count_tones(pixels, valid, _CELL_PX), _CELL_PX**2)
     fine = SeamSearch(
         count_tones(pixels, valid, _FINE_CELL_PX), _FINE_CELL_PX**2, _CELL_PX // _FINE_CELL_PX
@@ -99,7 +99,7 @@ def _read_overview(
     overview = mosaic.resampled(mosaic.grid[: height * step, : width * step].zoom_out(step))
     # What a window reads at full resolution must not grow with the mosaic.
     windows = list(tiles((height, width), max(_CELL_PX, _READ_PX // step)))
-    progress.stage("measuring tones", len(windows))
+    progress.stage("computing tone statistics", len(windows))
     pixels = np.zeros((mosaic.count, height, width), mosaic.dtype)
     valid = np.zeros((height, width), bool)
 

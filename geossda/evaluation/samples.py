@@ -87,7 +87,7 @@ def sample_rasters(
     """
     if len(paths) < 2:
         raise InputError(f"{len(paths)} image: styles are exchanged between two or more")
-    progress.stage("reading images", len(paths))
+    progress.stage("reading rasters", len(paths))
     rasters: list[UnlabelledRaster] = []
     for path in paths:
         with gdal_environment():

@@ -52,7 +52,7 @@ def measure_source(
     mean = std = None
     if lab and mosaic.count >= 3:
         windows = sample_tiles(mosaic.shape)
-        progress.stage("reading colours", len(windows))
+        progress.stage("reading statistics", len(windows))
         sums = over_tiles(
             mosaic, windows, lambda p, v: lab_sums(p, v, limits), np.add, progress=progress
         )

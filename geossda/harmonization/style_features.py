@@ -69,7 +69,7 @@ def read_patches(
     side = PATCH_PX[structure]
     # Twice as many windows as needed: many mosaics are half nodata.
     windows = sample_tiles(mosaic.shape, 2 * PATCHES * side**2, side)
-    progress.stage("measuring the look", len(windows))
+    progress.stage("computing style statistics", len(windows))
 
     def read(window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         with gdal_environment():

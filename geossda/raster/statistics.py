@@ -212,7 +212,7 @@ def covariance(
         Both in units of `limits`.
     """
     windows = sample_tiles(mosaic.shape)
-    progress.stage("reading colours", len(windows))
+    progress.stage("reading statistics", len(windows))
     low, high = limits
 
     def sums(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:

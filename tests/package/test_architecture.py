@@ -20,7 +20,7 @@ from geossda_cli.dialog_words import CHOICES, HELP, LABELS, OF_COMMAND
 
 BASE = {
     "_version", "config", "devices", "errors", "formats", "gdal_data", "layers", "progress",
-    "staging", "urls",
+    "run_estimate", "staging", "urls",
 }  # fmt: skip
 # In the order data walks through them; each may import what stands to its right, and the base.
 MAY_IMPORT = {
@@ -51,6 +51,7 @@ BASE_MAY_IMPORT = {
     "_version": set(),
     "config": {"errors"},
     "progress": {"errors"},
+    "run_estimate": set(),
     "staging": {"errors"},
     "formats": set(),
     "layers": {"errors", "staging"},
@@ -137,7 +138,8 @@ def test_the_command_line_sees_only_verbs_and_base(path):
         ({"models"}, {"rasterio", "rioxarray", "xarray", "dask", "geopandas", "pyogrio", "odc"}),
         (set(SUBPACKAGES) | BASE,
          {"click", "rich", "tqdm", "qgis", "geossda_cli", "cli", "pytest"}),
-        ({"errors", "config", "formats", "layers", "progress", "staging", "_version"},
+        ({"errors", "config", "formats", "layers", "progress", "run_estimate", "staging",
+          "_version"},
          {"torch", "numpy", "rasterio", "xarray", "dask", "geopandas"}),
     ],
     ids=["no-torch", "tensors-only", "no-interface", "light-base"],

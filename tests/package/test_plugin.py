@@ -318,7 +318,7 @@ def test_messages():
     lines = messages.Lines(listener.err)
     listener.err('{"event": "stage", "stage": "of several", "total": 2, "run": 0.25}')
     listener.err('{"event": "progress", "stage": "of several", "done": 1, "total": 2, "run": 0.5}')
-    shown = [("setProgressText", "of several"), ("setProgress", 25.0), ("setProgress", 50.0)]
+    shown = [("setProgressText", "Of several"), ("setProgress", 25.0), ("setProgress", 50.0)]
     assert feedback.heard == shown
     feedback.heard.clear()
     for part in (b'{"event": "process", "id": 7}\n{"event": "st',
@@ -337,7 +337,7 @@ def test_messages():
     messages.Listener(feedback, quiet=True).out("}")
     assert feedback.heard.pop() == ("pushInfo", "{")
     assert feedback.heard == [
-        ("setProgressText", "s"), ("setProgress", 0), ("setProgress", 25.0), ("pushInfo", "N"),
+        ("setProgressText", "S"), ("setProgress", 0), ("setProgress", 25.0), ("pushInfo", "N"),
         ("pushWarning", "WÄ"), ("pushConsoleInfo", "[1]"), ("pushConsoleInfo", "something else"),
         ("pushConsoleInfo", "geossda: it failed"),
     ]  # fmt: skip
