@@ -10,6 +10,7 @@ from qgis.core import (
 )
 
 from .layers import Copy, file_of_raster, file_of_vector
+from .webmaps import picture_of
 
 
 def read(algorithm, described, parameters, context, feedback):
@@ -45,6 +46,11 @@ def read(algorithm, described, parameters, context, feedback):
         layer = algorithm.parameterAsRasterLayer(parameters, name, context)
         if layer is None:
             raise QgsProcessingException(_unusable(described, given))
+        if layer.providerType() == "wms" and algorithm.parameterDefinition("EXTENT"):
+            box = algorithm.parameterAsExtent(parameters, "EXTENT", context)
+            crs = algorithm.parameterAsExtentCrs(parameters, "EXTENT", context)
+            pixel_m = algorithm.parameterAsDouble(parameters, "GSD", context) or None
+            return picture_of(layer, box, crs, context, feedback, pixel_m)
         return file_of_raster(layer, feedback)
     if kind == "vector":
         return _vector(algorithm, described, parameters, context, feedback)

@@ -204,7 +204,7 @@ def test_failures_are_one_line(qgis, listen, make_raster, tmp_path, kind):
     if kind == "wms":
         source = "type=xyz&url=http://127.0.0.1/{z}/{x}/{y}.png&zmax=1&zmin=0"
         given["INPUT"] = QgsRasterLayer(source, "tiles", "wms")
-        expected = "tiles is no raster file (wms): export it to a GeoTIFF first"
+        expected = "tiles is a web map: choose an Extent"
     elif kind == "band without style":
         del given["STYLE"]
         expected = "choose a Reference"
