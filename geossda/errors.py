@@ -24,7 +24,13 @@ from geossda.urls import redact
 
 
 class GeossdaError(Exception):
-    """Base of every error geossda raises on purpose; a message keeps no secret of a URL."""
+    """Base of every error geossda raises on purpose; a message keeps no secret of a URL.
+
+    Parameters
+    ----------
+    *parts : object
+        The message, as of any exception.
+    """
 
     def __init__(self, *parts: object) -> None:
         super().__init__(*(redact(part) if isinstance(part, str) else part for part in parts))
