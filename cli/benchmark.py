@@ -53,9 +53,9 @@ def places(
     """
     from geossda import benchmark_places
 
-    found = benchmark_places(folder, run, form=form, config=config, progress=progress)
-    print_result(found.table)
-    print_result(f"{found.folder}: {found.done} of {found.planned} trainings")
+    result = benchmark_places(folder, run, form=form, config=config, progress=progress)
+    print_result(result.table)
+    print_result(f"{result.folder}: {result.done} of {result.planned} trainings")
 
 
 @command.command("paper")
@@ -76,6 +76,6 @@ def paper(
     """
     from geossda import benchmark_paper
 
-    found = benchmark_paper(inria, deepglobe, run, config=config, progress=progress)
-    print_result(found.table)
-    print_result(f"{found.folder}: {found.done} of {found.planned} trainings")
+    result = benchmark_paper(inria, deepglobe, run, config=config, progress=progress)
+    print_result(result.table)
+    print_result(f"{result.folder}: {result.done} of {result.planned} trainings")

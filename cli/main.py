@@ -1,7 +1,6 @@
 """The `geossda` command."""
 
 import dataclasses
-import difflib
 import importlib
 import json
 import os
@@ -125,9 +124,8 @@ def usage_message(error: click.ClickException) -> str:
         if kind is not None:
             options = [param.name for param in context.command.params if param.name]
             name = error.option_name.lstrip("-").replace("-", "_")
-            near = difflib.get_close_matches(name, options, n=1)
             fields = [entry.name for entry in dataclasses.fields(kind)]
-            return unknown_setting(name, near or fields)
+            return unknown_setting(name, fields, options)
     text = " ".join(error.format_message().split()).rstrip(".")
     return text if context is None else f"{text}; see {context.command_path} --help"
 

@@ -1,6 +1,6 @@
-"""Make satellite and aerial mosaics look alike, and get buildings out of them.
+"""Harmonize satellite and aerial mosaics, and map their buildings.
 
-Importing this package loads neither torch nor GDAL; the verbs load what they need when called.
+Importing this package loads neither torch nor GDAL; functions load what they need when called.
 """
 
 from importlib import import_module

@@ -1,19 +1,19 @@
-"""Every error geossda raises on purpose.
+"""Errors that geossda raises on purpose.
 
 ::
 
     GeossdaError
-    ├── InputError (ValueError)         what was given cannot be used
+    ├── InputError (ValueError)         an input or setting cannot be used
     │   ├── SettingError                a setting that does not exist, or a value not allowed
     │   ├── RasterError                 missing, unreadable or truncated raster
     │   ├── GeoreferenceError           no CRS or no transform where one is needed
-    │   ├── EmptyRasterError            not one valid pixel
+    │   ├── EmptyRasterError            no valid pixel
     │   ├── BandError                   band counts or band numbers that do not fit
     │   ├── StyleError                  a style that cannot be read or applied
     │   ├── VectorError                 footprints that cannot be read
     │   └── ModelError                  weights or a card that cannot be used
     ├── OutputError (OSError)           the result cannot be written
-    │   └── OutputExistsError           it is there already, and --overwrite was not given
+    │   └── OutputExistsError           it exists, and --overwrite was not given
     ├── TrainingError (RuntimeError)    training cannot go on
     └── Cancelled                       the user asked to stop
 
@@ -37,7 +37,7 @@ class GeossdaError(Exception):
 
 
 class InputError(GeossdaError, ValueError):
-    """What was given cannot be used."""
+    """An input or setting cannot be used."""
 
 
 class SettingError(InputError):
@@ -53,7 +53,7 @@ class GeoreferenceError(InputError):
 
 
 class EmptyRasterError(InputError):
-    """A raster has not one valid pixel."""
+    """A raster has no valid pixel."""
 
 
 class BandError(InputError):

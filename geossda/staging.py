@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all."""
+"""Checks before outputs are written, and files that appear whole or not at all."""
 
 import contextlib
 import glob
@@ -53,16 +53,26 @@ def check_output(path: PathLike, *, overwrite: bool, inputs: Sequence[PathLike] 
 
 @contextlib.contextmanager
 def atomic_write(path: PathLike) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` if the block ends well.
+    """Yield a temporary path beside `path`, which becomes `path` if the block ends well.
 
-    Whatever ends the block early (an error, Ctrl-C, a cancel) removes what was written under the
-    temporary name, its GDAL and SQLite side files included.
+    If the block ends early (an error, Ctrl-C, a cancel), the temporary file is removed, with the
+    side files of GDAL and SQLite.
+
+    Parameters
+    ----------
+    path : path
+        The file to write or replace.
 
     Yields
     ------
     Path
         ``.<stem>.<pid>.part<suffix>`` in the folder of `path`; the suffix stays last, since
-        drivers choose by it.
+        drivers are chosen by it.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written or renamed.
     """
     path = Path(path)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
@@ -79,7 +89,19 @@ def atomic_write(path: PathLike) -> Iterator[Path]:
 
 
 def check_space(folder: PathLike, needed_bytes: int) -> None:
-    """Raise OutputError if `folder`'s disk has less than `needed_bytes` free."""
+    """Check that the disk of a folder has room.
+
+    Parameters
+    ----------
+    folder : path
+    needed_bytes : int
+        Upper limit of what will be written.
+
+    Raises
+    ------
+    OutputError
+        Less is free.
+    """
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise OutputError(

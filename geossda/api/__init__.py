@@ -1,5 +1,5 @@
-"""The verbs, one a file: paths and settings in, files and a record out.
+"""The functions that users call, one per file: paths and settings in, files and a record out.
 
-Each reads as the sentence it is; what it does is in the other rooms. They are imported one by
-one, so that recolouring does not wait for torch.
+Each composes the other subpackages. They are imported one by one, so that methods that need no
+network do not wait for torch.
 """

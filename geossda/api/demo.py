@@ -1,4 +1,4 @@
-"""The whole job on a rendered town."""
+"""All steps on a rendered town."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,16 +42,17 @@ FILES = (
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo wrote and measured.
+    """The files and figures of the demo.
 
     Attributes
     ----------
     folder : Path
     before, after : Comparison
-        Buildings found in the mosaic as acquired and in the harmonized one, with the truth.
+        Buildings detected in the mosaic as acquired and in the harmonized one, compared with the
+        true ones.
     step_before, step_after : float
-        Mean step in colour across the line where the strips meet, in digital numbers, less the
-        ground's own, which is known from the same ground seen in one acquisition.
+        Mean absolute colour difference across the seamline of the strips, in digital numbers, less
+        that of the ground itself, which is known from the same ground in one acquisition.
     """
 
     folder: Path
@@ -61,16 +62,16 @@ class DemoResult:
     step_after: float
 
     def lines(self) -> list[str]:
-        """Say it in words."""
+        """Return the files written and the figures measured as lines of text."""
         rows = [f"{self.folder / name}" for name in FILES]
-        for label, found in (("as acquired", self.before), ("harmonized", self.after)):
+        for label, comparison in (("as acquired", self.before), ("harmonized", self.after)):
             rows.append(
-                f"buildings, {label}: IoU {found.pixels.iou:.3f} by pixel, "
-                f"F1 {found.objects.f1:.3f} by building"
+                f"buildings, {label}: IoU {comparison.pixels.iou:.3f} by pixel, "
+                f"F1 {comparison.objects.f1:.3f} by building"
             )
         rows.append(
-            f"step in colour across the seam: {self.step_before:.1f} as acquired, "
-            f"{self.step_after:.1f} harmonized (digital numbers of 255, the ground's own taken off)"
+            f"colour difference across the seam: {self.step_before:.1f} as acquired, "
+            f"{self.step_after:.1f} harmonized (8-bit digital numbers, less that of the ground)"
         )
         return rows
 
@@ -82,12 +83,12 @@ def demo(
     progress: Progress = SILENT,
     **settings: Any,
 ) -> DemoResult:
-    """Render a town, harmonize its strips, find its buildings and compare with the truth.
+    """Render a town, harmonize its strips, detect its buildings and compare with the true ones.
 
     Parameters
     ----------
     folder : path
-        Created if missing.
+        Folder to write to; created if missing.
     config : DemoConfig, optional
         Settings; the defaults if not given.
     progress : Progress
@@ -119,13 +120,13 @@ def demo(
         overwrite=True,
         feather=OVERLAP_PX,
     )
-    found = []
+    comparisons = []
     for source, name in (
         ("mosaic.tif", "buildings_before.gpkg"),
         ("harmonized.tif", "buildings.gpkg"),
     ):
         segment(folder / source, folder / name, overwrite=True, progress=progress)
-        found.append(
+        comparisons.append(
             evaluate(
                 folder / name,
                 folder / "footprints.gpkg",
@@ -136,7 +137,7 @@ def demo(
     harmonized = open_mosaic(folder / "harmonized.tif")
     height, width = harmonized.shape
     after, valid = harmonized.read(Window(0, 0, height, width))
-    # Far enough to see past the feathered overlap on either side.
+    # Far enough to reach beyond the feathered overlap on either side.
     reach = 2 * OVERLAP_PX
     before_steps, after_steps, ground_steps = (
         steps_across(image, town.valid & valid, town.seam_col, reach)
@@ -149,20 +150,25 @@ def demo(
             [
                 ("two acquisitions, as they come", town.image, []),
                 (
-                    "harmonized, with the buildings found",
+                    "harmonized, with the buildings detected",
                     after,
                     _in_pixels(folder / "buildings.gpkg", town),
                 ),
             ],
             part,
         )
-    return DemoResult(folder, found[0], found[1], step_before, step_after)
+    return DemoResult(folder, comparisons[0], comparisons[1], step_before, step_after)
 
 
 def _write_town(town: Town, folder: Path) -> list[Path]:
-    """Write the mosaic as acquired, its strips, the reference and the truth.
+    """Write the mosaic as acquired, its strips, the reference and the true footprints.
 
-    The west strip reaches under the east one, as strips of a survey do.
+    The west strip extends beneath the east one, as strips of a survey overlap.
+
+    Returns
+    -------
+    list of Path
+        The two strips.
     """
     height, width = town.valid.shape
     columns = np.arange(width)[None, :]

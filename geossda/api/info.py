@@ -1,4 +1,4 @@
-"""Tell what a file is."""
+"""Metadata of a file of any kind."""
 
 from dataclasses import asdict
 from typing import Any
@@ -16,17 +16,19 @@ from geossda.staging import PathLike
 
 
 def info(path: PathLike) -> dict[str, Any]:
-    """Describe a raster (or folder of them), a model, a style or a vector file.
+    """Return metadata of a raster (or folder of them), a model, a style or a vector file.
 
     Parameters
     ----------
     path : path
-        ``"default"`` is the bundled segmenter, ``"default-style"`` the bundled style model.
+        A file or a folder of rasters; ``"default"`` is the bundled building model,
+        ``"default-style"`` the bundled style model.
 
     Returns
     -------
     dict
-        JSON-ready; key ``kind`` says what the file is.
+        Ready for JSON; key ``kind`` is "raster", "segmenter", "style model", "style" or
+        "footprints".
     """
     suffix = suffix_of(split_layer(path)[0])
     if str(path) in ("default", "default-style") or suffix in MODEL_SUFFIXES:
@@ -35,7 +37,7 @@ def info(path: PathLike) -> dict[str, Any]:
         if str(path) == "default-style":
             path = resolve(DEFAULT, StyleCard)
         about = asdict(read_card(resolve(path, SegmenterCard)))
-        # What `style` writes is a style; this makes them.
+        # A style is what the command `style` writes.
         return {**about, "kind": "style model"} if about["kind"] == "style" else about
     if suffix == STYLE_SUFFIX:
         style = load_style(path)
@@ -73,12 +75,12 @@ def _vector(path: PathLike) -> dict[str, Any]:
 def _raster(path: PathLike) -> dict[str, Any]:
     mosaic = open_mosaic(path)
     height, width = mosaic.shape
-    found = histograms(mosaic, budget_px=2**23)
+    sampled = histograms(mosaic, budget_px=2**23)
     try:
         gsd = [round(step, 4) for step in ground_sample_distance(mosaic.grid)]
     except GeoreferenceError:
         gsd = None
-    ends = found.quantiles((0.02, 0.5, 0.98))
+    ends = sampled.quantiles((0.02, 0.5, 0.98))
     fills = [undeclared_fill(source, len(mosaic.sources)) for source in mosaic.sources]
     fill = next(filter(None, fills), None)
     return {
@@ -96,6 +98,6 @@ def _raster(path: PathLike) -> dict[str, Any]:
         "nodata": mosaic.sources[0].nodata,
         "undeclared_fill": None if fill is None else fill._asdict(),
         "colors": list(mosaic.sources[0].colors),
-        "working_range": working_range(found, mosaic.dtype),
+        "working_range": working_range(sampled, mosaic.dtype),
         "percentiles_2_50_98": ends.round(3).tolist(),
     }

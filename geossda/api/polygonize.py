@@ -1,4 +1,4 @@
-"""Turn a mask or probabilities into footprints."""
+"""Convert a mask or probabilities to footprints."""
 
 from dataclasses import asdict
 from typing import Any
@@ -33,15 +33,16 @@ def polygonize(
     progress: Progress = SILENT,
     **settings: Any,
 ) -> Written:
-    """Turn a mask or a raster of probabilities into footprints.
+    """Convert a mask or a raster of probabilities to footprints.
 
-    The raster is read once, block by block; what comes out does not depend on the blocks. Memory
-    follows the footprints that are not whole yet, not the raster.
+    The raster is read once, block by block, and the footprints do not depend on the blocks. Memory
+    grows with the connected components that are not complete yet, not with the raster.
 
     Parameters
     ----------
     source : path
-        One band. Integers: every value but 0 is a building. Floats: probabilities in 0..1.
+        Raster of one band: a mask of integers (all values but 0 are buildings), or probabilities
+        from 0 to 1 (float).
     output : path
         A ``.gpkg``, ``.fgb``, ``.parquet`` or ``.geojson`` file; layer ``buildings`` in the
         raster's CRS (GeoJSON in longitude and latitude).
@@ -55,7 +56,7 @@ def polygonize(
     Returns
     -------
     Written
-        What was written.
+        The output, the number of footprints and their area.
 
     Raises
     ------
@@ -102,30 +103,48 @@ def polygonize_to(
 ) -> Written:
     """Trace, shape, measure and write the footprints of an open raster.
 
-    Shaping is most of the work, and done by `helpers` if there are any.
+    Parameters
+    ----------
+    output : path
+        A vector file; a layer of a GeoPackage may be named, as ``FILE|layername=NAME``.
+    raster : BuildingRaster
+    gsd_m : float
+        Ground sample distance in metres that outlines are regularized at.
+    config : PolygonizeConfig or SegmentConfig
+        The latter has neither connectivity nor blocks nor threads: the defaults are used.
+    tags : dict
+        Provenance, kept with the layer.
+    progress : Progress
+    helpers : Helpers, optional
+        Worker processes that shape footprints, which is most of the work.
+
+    Returns
+    -------
+    Written
+        The output, the number of footprints and their area.
     """
-    cut = config if isinstance(config, PolygonizeConfig) else PolygonizeConfig()
+    tracing = config if isinstance(config, PolygonizeConfig) else PolygonizeConfig()
     shaping = Shaping(
         raster.mosaic.grid, gsd_m, config.regularize, config.tolerance, config.min_area
     )
     splitter = None
     if config.split:
         splitter = Splitter(raster.read, raster.mosaic.shape, gsd_m, raster.temperature, progress)
-    with OrderedPool(cut.workers, helpers) as crew:
-        ended = polygonize_blocks(
+    with OrderedPool(tracing.workers, helpers) as pool:
+        components = polygonize_blocks(
             raster.read,
             raster.mosaic.shape,
-            connectivity=cut.connectivity,
-            block=cut.block,
-            pool=crew,
+            connectivity=tracing.connectivity,
+            block=tracing.block,
+            pool=pool,
             progress=progress,
         )
         return write_features(
-            crew.ahead(shape_footprints(ended, shaping, splitter, crew)),
+            pool.ahead(shape_footprints(components, shaping, splitter, pool)),
             output,
             raster.mosaic.grid.crs.to_wkt(),
             tags,
             probabilities=raster.has_probability,
-            multi=cut.connectivity == 8,
+            multi=tracing.connectivity == 8,
             append=config.append,
         )

@@ -9,7 +9,7 @@ import os
 import reprlib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from geossda.errors import SettingError
@@ -141,10 +141,19 @@ def config_from(kind: type[C], config: C | None, settings: Mapping[str, Any]) ->
     return dataclasses.replace(config, **settings) if settings else config
 
 
-def unknown_setting(name: str, names: Iterable[str]) -> str:
-    """Return the message for a setting that does not exist, with the nearest of `names`."""
-    names = list(names)
-    near = difflib.get_close_matches(name, names, n=1)
+def unknown_setting(name: str, names: Sequence[str], others: Sequence[str] = ()) -> str:
+    """Return the message for a setting that does not exist.
+
+    Parameters
+    ----------
+    name : str
+        What was given.
+    names : sequence of str
+        The settings that exist.
+    others : sequence of str
+        Other arguments that may have been meant.
+    """
+    near = difflib.get_close_matches(name, [*names, *others], n=1, cutoff=0.7)
     if near:
         return f"unknown setting {name}: did you mean {near[0]}?"
     return f"unknown setting {name}: it must be one of {', '.join(names)}"
@@ -168,7 +177,7 @@ def checked(entry: "dataclasses.Field[Any]", hint: Any, value: Any) -> Any:
     entry : dataclasses.Field
         Made by :func:`setting`.
     hint : type
-        The field's resolved type.
+        The resolved type of the field.
     value : value
         From Python, or parsed by an interface; text that could not be parsed is passed as it is.
 
@@ -201,7 +210,15 @@ def checked(entry: "dataclasses.Field[Any]", hint: Any, value: Any) -> Any:
 
 
 def expected(entry: "dataclasses.Field[Any]", hint: Any) -> str:
-    """Return in words which values a setting takes: ``a number from 0 to 1``."""
+    """Return in words which values a setting takes: ``a number from 0 to 1``.
+
+    Parameters
+    ----------
+    entry : dataclasses.Field
+        Made by :func:`setting`.
+    hint : type
+        The resolved type of the field.
+    """
     about = entry.metadata
     optional, kind, parts = kind_of(hint)
     if about["choices"]:

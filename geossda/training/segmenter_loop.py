@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from geossda._version import __version__
 from geossda.config import TrainSegmenterConfig
 from geossda.devices import choose, depthwise_in_float32
-from geossda.errors import InputError, TrainingError
+from geossda.errors import TrainingError
 from geossda.models.card import SegmenterCard, read_card, resolve, save
 from geossda.models.card_checks import OUTPUTS
 from geossda.models.segmenter import initial_network
@@ -162,13 +162,9 @@ def train(
 
     Raises
     ------
-    InputError
-        The patch side is not a multiple of 32.
     TrainingError
         The loss is not finite, or `run` belongs to other settings.
     """
-    if config.patch % 32:
-        raise InputError(f"patch {config.patch} px: give a multiple of 32")
     settings = {**dataclasses.asdict(config), "sources": sources, "labels": labels,
                 "places": places}  # fmt: skip
     directory = RunDirectory(run, {k: v for k, v in settings.items() if k not in NOT_IN_RUN})

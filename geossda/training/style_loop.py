@@ -78,8 +78,6 @@ def train(
         A loss is not finite, or `run` belongs to other settings.
     """
     recipe = Recipe.of(config)
-    if config.patch % 16:
-        raise InputError(f"patch {config.patch} px: give a multiple of 16")
     if config.batch % recipe.views or config.batch // recipe.views < 2:
         raise InputError(f"batch {config.batch}: give an even number, at least {2 * recipe.views}")
     settings = {**dataclasses.asdict(config), "sources": list(sources)}
