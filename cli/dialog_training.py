@@ -90,6 +90,8 @@ VERBS = {
             "seed",
             "hold_out",
             "jitter",
+            "degrade",
+            "negatives",
             "share",
             "style_model",
             "bidx",

@@ -84,7 +84,7 @@ def cancel(parameters):
     dialog.show()
     dialog.runButton().click()
     log = dialog.findChild(QTextEdit, "txtLog")
-    if not wait(lambda: "segmenting" in log.toPlainText()):
+    if not wait(lambda: "segmenting" in log.toPlainText().lower()):
         return None
     start = time.monotonic()
     dialog.cancelButton().click()

@@ -11,7 +11,7 @@ from conftest import group_of
 # compressing, which cannot be asked to stop.
 MOMENTS = [
     ("harmonize", "reading statistics", 0.0),
-    ("harmonize", "measuring the look", 0.05),
+    ("harmonize", "computing style statistics", 0.05),
     ("harmonize", "harmonizing", 0.0),
     ("harmonize", "harmonizing", 0.3),
     ("harmonize", "compressing out.tif", 0.0),
@@ -54,7 +54,7 @@ def test_cancel(qgis, provider, listen, large, reference, tmp_path, verb, stage,
         heard.cancel()
 
     def at(text):
-        if text == stage and not cancelled:
+        if text.lower() == stage and not cancelled:
             threading.Timer(seconds, cancel).start() if seconds else cancel()
 
     heard.on_stage = at
