@@ -36,7 +36,7 @@ FOLDER = Path(os.environ["GEOSSDA_DESKTOP"])
 SEEN = {"dialogs": []}
 
 
-def wait(until, seconds=90):
+def wait(until, seconds=300):
     """Let QGIS work until something is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -27,7 +27,7 @@ def seen(enabled, make_raster, tmp_path_factory):
         "--code",
         str(REPO / "tests_qgis/desktop.py"),
     ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
     assert (folder / "seen.json").exists(), done.stderr
     return folder, json.loads((folder / "seen.json").read_text())
 
