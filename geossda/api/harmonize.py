@@ -193,6 +193,7 @@ def _open_checked(paths: list[str], config: HarmonizeConfig) -> Mosaic:
     """Open a mosaic and check all that can be checked without reading its pixels."""
     mosaic = open_for(paths, config)
     area_of(mosaic, config)
+    mosaic.require_bounded()
     mosaic.require_colors()
     check_scenes(mosaic, config.scenes)
     return mosaic

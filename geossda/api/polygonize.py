@@ -21,8 +21,11 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.cog import provenance
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.source import gdal_environment
-from geossda.staging import PathLike, check_output
+from geossda.staging import PathLike, check_output, check_space
 from geossda.urls import file_name
+
+# Of a raster, to a byte of a file of its footprints: a densely built city has some 8.
+PIXELS_A_BYTE = 16
 
 
 def polygonize(
@@ -74,6 +77,8 @@ def polygonize(
         if raster.mosaic.grid.crs is None:
             raise GeoreferenceError(raster.mosaic.sources[0].lacks_crs)
         crs = raster.mosaic.grid.crs.to_wkt()
+        height, width = raster.mosaic.shape
+        check_space(file.parent, height * width // PIXELS_A_BYTE)
         if config.append:
             check_append(output, crs, probabilities=raster.has_probability)
         return polygonize_to(

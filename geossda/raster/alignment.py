@@ -2,7 +2,20 @@
 
 import math
 
+import numpy as np
+import pyproj
+import shapely
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+
+from geossda.errors import GeoreferenceError
+
+# Pixels from a grid's origin beyond which sums of coordinates lose whole pixels.
+_FARTHEST_PX = 2**48
+_MISPLACED = (
+    "a raster lies where the CRS of another has no coordinates: check that each declares the CRS "
+    "its coordinates are in"
+)
 
 
 def axis_scale(own: GeoBox, target: GeoBox) -> tuple[float, float, float, float] | None:
@@ -26,6 +39,30 @@ def axis_scale(own: GeoBox, target: GeoBox) -> tuple[float, float, float, float]
     if all(near):
         exact = [float(value) for value in snapped]
     return exact[0], exact[1], exact[2], exact[3]
+
+
+def outline_in(own: GeoBox, target: GeoBox) -> NDArray[np.float64]:
+    """Return the outline of a grid in pixels of another, (points, 2) columns and rows.
+
+    Parameters
+    ----------
+    own, target : GeoBox
+        With CRSs, unless both have none.
+
+    Raises
+    ------
+    GeoreferenceError
+        The CRS of `target` has no coordinates where `own` lies, as it is declared.
+    """
+    try:
+        extent = own.extent if own.crs == target.crs else own.extent.to_crs(target.crs)
+        to_pixel = ~target.transform
+        corners = np.array([to_pixel * xy for xy in extent.exterior.points])
+    except (pyproj.exceptions.ProjError, shapely.errors.ShapelyError, ValueError) as error:
+        raise GeoreferenceError(_MISPLACED) from error
+    if not (len(corners) and np.isfinite(corners).all() and np.abs(corners).max() < _FARTHEST_PX):
+        raise GeoreferenceError(_MISPLACED)
+    return corners
 
 
 def inside(start: int, length: int, scale: float, offset: float, size: int) -> slice:

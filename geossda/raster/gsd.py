@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pyproj
 from odc.geo.geobox import GeoBox
 
@@ -9,7 +10,7 @@ from geossda.errors import GeoreferenceError
 
 
 def ground_sample_distance(grid: GeoBox) -> tuple[float, float]:
-    """Measure a pixel at the grid's centre along the ellipsoid.
+    """Return the size of a pixel at the grid's centre along the ellipsoid.
 
     Web Mercator's metres are not metres on the ground, and degrees are no length at all; a
     geodesic is one everywhere.
@@ -36,20 +37,31 @@ def ground_sample_distance(grid: GeoBox) -> tuple[float, float]:
         raise GeoreferenceError(f"CRS {crs.name} is local, so metres are unknown: reproject first")
     height, width = grid.shape.y, grid.shape.x
     points = [(width / 2, height / 2), (width / 2 + 1, height / 2), (width / 2, height / 2 + 1)]
-    to_globe = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
-    (lon0, lat0), across, down = (to_globe.transform(*(grid.transform * p)) for p in points)
     geod = crs.get_geod()
-    if geod is None or not all(map(math.isfinite, (lon0, lat0, *across, *down))):
+    try:
+        to_globe = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+        places = np.array([to_globe.transform(*(grid.transform * p)) for p in points])
+    except pyproj.exceptions.ProjError:
+        places = np.full((3, 2), np.inf)
+    # Longitudes may go round twice; a degree is more than rounding.
+    if geod is None or not np.isfinite(places).all() or (np.abs(places) > (540, 91)).any():
+        x, y = grid.transform * points[0]
         raise GeoreferenceError(
-            f"CRS {crs.name} cannot be placed on the globe, so metres are unknown: reproject first"
+            f"CRS {crs.name} has no place on the globe for the raster's centre, {x:.9g}, {y:.9g}, "
+            "so metres are unknown: declare the CRS its coordinates are in, with gdal_edit.py "
+            "-a_srs"
         )
-    step_x = geod.inv(lon0, lat0, *across)[2]
-    step_y = geod.inv(lon0, lat0, *down)[2]
-    return float(step_x), float(step_y)
+    (lon, lat), across, down = places.tolist()
+    step_x, step_y = (float(geod.inv(lon, lat, *place)[2]) for place in (across, down))
+    if not (step_x > 0 and step_y > 0 and math.isfinite(step_x + step_y)):
+        raise GeoreferenceError(
+            f"pixels of {step_x:g} x {step_y:g} m cannot be: check the raster's transform and CRS"
+        )
+    return step_x, step_y
 
 
 def grid_at_gsd(grid: GeoBox, gsd_m: float) -> GeoBox:
-    """Give the grid over the same rectangle whose pixels are nearest to `gsd_m` metres.
+    """Return the grid over the same rectangle whose pixels are nearest to `gsd_m` metres.
 
     The rectangle is kept exactly, so pixels miss `gsd_m` by at most half a pixel over the whole
     side; a grid within 2 % of `gsd_m` is returned as it is.

@@ -16,11 +16,15 @@ from odc.geo.geobox import GeoBox
 
 from geossda.errors import BandError, GeoreferenceError, RasterError
 from geossda.formats import RASTER_SUFFIXES, suffix_of
+from geossda.raster.alignment import outline_in
 from geossda.raster.opening import open_source
 from geossda.raster.source import Source, gdal_environment
 from geossda.raster.windows import Window
 from geossda.staging import PathLike
 from geossda.urls import is_remote
+
+# Pixels along a side of what is written or segmented; listing its parts takes memory.
+LARGEST_SIDE_PX = 2**29
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,15 @@ class Mosaic:
                     f"{source.name} has a colour table: expand it first with "
                     "gdal_translate -expand rgb"
                 )
+
+    def require_bounded(self) -> None:
+        """Raise RasterError if a mosaic declares more pixels than could be processed one by one."""
+        height, width = self.shape
+        if max(height, width) > LARGEST_SIDE_PX:
+            raise RasterError(
+                f"{self.name} is {width:,} x {height:,} px, more than the Earth has at 10 cm: cut "
+                "out a part of it with gdal_translate -projwin"
+            )
 
     def window_of(self, bounds: Sequence[float], crs: str | None = None) -> Window:
         """Give the pixels that bounds touch.
@@ -279,13 +292,7 @@ def _common_grid(sources: list[Source]) -> GeoBox:
     first = sources[0].grid
     if len(sources) == 1:
         return first
-    to_pixel = ~first.transform
-    corners = []
-    for source in sources:
-        extent = source.grid.extent
-        if source.grid.crs != first.crs:
-            extent = extent.to_crs(first.crs)
-        corners += [to_pixel * xy for xy in extent.exterior.points]
+    corners = np.concatenate([outline_in(source.grid, first) for source in sources])
     # A thousandth of a pixel is rounding in the transforms, not another pixel.
     left, top = np.floor(np.min(corners, axis=0) + 1e-3).astype(int)
     right, bottom = np.ceil(np.max(corners, axis=0) - 1e-3).astype(int)

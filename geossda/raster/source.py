@@ -19,7 +19,7 @@ from rasterio.warp import reproject
 from rasterio.warp import transform as transform_points
 
 from geossda.errors import RasterError
-from geossda.raster.alignment import axis_scale, ends, inside
+from geossda.raster.alignment import axis_scale, ends, inside, outline_in
 from geossda.raster.alpha import type_opaque, without_alpha_label
 from geossda.raster.validity import Validity, ValidityTests, finite
 from geossda.raster.windows import Window
@@ -200,11 +200,7 @@ class Source:
         """Give the window of `grid` whose pixel centres can lie in this source."""
         if grid == self.grid:
             return Window(0, 0, *grid.shape)
-        extent = self.grid.extent
-        if self.grid.crs != grid.crs:
-            extent = extent.to_crs(grid.crs)
-        to_pixel = ~grid.transform
-        corners = np.array([to_pixel * xy for xy in extent.exterior.points])
+        corners = outline_in(self.grid, grid)
         # A thousandth of a pixel is rounding in the transforms, not another pixel.
         left, top = np.ceil(corners.min(axis=0) - 0.5 - 1e-3).astype(int).tolist()
         right, bottom = np.ceil(corners.max(axis=0) - 0.5 - 1e-3).astype(int).tolist()

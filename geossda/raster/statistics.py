@@ -21,6 +21,8 @@ from geossda.raster.windows import Window, tiles
 SAMPLE_PX = 2**25
 FLOAT_BINS = 2**14
 _TILE = 512
+# Tiles of a raster that are listed to choose among, one million million pixels.
+_LISTED_TILES = 2**22
 T = TypeVar("T")
 
 
@@ -94,13 +96,23 @@ class Histograms:
 def sample_tiles(
     shape: tuple[int, int], budget_px: int = SAMPLE_PX, tile: int = _TILE
 ) -> list[Window]:
-    """Choose tiles of side `tile` spread evenly, all of them if `budget_px` allows.
+    """Return tiles of side `tile` spread evenly, all of them if `budget_px` allows.
 
     Every n-th tile along a path that shifts from row to row, so that no column is missed. The
     choice depends on the raster's shape alone.
     """
-    every = list(tiles(shape, tile))
     keep = max(1, budget_px // tile**2)
+    across = -(-shape[1] // tile)
+    count = -(-shape[0] // tile) * across
+    if count > _LISTED_TILES:
+        # A raster can declare more tiles than memory can list.
+        golden = (math.sqrt(5) - 1) / 2
+        places = {int((index + index * golden % 1.0) * count / keep) for index in range(keep)}
+        corners = [(place // across * tile, place % across * tile) for place in sorted(places)]
+        whole = Window(0, 0, *shape)
+        cut = (Window(row, col, tile, tile).intersection(whole) for row, col in corners)
+        return [window for window in cut if window is not None]
+    every = list(tiles(shape, tile))
     if len(every) <= keep:
         return every
     # The golden ratio spreads tiles evenly whatever their number in a row.

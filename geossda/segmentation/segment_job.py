@@ -118,6 +118,7 @@ def open_for(paths: Sequence[str], config: SegmentConfig) -> Mosaic:
         require_place(mosaic)
         if config.bounds is not None:
             mosaic = mosaic.cropped(config.bounds, config.bounds_crs)
+        mosaic.require_bounded()
     return mosaic
 
 

@@ -1,0 +1,98 @@
+"""Rasters that say impossible things of themselves: one line, in bounded time and memory."""
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from conftest import UTM
+
+from geossda import HarmonizeConfig, harmonize, info, polygonize
+from geossda.errors import GeoreferenceError, OutputError, RasterError
+from geossda.raster.gsd import ground_sample_distance
+from geossda.raster.mosaic import open_mosaic
+from geossda.raster.statistics import sample_tiles
+from geossda.raster.windows import tiles
+
+
+def vrt(path, kind="Byte", bands=1, size=2**31 - 1, inside=""):
+    band = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{number}">{inside}</VRTRasterBand>'
+        for number in range(1, bands + 1)
+    )
+    path.write_text(
+        f'<VRTDataset rasterXSize="{size}" rasterYSize="{size}"><SRS>{UTM}</SRS><GeoTransform>'
+        f"500000, 0.3, 0, 1000000, 0, -0.3</GeoTransform>{band}</VRTDataset>"
+    )
+    return path
+
+
+NAN = float("nan")
+TRANSFORMS = {
+    "singular": Affine(0, 0, 5e5, 0, 0, 1e6),
+    "on a line": Affine(1, 1, 5e5, 1, 1, 1e6),
+    "not a number": Affine(NAN, 0, 5e5, 0, -0.3, 1e6),
+    "too small": Affine(1e-300, 0, 5e5, 0, -1e-300, 1e6),
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
+def test_a_transform_that_places_nothing(tmp_path, make_raster, transform):
+    path = make_raster(tmp_path / "a.tif", transform=transform)
+    with pytest.raises(GeoreferenceError, match="on a line or nowhere"):
+        open_mosaic(path)
+
+
+def test_metres_declared_as_degrees(tmp_path, make_raster):
+    path = make_raster(tmp_path / "a.tif", crs="EPSG:4326", gsd=0.3)
+    with pytest.raises(GeoreferenceError, match="declare the CRS"):
+        ground_sample_distance(open_mosaic(path).grid)
+    assert info(path)["gsd_m"] is None
+    mask = make_raster(tmp_path / "mask.tif", bands=1, crs="EPSG:4326", gsd=0.3)
+    with pytest.raises(GeoreferenceError, match="declare the CRS"):
+        polygonize(mask, tmp_path / "o.gpkg")
+    with pytest.raises(GeoreferenceError, match="declares the CRS"):
+        open_mosaic([make_raster(tmp_path / "b.tif"), path])
+
+
+def test_a_raster_larger_than_the_earth(tmp_path):
+    path = vrt(tmp_path / "a.vrt")
+    assert info(path)["width"] == 2**31 - 1
+    with pytest.raises(OutputError, match="free"):
+        polygonize(path, tmp_path / "o.gpkg")
+    with pytest.raises(RasterError, match="more than the Earth"):
+        harmonize(path, tmp_path / "o.tif", config=HarmonizeConfig(method="equalize"))
+    assert [file.name for file in tmp_path.iterdir()] == ["a.vrt"]
+
+
+def test_few_tiles_of_very_many_are_spread_and_inside():
+    side = 2**31 - 1
+    windows = sample_tiles((side, side), budget_px=100 * 512**2)
+    assert len(windows) == 100 == len(set(windows))
+    rows, cols = (np.array([window[axis] for window in windows]) for axis in (0, 1))
+    assert np.ptp(rows) > 0.9 * side and np.ptp(cols) > 0.8 * side
+    assert all(w.row + w.height <= side and w.col + w.width <= side for w in windows)
+    few = sample_tiles((5000, 7000), budget_px=10 * 512**2)
+    assert set(few) < set(tiles((5000, 7000), 512))
+
+
+def test_a_block_of_gigabytes(tmp_path):
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=60000, height=60000, count=1, dtype="uint8", crs=UTM,
+        transform=Affine(0.3, 0, 5e5, 0, -0.3, 1e6), tiled=True, blockxsize=59904, blockysize=59904,
+        sparse_ok=True, compress="deflate",
+    ):  # fmt: skip
+        pass
+    with pytest.raises(RasterError, match="TILED=YES"):
+        open_mosaic(path)
+
+
+@pytest.mark.parametrize("kind", ["CInt16", "CFloat32"])
+def test_complex_pixels(tmp_path, kind):
+    with pytest.raises(RasterError, match="integers or floats"):
+        open_mosaic(vrt(tmp_path / "a.vrt", kind, size=20))
+
+
+def test_a_name_that_is_not_utf_8(tmp_path):
+    with pytest.raises(RasterError, match="not UTF-8"):
+        open_mosaic(f"{tmp_path}/a\udcff.tif")
