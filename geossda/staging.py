@@ -10,6 +10,8 @@ from pathlib import Path
 from geossda.errors import OutputError, OutputExistsError
 
 PathLike = str | os.PathLike[str]
+# What temporary files add to an output's name: .NAME.<process id>.part<suffix>.aux.xml
+TEMPORARY_NAME_BYTES = 32
 
 
 def check_output(path: PathLike, *, overwrite: bool, inputs: Sequence[PathLike] = ()) -> Path:
@@ -34,9 +36,11 @@ def check_output(path: PathLike, *, overwrite: bool, inputs: Sequence[PathLike] 
     OutputExistsError
         The file exists and `overwrite` is False.
     OutputError
-        The folder is missing or read-only, or `path` is a folder or one of `inputs`.
+        The folder is missing or read-only, `path` is a folder or one of `inputs`, or its name is
+        too long for the file system.
     """
     path = Path(path)
+    _check_name(path)
     for source in inputs:
         if os.path.exists(source) and path.exists() and os.path.samefile(source, path):
             raise OutputError(f"output {path} is also an input: choose another output")
@@ -49,6 +53,20 @@ def check_output(path: PathLike, *, overwrite: bool, inputs: Sequence[PathLike] 
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"folder {path.parent} is read-only: choose another output")
     return path
+
+
+def _check_name(path: Path) -> None:
+    """Raise OutputError if the temporary files beside an output would have too long names."""
+    longest = 255  # of most file systems, in bytes
+    if hasattr(os, "pathconf"):
+        with contextlib.suppress(OSError, ValueError):
+            longest = os.pathconf(path.parent, "PC_NAME_MAX")
+    length = len(os.fsencode(path.name))
+    if length > longest - TEMPORARY_NAME_BYTES:
+        raise OutputError(
+            f"the name of output {path} has {length} bytes, at most "
+            f"{longest - TEMPORARY_NAME_BYTES} leave room for temporary files: choose a shorter one"
+        )
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ from geossda.raster.scaling import with_common_range
 from geossda.raster.source import gdal_environment
 from geossda.runs.fingerprint import absolute, digest, fingerprints
 from geossda.runs.run import Run, check_outputs
-from geossda.runs.shards import load_if_matching
+from geossda.runs.shard_folder import load_if_matching
 from geossda.staging import PathLike, check_output
 from geossda.urls import file_stem, is_remote, public_name
 
@@ -277,7 +277,7 @@ def _plan_outputs(paths: list[str], output: PathLike | None) -> list[tuple[list[
 
 def _is_folder(output: PathLike | None) -> bool:
     return output is not None and (
-        os.fspath(output).endswith(("/", os.sep)) or Path(output).is_dir()
+        os.fspath(output).endswith(("/", os.sep)) or os.path.isdir(output)
     )
 
 

@@ -18,7 +18,7 @@ from geossda.raster.mosaic import find_sources
 from geossda.raster.source import gdal_environment
 from geossda.runs.fingerprint import fingerprints
 from geossda.runs.run import Run, check_outputs
-from geossda.runs.shards import remove_leftovers
+from geossda.runs.shard_folder import remove_leftovers
 from geossda.segmentation.prepare import choose_bands, write_on_grid
 from geossda.segmentation.segment_job import (
     STATE,

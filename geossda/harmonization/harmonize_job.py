@@ -15,7 +15,8 @@ from geossda.raster.source import gdal_environment
 from geossda.raster.validity import Validity
 from geossda.raster.windows import Window, tiles
 from geossda.runs.distribute import ShardTask
-from geossda.runs.shards import Layout, Shards, strips_of
+from geossda.runs.layout import Layout, strips_of
+from geossda.runs.shards import Shards
 
 STATE = "measured"
 

@@ -15,7 +15,8 @@ from geossda.config import HarmonizeConfig, SegmentConfig
 from geossda.parallel.cores import limit_cores
 from geossda.parallel.dask_workers import Workers, give_up, result, sent
 from geossda.progress import SILENT, Progress
-from geossda.runs.shards import Layout, Shards
+from geossda.runs.layout import Layout
+from geossda.runs.shards import Shards
 
 # Tasks per worker, so that none waits long for the last one.
 TASKS_PER_WORKER = 4

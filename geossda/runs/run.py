@@ -14,7 +14,15 @@ from geossda.progress import Stages
 from geossda.raster.cog import provenance
 from geossda.runs.distribute import ConfigT, Opener, ShardJob, ShardTask, make_shards
 from geossda.runs.fingerprint import absolute, digest, was_written_by
-from geossda.runs.shards import Layout, Shards, is_resumable, open_shards, shards_folder
+from geossda.runs.layout import Layout
+from geossda.runs.lock import output_lock
+from geossda.runs.shard_folder import (
+    check_shards_folder,
+    is_resumable,
+    open_shards,
+    shards_folder,
+)
+from geossda.runs.shards import Shards
 from geossda.staging import PathLike, check_output
 from geossda.urls import file_name
 
@@ -98,20 +106,18 @@ class Run(Generic[ConfigT]):
         OutputError
             Another process is making the same output, or the disk has no room for it.
         """
-        with (
-            open_shards(
-                self.output,
-                layout,
-                self.key,
-                resume=self.config.resume,
-                progress=self.progress,
-            ) as shards,
-            Workers(self.config) as workers,
-        ):
-            # Another process may have finished it while this one measured.
-            replaces = self.config.overwrite or getattr(self.config, "append", False)
+        config, progress = self.config, self.progress
+        with output_lock(self.output):
+            # Another process may have finished it while this one measured a style.
+            replaces = config.overwrite or getattr(config, "append", False)
             check_output(self.output, overwrite=replaces)
-            yield OpenRun(self, shards, workers)
+            with (
+                open_shards(
+                    self.output, layout, self.key, resume=config.resume, progress=progress
+                ) as shards,
+                Workers(config) as workers,
+            ):
+                yield OpenRun(self, shards, workers)
 
 
 @dataclass(frozen=True)
@@ -169,6 +175,8 @@ def check_outputs(
     OutputError
         See :func:`geossda.staging.check_output`.
     """
+    for path in runs:
+        check_shards_folder(path)
     interrupted = config.resume and any(shards_folder(path).exists() for path in runs)
     for path in outputs:
         finished = interrupted and was_written_by(path)

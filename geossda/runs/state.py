@@ -1,37 +1,52 @@
-"""Measured numbers in a file, every bit of them, without pickles."""
+"""Measured state in a file, every bit of it, without pickles."""
 
 import json
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from geossda.errors import OutputError
+from geossda.runs.checksums import publish
 
 _TREE = "tree"
 
 
-def save_state(path: Path, numbers: Any) -> None:
-    """Write dicts and lists of arrays, texts, floats and None, whole or not at all."""
+def save_state(path: Path, state: Any) -> None:
+    """Write state to a file, whole or not at all, with its checksum beside it.
+
+    Parameters
+    ----------
+    path : Path
+        An ``.npz`` file.
+    state : dict, list, array, str, float, int or None
+        Nested as deep as needed; keys are texts.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
     arrays: dict[str, Any] = {}
 
-    def planted(value: Any) -> Any:
+    def flattened(value: Any) -> Any:
         if isinstance(value, np.ndarray):
             arrays[f"a{len(arrays)}"] = value
             return {"array": f"a{len(arrays) - 1}"}
         if isinstance(value, dict):
-            return {"dict": {key: planted(part) for key, part in value.items()}}
+            return {"dict": {key: flattened(entry) for key, entry in value.items()}}
         if isinstance(value, list | tuple):
-            return [planted(part) for part in value]
+            return [flattened(entry) for entry in value]
         return value
 
-    tree = json.dumps(planted(numbers))
+    tree = json.dumps(flattened(state))
     temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp.npz")
     try:
         np.savez(temporary, allow_pickle=False, **arrays, **{_TREE: np.array(tree)})
-        os.replace(temporary, path)
+        publish(temporary, path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -39,20 +54,27 @@ def save_state(path: Path, numbers: Any) -> None:
 
 
 def load_state(path: Path) -> Any:
-    """Read what :func:`save_state` has written; tuples come back as lists."""
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            arrays = {name: held[name] for name in held.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise OutputError(f"{path} is damaged: remove its folder and start over") from error
+    """Return the state that :func:`save_state` has written; tuples come back as lists.
 
-    def grown(value: Any) -> Any:
+    Raises
+    ------
+    OutputError
+        The file cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        tree = json.loads(str(arrays.pop(_TREE)))
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise OutputError(f"{path} is damaged: run the same command again") from error
+
+    def nested(value: Any) -> Any:
         if isinstance(value, list):
-            return [grown(part) for part in value]
+            return [nested(entry) for entry in value]
         if isinstance(value, dict) and "array" in value:
             return arrays[value["array"]]
         if isinstance(value, dict):
-            return {key: grown(part) for key, part in value["dict"].items()}
+            return {key: nested(entry) for key, entry in value["dict"].items()}
         return value
 
-    return grown(json.loads(str(arrays.pop(_TREE))))
+    return nested(tree)

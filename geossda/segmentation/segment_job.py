@@ -20,7 +20,8 @@ from geossda.raster.scaling import scaling_from, state_of
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, starts
 from geossda.runs.distribute import ShardTask, consecutive
-from geossda.runs.shards import LEAST_PX, Layout, Shards
+from geossda.runs.layout import MIN_STRIP_PX, Layout
+from geossda.runs.shards import Shards
 from geossda.segmentation.prepare import (
     NODATA,
     choose_bands,
@@ -127,7 +128,7 @@ def layout_of(mosaic: Mosaic, card: SegmenterCard, gsd_m: float) -> Layout:
     grid = grid_at_gsd(mosaic.grid, gsd_m)
     height, width = int(grid.shape.y), int(grid.shape.x)
     rows = starts(height, card.patch_px, card.overlap_px)
-    lines = max(1, -(-LEAST_PX // ((card.patch_px - card.overlap_px) * width)))
+    lines = max(1, -(-MIN_STRIP_PX // ((card.patch_px - card.overlap_px) * width)))
     firsts = rows[::lines]
     strips = tuple(
         Window(row, 0, end - row, width)

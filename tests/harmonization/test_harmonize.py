@@ -22,7 +22,7 @@ from geossda import HarmonizeConfig, harmonize
 from geossda.config import METHODS, Structure
 from geossda.errors import Cancelled, OutputError, OutputExistsError, StyleError
 from geossda.raster.cog import parse_creation_options
-from geossda.runs.shards import shards_folder
+from geossda.runs.shard_folder import shards_folder
 
 SIZE = (157, 211)
 VALIDITIES = ("nodata", "mask", "alpha", "all")

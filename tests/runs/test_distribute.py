@@ -21,7 +21,7 @@ from geossda import HarmonizeConfig, SegmentConfig, harmonize
 from geossda.errors import RasterError
 from geossda.footprints.building_raster import open_buildings
 from geossda.parallel.dask_workers import Workers
-from geossda.runs.shards import shards_folder
+from geossda.runs.shard_folder import shards_folder
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="processes of Linux")
 BY_HISTOGRAM = ("--method", "histogram", "--scenes", "none", "--tile", "256")

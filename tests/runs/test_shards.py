@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from conftest import Listener
 
 from geossda import HarmonizeConfig, SegmentConfig, harmonize, segment
-from geossda.errors import Cancelled, OutputError, RasterError
-from geossda.runs.shards import shards_folder, strips_of
+from geossda.errors import Cancelled, OutputError, OutputExistsError, RasterError
+from geossda.runs.layout import strips_of
+from geossda.runs.shard_folder import shards_folder
 from geossda.runs.state import load_state, save_state
 from geossda.segmentation.model_runner import Fitting
 
@@ -70,7 +72,7 @@ def test_numbers_come_back_to_the_bit(tmp_path):
     assert back["a"].tobytes() == given["a"].tobytes()
     assert back["array"][:3] == given["array"][:3]
     assert np.array_equal(back["array"][3]["b"], np.eye(2))
-    assert [path.name for path in tmp_path.iterdir()] == ["n.npz"]
+    assert sorted(os.listdir(tmp_path)) == ["n.npz", "n.npz.sha256"]
 
 
 @pytest.mark.parametrize("tile", [256, 512, 1024])
@@ -125,10 +127,9 @@ def test_without_resume_nothing_is_left(tall, look, tmp_path, interrupter):
 
 def test_one_process_an_output(tall, look, tmp_path):
     out = tmp_path / "out.tif"
-    shards_folder(out).mkdir()
     holder = "\n".join([
-        "import sys, pathlib, geossda.runs.lock as locks",
-        f"with locks.locked(pathlib.Path({str(shards_folder(out) / 'lock')!r}), 'no'):",
+        "import sys; from geossda.runs.lock import output_lock",
+        f"with output_lock({str(out)!r}):",
         "    print('held', flush=True); sys.stdin.read()",
     ])  # fmt: skip
     with subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE,
@@ -139,6 +140,89 @@ def test_one_process_an_output(tall, look, tmp_path):
         process.kill()
     harmonize(tall, out, style=look, config=HarmonizeConfig(method="histogram"))
     assert os.listdir(tmp_path) == ["out.tif"]
+
+
+def test_an_output_finished_meanwhile_is_kept(tall, look, tmp_path):
+    """Another process may write the output between the first check and the lock."""
+    out = tmp_path / "out.tif"
+
+    class Late(Listener):
+        def stage(self, name, total=None):
+            if not out.exists():
+                out.write_bytes(b"theirs")
+
+    with pytest.raises(OutputExistsError):
+        harmonize(tall, out, style=look, method="histogram", progress=Late())
+    assert out.read_bytes() == b"theirs" and os.listdir(tmp_path) == ["out.tif"]
+
+
+@pytest.mark.parametrize("damage", ["noise", "empty", "no checksum"])
+@pytest.mark.parametrize("file", ["000000.tif", "measured.npz"])
+def test_damaged_files_are_made_again(
+    tall, look, whole, tmp_path, interrupter, listener, file, damage
+):
+    out = tmp_path / "out.tif"
+    stopped(tall, look, out, interrupter, after=30)
+    path = shards_folder(out) / file
+    if damage == "no checksum":
+        path.with_name(f"{file}.sha256").unlink()
+    else:
+        size = path.stat().st_size if damage == "noise" else 0
+        path.write_bytes(np.random.default_rng(0).bytes(size))
+    harmonize(tall, out, style=look, method="histogram", progress=listener)
+    assert same(out, whole)
+    assert os.listdir(tmp_path) == ["out.tif"]
+    if file == "000000.tif":
+        assert sum("1 damaged part" in note for note in listener.notes) == 1
+    assert ("reading statistics" in listener.stages) == (file == "measured.npz")
+
+
+def test_a_folder_of_shards_that_is_a_link_is_left_alone(tall, look, tmp_path):
+    out, precious = tmp_path / "out.tif", tmp_path / "precious"
+    precious.mkdir()
+    (precious / "000000.tif").write_text("theirs")
+    shards_folder(out).symlink_to(precious)
+    for resume in (True, False):
+        with pytest.raises(OutputError, match="symbolic link"):
+            harmonize(tall, out, style=look, method="histogram", resume=resume)
+    assert (precious / "000000.tif").read_text() == "theirs"
+
+
+def test_a_folder_that_is_not_ours_is_left_alone(tall, look, tmp_path):
+    out = tmp_path / "out.tif"
+    shards_folder(out).mkdir()
+    theirs = shards_folder(out) / "000000.tif"
+    theirs.write_text("theirs")
+    for resume in (True, False):
+        with pytest.raises(OutputError, match="not made by geossda"):
+            harmonize(tall, out, style=look, method="histogram", resume=resume)
+    assert theirs.read_text() == "theirs"
+
+
+def test_other_peoples_files_in_the_folder_of_shards_stay(tall, look, whole, tmp_path, interrupter):
+    out = tmp_path / "out.tif"
+    stopped(tall, look, out, interrupter, after=30)
+    (shards_folder(out) / "@eaDir").mkdir()
+    (shards_folder(out) / "notes.txt").write_text("theirs")
+    (shards_folder(out) / "000001.0123456789ab.tmp.tif").write_text("of a killed process")
+    harmonize(tall, out, style=look, method="histogram")
+    assert same(out, whole)
+    assert sorted(os.listdir(shards_folder(out))) == ["@eaDir", "notes.txt"]
+    # And the next run is not kept from its work by them.
+    harmonize(tall, out, style=look, method="histogram", overwrite=True)
+    assert sorted(os.listdir(shards_folder(out))) == ["@eaDir", "notes.txt"]
+
+
+@pytest.mark.parametrize("length", [223, 224, 244, 300])
+def test_a_name_without_room_for_temporary_files_is_refused_at_once(tall, look, tmp_path, length):
+    out = tmp_path / ("n" * (length - 4) + ".tif")
+    if length <= 223:
+        harmonize(tall, out, style=look, method="histogram")
+        assert os.listdir(tmp_path) == [out.name]
+        return
+    with pytest.raises(OutputError, match=f"{length} bytes"):
+        harmonize(tall, out, style=tmp_path / "nowhere.json", method="histogram")
+    assert os.listdir(tmp_path) == []
 
 
 def test_of_several_outputs_finished_ones_stay(tall, look, tmp_path, interrupter, listener):
