@@ -9,9 +9,11 @@ from geossda.footprints.ogr import write_errors
 from geossda.footprints.write import check_vector_output
 from geossda.layers import split_layer
 from geossda.progress import SILENT, Progress
+from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, check_output
 
 
+@exclusive(lambda given: [given["errors"]])
 def evaluate(
     found: PathLike,
     true: PathLike,

@@ -13,9 +13,11 @@ from geossda.formats import PICTURE_SUFFIXES, suffix_of
 from geossda.models.style_model import load_style_model
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import find_sources
+from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, atomic_write, check_output
 
 
+@exclusive(lambda given: [given["output"]])
 def matrix(
     images: PathLike | Sequence[PathLike],
     output: PathLike,

@@ -21,6 +21,7 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.cog import provenance
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.source import gdal_environment
+from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, check_output, check_space
 from geossda.urls import file_name
 
@@ -28,6 +29,7 @@ from geossda.urls import file_name
 PIXELS_A_BYTE = 16
 
 
+@exclusive(lambda given: [given["output"]])
 def polygonize(
     source: PathLike,
     output: PathLike,

@@ -26,6 +26,7 @@ from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.statistics import Histograms, histograms
 from geossda.raster.windows import Window, tiles
+from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, atomic_write, check_output
 from geossda.urls import file_name, file_stem, is_remote
 
@@ -53,6 +54,7 @@ class ReportResult:
     figures: dict[str, Any]
 
 
+@exclusive(lambda given: [given["output"] or _beside(given["harmonized"]), given["qa"]])
 def report(
     harmonized: PathLike,
     output: PathLike | None = None,

@@ -14,6 +14,7 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.source import gdal_environment
+from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, check_output
 
 
@@ -32,6 +33,7 @@ class ScenesResult:
     scenes: int
 
 
+@exclusive(lambda given: [given["output"]])
 def scenes(
     source: PathLike,
     output: PathLike,

@@ -13,12 +13,14 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
 from geossda.raster.scaling import with_common_range
 from geossda.raster.source import gdal_environment
+from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, atomic_write, check_output
 
 if TYPE_CHECKING:
     from geossda.models.style_model import StyleModel
 
 
+@exclusive(lambda given: [given["output"]])
 def make_style(
     references: PathLike | Sequence[PathLike],
     output: PathLike,

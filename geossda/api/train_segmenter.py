@@ -25,7 +25,9 @@ from geossda.raster.polygons import placed, polygons_of, read_frame
 from geossda.raster.scaling import scaling
 from geossda.raster.source import gdal_environment
 from geossda.runs.fingerprint import digest
+from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, atomic_write, check_output
+from geossda.training.rundir import run_folder
 from geossda.training.segmenter_loop import train
 from geossda.urls import file_name
 
@@ -36,6 +38,7 @@ HELD_PX = 2**27
 SHOWN, SHOWN_PX = 10, 128
 
 
+@exclusive(lambda given: [given["output"], run_folder(given["output"], given["run"])])
 def train_segmenter(
     sources: PathLike | Sequence[PathLike],
     output: PathLike,
@@ -129,7 +132,7 @@ def train_segmenter(
             room -= unlabelled[-1].held_px
             progress.advance()
     streams = training_streams(config, rasters, unlabelled, progress=progress)
-    folder = Path(run) if run is not None else output.with_name(f"{output.stem}_run")
+    folder = run_folder(output, run)
     if streams.preview is not None and not (folder / "last.pt").exists():
         _show(streams.preview, folder / "patches.png")
     return train(

@@ -21,7 +21,9 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
+from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, atomic_write, check_output
+from geossda.training.rundir import run_folder
 from geossda.training.style_loop import train
 from geossda.urls import file_name
 
@@ -32,6 +34,7 @@ SAMPLE_RASTERS, SAMPLE_PATCHES = 6, 2
 HELD_PX = 2**27
 
 
+@exclusive(lambda given: [given["output"], run_folder(given["output"], given["run"])])
 def train_style(
     sources: PathLike | Sequence[PathLike],
     output: PathLike,
@@ -95,7 +98,7 @@ def train_style(
     return train(
         sampler.draw,
         output,
-        run if run is not None else output.with_name(f"{output.stem}_run"),
+        run_folder(output, run),
         config,
         sources=tuple(file_name(path) for path in paths),
         # A domain is what lies in one folder.

@@ -2,12 +2,19 @@
 
 import contextlib
 import errno
+import functools
+import inspect
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 from geossda.errors import OutputError
-from geossda.staging import PathLike, check_output
+from geossda.layers import split_layer
+from geossda.staging import PathLike
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _HELD_BY_ANOTHER = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 
@@ -64,6 +71,39 @@ def _open_locked(path: Path, output: Path) -> int:
         os.close(handle)  # its last holder has removed it meanwhile
 
 
+def exclusive(
+    outputs: Callable[[Mapping[str, Any]], Iterable[PathLike | None]],
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that holds the locks of a function's outputs while it runs.
+
+    What it checks before its work (that an output is not there, or what it holds) is then still
+    so when it replaces the output.
+
+    Parameters
+    ----------
+    outputs : callable
+        Returns the outputs' paths from the function's arguments by name; None is no output.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def locked(*args: P.args, **kwargs: P.kwargs) -> R:
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            files = {split_layer(path)[0] for path in outputs(given.arguments) if path is not None}
+            with contextlib.ExitStack() as locks:
+                for file in sorted(files):
+                    if os.access(file.parent, os.W_OK):  # else the function says what is wrong
+                        locks.enter_context(output_lock(file))
+                return function(*args, **kwargs)
+
+        return locked
+
+    return decorate
+
+
 if os.name == "nt":
     import msvcrt
 
@@ -74,22 +114,3 @@ else:
 
     def _lock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-@contextlib.contextmanager
-def claimed_output(
-    output: PathLike, *, overwrite: bool, inputs: Sequence[PathLike] = ()
-) -> Iterator[Path]:
-    """Hold the lock on an output that may be written.
-
-    Parameters are those of :func:`geossda.staging.check_output`, which is asked again under the
-    lock: another process may have finished the file meanwhile.
-
-    Yields
-    ------
-    Path
-        The output.
-    """
-    check_output(output, overwrite=overwrite, inputs=inputs)
-    with output_lock(output):
-        yield check_output(output, overwrite=overwrite, inputs=inputs)

@@ -17,6 +17,12 @@ from geossda.errors import OutputError, TrainingError
 from geossda.staging import atomic_write
 
 
+def run_folder(output: str | os.PathLike[str], run: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of a training run: the one given, or ``<stem>_run`` beside the output."""
+    output = Path(output)
+    return output.with_name(f"{output.stem}_run") if run is None else Path(run)
+
+
 class RunDirectory:
     """Settings, figures and checkpoint of one training run.
 
