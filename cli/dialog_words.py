@@ -117,6 +117,7 @@ _METHODS = {
     "ssda": "Learned (SS(DA)²)",
     "histogram": "Histogram matching",
     "linear": "Mean and deviation of each band",
+    "mixture": "Like land to like land (mixture)",
     "reinhard": "Mean and deviation in Lab (Reinhard)",
     "grayworld": "Gray world (no reference)",
     "equalize": "Histogram equalization (no reference)",

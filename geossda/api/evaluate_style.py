@@ -11,6 +11,7 @@ from geossda.evaluation.style_scores import (
     classical,
     identity,
     learned,
+    mixture,
     score,
 )
 from geossda.models.style_model import load_style_model
@@ -66,6 +67,7 @@ def evaluate_style(
     methods: dict[str, Method] = {
         "identity": identity,
         **{method: classical(method) for method in get_args(MatchingMethod)},
+        "mixture": mixture,
         "ssda lock": learned(model, "lock"),
         "ssda full": learned(model, "full"),
     }

@@ -124,6 +124,7 @@ def harmonize(
                 model=method.model,
                 structures=[config.structure],
                 lab="lab" in method.needs,
+                sample="sample" in method.needs,
                 progress=progress,
             )
         _check_style(mosaics, paths, references, style, pooled, method, progress)

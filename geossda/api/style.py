@@ -79,6 +79,7 @@ def resolve_style(
     model: "StyleModel | None" = None,
     structures: Sequence[Structure] = get_args(Structure),
     lab: bool = True,
+    sample: bool = True,
     progress: Progress = SILENT,
 ) -> Style:
     """Load or measure references and pool them.
@@ -99,6 +100,8 @@ def resolve_style(
         What it is to be measured for.
     lab : bool
         Whether rasters' moments of L*a*b* are wanted.
+    sample : bool
+        Whether colors of rasters' pixels are wanted.
     progress : Progress
     """
     with gdal_environment():
@@ -127,6 +130,7 @@ def resolve_style(
                     model=model,
                     structures=structures,
                     lab=lab,
+                    sample=sample,
                 )
             )
     return pool(styles, weights)

@@ -74,6 +74,7 @@ def pool(styles: Sequence[Style], weights: Sequence[float] = ()) -> Style:
         _covariance(share, styles, mean),
         _features(share, styles),
         first.colors if all(style.colors == first.colors for style in styles) else (),
+        _sample(share, styles),
     )
 
 
@@ -96,6 +97,22 @@ def _covariance(
             return None
         total += part * (style.covariance + np.outer(style.mean - mean, style.mean - mean))
     return total
+
+
+def _sample(share: NDArray[np.float64], styles: Sequence[Style]) -> NDArray[np.float64] | None:
+    """Pool colors: of each style as many as its share is, spread over its own."""
+    samples = [style.sample for style in styles if style.sample is not None]
+    if len(samples) < len(styles):
+        return None
+    size = max(sample.shape[1] for sample in samples)
+    counts = np.maximum(np.rint(share * size), share > 0).astype(int)
+    return np.concatenate(
+        [
+            sample[:, np.linspace(0, sample.shape[1] - 1, count).astype(int)]
+            for sample, count in zip(samples, counts, strict=True)
+        ],
+        axis=1,
+    )
 
 
 def _features(share: NDArray[np.float64], styles: Sequence[Style]) -> dict[str, dict[str, Any]]:

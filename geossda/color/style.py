@@ -49,6 +49,8 @@ class Style:
     colors : tuple of str or None
         What each band shows as the reference declares it: ``"red"``, ``"nir"``, ...; empty in
         files of an older version, and where pooled references differ.
+    sample : (bands, n) array or None
+        Colors of pixels spread over the reference; None where they were not asked for.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Style:
     covariance: NDArray[np.float64] | None = None
     features: dict[str, dict[str, Any]] = field(default_factory=dict)
     colors: tuple[str | None, ...] = ()
+    sample: NDArray[np.float64] | None = None
 
     @property
     def bands(self) -> int:
@@ -94,6 +97,7 @@ class Style:
             mean=(self.mean - low) * factor + new_low,
             std=self.std * factor,
             covariance=None if self.covariance is None else self.covariance * factor**2,
+            sample=None if self.sample is None else (self.sample - low) * factor + new_low,
         )
 
     def to_state(self) -> dict[str, Any]:

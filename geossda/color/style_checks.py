@@ -14,6 +14,7 @@ DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint6
 MAX_VALUE = 3.4e38
 MAX_NAME_CHARS = 10_000
 MAX_BANDS = 4096
+MAX_SAMPLE = 65536
 
 
 def checked_entries(entries: Mapping[str, Any], levels: int) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def checked_entries(entries: Mapping[str, Any], levels: int) -> dict[str, Any]:
         "covariance": _optional(entries, "covariance", (bands, bands)),
         "features": _features(entries.get("features", {})),
         "colors": _colors(entries.get("colors", []), bands),
+        "sample": _optional(entries, "sample", (bands, None)),
     }
     if checked["dtype"] not in DTYPES:
         raise ValueError(f"dtype is {checked['dtype'][:40]!r}")
@@ -66,6 +68,8 @@ def checked_entries(entries: Mapping[str, Any], levels: int) -> dict[str, Any]:
             raise ValueError("covariance has negative variances")
         if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-9 * variances.max()):
             raise ValueError("covariance is not symmetric")
+    if checked["sample"] is not None and not 1 <= checked["sample"].shape[1] <= MAX_SAMPLE:
+        raise ValueError(f"sample does not have 1 to {MAX_SAMPLE} pixels")
     pixels = entries["pixels"]
     if isinstance(pixels, bool) or not isinstance(pixels, int) or not 1 <= pixels < 2**63:
         raise ValueError("pixels is not a whole number above 0")

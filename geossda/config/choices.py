@@ -5,7 +5,7 @@ from typing import Literal, get_args
 # Pixelwise methods that match a style; all pixelwise methods; all methods.
 MatchingMethod = Literal["histogram", "reinhard", "linear"]
 ColorMethod = Literal[MatchingMethod, "grayworld", "equalize"]
-NamedMethod = Literal["ssda", ColorMethod]
+NamedMethod = Literal["ssda", "mixture", ColorMethod]
 HarmonizeMethod = Literal["auto", NamedMethod]
 MatrixMethod = Literal["ssda", MatchingMethod]
 Structure = Literal["lock", "full"]

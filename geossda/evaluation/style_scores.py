@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.color.lab import lab_moments, lab_sums
+from geossda.color.mixture import fit_color_map
 from geossda.color.similarity import color_distance, gradient_correlation, psnr, ssim
 from geossda.color.style import SHARES, Style
 from geossda.color.value_curves import SourceStatistics
 from geossda.config import ColorMethod, Structure
 from geossda.evaluation.samples import Sample
+from geossda.harmonization.measure import SAMPLE_COLORS
 from geossda.harmonization.methods import pixel_method
 from geossda.harmonization.ssda import ContrastLimit, Transfer, measure_look
 from geossda.models.style_model import StyleModel
@@ -91,6 +93,12 @@ def classical(method: ColorMethod) -> Method:
 def identity(source: Sample, reference: Sample) -> Pixels:
     """Return the source unchanged."""
     return source.pixels
+
+
+def mixture(source: Sample, reference: Sample) -> Pixels:
+    """Return the source's patches with its colors mapped to like land of the reference."""
+    color_map = fit_color_map(_colors(source), _colors(reference))
+    return np.stack([_bytes(color_map(patch)) for patch in source.scaled])
 
 
 def learned(model: StyleModel, structure: Structure) -> Method:
@@ -193,6 +201,13 @@ def _pixels(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     bands = sample.pixels.shape[1]
     flat = sample.scaled.transpose(1, 0, 2, 3).reshape(bands, -1).astype(np.float64)
     return flat.mean(1), np.atleast_2d(np.cov(flat)) + 1e-6 * np.eye(bands)
+
+
+def _colors(sample: Sample) -> NDArray[np.float64]:
+    """Return colors of pixels spread over all patches, (bands, n) in 0..1."""
+    flat = sample.scaled.transpose(1, 0, 2, 3).reshape(sample.pixels.shape[1], -1)
+    spread = np.linspace(0, flat.shape[1] - 1, min(SAMPLE_COLORS, flat.shape[1])).astype(int)
+    return flat[:, spread].astype(np.float64)
 
 
 def _bytes(image: NDArray[Any]) -> Pixels:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geossda.color.lab import lab_moments, lab_sums
 from geossda.color.style import SHARES, Style
 from geossda.color.value_curves import SourceStatistics
 from geossda.config import Structure
+from geossda.errors import EmptyRasterError
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic
@@ -18,6 +20,11 @@ from geossda.urls import file_name
 
 if TYPE_CHECKING:
     from geossda.models.style_model import StyleModel
+
+
+# Colors for mixtures: so many pixels, from tiles of this side, of at most so many pixels in all.
+SAMPLE_COLORS = 4096
+COLORS_PX, COLORS_TILE_PX = 2**22, 128
 
 
 def measure_source(
@@ -60,6 +67,45 @@ def measure_source(
     return SourceStatistics(counted, mosaic.dtype, limits, mean, std)
 
 
+def sample_colors(mosaic: Mosaic, *, progress: Progress = SILENT) -> NDArray[np.float64]:
+    """Return the colors of valid pixels spread over a mosaic of one source.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    progress : Progress
+
+    Returns
+    -------
+    (bands, n) array
+        Digital numbers of at most `SAMPLE_COLORS` pixels.
+
+    Raises
+    ------
+    EmptyRasterError
+        Not one valid pixel.
+    """
+    windows = sample_tiles(mosaic.shape, COLORS_PX, COLORS_TILE_PX)
+    progress.stage("sampling colours", len(windows))
+    per_tile = -(-SAMPLE_COLORS // len(windows))
+
+    def colors(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+        known = np.flatnonzero(valid)
+        spread = np.linspace(0, len(known) - 1, min(per_tile, len(known))).astype(int)
+        return pixels.reshape(len(pixels), -1)[:, known[spread]].astype(np.float64)
+
+    found = over_tiles(
+        mosaic,
+        windows,
+        colors,
+        lambda one, other: np.concatenate([one, other], axis=1),
+        progress=progress,
+    )
+    if not found.shape[1]:
+        raise EmptyRasterError(f"{mosaic.name} has no valid pixel in {len(windows)} sampled tiles")
+    return found
+
+
 def check_colors(style: Style, mosaic: Mosaic, progress: Progress) -> None:
     """Warn if the bands of a style and of a mosaic's sources do not show the same colours.
 
@@ -100,6 +146,7 @@ def measure_style(
     model: "StyleModel | None" = None,
     structures: Sequence[Structure] = get_args(Structure),
     lab: bool = True,
+    sample: bool = True,
 ) -> Style:
     """Measure a reference raster (the first source of `mosaic`).
 
@@ -115,6 +162,8 @@ def measure_style(
         What it will be used for.
     lab : bool
         Whether the moments of L*a*b* are wanted.
+    sample : bool
+        Whether colors of pixels are wanted.
     """
     alone = mosaic.alone(0)
     source = measure_source(alone, lab=lab, style=like, progress=progress)
@@ -157,4 +206,5 @@ def measure_style(
         spread,
         features,
         alone.sources[0].colors,
+        sample_colors(alone, progress=progress) if sample else None,
     )

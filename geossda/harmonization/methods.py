@@ -6,6 +6,7 @@ and add its name in :mod:`geossda.config`; the command line, the QGIS dialogs, `
 ``evaluate-style`` list it from there.
 """
 
+import dataclasses
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -13,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.color.lab import from_lab, to_lab
+from geossda.color.mixture import ColorMap, fit_color_map
 from geossda.color.style import SHARES, Style
 from geossda.color.value_curves import SourceStatistics, Transform, curve_transform
 from geossda.config import HarmonizeConfig, NamedMethod, Structure
 from geossda.errors import BandError, StyleError
-from geossda.harmonization.measure import measure_source
+from geossda.harmonization.measure import measure_source, sample_colors
 from geossda.harmonization.tiles import PixelTransform, WindowTransform
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
@@ -26,7 +28,7 @@ from geossda.raster.scaling import as_dtype
 if TYPE_CHECKING:
     from geossda.models.style_model import StyleModel
 
-Statistic = Literal["lab", "features"]
+Statistic = Literal["lab", "features", "sample"]
 State = dict[str, Any]
 
 
@@ -37,7 +39,7 @@ class Method(ABC):
     ----------
     name : str
         As in the settings.
-    needs : frozenset of {"lab", "features"}
+    needs : frozenset of {"lab", "features", "sample"}
         What references and sources are measured for besides their histograms.
     needs_style : bool
         Whether it cannot do without a style.
@@ -237,6 +239,51 @@ class Equalize(PixelMethod):
         return np.asarray(low + source.histograms.ranks() * (high - low))
 
 
+class Mixture(Method):
+    """Like land to like land: the color map of :mod:`geossda.color.mixture`."""
+
+    name = "mixture"
+    needs = frozenset({"sample"})
+
+    @classmethod
+    def load(cls, config: HarmonizeConfig) -> "Mixture":
+        """Return the method; it has no settings of its own."""
+        return cls()
+
+    def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
+        """Fit the color map of a mosaic of one source."""
+        limits = measure_source(mosaic, lab=False, style=style, progress=progress).working_range
+        style = _required(style)
+        if str(mosaic.dtype) != style.dtype:
+            style = style.carried_to(limits)
+        low, high = limits
+        source, reference = (
+            (colors - low) / (high - low)
+            for colors in (sample_colors(mosaic, progress=progress), _sample_of(style))
+        )
+        color_map = fit_color_map(source, reference)
+        return {"limits": [float(low), float(high)], **vars(color_map)}
+
+    def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
+        """Return the transform of a source's windows."""
+        low, high = state["limits"]
+        color_map = ColorMap(*(state[entry.name] for entry in dataclasses.fields(ColorMap)))
+
+        def apply(pixels: NDArray[Any]) -> NDArray[Any]:
+            if strength == 0:
+                return pixels
+            image = ((pixels - low) / (high - low)).astype(np.float32)
+            mixed = image + np.float32(strength) * (color_map(image) - image)
+            return as_dtype(mixed * (high - low) + low, pixels.dtype)
+
+        return PixelTransform(apply)
+
+    def require_style(self, style: Style | None) -> None:
+        """Raise StyleError if a style holds no colors of pixels."""
+        super().require_style(style)
+        _sample_of(_required(style))
+
+
 class Ssda(Method):
     """SS(DA)² style transfer with a style model.
 
@@ -286,7 +333,8 @@ class Ssda(Method):
 
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Ssda, Histogram, Reinhard, Linear, GrayWorld, Equalize)
+    method.name: method
+    for method in (Ssda, Mixture, Histogram, Reinhard, Linear, GrayWorld, Equalize)
 }
 
 
@@ -366,6 +414,14 @@ def method_for_style(
         )
         return Histogram()
     return method
+
+
+def _sample_of(style: Style) -> NDArray[np.float64]:
+    if style.sample is None:
+        raise StyleError(
+            f"the style {style.name} holds no colors of pixels: make it again with geossda style"
+        )
+    return style.sample
 
 
 def _required(style: Style | None) -> Style:

@@ -106,7 +106,7 @@ def test_everything_but_the_colours_is_kept(tmp_path, make_raster, style, by, dt
         )
 
 
-@pytest.mark.parametrize("method", [*METHODS, "ssda"])
+@pytest.mark.parametrize("method", [*METHODS, "mixture", "ssda"])
 @pytest.mark.parametrize(("dtype", "nodata"), [("uint8", 0), ("uint8", 255), ("uint16", 300),
                                                ("int16", 0), ("float32", 0.0)])  # fmt: skip
 def test_valid_pixels_never_become_nodata(tmp_path, make_raster, method, dtype, nodata):
@@ -128,7 +128,7 @@ def test_valid_pixels_never_become_nodata(tmp_path, make_raster, method, dtype, 
 
 @pytest.mark.parametrize("by", VALIDITIES)
 @pytest.mark.parametrize("dtype", [*DTYPES, "int32"])
-@pytest.mark.parametrize("method", [*METHODS, "ssda"])
+@pytest.mark.parametrize("method", [*METHODS, "mixture", "ssda"])
 def test_strength_0_is_the_input_bit_for_bit(tmp_path, make_raster, style, method, dtype, by):
     if dtype == "int32" and by == "nodata":
         how = {"nodata": -1}
@@ -141,7 +141,9 @@ def test_strength_0_is_the_input_bit_for_bit(tmp_path, make_raster, style, metho
             pixels[1, 60:63, 60] = np.nan, np.inf, -np.inf
             dataset.write(pixels)
     out = tmp_path / "out.tif"
-    reference = style(dtype) if method in ("histogram", "linear", "reinhard", "ssda") else None
+    reference = (
+        style(dtype) if method in ("histogram", "linear", "mixture", "reinhard", "ssda") else None
+    )
     config = HarmonizeConfig(method=method, strength=0.0, tile=64)
     harmonize(path, out, style=reference, config=config)
     pixels, mask = everything(path)

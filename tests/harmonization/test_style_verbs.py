@@ -193,7 +193,7 @@ def test_evaluate_style(looks, truth):
     config = EvaluateStyleConfig(patches=4, patch=96, truth=truth, device="cpu")
     rows = {row.method: row for row in geossda.evaluate_style(looks, config=config)}
     assert list(rows) == [
-        "identity", "histogram", "reinhard", "linear", "ssda lock", "ssda full"
+        "identity", "histogram", "reinhard", "linear", "mixture", "ssda lock", "ssda full"
     ]  # fmt: skip
     assert (rows["identity"].fall, rows["identity"].structure) == (0, pytest.approx(1))
     assert rows["histogram"].fall > 0.9
@@ -209,7 +209,7 @@ def test_evaluate_style_on_the_command_line(looks):
     assert code == 0
     assert {"method", "distance", "fall", "psnr"} <= json.loads(told)[0].keys()
     code, told = command("evaluate-style", *looks[:2], *options)
-    assert code == 0 and len(told.splitlines()) == 7 and "PSNR" not in told
+    assert code == 0 and len(told.splitlines()) == 8 and "PSNR" not in told
 
 
 def test_looks_of_rasters_without_room(tmp_path, make_raster, looks):

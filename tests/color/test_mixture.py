@@ -1,0 +1,117 @@
+"""Color maps between like land, against known maps."""
+
+import numpy as np
+import pytest
+
+from geossda.color.mixture import (
+    SAMPLES_PER_BAND,
+    GaussianMixture,
+    fit_color_map,
+    fit_mixture,
+    transport,
+)
+
+LAND = {"roof": (0.7, 0.45, 0.35), "grass": (0.25, 0.45, 0.2), "soil": (0.5, 0.42, 0.33)}
+
+
+def town(shares, count=6000, seed=0):
+    """Colors of a place made of roofs, grass and soil in these shares, (3, n)."""
+    rng = np.random.default_rng(seed)
+    parts = [
+        rng.normal(mean, (0.06, 0.05, 0.04), (round(count * share), 3))
+        for mean, share in zip(LAND.values(), shares, strict=True)
+    ]
+    return np.concatenate(parts).T
+
+
+def linear(source, reference):
+    scale = reference.std(1) / source.std(1)
+    return lambda colors: (
+        (colors - source.mean(1)[:, None]) * scale[:, None] + reference.mean(1)[:, None]
+    )
+
+
+def rms(one, other):
+    return float(np.sqrt(np.mean((one - other) ** 2)))
+
+
+def applied(color_map, colors):
+    return color_map(colors[:, None].astype(np.float32))[:, 0]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda x: x,
+        lambda x: 0.8 * x + 0.1,
+        lambda x: np.array([[1.1], [0.9], [0.8]]) * x,
+        lambda x: np.clip(x, 0, 1) ** 1.3,
+        lambda x: 0.7 * x + 0.3 * x.mean(0) + 0.05,
+    ],
+    ids=["none", "haze", "cast", "gamma", "desaturated"],
+)
+def test_unlike_land_does_not_shift_the_colors(look):
+    """The reference has other shares of the same land, under a look that is known."""
+    source, reference = town((0.4, 0.35, 0.25)), look(town((0.25, 0.5, 0.25), seed=1))
+    truth = look(source)
+    own = rms(applied(fit_color_map(source, reference), source), truth)
+    assert own < 0.8 * rms(linear(source, reference)(source), truth)
+
+
+def test_like_land_is_mapped_as_far_as_the_look_goes():
+    source = town((0.4, 0.3, 0.3))
+    reference = 0.8 * town((0.4, 0.3, 0.3), seed=1) + 0.1
+    assert rms(applied(fit_color_map(source, reference), source), 0.8 * source + 0.1) < 0.01
+
+
+def test_the_map_is_the_same_whatever_window_a_pixel_is_in():
+    color_map = fit_color_map(town((0.6, 0.2, 0.2)), 0.7 * town((0.2, 0.6, 0.2), seed=1))
+    image = town((0.3, 0.3, 0.4), 4000, seed=2).reshape(3, 40, 100).astype(np.float32)
+    whole = color_map(image)
+    assert np.array_equal(whole[:, 7:19, 31:64], color_map(image[:, 7:19, 31:64]))
+
+
+@pytest.mark.parametrize("bands", [1, 2, 50])
+def test_any_number_of_bands_and_few_samples(bands):
+    rng = np.random.default_rng(0)
+    source = rng.normal(0.4, 0.1, (bands, 300))
+    color_map = fit_color_map(source, 0.5 * source + 0.2)
+    assert rms(applied(color_map, source), 0.5 * source + 0.2) < 0.02
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-6])
+def test_a_reference_of_one_color_gives_numbers(spread):
+    rng = np.random.default_rng(0)
+    flat = 0.3 + spread * rng.normal(size=(3, 500))
+    for source, reference in ((town((1, 0, 0)), flat), (flat, town((1, 0, 0))), (flat, flat)):
+        mapped = applied(fit_color_map(source, reference), source)
+        assert np.isfinite(mapped).all()
+        assert np.allclose(mapped.mean(1), reference.mean(1), atol=0.02)
+
+
+def test_mixture_recovers_known_components():
+    rng = np.random.default_rng(0)
+    samples = np.concatenate([rng.normal(0.2, 0.03, 3000), rng.normal(0.7, 0.05, 1000)])[None]
+    mixture = fit_mixture(samples, 2)
+    assert np.allclose(mixture.proportions, (0.75, 0.25), atol=0.02)
+    assert np.allclose(mixture.means[:, 0], (0.2, 0.7), atol=0.01)
+    assert np.allclose(np.sqrt(mixture.covariances[:, 0, 0]), (0.03, 0.05), atol=0.01)
+    assert len(fit_mixture(np.ones((3, 2 * SAMPLES_PER_BAND * 3))).means) == 2
+
+
+def test_moments_of_a_mixture_by_hand():
+    mixture = GaussianMixture(
+        np.array([0.5, 0.5]), np.array([[0.0], [1.0]]), np.array([[[0.04]], [[0.08]]])
+    )
+    mean, covariance = mixture.moments(np.array([0.25, 0.75]))
+    assert mean == pytest.approx([0.75])
+    # Within: 0.25 * 0.04 + 0.75 * 0.08; between: 0.25 * 0.75.
+    assert covariance[0, 0] == pytest.approx(0.07 + 0.1875)
+
+
+def test_transport_of_gaussians_by_hand():
+    matrix, offset = transport(
+        np.array([0.2, 0.4]), np.diag([0.01, 0.04]), np.array([0.5, 0.5]), np.diag([0.04, 0.01])
+    )
+    assert np.allclose(matrix, np.diag([2, 0.5]), atol=0.02)
+    assert np.allclose(matrix @ [0.2, 0.4] + offset, 0.5)
