@@ -102,12 +102,12 @@ def _within_reach(
     near = shapely.buffer(simple, 0.98 * reach - pixel, quad_segs=4)
     if shapely.contains_properly(near, outline):
         return True
-    beyond = shapely.difference(outline, near)
-    left, bottom, right, top = shapely.bounds(beyond).tolist()
-    margin = 1.1 * reach + pixel
-    around = shapely.box(left - margin, bottom - margin, right + margin, top + margin)
-    within = shapely.buffer(shapely.intersection(polygon, around), reach, quad_segs=4)
-    return bool(shapely.contains_properly(within, beyond))
+    margin = (1.1 * reach + pixel) * np.array([-1, -1, 1, 1])
+    for part in shapely.get_parts(shapely.difference(outline, near)):
+        around = shapely.clip_by_rect(polygon, *(shapely.bounds(part) + margin).tolist())
+        if not shapely.contains_properly(shapely.buffer(around, reach, quad_segs=4), part):
+            return False
+    return True
 
 
 def _proposals(

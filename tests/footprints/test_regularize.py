@@ -20,7 +20,12 @@ from geossda.footprints.party_walls import partition, shared_walls
 from geossda.footprints.polygonize import polygonize
 from geossda.footprints.primitives import box
 from geossda.footprints.records import BuildingWindow, OpenComponents
-from geossda.footprints.rectilinear import _outlines, rectilinear_outline
+from geossda.footprints.rectilinear import (
+    _CumulativeArea,
+    _outlines,
+    _rotation,
+    rectilinear_outline,
+)
 from geossda.footprints.regularize import REACH, _within_reach, overlap, regularize, smoothed
 from geossda.footprints.shaping import Shaping, shape_footprints, valid_polygons
 from geossda.footprints.wall_lines import edge_midpoints, split_runs
@@ -173,7 +178,7 @@ def test_what_a_model_paints_of_right_angles_has_right_angles_again(name):
 def test_rectilinear_outlines_go_down_to_a_box():
     ell = outline_of(pixels_of(turned(HOUSES["ell"], 20)))
     runs = [split_runs(edge_midpoints(ell.exterior, PIXEL), 0.5)]
-    outlines = list(_outlines(runs[0], np.radians(20), 1.0))
+    outlines = [each for each, _ in _outlines(runs[0], np.radians(20), 1.0)]
     counts = [corners(each) for each in outlines]
     assert counts[-1] == 4 and counts == sorted(counts, reverse=True)
     for each in outlines:
@@ -485,3 +490,17 @@ def test_nothing_is_no_footprint():
     assert [len(p.pixels) for p, _ in strips(nothing, 20)] == [0, 0, 0]
     assert len(parted(nothing, "rectilinear")[0]) == 0
     assert DONE.row == np.inf
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.floats(-2, 2), st.booleans())
+def test_areas_in_common_are_those_of_an_overlay(seed, angle, backwards):
+    rng = np.random.default_rng(seed)
+    discs = [shapely.Point(*rng.uniform(0, 20, 2)).buffer(rng.uniform(2, 6)) for _ in range(4)]
+    holed = shapely.box(-5, -5, 25, 25).difference(shapely.union_all(discs))
+    shape = max(shapely.get_parts(holed), key=lambda part: part.area)
+    x, y = np.sort(rng.uniform(-20, 30, (2, 4)))
+    corners = np.column_stack([x[[0, 2, 2, 3, 3, 1, 1, 0]], y[[0, 0, 1, 1, 3, 3, 2, 2]]])
+    outline = shapely.Polygon(corners @ _rotation(angle).T)
+    common = _CumulativeArea(shape, angle).within(corners[::-1] if backwards else corners)
+    assert common == pytest.approx(outline.intersection(shape).area, abs=1e-9)

@@ -27,7 +27,8 @@ IMPERATIVES = set(
     Add Append Apply Arrange Ask Average Balance Bend Blend Blur Build Burn Cancel Catch
     Change Check Choose Combine Compare Compress Compute Concatenate Convert Copy Count Crop
     Cut Degrade Delete Describe Detect Divide Download Draw Drop Encode Estimate Expand Export
-    Expose Extend Fill Find Fit Format Harmonize Hash Hold Ignore Insert Intersect Invert Join
+    Expose Extend Fill Find Fit Format Harmonize Hash Hold Ignore Insert Integrate Intersect
+    Invert Join
     Keep Kill Label Lay Leave Load Locate Lower Make Map Match Measure Merge Mix Move Name
     Open Paint Parse Pass Place Plan Plant Pool Predict Prepare Print Raise Rasterize Read
     Register Regularize Release Remove Render Replace Reproduce Resolve Restore Return Round
