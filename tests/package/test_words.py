@@ -24,7 +24,7 @@ FILES = sorted(
 # What the summary of a function begins with: an imperative that says what comes back or changes.
 IMPERATIVES = set(
     """
-    Add Append Apply Arrange Ask Average Balance Bend Blend Blur Build Burn Cancel Catch
+    Add Append Apply Arrange Ask Average Balance Begin Bend Blend Blur Build Burn Cancel Catch
     Change Check Choose Combine Compare Compress Compute Concatenate Convert Copy Count Crop
     Cut Degrade Delete Describe Detect Divide Download Draw Drop Encode Estimate Expand Export
     Expose Extend Fill Find Fit Format Harmonize Hash Hold Ignore Insert Integrate Intersect
@@ -61,14 +61,14 @@ def name_of(path):
     return path.relative_to(REPO).as_posix()
 
 
-def functions(tree, prefix="", public=True):
-    """Every function of a module or class, those in functions left out: (node, public)."""
+def functions(tree, public=True):
+    """Every function of a module or class, those in functions left out: (node, public, method)."""
     for node in tree.body:
         shown = public and not node.name.startswith("_") if hasattr(node, "name") else public
         if isinstance(node, ast.ClassDef):
-            yield from functions(node, f"{prefix}{node.name}.", shown)
+            yield from functions(node, shown)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node, shown
+            yield node, shown, isinstance(tree, ast.ClassDef)
 
 
 def decorators(node):
@@ -96,7 +96,7 @@ def raised(node):
     return {name for name in names if OURS.match(name) and name.endswith("Error")}
 
 
-def faults_of_docstring(node, public):
+def faults_of_docstring(node, public, method):
     text = ast.get_docstring(node)
     if text is None:
         return
@@ -114,7 +114,8 @@ def faults_of_docstring(node, public):
         for entry in sections["Parameters"]
         for name in entry.name.split(",")
     }
-    if len(wanted) >= 2 and set(wanted) - listed:
+    # Methods of few parameters mostly do what a protocol describes.
+    if len(wanted) >= (3 if method else 2) and set(wanted) - listed:
         yield "parameters", f"{node.name}: {', '.join(sorted(set(wanted) - listed))} undescribed"
     described = " ".join(f"{entry.name} {entry.type}" for entry in sections["Raises"])
     if missing := {name for name in raised(node) if name not in described}:
@@ -124,8 +125,8 @@ def faults_of_docstring(node, public):
 def faults(source):
     """(rule, fault) of a module."""
     tree = ast.parse(source)
-    for node, public in functions(tree):
-        yield from faults_of_docstring(node, public)
+    for function in functions(tree):
+        yield from faults_of_docstring(*function)
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -189,7 +190,7 @@ class Thing:
         """
         raise InputError("no")
 
-    def bad(self, one, other):
+    def bad(self, one, other, third):
         """Give what nobody wants."""
         found = one  # is told of the lesson
         raise BandError("no")
