@@ -29,6 +29,7 @@ from geossda.harmonization.harmonize_job import (
 )
 from geossda.harmonization.measure import check_colors
 from geossda.harmonization.methods import Method, load_method, method_for_style, needs_style
+from geossda.parallel.scheduler import check_scheduler, local_paths
 from geossda.progress import SILENT, Progress, Stages, begin_output
 from geossda.raster.cog import Description, parse_creation_options, provenance
 from geossda.raster.mosaic import Mosaic, find_sources
@@ -105,6 +106,7 @@ def harmonize(
     planned = _plan_outputs(paths, output)
     _check_planned(planned, output, config, inputs=[*paths, *references])
     options = parse_creation_options(config.co)
+    check_scheduler(config.scheduler, local_paths(paths, planned[0][1]))
     with gdal_environment():
         mosaics = [_open_checked(some, config) for some, _ in planned]
         mosaics = with_common_range(mosaics, progress=progress)

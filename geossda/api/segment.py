@@ -11,6 +11,7 @@ from geossda.footprints.shaping import reach_m
 from geossda.footprints.write import Written, check_append, check_vector_output
 from geossda.layers import split_layer
 from geossda.models.segmenter import load_segmenter
+from geossda.parallel.scheduler import check_scheduler, local_paths
 from geossda.progress import SILENT, Progress, Stages
 from geossda.raster.cog import parse_creation_options, provenance
 from geossda.raster.imagery import check_imagery
@@ -87,6 +88,7 @@ def segment(
     check_outputs(rasters.values(), config, runs=[output], inputs=paths)
     check_output(output, overwrite=config.overwrite or config.append, inputs=paths)
     options = parse_creation_options(config.co)
+    check_scheduler(config.scheduler, local_paths(paths, output))
     mosaic = open_for(paths, config)
     network, card = load_segmenter(config.model)
     gsd_m = config.gsd or card.gsd_m

@@ -1,4 +1,4 @@
-"""The processes that share a run's work: none but this one, or the workers of a Dask cluster."""
+"""Worker processes that share a run: none but this one, or the workers of a Dask cluster."""
 
 import collections
 import contextlib
@@ -7,32 +7,37 @@ import logging
 import os
 import pickle
 import signal
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from geossda.config import HarmonizeConfig, SegmentConfig
-from geossda.errors import GeossdaError, InputError, OutputError
+from geossda.errors import GeossdaError, OutputError
 from geossda.parallel.cores import cores
 from geossda.parallel.ordered_map import results_in_order
+from geossda.parallel.scheduler import connected, silence
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 # Items per worker that wait or are finished before their turn: one can take as long as many others.
 AHEAD_PER_WORKER = 16
-_SETTINGS = {
+_SETTINGS: dict[str, Any] = {
     "distributed.admin.low-level-log-length": 0,
     # Dask has workers give memory back at once: they would spend a third of their time on
     # asking for it again, image by image.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    # Nothing is served over HTTP, where anybody on the machine could ask.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 
 
 class Workers:
-    """The processes that share a run's work: this one alone, or those of a Dask cluster.
+    """The processes that share a run: this one alone, or the workers of a Dask cluster.
 
-    To be entered as a context. A cluster is started, or connected to, when it is first needed.
+    A context manager. A cluster is started, or connected to, when it is first needed.
 
     Parameters
     ----------
@@ -42,14 +47,14 @@ class Workers:
 
     def __init__(self, config: HarmonizeConfig | SegmentConfig) -> None:
         self._processes, self._scheduler = config.workers, config.scheduler
-        self._open = contextlib.ExitStack()
-        self._waiting: collections.deque[Any] = collections.deque()
+        self._stack = contextlib.ExitStack()
+        self._pending: collections.deque[Any] = collections.deque()
 
     def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._open.close()
+        self._stack.close()
 
     @property
     def alone(self) -> bool:
@@ -65,11 +70,11 @@ class Workers:
         InputError
             The scheduler cannot be reached.
         """
-        return self._open.enter_context(_client(self._processes, self._scheduler))
+        return self._stack.enter_context(_client(self._processes, self._scheduler))
 
     @property
     def count(self) -> int:
-        """How many workers there are."""
+        """The number of workers."""
         return max(1, len(self.client.nthreads())) if self._scheduler else self._processes
 
     @property
@@ -78,12 +83,12 @@ class Workers:
         return 0 if self._scheduler else max(1, cores() // self._processes)
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Apply a function to items, several at once; the results come in order.
+        """Yield ``function(item)`` for every item, in order, computed by the workers.
 
         Parameters
         ----------
         function : callable
-            Can be pickled; sent with every item, and unpacked once a worker, its rasters open.
+            Picklable; sent with every item and unpickled once per worker, its rasters open.
         items : iterable
             Drawn a few ahead.
 
@@ -99,25 +104,25 @@ class Workers:
                 items,
                 AHEAD_PER_WORKER * self.count,
                 result=result,
-                pending=self._waiting,
+                pending=self._pending,
             )
         finally:
-            self._waiting.clear()  # Dask drops tasks whose futures are gone
+            self._pending.clear()  # Dask drops tasks whose futures are gone
 
     def stop(self) -> None:
-        """Give up what :meth:`map` waits for, which raises an error where it does."""
-        if self._waiting:
-            give_up(self.client, self._waiting)
+        """Cancel what :meth:`map` waits for, which raises an error there."""
+        if self._pending:
+            give_up(self.client, self._pending)
 
 
 def give_up(client: Any, futures: Iterable[Any]) -> None:
-    """Have workers leave what is not done."""
-    if client.status == "running":  # a lost scheduler has given up already
+    """Cancel tasks that are not done."""
+    if client.status == "running":  # a lost scheduler has cancelled them
         client.cancel(list(futures), force=True)
 
 
 def result(future: Any) -> Any:
-    """Wait for what a worker makes.
+    """Wait for a worker's result and return it.
 
     Raises
     ------
@@ -143,12 +148,12 @@ def result(future: Any) -> Any:
 
 
 def sent(function: Callable[..., R], *arguments: Any) -> R:
-    """Do something on a worker; its errors can travel back."""
+    """Call a function on a worker and return its result; its errors can be pickled."""
     try:
         return function(*arguments)
     except GeossdaError as error:
         failed = type(error)(*error.args)
-    # Without what it came from: GDAL's errors cannot travel.
+    # Without its cause: GDAL's errors cannot be pickled.
     raise failed
 
 
@@ -165,59 +170,52 @@ def _unpacked(packed: bytes) -> Callable[[Any], Any]:
 @contextlib.contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     import dask
-    import distributed  # noqa: F401  (first: it brings levels and settings of its own)
 
-    # Lost workers and the like are told of in one line, or made good for.
-    for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    silence()
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(_SETTINGS))
-        client = _connected(scheduler) if scheduler else _started(workers, stack)
+        client = connected(scheduler) if scheduler else _started(workers, stack)
         # Not as a context, which belongs to the thread that enters it.
         stack.callback(client.close)
         yield client
 
 
-def _connected(scheduler: str) -> Any:
-    from distributed import Client
-
-    try:
-        return Client(scheduler, timeout=10, set_as_default=False)
-    except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or ["no answer"])[0]
-        raise InputError(
-            f"scheduler {scheduler} cannot be reached ({reason}): check --scheduler"
-        ) from error
-
-
 def _started(workers: int, stack: contextlib.ExitStack) -> Any:
-    from distributed import Client, LocalCluster
+    """Return a client of a new cluster on this machine, which only this process can talk to."""
+    from distributed import Client, LocalCluster, Security
 
-    with _quietly():
+    # Whoever can talk to a scheduler can have it run code, and every user of the machine can
+    # connect to its port: both sides must show a certificate that is made for this run.
+    security = Security.temporary()
+    with _quietly(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the HTTP port, which serves nothing, may be taken
         cluster = stack.enter_context(
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
+                host="127.0.0.1",
+                protocol="tls",
+                security=security,
                 dashboard_address=None,
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
             )
         )
-    return Client(cluster, set_as_default=False)
+    return Client(cluster, security=security, set_as_default=False)
 
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Have processes that begin here warn of nothing and not hear Ctrl-C.
+    """Start processes in this block without warnings and deaf to Ctrl-C.
 
-    A terminal sends it to all processes of a program: this one acts upon it, and the others would
-    only tell of it in many lines.
+    A terminal sends Ctrl-C to all processes of a program: this one acts upon it, and the others
+    would only print tracebacks.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    told = os.environ.get("PYTHONWARNINGS")
+    warnings_before = os.environ.get("PYTHONWARNINGS")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     resource_tracker.ensure_running()  # starting it later would let the signal through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -225,5 +223,5 @@ def _quietly() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if told is None:
+        if warnings_before is None:
             del os.environ["PYTHONWARNINGS"]

@@ -151,7 +151,8 @@ def test_a_scheduler_that_is_lost(tall, look, whole, scheduler, tmp_path):
                     time.sleep(0.01)
                 process.kill()
     assert running.returncode == 1
-    errors = [line for line in told if not line.startswith("{")]
+    errors = [json.loads(line)["text"] for line in told if '"event": "error"' in line]
+    assert all(line.startswith("{") for line in told), told
     assert len(errors) == 1 and "does not answer any more" in errors[0], errors
     subprocess.run(verb(tall, look, folder / "out.tif"), check=True, capture_output=True)
     assert same(folder / "out.tif", whole)
@@ -173,7 +174,8 @@ def test_an_error_in_a_worker_is_one_line_and_is_gone_on_from(tall, look, whole,
                 mine.write_bytes(data[: len(data) // 2])
                 os.utime(mine, times)
     assert process.returncode == 1
-    errors = [line for line in told if not line.startswith("{")]
+    errors = [json.loads(line)["text"] for line in told if '"event": "error"' in line]
+    assert all(line.startswith("{") for line in told), told
     assert len(errors) == 1 and "truncated" in errors[0], errors
     assert not out.exists()
     mine.write_bytes(data)

@@ -1,0 +1,166 @@
+"""Connection to a Dask scheduler that somebody else has started, checked before any work."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import re
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from geossda._version import __version__
+from geossda.errors import InputError
+
+_ADDRESS = re.compile(
+    r"(?:(?:tcp|tls)://)?(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]@]+):(?P<port>\d{1,5})/?"
+)
+# Seconds to wait for an answer, for a first worker, and for what workers report.
+ANSWER_S, FIRST_WORKER_S, REPORT_S = 10, 30, 60
+
+
+def check_scheduler(address: str | None, paths: Iterable[str] = ()) -> None:
+    """Check that a scheduler answers and that its workers can do the work.
+
+    Parameters
+    ----------
+    address : str or None
+        Such as ``tcp://host:8786``; without one nothing is checked.
+    paths : iterable of str
+        Absolute paths of files and folders that workers must see.
+
+    Raises
+    ------
+    InputError
+        The address is malformed, nobody or something else answers there, there are no workers, or
+        one of them has another version of geossda or Python, or does not see a path.
+    """
+    if not address:
+        return
+    with contextlib.closing(connected(address)) as client:
+        deadline = time.monotonic() + FIRST_WORKER_S
+        while not (workers := list(client.nthreads())):
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"scheduler {address} has no workers: start some with dask worker {address}"
+                )
+            time.sleep(0.2)
+        probe = _worker_probe()
+        wanted = list(paths)
+        reports = {
+            worker: client.submit(probe, wanted, workers=[worker], pure=False) for worker in workers
+        }
+        for worker, report in reports.items():
+            _check_report(worker, report, address)
+
+
+def silence() -> None:
+    """Keep Dask from logging what is reported in one line, or made good for."""
+    import distributed  # noqa: F401  (first: it brings levels of its own)
+
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def connected(address: str) -> Any:
+    """Return a client of a scheduler.
+
+    Raises
+    ------
+    InputError
+        The address is malformed, or no scheduler answers there.
+    """
+    from distributed import Client
+
+    silence()
+    match = _ADDRESS.fullmatch(address)
+    if not match or not 0 < int(match["port"]) < 2**16:
+        raise InputError(f"scheduler {address}: an address such as tcp://host:8786 was expected")
+    # Asked by itself first: a client that fails leaves tasks behind that print tracebacks.
+    try:
+        # In a thread, since notebooks have an event loop running in this one.
+        with ThreadPoolExecutor(1) as thread:
+            identity = thread.submit(asyncio.run, _identity(address)).result()
+        if identity["type"] != "Scheduler":
+            raise ValueError(f"a Dask {identity['type'].lower()} answers")
+        return Client(address, timeout=ANSWER_S, set_as_default=False)
+    except Exception as error:  # a foreign program may answer anything
+        reason = (str(error).splitlines() or [""])[0] or "no answer"
+        raise InputError(
+            f"scheduler {address} cannot be reached ({reason}): check --scheduler"
+        ) from error
+
+
+async def _identity(address: str) -> Any:
+    """Return what a scheduler says of itself."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    arguments = Security().get_connection_args("client")
+    if address.startswith("tls://") and not arguments.get("ssl_context"):
+        raise ValueError("no certificates in Dask's configuration, distributed.comm.tls")
+    async with asyncio.timeout(ANSWER_S):
+        comm = await connect(address, timeout=ANSWER_S, **arguments)
+        try:
+            await comm.write({"op": "identity", "reply": True})
+            return await comm.read()
+        finally:
+            comm.abort()
+
+
+def _worker_probe() -> Any:
+    """Return a function that a worker without geossda can run, since it is pickled by value."""
+
+    def probe(paths: list[str]) -> tuple[str | None, str, list[str]]:
+        import os
+        import platform
+
+        try:
+            import geossda
+
+            version = geossda.__version__
+        except ImportError:
+            version = None
+        missing = [path for path in paths if not os.path.exists(path)]
+        return version, platform.python_version(), missing
+
+    return probe
+
+
+def _check_report(worker: str, report: Any, address: str) -> None:
+    """Raise InputError if a worker cannot do the work."""
+    try:
+        version, python, missing = report.result(timeout=REPORT_S)
+    except Exception as error:  # whatever a worker of another version raises
+        reason = (str(error).splitlines() or [""])[0] or "no answer"
+        raise InputError(
+            f"worker {worker} of scheduler {address} cannot be used ({reason}): restart it with "
+            f"geossda {__version__}"
+        ) from error
+    if version != __version__:
+        other = f"geossda {version}" if version else "no geossda"
+        raise InputError(
+            f"worker {worker} has {other}, this program is {__version__}: install the same there"
+        )
+    own = platform.python_version()
+    if python.split(".")[:2] != own.split(".")[:2]:
+        raise InputError(
+            f"worker {worker} runs Python {python}, this program {own}: use the same minor version"
+        )
+    if missing:
+        raise InputError(
+            f"worker {worker} does not see {missing[0]}: workers need the sources and the output's "
+            "folder under the same paths"
+        )
+
+
+def local_paths(paths: Iterable[str], output: str | os.PathLike[str]) -> list[str]:
+    """Return the paths that workers must see: local sources and the output's folder."""
+    files = [os.path.abspath(path) for path in paths if os.path.exists(path)]
+    folder = Path(os.path.abspath(output)).parent
+    while not folder.exists():  # it is created later
+        folder = folder.parent
+    return [*files, str(folder)]
