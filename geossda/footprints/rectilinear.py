@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 # A run is cut in two by a step if it leaves its axis by more than this slope.
 _MAX_SLOPE = 0.4
 # What a corner has to gain: mean distance to the pixels, in tolerances.
-_CORNER_COST = 0.01
+_CORNER_COST = 0.02
 # Walls are no shorter than so many tolerances, and courtyards no smaller than its square.
 _MIN_WALL = 2.0
 

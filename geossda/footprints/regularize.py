@@ -30,7 +30,7 @@ from geossda.footprints.wall_lines import (
 
 # Least intersection over union of a proposal with the pixels: where the pixels follow walls; and
 # where they wander, for a disc or a box, and for any other proposal. A polygon of right angles only
-# is tried last, and taken unless it is another shape.
+# is tried before the other proposals there, and last of all with the least in common.
 _MIN_IOU, _MIN_IOU_PRIMITIVE, _MIN_IOU_WANDERING = 0.85, 0.88, 0.93
 _MIN_IOU_RECTILINEAR = 0.75
 # Greatest distance of an outline outside the pixels, in tolerances.
@@ -133,24 +133,29 @@ def _proposals(
     for reach, by_ring in walls.items():
         snapped = [snap_lines(ring, main[reach], reach) for ring in by_ring]
         proposals += [intersect_lines(snapped, reach), intersect_lines(by_ring, reach)]
-    points = np.asarray(shapely.points(np.concatenate(rings)), object)
-    count = len(points) / correlated_points(lines[2 * tolerance])
-    ranked = sorted(
-        (proposal for proposal in proposals if proposal is not None),
-        key=lambda proposal: _criterion(proposal, points, count, pixel),
-    )
-    if not wanders:
-        yield from ((proposal, _MIN_IOU) for proposal in ranked)
-    elif ranked:
-        yield ranked[0], _MIN_IOU_WANDERING
     outline = rectilinear_outline(
         polygon,
         [split_runs(rings[0], reach) for reach in walls],
         [main[2 * tolerance], _longest_direction(boxed.outline)],
         tolerance,
     )
-    if outline is not None:
-        yield Proposal(outline, len(outline.exterior.coords)), _MIN_IOU_RECTILINEAR
+    # A wall along a common direction is described by its offset alone.
+    rectilinear = None if outline is None else Proposal(outline, len(outline.exterior.coords))
+    proposals.append(rectilinear)
+    points = np.asarray(shapely.points(np.concatenate(rings)), object)
+    count = len(points) / correlated_points(lines[2 * tolerance])
+    ranked = sorted(
+        (proposal for proposal in proposals if proposal is not None),
+        key=lambda proposal: _criterion(proposal, points, count, pixel),
+    )
+    if wanders and rectilinear is not None:
+        yield rectilinear, _MIN_IOU
+    if not wanders:
+        yield from ((proposal, _MIN_IOU) for proposal in ranked)
+    elif ranked:
+        yield ranked[0], _MIN_IOU_WANDERING
+    if rectilinear is not None:
+        yield rectilinear, _MIN_IOU_RECTILINEAR
 
 
 def _longest_direction(outline: shapely.Polygon) -> float:
