@@ -76,7 +76,7 @@ def test_set_up_fail_repeat_run_diagnose_repair_and_remove(
         text.startswith("geossda ") and "one window predicted" in text for text in heard.infos
     )
     assert any("to download" in text and "on disk" in text for text in heard.infos)
-    assert (site / "geossda" / "config.py").exists()
+    assert (site / "geossda" / "config" / "__init__.py").exists()
     assert [stage.split(":")[0] for stage in heard.stages] == [
         "Making the environment", "Choosing packages", "Measuring sizes", "Installing geossda",
         "Checking"]  # fmt: skip
