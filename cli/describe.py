@@ -26,7 +26,7 @@ VERBS = {**dialog_colors.VERBS, **dialog_buildings.VERBS, **dialog_training.VERB
 FORMAT = 3
 PYTHON = "3.11"
 # Fields that a dialog does not ask for.
-HIDDEN = ("overwrite", "resume", "bounds_crs")
+HIDDEN = ("overwrite", "resume", "bounds_crs", "area")
 
 
 @click.command("describe")

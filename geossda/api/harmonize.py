@@ -29,6 +29,7 @@ from geossda.harmonization.harmonize_job import (
 )
 from geossda.harmonization.measure import check_colors
 from geossda.harmonization.methods import Method, load_method, method_for_style, needs_style
+from geossda.layers import split_layer
 from geossda.parallel.scheduler import check_scheduler, local_paths
 from geossda.progress import SILENT, Progress, Stages, begin_output
 from geossda.raster.cog import Description, parse_creation_options, provenance
@@ -211,6 +212,7 @@ def _inputs(
         "style": [digest(style.to_state())] if isinstance(style, Style) else style,
         "model": method.model.card.sha256 if method.model else "",
         "scenes": [] if config.scenes in SCENE_KEYWORDS else fingerprints([config.scenes]),
+        "area": [] if config.area is None else fingerprints([split_layer(config.area)[0]]),
         "settings": settings_of(config, EXECUTION_ONLY),
         "ranges": [source.common_range for source in mosaic.sources],
     }

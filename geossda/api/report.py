@@ -20,6 +20,7 @@ from geossda.evaluation.scene_seams import SceneStep, scene_steps
 from geossda.evaluation.structure_map import UNCHANGED, StructureMap, compare_structure
 from geossda.evaluation.window_seams import LatticeSteps, lattice_steps
 from geossda.progress import SILENT, Progress
+from geossda.raster.area import read_area
 from geossda.raster.cog import new_cog, provenance
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
@@ -102,8 +103,9 @@ def report(
     config = config_from(ReportConfig, config, settings)
     harmonized = os.fspath(harmonized)
     with gdal_environment():
-        after = open_mosaic(harmonized)
         tags = _tags(harmonized)
+        recorded = tags["settings"] if isinstance(tags.get("settings"), dict) else {}
+        after = _open_result(harmonized, recorded, config)
         paths = _sources(harmonized, tags, sources)
         inputs = [harmonized, *paths, *([scenes] if scenes else [])]
         page = check_output(
@@ -113,10 +115,10 @@ def report(
             qa = check_output(qa, overwrite=config.overwrite, inputs=inputs)
             if qa.absolute() == page.absolute():
                 raise InputError(f"{qa} cannot be both the page and the raster: name two files")
-        recorded = tags["settings"] if isinstance(tags.get("settings"), dict) else {}
         before = open_mosaic(
             paths, bands=recorded.get("bidx") or None, nodata=recorded.get("nodata")
         ).resampled(after.grid)
+        before = before.within(after.area)
         pair = Pair(before, after)
         outlines = read_scenes(scenes, after.grid).polygons if scenes is not None else None
         drawing = compare_structure(pair, config.cell, progress=progress)
@@ -161,6 +163,16 @@ def report(
             if qa is not None:
                 _write_qa(qa, drawing, after, progress)
     return ReportResult(page, qa, figures)
+
+
+def _open_result(path: str, recorded: dict[str, Any], config: ReportConfig) -> Mosaic:
+    """Open the harmonized raster, its bands in the order that its sources are read in."""
+    result = open_mosaic(path)
+    if recorded.get("bidx"):  # chosen by hand, so not put in the order red, green, blue
+        result = open_mosaic(path, bands=sorted(result.sources[0].bands))
+    if config.area is not None:
+        result = result.within(read_area(config.area)).cropped_to_area()
+    return result
 
 
 def _tags(path: str) -> dict[str, Any]:

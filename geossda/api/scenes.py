@@ -11,6 +11,7 @@ from geossda.errors import OutputError
 from geossda.formats import suffix_of, vector_suffixes
 from geossda.layers import split_layer
 from geossda.progress import SILENT, Progress
+from geossda.raster.area import read_area
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.source import gdal_environment
@@ -78,6 +79,8 @@ def scenes(
     check_output(output, overwrite=config.overwrite, inputs=[source])
     with gdal_environment():
         mosaic = open_mosaic(source, bands=config.bidx or None, nodata=config.nodata)
+        if config.area is not None:
+            mosaic = mosaic.within(read_area(config.area))
         check_imagery(mosaic, progress)
         found = find_scenes(mosaic.alone(0), progress=progress)
         write_scenes(found, target, mosaic.grid)

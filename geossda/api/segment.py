@@ -100,11 +100,12 @@ def segment(
         mosaic = choose_bands(mosaic, card, progress)
         if config.append:
             check_append(footprints, mosaic.grid.crs.to_wkt(), probabilities=True)
+        area = [] if config.area is None else fingerprints([split_layer(config.area)[0]])
         inputs = {
             "sources": fingerprints(paths),
             "model": [card.sha256, card.temperature],
             "settings": [gsd_m, clearance_m, config.tta, config.bidx, config.nodata],
-            "area": [config.bounds, config.bounds_crs],
+            "area": [config.bounds, config.bounds_crs, *area],
         }
         run = Run("segment", tuple(paths), output, inputs, config, progress)
         tags = run.tags(

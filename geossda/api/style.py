@@ -10,6 +10,7 @@ from geossda.config import Structure, StyleConfig, config_from
 from geossda.formats import STYLE_SUFFIX, suffix_of
 from geossda.harmonization.measure import measure_style
 from geossda.progress import SILENT, Progress
+from geossda.raster.area import read_area
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
 from geossda.raster.scaling import with_common_range
 from geossda.raster.source import gdal_environment
@@ -63,6 +64,7 @@ def make_style(
         nodata=config.nodata,
         weights=config.weights,
         model=model,
+        area=config.area,
         progress=progress,
     )
     with atomic_write(output) as part:
@@ -80,6 +82,7 @@ def resolve_style(
     structures: Sequence[Structure] = get_args(Structure),
     lab: bool = True,
     sample: bool = True,
+    area: PathLike | None = None,
     progress: Progress = SILENT,
 ) -> Style:
     """Load or measure references and pool them.
@@ -102,8 +105,11 @@ def resolve_style(
         Whether rasters' moments of L*a*b* are wanted.
     sample : bool
         Whether colors of rasters' pixels are wanted.
+    area : path, optional
+        Polygons of a vector file: of rasters, only what lies within is measured.
     progress : Progress
     """
+    within = None if area is None else read_area(area)
     with gdal_environment():
         # Style files as they are; of rasters, the mosaics that are measured next.
         given: list[Style | Mosaic] = []
@@ -112,7 +118,8 @@ def resolve_style(
                 given.append(load_style(reference))
                 continue
             for path in find_sources(reference):
-                given.append(open_mosaic(path, bands=bands or None, nodata=nodata))
+                mosaic = open_mosaic(path, bands=bands or None, nodata=nodata)
+                given.append(mosaic.within(within))
         mosaics = iter(
             with_common_range([m for m in given if isinstance(m, Mosaic)], progress=progress)
         )

@@ -39,6 +39,7 @@ class SegmentConfig(Config):
     )
     bidx: tuple[int, ...] = shared.bidx("The model's bands among the raster's, 1-based.")
     nodata: float | None = shared.nodata()
+    area: str | None = shared.area()
     bounds: tuple[float, float, float, float] | None = shared.bounds()
     bounds_crs: str | None = shared.bounds_crs()
     batch: int = setting(2, "Windows predicted at a time.", low=1, high=256, advanced=True)

@@ -36,6 +36,7 @@ class HarmonizeConfig(Config):
     )
     bidx: tuple[int, ...] = shared.bidx()
     nodata: float | None = shared.nodata()
+    area: str | None = shared.area()
     bounds: tuple[float, float, float, float] | None = shared.bounds()
     bounds_crs: str | None = shared.bounds_crs()
     feather: int = setting(
@@ -84,6 +85,7 @@ class StyleConfig(Config):
     )
     bidx: tuple[int, ...] = shared.bidx()
     nodata: float | None = shared.nodata()
+    area: str | None = shared.area()
     device: str = shared.device()
     overwrite: bool = shared.overwrite()
 
@@ -95,6 +97,7 @@ class ScenesConfig(Config):
 
     bidx: tuple[int, ...] = shared.bidx()
     nodata: float | None = shared.nodata()
+    area: str | None = shared.area()
     overwrite: bool = shared.overwrite()
 
 
@@ -115,6 +118,7 @@ class ReportConfig(Config):
     width: int = setting(
         1400, "Largest width of the pictures, in pixels.", low=100, high=4096, advanced=True
     )
+    area: str | None = shared.area()
     overwrite: bool = shared.overwrite()
 
 

@@ -34,6 +34,15 @@ def bounds_crs() -> Any:
     )
 
 
+def area() -> Any:
+    """Return the field of the polygons to stay within."""
+    return setting(
+        None,
+        "Process only within the polygons of this vector file, in any CRS; outside is nodata.",
+        metavar="FILE",
+    )
+
+
 def creation_options() -> Any:
     """Return the field of GDAL's creation options."""
     return setting(

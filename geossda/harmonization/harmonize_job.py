@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 from geossda.balance.balancing import balance_scenes, with_balance
 from geossda.color.style import Style
 from geossda.config import HarmonizeConfig
+from geossda.errors import GeoreferenceError
 from geossda.harmonization.methods import METHODS, Method
 from geossda.harmonization.tiles import WindowTransform, recolor
 from geossda.progress import SILENT, Progress
+from geossda.raster.area import read_area
 from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.validity import Validity
@@ -62,14 +64,35 @@ class HarmonizeJob:
 
 def open_for(paths: Sequence[str], config: HarmonizeConfig) -> Mosaic:
     """Open the mosaic to harmonize, alike in this process and on workers."""
-    return open_mosaic(paths, bands=config.bidx or None, nodata=config.nodata)
+    mosaic = open_mosaic(paths, bands=config.bidx or None, nodata=config.nodata)
+    return mosaic if config.area is None else mosaic.within(read_area(config.area))
 
 
 def area_of(mosaic: Mosaic, config: HarmonizeConfig) -> Window:
-    """Return the window to write. Statistics are the whole mosaic's, so its pixels are too."""
-    if config.bounds is None:
-        return Window(0, 0, *mosaic.shape)
-    return mosaic.window_of(config.bounds, config.bounds_crs)
+    """Return the window to write: what bounds touch, and of that what the area reaches into.
+
+    Statistics are the whole mosaic's whatever the bounds, so its pixels are too; those of an area
+    are the area's.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    config : HarmonizeConfig
+
+    Raises
+    ------
+    GeoreferenceError
+        Bounds or area lie beside the mosaic, or beside each other.
+    """
+    window = Window(0, 0, *mosaic.shape)
+    if config.bounds is not None:
+        window = mosaic.window_of(config.bounds, config.bounds_crs)
+    if mosaic.area is None:
+        return window
+    both = window.intersection(mosaic.area.window(mosaic.grid))
+    if both is None:
+        raise GeoreferenceError(f"the area {mosaic.area.name} lies beside the bounds")
+    return both
 
 
 def layout_of(mosaic: Mosaic, config: HarmonizeConfig) -> Layout:

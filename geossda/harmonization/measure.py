@@ -15,7 +15,7 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import working_range
-from geossda.raster.statistics import histograms, over_tiles, sample_tiles
+from geossda.raster.statistics import histograms, over_tiles, sample_windows
 from geossda.urls import file_name
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def measure_source(
         limits = style.working_range
     mean = std = None
     if lab and mosaic.count >= 3:
-        windows = sample_tiles(mosaic.shape)
+        windows = sample_windows(mosaic)
         progress.stage("reading statistics", len(windows))
         sums = over_tiles(
             mosaic, windows, lambda p, v: lab_sums(p, v, limits), np.add, progress=progress

@@ -16,7 +16,7 @@ from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
-from geossda.raster.statistics import covariance, sample_tiles
+from geossda.raster.statistics import covariance, sample_windows
 from geossda.raster.windows import Window
 
 # Windows spread over the image on which features are measured, and their sides in pixels; those of
@@ -68,7 +68,7 @@ def read_patches(
     """
     side = PATCH_PX[structure]
     # Twice as many windows as needed: many mosaics are half nodata.
-    windows = sample_tiles(mosaic.shape, 2 * PATCHES * side**2, side)
+    windows = sample_windows(mosaic, 2 * PATCHES * side**2, side)
     progress.stage("computing style statistics", len(windows))
 
     def read(window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -17,6 +17,7 @@ from odc.geo.geobox import GeoBox
 from geossda.errors import BandError, GeoreferenceError, RasterError
 from geossda.formats import RASTER_SUFFIXES, suffix_of
 from geossda.raster.alignment import outline_in
+from geossda.raster.area import Area
 from geossda.raster.opening import open_source
 from geossda.raster.source import Source, gdal_environment
 from geossda.raster.windows import Window
@@ -69,9 +70,52 @@ class Mosaic:
         """Give one source as a mosaic of its own, on its own grid."""
         return Mosaic((self.sources[index],), self.sources[index].grid)
 
-    def read_source(self, index: int, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read `window` from one source alone; invalid where the source has no pixels."""
-        return self.sources[index].read(window, self.grid)
+    @property
+    def area(self) -> Area | None:
+        """The area within which pixels count, of all sources; None for all pixels."""
+        return self.sources[0].area
+
+    def within(self, area: Area | None) -> "Mosaic":
+        """Return the mosaic of which only an area counts, on the same grid.
+
+        Sources that the area does not reach are left out.
+
+        Raises
+        ------
+        GeoreferenceError
+            The area lies beside the mosaic, or the mosaic has no CRS.
+        """
+        if area is None:
+            return self
+        area.window(self.grid)
+        reached = [
+            source.within(area)
+            for source in self.sources
+            if area.touches(Window(0, 0, *source.grid.shape), source.grid)
+        ]
+        return replace(self, sources=tuple(reached))
+
+    def cropped_to_area(self) -> "Mosaic":
+        """Return the part of the grid that the area reaches into; all of it without an area."""
+        if self.area is None:
+            return self
+        window = self.area.window(self.grid)
+        return replace(self, grid=self.grid[window.rows, window.cols])
+
+    def read_source(
+        self, index: int, window: Window, *, beyond_area: bool = False
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a window from one source alone; invalid where the source has no pixels.
+
+        Parameters
+        ----------
+        index : int
+            Which source.
+        window : Window
+        beyond_area : bool
+            Whether to read the whole window if the area reaches into it.
+        """
+        return self.sources[index].read(window, self.grid, beyond_area=beyond_area)
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read `window`, the first valid source on top.

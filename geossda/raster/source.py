@@ -21,6 +21,7 @@ from rasterio.warp import transform as transform_points
 from geossda.errors import RasterError
 from geossda.raster.alignment import axis_scale, ends, inside, outline_in
 from geossda.raster.alpha import type_opaque, without_alpha_label
+from geossda.raster.area import Area
 from geossda.raster.validity import Validity, ValidityTests, finite
 from geossda.raster.windows import Window
 from geossda.urls import is_remote, public_name
@@ -89,6 +90,8 @@ class Source:
     placed_by : {"crs", "gcps", "rpcs", "nothing"}
         What places the pixels on the ground: CRS and transform, ground control points, rational
         polynomial coefficients, or nothing that the file declares.
+    area : Area or None
+        Outside it all pixels are nodata.
     """
 
     path: str
@@ -105,6 +108,7 @@ class Source:
     correction: Correction | None = None
     common_range: tuple[float, float] | None = None
     placed_by: Literal["crs", "gcps", "rpcs", "nothing"] = "crs"
+    area: Area | None = None
 
     @property
     def name(self) -> str:
@@ -150,8 +154,16 @@ class Source:
         kind = "all" if self.validity == "nodata" else self.validity
         return replace(self, tests=tests, validity=kind, nodata=None)
 
+    def within(self, area: Area | None) -> "Source":
+        """Return the same source of which only an area counts; an output of it has a mask."""
+        if area is None:
+            return self
+        return replace(
+            self, area=area, validity="mask" if self.validity == "all" else self.validity
+        )
+
     def read(
-        self, window: Window, grid: GeoBox | None = None
+        self, window: Window, grid: GeoBox | None = None, *, beyond_area: bool = False
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a window of `grid`, resampled (bilinear) where that is not the source's own.
 
@@ -161,6 +173,8 @@ class Source:
             Pixels of `grid`.
         grid : GeoBox, optional
             Any grid; without one the source's own.
+        beyond_area : bool
+            Whether to read the whole window if its area reaches into it.
 
         Returns
         -------
@@ -170,6 +184,14 @@ class Source:
             made from is.
         """
         grid = self.grid if grid is None else grid
+        if self.area is not None and not self.area.touches(window, grid):
+            shape = (window.height, window.width)
+            return np.zeros((len(self.bands), *shape), self.dtype), np.zeros(shape, bool)
+        if self.area is not None and not beyond_area:
+            pixels, valid = self.read(window, grid, beyond_area=True)
+            inside = self.area.mask(window, grid)
+            nothing = 0 if self.nodata is None else self.nodata
+            return np.where(inside, pixels, np.asarray(nothing, self.dtype)), valid & inside
         covered = self.covered(grid)
         part = covered and window.intersection(covered)
         pixels = np.zeros((len(self.bands), window.height, window.width), self.dtype)

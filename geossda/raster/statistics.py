@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from geossda.errors import EmptyRasterError
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
+from geossda.raster.area import tiles_in
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
@@ -121,6 +122,30 @@ def sample_tiles(
     return [every[index] for index in chosen]
 
 
+def sample_windows(mosaic: Mosaic, budget_px: int = SAMPLE_PX, tile: int = _TILE) -> list[Window]:
+    """Return the tiles to take statistics from: :func:`sample_tiles`, or those in the area.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    budget_px : int
+        At most so many pixels are read.
+    tile : int
+        Side of a tile in pixels.
+    """
+    if mosaic.area is None:
+        return sample_tiles(mosaic.shape, budget_px, tile)
+    around = mosaic.area.window(mosaic.grid)
+    inner = sample_tiles((around.height, around.width), _LISTED_TILES * tile**2, tile)
+    placed = [
+        window._replace(row=window.row + around.row, col=window.col + around.col)
+        for window in inner
+    ]
+    inside = tiles_in(mosaic.area, mosaic.grid, placed)
+    keep = max(1, budget_px // tile**2)
+    return inside if len(inside) <= keep else [inside[i * len(inside) // keep] for i in range(keep)]
+
+
 def over_tiles(
     mosaic: Mosaic,
     windows: Iterable[Window],
@@ -183,7 +208,7 @@ def histograms(
     """
     if source is not None:
         mosaic = mosaic.alone(source)
-    windows = sample_tiles(mosaic.shape, budget_px)
+    windows = sample_windows(mosaic, budget_px)
     if mosaic.dtype.kind in "ui" and mosaic.dtype.itemsize <= 2:
         first, step = float(np.iinfo(mosaic.dtype).min), 1.0
         bins = 2 ** (8 * mosaic.dtype.itemsize)
@@ -223,7 +248,7 @@ def covariance(
     covariance : (bands, bands) array
         Both in units of `limits`.
     """
-    windows = sample_tiles(mosaic.shape)
+    windows = sample_windows(mosaic)
     progress.stage("reading statistics", len(windows))
     low, high = limits
 

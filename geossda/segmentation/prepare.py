@@ -174,6 +174,8 @@ def write_on_grid(
     ) as writer:
         for window in every:
             pixels, valid = coarse.read(window)
+            if mosaic.area is not None:
+                valid &= mosaic.area.mask(window, mosaic.grid)
             if threshold is not None:
                 pixels = (pixels >= threshold).astype(np.uint8)
             writer.write(window, pixels, valid)

@@ -14,6 +14,7 @@ from geossda.models.card import SegmenterCard
 from geossda.models.segmenter import load_segmenter
 from geossda.models.tta import Symmetric
 from geossda.progress import SILENT, Progress
+from geossda.raster.area import read_area
 from geossda.raster.gsd import grid_at_gsd
 from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.scaling import scaling_from, state_of
@@ -119,6 +120,8 @@ def open_for(paths: Sequence[str], config: SegmentConfig) -> Mosaic:
         require_place(mosaic)
         if config.bounds is not None:
             mosaic = mosaic.cropped(config.bounds, config.bounds_crs)
+        if config.area is not None:
+            mosaic = mosaic.within(read_area(config.area)).cropped_to_area()
         mosaic.require_bounded()
     return mosaic
 

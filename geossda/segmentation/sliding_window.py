@@ -64,7 +64,7 @@ class WindowReader:
         valid = np.zeros((wide.height, wide.width), bool)
         with gdal_environment():
             for index, scaling in enumerate(self.scalings):
-                pixels, here = self.mosaic.read_source(index, wide)
+                pixels, here = self.mosaic.read_source(index, wide, beyond_area=True)
                 fresh = here & ~valid
                 if fresh.all():
                     image = scaling.to_bytes(pixels)
@@ -78,9 +78,13 @@ class WindowReader:
             size = 2 * self.clearance_px + 1
             near = cv2.erode(valid.view(np.uint8), np.ones((size, size), np.uint8))
             valid = np.asarray(near, bool)
+        inside = valid[inner]
+        if self.mosaic.area is not None:
+            # The model sees what is around the area; buildings are drawn up to its border.
+            inside = inside & self.mosaic.area.mask(window, self.mosaic.grid)
         patch = np.zeros((self.mosaic.count, self.patch_px, self.patch_px), np.uint8)
         patch[:, : window.height, : window.width] = image[:, *inner]
-        return Read(window, patch, valid[inner])
+        return Read(window, patch, inside)
 
 
 def predict(

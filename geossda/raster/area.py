@@ -1,0 +1,146 @@
+"""An area of interest: polygons in any CRS, outside which a raster counts as nodata."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from geossda.errors import GeoreferenceError, VectorError
+from geossda.raster.rasterize import burn
+from geossda.raster.windows import Window
+from geossda.staging import PathLike
+
+
+@dataclass(frozen=True)
+class Area:
+    """Polygons within which pixels are wanted: those whose centres they hold.
+
+    Attributes
+    ----------
+    name : str
+        Of the file, for messages.
+    polygons : tuple of shapely Polygon
+    crs : str
+        WKT.
+    """
+
+    name: str
+    polygons: tuple[Any, ...] = field(repr=False)
+    crs: str = field(repr=False)
+    _placed: dict[GeoBox, NDArray[np.object_]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def in_pixels(self, grid: GeoBox) -> NDArray[np.object_]:
+        """Return the polygons in pixels of a grid, columns right and rows down.
+
+        Raises
+        ------
+        GeoreferenceError
+            The grid has no CRS.
+        """
+        if grid not in self._placed:
+            import geopandas as gpd
+
+            from geossda.raster.polygons import placed
+
+            if grid.crs is None:
+                raise GeoreferenceError(f"{self.name}: the raster it is laid over has no CRS")
+            shapes = gpd.GeoSeries(list(self.polygons), crs=self.crs)
+            shapes = placed(shapes, grid.crs.to_wkt(), self.name)
+            back = ~grid.transform
+            self._placed[grid] = shapely.transform(
+                shapes.to_numpy(), lambda xy: np.column_stack(back * (xy[:, 0], xy[:, 1]))
+            )
+        return self._placed[grid]
+
+    def window(self, grid: GeoBox) -> Window:
+        """Return the smallest window of a grid that holds all of the area in it.
+
+        Raises
+        ------
+        GeoreferenceError
+            The area lies beside the grid, or the grid has no CRS.
+        """
+        height, width = int(grid.shape.y), int(grid.shape.x)
+        inside = shapely.intersection(self.in_pixels(grid), shapely.box(0, 0, width, height))
+        bounds = shapely.bounds(inside[shapely.area(inside) > 0])
+        if not len(bounds):
+            raise GeoreferenceError(
+                f"the area {self.name} lies beside the raster: choose polygons that touch it"
+            )
+        left, top = np.floor(bounds[:, :2].min(axis=0) + 1e-3).astype(int).tolist()
+        right, bottom = np.ceil(bounds[:, 2:].max(axis=0) - 1e-3).astype(int).tolist()
+        return Window(top, left, max(1, bottom - top), max(1, right - left))
+
+    def mask(self, window: Window, grid: GeoBox) -> NDArray[np.bool_]:
+        """Return which pixels have their centres in the area.
+
+        Parameters
+        ----------
+        window : Window
+            Pixels of `grid`.
+        grid : GeoBox
+
+        Returns
+        -------
+        (height, width) bool array
+        """
+        corner = grid.transform.translation(window.col, window.row)
+        near = [(shape, 1) for shape in self._near(window, grid)]
+        return burn(near, (window.height, window.width), corner).astype(np.bool_)
+
+    def touches(self, window: Window, grid: GeoBox) -> bool:
+        """Return whether the area reaches into a window.
+
+        Parameters
+        ----------
+        window : Window
+            Pixels of `grid`.
+        grid : GeoBox
+        """
+        return len(self._near(window, grid)) > 0
+
+    def _near(self, window: Window, grid: GeoBox) -> NDArray[np.object_]:
+        shapes = self.in_pixels(grid)
+        left, top = window.col, window.row
+        box = shapely.box(left, top, left + window.width, top + window.height)
+        return np.asarray(shapes[shapely.intersects(shapes, box)], object)
+
+
+def read_area(path: PathLike) -> Area:
+    """Read the polygons of a vector file as an area.
+
+    Parameters
+    ----------
+    path : path
+        A layer may be named, as ``FILE|layername=NAME``.
+
+    Raises
+    ------
+    VectorError
+        No vector file, no CRS, or no polygon in it.
+    """
+    from geossda.raster.polygons import polygons_of, read_frame
+
+    shapes = polygons_of(read_frame(path), path, None)
+    if not len(shapes):
+        raise VectorError(f"area {path} holds no polygon: at least one was expected")
+    return Area(str(path), tuple(shapes), shapes.crs.to_wkt())
+
+
+def tiles_in(area: Area, grid: GeoBox, windows: Sequence[Window]) -> list[Window]:
+    """Return the windows that an area reaches into.
+
+    Parameters
+    ----------
+    area : Area
+    grid : GeoBox
+    windows : sequence of Window
+        Pixels of `grid`.
+    """
+    return [window for window in windows if area.touches(window, grid)]
