@@ -85,7 +85,7 @@ def sample_colors(mosaic: Mosaic, *, progress: Progress = SILENT) -> NDArray[np.
     EmptyRasterError
         Not one valid pixel.
     """
-    windows = sample_tiles(mosaic.shape, COLORS_PX, COLORS_TILE_PX)
+    windows = sample_windows(mosaic, COLORS_PX, COLORS_TILE_PX)
     progress.stage("sampling colours", len(windows))
     per_tile = -(-SAMPLE_COLORS // len(windows))
 
