@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from geossda.color.pooling import pool
+from geossda.color.pooling import check_weights, pool
 from geossda.color.style import Style, load_style
 from geossda.config import Structure, StyleConfig, config_from
 from geossda.formats import STYLE_SUFFIX, suffix_of
@@ -120,6 +120,7 @@ def resolve_style(
             for path in find_sources(reference):
                 mosaic = open_mosaic(path, bands=bands or None, nodata=nodata)
                 given.append(mosaic.within(within))
+        check_weights(weights, len(given))
         mosaics = iter(
             with_common_range([m for m in given if isinstance(m, Mosaic)], progress=progress)
         )

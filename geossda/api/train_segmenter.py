@@ -90,6 +90,7 @@ def train_segmenter(
     """
     config = config_from(TrainSegmenterConfig, config, settings)
     output = check_output(output, overwrite=config.overwrite)
+    device = choose(config.device)  # before any work is done
     paths = find_sources(sources)
     wanted = find_sources(targets) if targets else []
     config = _resolved(config, bool(wanted))
@@ -146,7 +147,7 @@ def train_segmenter(
         sources=tuple(file_name(path) for path in (*paths, *wanted)),
         labels=digest(drawn)[:12],
         places=streams.places,
-        calibrate=calibration(rasters, choose(config.device), progress=progress),
+        calibrate=calibration(rasters, device, progress=progress),
         progress=progress,
     )
 

@@ -76,6 +76,7 @@ def train_style(
     """
     config = config_from(TrainStyleConfig, config, settings)
     output = check_output(output, overwrite=config.overwrite)
+    choose(config.device)  # before any work is done
     paths = find_sources(sources)
     rasters: list[UnlabelledRaster] = []
     room = HELD_PX

@@ -10,6 +10,28 @@ from geossda.color.style import SHARES, Style
 from geossda.errors import StyleError
 
 
+def check_weights(weights: Sequence[float], count: int) -> None:
+    """Check the weights of references, which may be measured later.
+
+    Parameters
+    ----------
+    weights : sequence of float
+        Empty where there are none.
+    count : int
+        Number of references.
+
+    Raises
+    ------
+    StyleError
+        Not one weight each, or weights below 0 or all 0.
+    """
+    if weights and (len(weights) != count or min(weights) < 0 or sum(weights) <= 0):
+        raise StyleError(
+            f"{len(weights)} weights for {count} references: give one each, none below 0 and not "
+            "all 0"
+        )
+
+
 def pool(styles: Sequence[Style], weights: Sequence[float] = ()) -> Style:
     """Pool styles as if their pixels were one image's.
 
@@ -25,11 +47,7 @@ def pool(styles: Sequence[Style], weights: Sequence[float] = ()) -> Style:
     StyleError
         None given, band counts differ, or weights do not fit.
     """
-    if weights and (len(weights) != len(styles) or min(weights) < 0 or sum(weights) <= 0):
-        raise StyleError(
-            f"{len(weights)} weights for {len(styles)} references: give one each, none below 0 "
-            "and not all 0"
-        )
+    check_weights(weights, len(styles))
     if not styles:
         raise StyleError("no style to pool")
     if len(styles) == 1:

@@ -5,7 +5,7 @@ from typing import get_args
 
 from geossda.config import shared_settings as shared
 from geossda.config.choices import Connectivity, Regularity, Symmetries
-from geossda.config.color_configs import require_bounds
+from geossda.config.color_configs import check_bounds
 from geossda.config.setting import Config, documented, setting
 from geossda.errors import SettingError
 
@@ -52,8 +52,8 @@ class SegmentConfig(Config):
     overwrite: bool = shared.overwrite()
 
     def check_together(self) -> None:
-        """Raise SettingError for a CRS of bounds without bounds."""
-        require_bounds(self.bounds, self.bounds_crs)
+        """Raise SettingError for bounds in the wrong order, or their CRS without them."""
+        check_bounds(self.bounds, self.bounds_crs)
 
 
 @documented

@@ -57,13 +57,32 @@ class HarmonizeConfig(Config):
     overwrite: bool = shared.overwrite()
 
     def check_together(self) -> None:
-        """Raise SettingError for a CRS of bounds without bounds."""
-        require_bounds(self.bounds, self.bounds_crs)
+        """Raise SettingError for bounds in the wrong order, or their CRS without them."""
+        check_bounds(self.bounds, self.bounds_crs)
 
 
-def require_bounds(bounds: tuple[float, ...] | None, crs: str | None) -> None:
-    """Raise SettingError if `crs`, the CRS of `bounds`, is given without them."""
-    if crs is not None and bounds is None:
+def check_bounds(bounds: tuple[float, float, float, float] | None, crs: str | None) -> None:
+    """Check the bounds of a part of a mosaic.
+
+    Parameters
+    ----------
+    bounds : (float, float, float, float) or None
+        Left, bottom, right, top.
+    crs : str or None
+        CRS of the bounds.
+
+    Raises
+    ------
+    SettingError
+        The bounds are in another order or empty, or the CRS is given without bounds.
+    """
+    if bounds is not None:
+        left, bottom, right, top = bounds
+        if not (left < right and bottom < top):
+            raise SettingError(
+                f"bounds is {bounds}: give left, bottom, right and top in this order"
+            )
+    elif crs is not None:
         raise SettingError(f"bounds_crs is {crs!r} without bounds: give both, or neither")
 
 
@@ -88,6 +107,11 @@ class StyleConfig(Config):
     area: str | None = shared.area()
     device: str = shared.device()
     overwrite: bool = shared.overwrite()
+
+    def check_together(self) -> None:
+        """Raise SettingError for weights that are all 0."""
+        if self.weights and not sum(self.weights):
+            raise SettingError("weights are all 0: give at least one above 0")
 
 
 @documented

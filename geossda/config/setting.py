@@ -6,6 +6,7 @@ import math
 import numbers
 import operator
 import os
+import re
 import reprlib
 import types
 import typing
@@ -30,6 +31,7 @@ def setting(
     multiple: int | None = None,
     any_float: bool = False,
     none_word: bool = False,
+    pattern: str | None = None,
     metavar: str | None = None,
     advanced: bool = False,
 ) -> Any:
@@ -53,6 +55,8 @@ def setting(
         Whether NaN and infinity are allowed.
     none_word : bool
         Whether None stands for the word "none", as it always does among `choices`.
+    pattern : str, optional
+        Regular expression that a whole text must match; `metavar` names it.
     metavar : str, optional
         Stands for the value in help texts.
     advanced : bool
@@ -73,6 +77,7 @@ def setting(
             "multiple": multiple,
             "any_float": any_float,
             "none_word": none_word or "none" in (choices or ()),
+            "pattern": pattern,
             "metavar": metavar,
             "advanced": advanced,
         },
@@ -233,6 +238,8 @@ def expected(entry: "dataclasses.Field[Any]", hint: Any) -> str:
     if about["multiple"]:
         one = f"a multiple of {about['multiple']}"
     words = one if parts is None else f"{parts} {several}" if parts else f"a list of {several}"
+    if about["pattern"]:
+        words += f" {about['metavar']}"
     low, high = about["low"], about["high"]
     if low is not None and high is not None:
         words += f" from {low:g} to {high:g}"
@@ -274,6 +281,7 @@ def _one(about: Mapping[str, Any], kind: type, value: Any) -> Any:
         value = os.fspath(value)
         # Nothing is None, never an empty text.
         allowed = isinstance(value, str) and bool(value.strip()) and "\0" not in value
+        allowed = allowed and re.fullmatch(about["pattern"] or ".*", value, re.DOTALL) is not None
     elif kind is bool:
         # NumPy's bool is not Python's.
         allowed = isinstance(value, bool) or type(value).__name__ == "bool"

@@ -48,6 +48,7 @@ def creation_options() -> Any:
     return setting(
         (),
         "Creation option of GDAL's COG driver, such as COMPRESS=ZSTD; repeatable.",
+        pattern=r"\w+=.*",
         metavar="NAME=VALUE",
         advanced=True,
     )

@@ -96,6 +96,13 @@ def run(arguments, capsys):
     return stop.value.code, capsys.readouterr().err
 
 
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working folder, empty: outputs called "x" are in it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def test_every_function_with_a_config_is_tried():
     taking = {
         name
@@ -106,7 +113,7 @@ def test_every_function_with_a_config_is_tried():
 
 
 @pytest.mark.parametrize(("function", "name", "value"), list(cases()))
-def test_a_wrong_value_is_the_same_line_everywhere(function, name, value, capsys, tmp_path):
+def test_a_wrong_value_is_the_same_line_everywhere(function, name, value, capsys, folder):
     command, arguments, kind = CALLS[function]
     with pytest.raises(SettingError) as made:
         kind(**{name: value})
@@ -119,10 +126,11 @@ def test_a_wrong_value_is_the_same_line_everywhere(function, name, value, capsys
     code, printed = run([*command.split(), *required(command_of(command)), *option], capsys)
     assert str(called.value) == line
     assert (code, printed) == (2, f"geossda: {line}\n")
+    assert not list(folder.iterdir()), "nothing is left behind"
 
 
 @pytest.mark.parametrize("function", CALLS)
-def test_an_unknown_setting_is_the_same_line_everywhere(function, capsys):
+def test_an_unknown_setting_is_the_same_line_everywhere(function, capsys, folder):
     command, arguments, kind = CALLS[function]
     first = dataclasses.fields(kind)[0].name
     for name, said in ((f"{first}x", f"did you mean {first}?"), ("qqqq", f"one of {first}, ")):
@@ -174,6 +182,18 @@ def test_none_means_none():
         (config.TrainSegmenterConfig, {"low_percent": 50, "high_percent": 50}, "a lower and a hi"),
         (config.BenchmarkConfig, {"part": 3, "parts": 2}, "from 1 to parts, which is 2"),
         (config.BenchmarkConfig, {"rows": ()}, "rows is empty"),
+        (
+            SegmentConfig,
+            {"bounds": (10, 0, 5, 1)},
+            "give left, bottom, right and top in this order",
+        ),
+        (
+            HarmonizeConfig,
+            {"bounds": (0, 1, 5, 1)},
+            "give left, bottom, right and top in this order",
+        ),
+        (HarmonizeConfig, {"co": ["COMPRESS"]}, "give a list of texts NAME=VALUE"),
+        (config.StyleConfig, {"weights": (0, 0)}, "weights are all 0"),
         (HarmonizeConfig, {"overwrite": 1}, "overwrite is 1: give true or false"),
         (HarmonizeConfig, {"co": "A=B"}, "co is 'A=B': give a list of texts"),
         (HarmonizeConfig, {"bounds": (1, 2, 3)}, "give 4 numbers"),

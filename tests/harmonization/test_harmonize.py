@@ -20,7 +20,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 import geossda
 from geossda import HarmonizeConfig, harmonize
 from geossda.config import METHODS, Structure
-from geossda.errors import Cancelled, OutputError, OutputExistsError, StyleError
+from geossda.errors import Cancelled, OutputError, OutputExistsError, SettingError, StyleError
 from geossda.raster.cog import parse_creation_options
 from geossda.runs.shard_folder import shards_folder
 
@@ -481,8 +481,8 @@ def test_creation_options_reach_gdal(tmp_path, make_raster, style):
     with rasterio.open(out) as dataset:
         assert dataset.tags(ns="IMAGE_STRUCTURE")["COMPRESSION"] == "ZSTD"
         assert dataset.block_shapes[0] == (128, 128)
-    with pytest.raises(OutputError, match="NAME=VALUE"):
-        harmonize(path, tmp_path / "x.tif", style=style(), config=HarmonizeConfig(co=("ZSTD",)))
+    with pytest.raises(SettingError, match="NAME=VALUE"):
+        harmonize(path, tmp_path / "x.tif", style=style(), co=("ZSTD",))
 
 
 def test_chosen_bands_in_the_order_asked_for(tmp_path, make_raster, style):

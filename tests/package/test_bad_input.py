@@ -248,7 +248,7 @@ def test_wrong_suffix(run, source):
 
 
 def test_wrong_creation_option(run, source, style):
-    refused(run("harmonize", source, "--style", style, "--co", "ZSTD"), "NAME=VALUE")
+    refused(run("harmonize", source, "--style", style, "--co", "ZSTD"), "NAME=VALUE", code=2)
     result = run("harmonize", source, "--style", style, "-o", "o.tif", "--co", "COMPRESS=NO_SUCH")
     refused(result, "NO_SUCH")
     assert left_in(".") == ["source.tif", "style.tif"]
