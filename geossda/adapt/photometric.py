@@ -1,4 +1,4 @@
-"""Adaptation by plain means: random colours, and histograms of random target patches."""
+"""Photometric adaptation: random colours, and histograms of random target patches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,24 +9,33 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from geossda.data.patches import WorkingRaster, chances, cut
+from geossda.data.patches import WorkingRaster, draw_probabilities, random_patch
 from geossda.errors import BandError, EmptyRasterError
 
 Bytes = NDArray[np.uint8]
-# Of Albumentations (Buslaev et al. 2020), which the paper's HSV and Gamma come from: hue in steps
-# of 2 degrees, saturation and value in 8 bit; the exponent.
+# Largest shifts of Albumentations (Buslaev et al. 2020), which the paper's HSV and Gamma are from:
+# hue in steps of 2 degrees, saturation and value in 8 bit; and the range of exponents.
 HUE, SATURATION, VALUE = 20, 30, 20
 GAMMA = (0.8, 1.2)
-TRIES = 100
+# Target patches without a valid pixel, in a row, before the matching gives up.
+MAX_TRIES = 100
 
 
 def hsv(image: Bytes, valid: NDArray[np.bool_], raster: int, rng: Generator) -> Bytes:
-    """Shift hue, saturation and value of an (3, side, side) image at random.
+    """Return an image with random shifts of hue, saturation and value.
+
+    Parameters
+    ----------
+    image : (3, side, side) uint8 array
+    valid : (side, side) bool array
+        Not used, nor is `raster`.
+    raster : int
+    rng : Generator
 
     Raises
     ------
     BandError
-        Not red, green and blue.
+        The image does not have three bands.
     """
     if len(image) != 3:
         raise BandError(f"hsv shifts red, green and blue, the images have {len(image)} bands")
@@ -41,20 +50,20 @@ def hsv(image: Bytes, valid: NDArray[np.bool_], raster: int, rng: Generator) -> 
 
 
 def gamma(image: Bytes, valid: NDArray[np.bool_], raster: int, rng: Generator) -> Bytes:
-    """Raise an image to a random power."""
+    """Return an image raised to a random power; parameters as for :func:`hsv`, any bands."""
     table = np.rint(255 * (np.arange(256) / 255) ** rng.uniform(*GAMMA)).astype(np.uint8)
     return np.asarray(table[image])
 
 
 @dataclass
 class HistogramMatching:
-    """RHM: histograms matched band by band to those of a random target patch (Yaras et al. 2021).
+    """RHM: match histograms by band to those of a random target patch (Yaras et al. 2021).
 
     Attributes
     ----------
     targets : sequence of WorkingRaster
     side : int
-        Of the reference patches, in pixels.
+        Side of the reference patches in pixels.
     least : float
         Least fraction of the way to the reference's histograms, in 0..1; each patch goes a random
         fraction between that and the whole.
@@ -65,21 +74,21 @@ class HistogramMatching:
     least: float = 1.0
 
     def __post_init__(self) -> None:
-        """Weigh the rasters."""
-        self._chance = chances(self.targets)
+        """Compute the rasters' probabilities to be drawn from."""
+        self._probabilities = draw_probabilities(self.targets)
 
     def __call__(
         self, image: Bytes, valid: NDArray[np.bool_], raster: int, rng: Generator
     ) -> Bytes:
-        """Give an image the histograms of a random target patch."""
-        for _ in range(TRIES):
-            chosen = self.targets[int(rng.choice(len(self.targets), p=self._chance))]
-            reference = cut(chosen, self.side, rng)
+        """Return an image with the histograms of a random target patch."""
+        for _ in range(MAX_TRIES):
+            chosen = self.targets[int(rng.choice(len(self.targets), p=self._probabilities))]
+            reference = random_patch(chosen, self.side, rng)
             known = reference[-1] > 0
             if known.any():
                 matched = np.stack(
                     [
-                        _matched(band, valid, target[known])
+                        _match(band, valid, target[known])
                         for band, target in zip(image, reference[:-2], strict=True)
                     ]
                 )
@@ -89,17 +98,17 @@ class HistogramMatching:
                 return np.rint(image + fraction * (matched - image.astype(np.float32))).astype(
                     np.uint8
                 )
-        raise EmptyRasterError(f"{TRIES} target patches in a row were nodata: check --target")
+        raise EmptyRasterError(f"{MAX_TRIES} target patches in a row were nodata: check --target")
 
 
-def _matched(band: Bytes, valid: NDArray[np.bool_], target: NDArray[Any]) -> Bytes:
-    ranks = _ranks(band[valid])
-    found = _ranks(target)
-    used = np.flatnonzero(np.bincount(target, minlength=256))
-    table = np.interp(ranks, found[used], used)
+def _match(band: Bytes, valid: NDArray[np.bool_], target: NDArray[Any]) -> Bytes:
+    """Return a band with the histogram of the target's pixels."""
+    present = np.flatnonzero(np.bincount(target, minlength=256))
+    table = np.interp(_ranks(band[valid]), _ranks(target)[present], present)
     return np.asarray(np.rint(table).astype(np.uint8)[band])
 
 
 def _ranks(pixels: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the rank of each 8-bit value among the pixels, in 0..1."""
     counts = np.bincount(pixels, minlength=256)
     return np.asarray((np.cumsum(counts) - counts / 2) / max(1, counts.sum()))

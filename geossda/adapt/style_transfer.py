@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from geossda.config import Structure
-from geossda.data.patches import WorkingRaster, chances, cut
+from geossda.data.patches import WorkingRaster, draw_probabilities, random_patch
 from geossda.errors import EmptyRasterError
 from geossda.harmonization.ssda import Transfer, measure_look
 from geossda.models.style_model import StyleModel
@@ -123,9 +123,10 @@ def style_transfers(
     structure : {"lock", "full"}
     """
     of_sources, of_targets = styles[: len(sources)], styles[len(sources) :]
+    of_target, of_any = draw_probabilities(targets), draw_probabilities([*sources, *targets])
     return (
-        StyleTransfer(model, structure, of_sources, of_targets, chances(targets)),
-        StyleTransfer(model, structure, of_targets, styles, chances([*sources, *targets])),
+        StyleTransfer(model, structure, of_sources, of_targets, of_target),
+        StyleTransfer(model, structure, of_targets, styles, of_any),
     )
 
 
@@ -176,8 +177,8 @@ def domain_transfers(
     for name in (*first, *second):
         model.domain_style(name)
     return (
-        DomainTransfer(model, first, second, chances(targets)),
-        DomainTransfer(model, second, [*first, *second], chances([*sources, *targets])),
+        DomainTransfer(model, first, second, draw_probabilities(targets)),
+        DomainTransfer(model, second, [*first, *second], draw_probabilities([*sources, *targets])),
     )
 
 
@@ -188,7 +189,7 @@ def _translate(transfer: Transfer, image: Bytes, valid: NDArray[np.bool_]) -> By
 
 def _patch(raster: WorkingRaster, side: int, rng: Generator) -> tuple[Bytes, NDArray[np.bool_]]:
     for _ in range(MAX_TRIES):
-        read = cut(raster, side, rng, SCALE)
+        read = random_patch(raster, side, rng, SCALE)
         valid = read[-1] > 0
         if valid.mean() > 0.5:
             return read[:-2], valid

@@ -1,4 +1,4 @@
-"""Table I of the paper, on places of one's own and on the data sets it was made on."""
+"""Table I of the paper, on any labelled places and on the paper's data sets."""
 
 import hashlib
 import json
@@ -25,24 +25,24 @@ from geossda.raster.statistics import Histograms, histograms
 from geossda.staging import PathLike, atomic_write
 
 FORMS = ("one-to-others", "leave-one-out")
-# So many pixels of all rasters together are kept in memory (of three bands: 640 MB).
-HELD_PX = 2**27
-# Of a city, for its percentiles.
-CUT_IMAGES = 100
+# Pixels of all rasters together that are kept in memory (of three bands: 640 MB).
+MAX_IN_MEMORY_PX = 2**27
+# Images of a city that its percentiles are measured on.
+STRETCH_IMAGES = 100
 
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """What a benchmark found so far.
+    """Results of a benchmark so far.
 
     Attributes
     ----------
     folder : path
         Holds ``table.md``, ``results.json`` and ``table.png``.
     done, planned : int
-        Trainings.
+        Numbers of trainings.
     table : str
-        Markdown.
+        The results in Markdown.
     """
 
     folder: Path
@@ -60,17 +60,17 @@ def benchmark_places(
     progress: Progress = SILENT,
     **settings: Any,
 ) -> BenchmarkResult:
-    """Compare adaptation methods on places with footprints, none of which the other has seen.
+    """Compare adaptation methods on labelled places that they were not trained on.
 
     Parameters
     ----------
     folder : path
-        Holds one folder a place, with ``mosaic_*.tif`` and one vector file of footprints.
+        Holds one folder per place, with ``mosaic_*.tif`` and one vector file of footprints.
     run : path
-        Folder for the figures of every training; those that are there are not made again.
+        Folder for the results of all trainings; existing ones are not repeated.
     form : {"both", "one-to-others", "leave-one-out"}
-        Labels of one place, measured on every other; labels of all places but one, measured on
-        that one. The target always gives its imagery.
+        Trained on labels of one place and measured on every other; or trained on labels of all
+        places but one and measured on that one. The target's imagery is always used.
     config : BenchmarkConfig, optional
         Settings; the defaults if not given.
     progress : Progress
@@ -99,14 +99,14 @@ def benchmark_places(
             prepared[kind] = _prepare(places, config, dict.fromkeys(places, kind), progress)
         return {name: prepared[kind][name] for name in names}
 
-    def material(trial: Trial, kind: ScalingKind) -> _Material:
+    def trial_rasters(trial: Trial, kind: ScalingKind) -> _TrialRasters:
         sources, targets = (
-            [r for some in rasters(kind, names).values() for r in some]
+            [raster for place in rasters(kind, names).values() for raster in place]
             for names in (trial.sources, trial.targets)
         )
-        return _Material(sources, targets, rasters(kind, trial.tests))
+        return _TrialRasters(sources, targets, rasters(kind, trial.tests))
 
-    return _all(planned, material, Path(run), config, progress)
+    return _run_trials(planned, trial_rasters, Path(run), config, progress)
 
 
 def benchmark_paper(
@@ -118,18 +118,18 @@ def benchmark_paper(
     progress: Progress = SILENT,
     **settings: Any,
 ) -> BenchmarkResult:
-    """Make the paper's Table I: labels of five cities of Inria, measured on four of DeepGlobe.
+    """Reproduce the paper's Table I: labels of five cities of Inria, tested on four of DeepGlobe.
 
-    Images of both are taken at one ground sample distance, that of Inria's images halved. Those
-    of DeepGlobe become 8 bit by a cut of the brightest 2 % of each band, one for a city. What is
-    measured on is chosen by a hash of seed and file name, and listed in the run folder.
+    Images of both are resampled to one ground sample distance, twice that of Inria's. Those of
+    DeepGlobe are scaled to 8 bit with a cut of the brightest 2 % of each band, per city. The test
+    images are chosen by a hash of seed and file name, and listed in the run folder.
 
     Parameters
     ----------
     inria, deepglobe : path
-        The data sets, in their published layouts.
+        The data sets in their published layouts.
     run : path
-        Folder for the figures of every training; those that are there are not made again.
+        Folder for the results of all trainings; existing ones are not repeated.
     config : PaperBenchmarkConfig, optional
         Settings; the defaults if not given.
     progress : Progress
@@ -151,15 +151,16 @@ def benchmark_paper(
     sources = datasets.inria(Path(inria))
     cities = datasets.spacenet(Path(deepglobe))
     tests = {
-        name: datasets.chosen(pairs, config.tests, config.choice) for name, pairs in cities.items()
+        name: datasets.choose_pairs(pairs, config.tests, config.choice)
+        for name, pairs in cities.items()
     }
-    # Looks are taken from what is not measured on; where a city is all measured on, from that.
+    # Styles come from images that are not tested on; if all of a city are, from those.
     others = {
         name: [pair for pair in pairs if pair not in tests[name]] or pairs
         for name, pairs in cities.items()
     }
     references = {
-        name: datasets.chosen(pairs, config.references, config.choice)
+        name: datasets.choose_pairs(pairs, config.references, config.choice)
         for name, pairs in others.items()
     }
     folder = Path(run)
@@ -167,61 +168,63 @@ def benchmark_paper(
     for name, pairs in tests.items():
         with atomic_write(folder / f"test_patches_{name}.txt") as part:
             part.write_text("".join(f"{pair.image.name}\n" for pair in pairs))
-    names = [pair.image.name for some in (tests, references) for ps in some.values() for pair in ps]
+    names = [p.image.name for chosen in (tests, references) for ps in chosen.values() for p in ps]
     patches = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
     planned = [
         Trial("paper", "inria", tuple(sources), tuple(cities), tuple(cities), row, seed, patches)
         for seed in range(config.seeds)
         for row in config.rows
     ]
-    prepared: dict[ScalingKind, _Material] = {}
+    prepared: dict[ScalingKind, _TrialRasters] = {}
 
-    def material(trial: Trial, kind: ScalingKind) -> _Material:
+    def trial_rasters(trial: Trial, kind: ScalingKind) -> _TrialRasters:
         if kind not in prepared:
-            cuts: dict[str, ScalingKind | Scaling] = dict.fromkeys(cities, kind)
+            scalings: dict[str, ScalingKind | Scaling] = dict.fromkeys(cities, kind)
             if kind == "bits":
-                cuts = {name: _city_cut(pairs, progress) for name, pairs in cities.items()}
+                scalings = {name: _city_stretch(pairs, progress) for name, pairs in cities.items()}
             labelled = _prepare(sources, config, dict.fromkeys(sources, kind), progress)
-            unlabelled = _prepare(references, config, cuts, progress)
-            prepared[kind] = _Material(
-                [raster for some in labelled.values() for raster in some],
-                [raster for some in unlabelled.values() for raster in some],
-                _prepare(tests, config, cuts, progress),
+            unlabelled = _prepare(references, config, scalings, progress)
+            prepared[kind] = _TrialRasters(
+                [raster for city in labelled.values() for raster in city],
+                [raster for city in unlabelled.values() for raster in city],
+                _prepare(tests, config, scalings, progress),
             )
         return prepared[kind]
 
-    return _all(planned, material, folder, config, progress)
+    return _run_trials(planned, trial_rasters, folder, config, progress)
 
 
-def _city_cut(pairs: Sequence[Pair], progress: Progress) -> Scaling:
-    """Cut the brightest 2 % of each band, over a sample of a city's images."""
-    mosaics = [open_mosaic(pair.image) for pair in datasets.chosen(pairs, CUT_IMAGES, 0)]
+def _city_stretch(pairs: Sequence[Pair], progress: Progress) -> Scaling:
+    """Return a stretch that cuts the brightest 2 % of each band of a sample of a city's images."""
+    mosaics = [open_mosaic(pair.image) for pair in datasets.choose_pairs(pairs, STRETCH_IMAGES, 0)]
     progress.stage("reading statistics", len(mosaics))
     total: Histograms | None = None
     for mosaic in mosaics:
-        found = histograms(mosaic)
-        total = found if total is None else total + found
+        counts = histograms(mosaic)
+        total = counts if total is None else total + counts
         progress.advance()
     if total is None:
-        raise EmptyRasterError("a city without images")
+        raise EmptyRasterError("a city has no images: check the data set's folders")
     return percentile_stretch(total, 0, 98)
 
 
 @dataclass(frozen=True)
-class _Material:
+class _TrialRasters:
+    """Rasters of a trial: labelled, unlabelled, and by place those to test on."""
+
     sources: list[WorkingRaster]
     targets: list[WorkingRaster]
     tests: Mapping[str, Sequence[WorkingRaster]]
 
 
-def _all(
+def _run_trials(
     planned: Sequence[Trial],
-    material: Callable[[Trial, ScalingKind], _Material],
+    trial_rasters: Callable[[Trial, ScalingKind], _TrialRasters],
     folder: Path,
     config: BenchmarkConfig,
     progress: Progress,
 ) -> BenchmarkResult:
-    """Run what is this process's part of the trials, and report on all that are there."""
+    """Run the trials of this process's part, and report on all that have results."""
     if any(trial.row == "daug" for trial in planned) and not config.domain_model:
         progress.warn("row daug is left out: it needs --domain-model (see docs/adapt.md)")
         planned = [trial for trial in planned if trial.row != "daug"]
@@ -232,60 +235,62 @@ def _all(
             continue
         if trials.recall(trial, settings, folder) is None:
             progress.note(f"{trial.key} ({index + 1} of {len(planned)})")
-            given = material(trial, settings.scaling)
+            rasters = trial_rasters(trial, settings.scaling)
             trials.run(
-                trial, given.sources, given.targets, given.tests, settings, folder,
+                trial, rasters.sources, rasters.targets, rasters.tests, settings, folder,
                 progress=progress,
             )  # fmt: skip
     results = [
-        found
+        result
         for trial in planned
-        if (found := trials.recall(trial, trial.settings(config), folder)) is not None
+        if (result := trials.recall(trial, trial.settings(config), folder)) is not None
     ]
     return _report(results, len(planned), folder)
 
 
 def _report(results: list[dict[str, Any]], planned: int, folder: Path) -> BenchmarkResult:
+    """Write the tables, the figures and the plot of the results."""
     forms: dict[str, list[dict[str, Any]]] = {}
     for result in results:
         forms.setdefault(result["trial"]["form"], []).append(result)
-    rows = {form: trials.gather(some, lambda f: f["iou"]) for form, some in forms.items()}
+    rows = {form: trials.gather(group, lambda f: f["iou"]) for form, group in forms.items()}
     tables = [
-        markdown(found, f"{form}: IoU, %, mean ± spread over seeds") for form, found in rows.items()
+        markdown(by_place, f"{form}: IoU, %, mean ± standard deviation over seeds")
+        for form, by_place in rows.items()
     ]
     if "one-to-others" in forms:
         by_labels = trials.gather(forms["one-to-others"], lambda f: f["iou"], by_labels=True)
-        tables.append(markdown(by_labels, "the same by the place whose labels were used"))
+        tables.append(markdown(by_labels, "the same by the place of the labels"))
     tables.append(_calibration(forms))
     table = "\n".join(tables)
     numbers = {
         form: {
             ROW_TITLES[row]: {place: {"mean": m, "spread": s} for place, (m, s) in cells.items()}
-            for row, cells in summary(found).items()
+            for row, cells in summary(by_place).items()
         }
-        for form, found in rows.items()
+        for form, by_place in rows.items()
     }
     with atomic_write(folder / "table.md") as part:
         part.write_text(table)
     with atomic_write(folder / "results.json") as part:
-        each = [_each(result) for result in results]
-        told = {"trainings": len(results), **numbers, "each": each}
-        part.write_text(json.dumps(told, indent=2) + "\n")
+        each = [_ious(result) for result in results]
+        entries = {"trainings": len(results), **numbers, "each": each}
+        part.write_text(json.dumps(entries, indent=2) + "\n")
     if rows:
         with atomic_write(folder / "table.png") as part:
             plot(rows, part)
     return BenchmarkResult(folder, len(results), planned, table)
 
 
-def _each(result: dict[str, Any]) -> dict[str, Any]:
-    """Tell one training: what it was, and its IoU by place."""
-    told = {key: result["trial"][key] for key in ("form", "name", "row", "seed")}
+def _ious(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the trial of a result, and its IoU by place."""
+    trial = {key: result["trial"][key] for key in ("form", "name", "row", "seed")}
     ious = {place: figures["iou"] for place, figures in result["figures"].items()}
-    return {**told, "iou": {p: None if iou is None else round(iou, 4) for p, iou in ious.items()}}
+    return {**trial, "iou": {p: None if iou is None else round(iou, 4) for p, iou in ious.items()}}
 
 
 def _calibration(forms: Mapping[str, list[dict[str, Any]]]) -> str:
-    """Fit one temperature a form and row on all its trials, and say what it changes."""
+    """Return a table of calibration errors by form and row, with a temperature fitted to each."""
     lines = [
         "### expected calibration error of building probabilities, %",
         "",
@@ -314,22 +319,24 @@ def _prepare(
     scalings: Mapping[str, ScalingKind | Scaling],
     progress: Progress,
 ) -> dict[str, list[WorkingRaster]]:
-    """Read places: their rasters at working resolution, with labels."""
-    progress.stage("reading rasters", sum(len(some) for some in pairs.values()))
-    room = HELD_PX
-    found: dict[str, list[WorkingRaster]] = {}
-    for name, some in pairs.items():
-        found[name] = []
-        chosen = scalings[name]
-        for pair in some:
+    """Return rasters at working resolution with labels, by place."""
+    progress.stage("reading rasters", sum(map(len, pairs.values())))
+    room_px = MAX_IN_MEMORY_PX
+    rasters: dict[str, list[WorkingRaster]] = {}
+    for name, of_place in pairs.items():
+        rasters[name] = []
+        kind = scalings[name]
+        for pair in of_place:
             with gdal_environment():
                 mosaic = open_mosaic(pair.image)
                 shapes = read_footprints(pair.labels, mosaic.grid.crs.to_wkt())
-                scaled = chosen if isinstance(chosen, Scaling) else scaling(chosen, mosaic)
-            raster = WorkingRaster.prepare(mosaic, config.gsd, scaled, shapes=shapes, room_px=room)
-            room -= raster.held_px
-            found[name].append(raster)
+                scaled = kind if isinstance(kind, Scaling) else scaling(kind, mosaic)
+            raster = WorkingRaster.prepare(
+                mosaic, config.gsd, scaled, shapes=shapes, max_pixels=room_px
+            )
+            room_px -= raster.pixels_in_memory
+            rasters[name].append(raster)
             progress.advance()
-        if not found[name]:
-            raise EmptyRasterError(f"{name} has no raster")
-    return found
+        if not rasters[name]:
+            raise EmptyRasterError(f"{name} has no raster: check its folder")
+    return rasters

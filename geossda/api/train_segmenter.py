@@ -33,7 +33,7 @@ from geossda.urls import file_name
 
 # So many pixels of all rasters together are kept in memory (of three bands: 640 MB); what does not
 # fit is read as it is drawn.
-HELD_PX = 2**27
+MAX_IN_MEMORY_PX = 2**27
 # Patches that are painted, and how large.
 SHOWN, SHOWN_PX = 10, 128
 
@@ -103,7 +103,7 @@ def train_segmenter(
     rasters: list[WorkingRaster] = []
     unlabelled: list[WorkingRaster] = []
     drawn: list[list[str]] = []
-    room = HELD_PX
+    room = MAX_IN_MEMORY_PX
     with gdal_environment():
         progress.stage("reading rasters", len(paths) + len(wanted))
         for index, path in enumerate(paths):
@@ -124,13 +124,13 @@ def train_segmenter(
                 corners = []
             for corner in corners:
                 rasters.append(_prepare(mosaic, config, room, here, corner))
-                room -= rasters[-1].held_px
+                room -= rasters[-1].pixels_in_memory
             if corners:  # a run is not gone on with when these were drawn anew
                 drawn += [some.to_wkb(hex=True).tolist() for some in (here, inside)]
             progress.advance()
         for path in wanted:
             unlabelled.append(_prepare(_open(path, config, rasters, progress), config, room))
-            room -= unlabelled[-1].held_px
+            room -= unlabelled[-1].pixels_in_memory
             progress.advance()
     streams = training_streams(config, rasters, unlabelled, progress=progress)
     folder = run_folder(output, run)
@@ -205,7 +205,7 @@ def _touching(shapes: gpd.GeoSeries, mosaic: Mosaic) -> gpd.GeoSeries:
 def _prepare(
     mosaic: Mosaic,
     config: TrainSegmenterConfig,
-    room_px: int,
+    max_pixels: int,
     shapes: gpd.GeoSeries | None = None,
     area: gpd.GeoSeries | None = None,
 ) -> WorkingRaster:
@@ -222,5 +222,5 @@ def _prepare(
         area=area,
         # What is not labelled needs no part of it kept to be compared with.
         hold_out=0.0 if shapes is None else config.hold_out,
-        room_px=room_px,
+        max_pixels=max_pixels,
     )

@@ -31,7 +31,7 @@ from geossda.urls import file_name
 SAMPLE_RASTERS, SAMPLE_PATCHES = 6, 2
 # Pixels of all rasters together that are held in memory (of three bands: 512 MB); rasters that do
 # not fit are read as patches are drawn.
-HELD_PX = 2**27
+MAX_IN_MEMORY_PX = 2**27
 
 
 @exclusive(lambda given: [given["output"], run_folder(given["output"], given["run"])])
@@ -79,7 +79,7 @@ def train_style(
     choose(config.device)  # before any work is done
     paths = find_sources(sources)
     rasters: list[UnlabelledRaster] = []
-    room = HELD_PX
+    room = MAX_IN_MEMORY_PX
     progress.stage("reading rasters", len(paths))
     with gdal_environment():
         for path in paths:
@@ -91,8 +91,8 @@ def train_style(
                 )
             check_imagery(mosaic, progress)
             rasters.append(UnlabelledRaster.prepare(mosaic, config.hold_out, room))
-            if rasters[-1].held is not None:
-                room -= rasters[-1].held[0].size
+            if rasters[-1].in_memory is not None:
+                room -= rasters[-1].in_memory[0].size
             progress.advance()
     sampler = ViewSampler(rasters, config.bands, config.patch, config.seed)
     daug = config.preset == "daug"

@@ -1,4 +1,4 @@
-"""Augmentation of patches, in place and in colour."""
+"""Augmentation of patches in geometry and colour."""
 
 from typing import Any
 
@@ -7,14 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def turn(patch: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    """Turn a (bands, side, side) patch by a random one of the square's eight symmetries."""
+def random_symmetry(patch: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Return a patch under a random one of the eight symmetries of the square.
+
+    Parameters
+    ----------
+    patch : (bands, side, side) array
+    rng : Generator
+    """
     patch = np.rot90(patch, int(rng.integers(4)), axes=(1, 2))
     return np.ascontiguousarray(patch[:, :, ::-1] if rng.random() < 0.5 else patch)
 
 
 def jitter_color(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Change exposure, contrast, gamma, colour cast, saturation and sharpness at random.
+    """Return an image with random exposure, contrast, gamma, cast, saturation, blur and noise.
 
     Parameters
     ----------
@@ -30,8 +36,8 @@ def jitter_color(image: NDArray[np.float32], rng: np.random.Generator) -> NDArra
     gain = np.exp(rng.normal(0, 0.1) + rng.normal(0, 0.08, bands)).astype(np.float32)
     offset = (rng.normal(0, 0.06) + rng.normal(0, 0.03, bands)).astype(np.float32)
     contrast = np.float32(np.exp(rng.normal(0, 0.15)))
-    middle = image.mean(axis=(1, 2), keepdims=True)
-    image = (image - middle) * contrast + middle * gain[:, None, None] + offset[:, None, None]
+    mean = image.mean(axis=(1, 2), keepdims=True)
+    image = (image - mean) * contrast + mean * gain[:, None, None] + offset[:, None, None]
     if bands >= 3:
         saturation = np.float32(rng.uniform(0, 1.4) if rng.random() < 0.5 else 1)
         gray = image.mean(axis=0, keepdims=True)

@@ -21,7 +21,7 @@ class Pair(NamedTuple):
     ----------
     image : path
     labels : path
-        A vector file, or a mask raster whose every value but 0 is a building.
+        A vector file, or a mask raster in which all values but 0 are buildings.
     """
 
     image: Path
@@ -31,7 +31,7 @@ class Pair(NamedTuple):
 def inria(folder: Path) -> dict[str, list[Pair]]:
     """Read the layout of the Inria Aerial Image Labeling data set (Maggiori et al. 2017).
 
-    ``train/images/austin1.tif`` with ``train/gt/austin1.tif`` (0 and 255), 36 images a city.
+    ``train/images/austin1.tif`` with ``train/gt/austin1.tif`` (0 and 255), 36 images per city.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def inria(folder: Path) -> dict[str, list[Pair]]:
     Raises
     ------
     InputError
-        Another layout, or an image without its mask.
+        The folder has another layout, or an image has no mask.
     """
     root = next(
         (f for f in (folder, folder / "AerialImageDataset") if (f / "train").is_dir()), None
@@ -55,20 +55,20 @@ def inria(folder: Path) -> dict[str, list[Pair]]:
         raise InputError(
             f"{folder} is not Inria's: it has no train/images; give the unpacked AerialImageDataset"
         )
-    found: dict[str, list[Pair]] = {}
+    cities: dict[str, list[Pair]] = {}
     for city in INRIA:
         numbered = re.compile(rf"{re.escape(city)}(\d+)\.tif")
         images = [
             f for f in (root / "train" / "images").glob("*.tif") if numbered.fullmatch(f.name)
         ]
         images.sort(key=lambda f: _number(f.stem))
-        found[city] = [Pair(f, root / "train" / "gt" / f.name) for f in images]
+        cities[city] = [Pair(f, root / "train" / "gt" / f.name) for f in images]
         if not images:
             raise InputError(
                 f"{root}/train/images has no {city}1.tif: Inria's has {len(INRIA)} cities"
             )
-    _require_labels([pair for pairs in found.values() for pair in pairs])
-    return found
+    _require_labels([pair for pairs in cities.values() for pair in pairs])
+    return cities
 
 
 def spacenet(folder: Path) -> dict[str, list[Pair]]:
@@ -78,13 +78,13 @@ def spacenet(folder: Path) -> dict[str, list[Pair]]:
     ``RGB-PanSharpen/RGB-PanSharpen_AOI_2_Vegas_img1.tif`` with
     ``geojson/buildings/buildings_AOI_2_Vegas_img1.geojson``; or as the bucket holds them, in
     ``AOI_2_Vegas``, ``PS-RGB/SN2_buildings_train_AOI_2_Vegas_PS-RGB_img1.tif`` with
-    ``geojson_buildings/SN2_buildings_train_AOI_2_Vegas_geojson_buildings_img1.geojson``. So for
-    Paris, Shanghai and Khartoum.
+    ``geojson_buildings/SN2_buildings_train_AOI_2_Vegas_geojson_buildings_img1.geojson``. Likewise
+    for Paris, Shanghai and Khartoum.
 
     Parameters
     ----------
     folder : path
-        That holds the four cities' folders.
+        Folder that holds the four cities' folders.
 
     Returns
     -------
@@ -94,27 +94,26 @@ def spacenet(folder: Path) -> dict[str, list[Pair]]:
     Raises
     ------
     InputError
-        Another layout, or an image without its buildings.
+        The folder has another layout, or an image has no buildings file.
     """
-    found: dict[str, list[Pair]] = {}
+    cities: dict[str, list[Pair]] = {}
     for area in SPACENET:
         city = area.split("_")[2].lower()
         for images, labels in _spacenet_layouts(area):
-            pattern = images.format("*")
-            some = sorted(folder.glob(pattern), key=lambda f: _number(f.stem))
-            if some:
-                found[city] = [Pair(f, folder / labels.format(_number(f.stem))) for f in some]
+            files = sorted(folder.glob(images.format("*")), key=lambda f: _number(f.stem))
+            if files:
+                cities[city] = [Pair(f, folder / labels.format(_number(f.stem))) for f in files]
                 break
         else:
             raise InputError(
                 f"{folder} is not SpaceNet 2's: it has no {_spacenet_layouts(area)[0][0].format(1)}"
             )
-    _require_labels([pair for pairs in found.values() for pair in pairs])
-    return found
+    _require_labels([pair for pairs in cities.values() for pair in pairs])
+    return cities
 
 
 def _spacenet_layouts(area: str) -> list[tuple[str, str]]:
-    """Give where images and buildings are, a number to be put in."""
+    """Return patterns of images and buildings files, with ``{}`` for the number."""
     title = f"SN2_buildings_train_{area}"
     return [
         (
@@ -131,41 +130,52 @@ def _spacenet_layouts(area: str) -> list[tuple[str, str]]:
 def places(folder: Path) -> dict[str, list[Pair]]:
     """Read a folder of places: one folder each, with ``mosaic_*.tif`` and one vector file.
 
+    Returns
+    -------
+    dict
+        Pairs by place.
+
     Raises
     ------
     InputError
-        Less than two such folders.
+        There are fewer than two such folders.
     """
-    found = {}
+    pairs = {}
     for place in sorted(f for f in folder.glob("*") if f.is_dir()):
         images = sorted(place.glob("mosaic_*.tif"))
         if images:
             labels = find_footprints(str(place))
-            found[place.name] = [Pair(image, labels) for image in images]
-    if len(found) < 2:
+            pairs[place.name] = [Pair(image, labels) for image in images]
+    if len(pairs) < 2:
         raise InputError(
-            f"{folder} holds {len(found)} places: folders with mosaic_*.tif and their footprints "
+            f"{folder} holds {len(pairs)} places: folders with mosaic_*.tif and their footprints "
             "were expected, two at least"
         )
-    return found
+    return pairs
 
 
-def chosen(pairs: Sequence[Pair], count: int, seed: int) -> list[Pair]:
-    """Choose `count` pairs at random, the same ones whatever else lies in the folder.
+def choose_pairs(pairs: Sequence[Pair], count: int, seed: int) -> list[Pair]:
+    """Return `count` pairs chosen at random by a hash of seed and file name.
 
-    The choice goes by a hash of seed and file name, so it can be made again from the names alone.
+    The choice can be reproduced from the names alone, and other files do not change it.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    count : int
+    seed : int
     """
 
-    def place(pair: Pair) -> str:
+    def rank(pair: Pair) -> str:
         return hashlib.sha256(f"{seed} {pair.image.name}".encode()).hexdigest()
 
-    kept = set(sorted(pairs, key=place)[:count])
+    kept = set(sorted(pairs, key=rank)[:count])
     return [pair for pair in pairs if pair in kept]
 
 
 def _number(stem: str) -> int:
-    found = re.search(r"(\d+)$", stem)
-    return int(found[1]) if found else 0
+    digits = re.search(r"(\d+)$", stem)
+    return int(digits[1]) if digits else 0
 
 
 def _require_labels(pairs: Sequence[Pair]) -> None:

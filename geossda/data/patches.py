@@ -1,7 +1,7 @@
-"""Random labelled patches for training, each a function of seed, step and place in the batch.
+"""Random patches for training, each a function of seed, step and place in the batch.
 
-No state is carried from one to the next, so a resumed run draws what the uninterrupted one
-would have drawn, whatever the number of reader threads.
+No state passes from one patch to the next, so a resumed run draws what the uninterrupted one would
+have drawn, whatever the number of reader threads.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from geossda.data.augment import jitter_color, turn
+from geossda.data.augment import jitter_color, random_symmetry
 from geossda.data.degradations import degrade
 from geossda.data.label_maps import label_maps, rasterize_distances, rescale_distances
 from geossda.data.labels import rasterize
@@ -26,10 +26,11 @@ from geossda.raster.scaling import Scaling
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 
-# Below this many pixels a raster at working resolution is held in memory (3 bands: 192 MB).
-HELD_PX = 2**26
-TRIES = 100
-# Share of patches that a sampler with `degrade` degrades.
+# A raster of up to so many pixels at working resolution is kept in memory (3 bands: 192 MB).
+MAX_IN_MEMORY_PX = 2**26
+# Patches that are mostly nodata, in a row, before a sampler gives up.
+MAX_TRIES = 100
+# Fraction of the patches that a sampler with `degrade` degrades.
 DEGRADED = 0.75
 
 
@@ -55,12 +56,12 @@ class TargetPatch(NamedTuple):
     Attributes
     ----------
     image : (bands, side, side) float32 array, 0..1
-        As it is: what the teacher sees.
+        The patch as it is, for the teacher.
     restyled : (bands, side, side) float32 array, 0..1
-        In another look: what the network sees.
+        The patch in another style, for the network in training.
     weight : (1, side, side) float32 array, 0 where the image has no data
     raster : int
-        Which of the target's it is of.
+        Index of the target raster that it was drawn from.
     """
 
     image: NDArray[np.float32]
@@ -70,12 +71,12 @@ class TargetPatch(NamedTuple):
 
 
 class Recolor(Protocol):
-    """Changes the colours of training patches: what an adaptation method does."""
+    """Changes the colours of training patches, as an adaptation strategy does."""
 
     def __call__(
         self, image: NDArray[np.uint8], valid: NDArray[np.bool_], raster: int, rng: Generator
     ) -> NDArray[np.uint8]:
-        """Give a (bands, side, side) patch of labelled raster `raster` other colours."""
+        """Return a (bands, side, side) patch of the raster of this index in other colours."""
         ...
 
 
@@ -88,22 +89,22 @@ class WorkingRaster:
     mosaic : Mosaic
         On the working grid.
     scaling : Scaling
-        Digital numbers to 0..1.
+        Maps digital numbers to 0..1.
     shapes : GeoSeries or None
-        Footprints in the mosaic's CRS, where they are known.
+        Footprints in the mosaic's CRS, if there are any.
     width : int
-        Columns to draw from; those to the right are held back.
-    held : array or None
-        What :meth:`read` gives of the whole, if it fits in memory.
+        Columns to draw from; those to the right are held out.
+    in_memory : array or None
+        What :meth:`read` returns for the whole raster, if it fits in memory.
     area : GeoSeries or None
-        Polygons in the mosaic's CRS; what lies outside counts as nodata.
+        Polygons in the mosaic's CRS; pixels outside count as nodata.
     """
 
     mosaic: Mosaic
     scaling: Scaling
     shapes: gpd.GeoSeries | None = None
     width: int = 0
-    held: NDArray[np.uint8] | None = None
+    in_memory: NDArray[np.uint8] | None = None
     area: gpd.GeoSeries | None = None
 
     @classmethod
@@ -116,30 +117,42 @@ class WorkingRaster:
         shapes: gpd.GeoSeries | None = None,
         area: gpd.GeoSeries | None = None,
         hold_out: float = 0.0,
-        room_px: int = HELD_PX,
+        max_pixels: int = MAX_IN_MEMORY_PX,
     ) -> "WorkingRaster":
-        """Put a raster on the working grid, of an area no more than its bounds.
+        """Return a raster on the working grid, read into memory if it is small enough.
 
-        One of at most `room_px` pixels is read into memory.
+        Parameters
+        ----------
+        mosaic : Mosaic
+        gsd_m : float
+            Working resolution in metres.
+        scaling : Scaling
+        shapes, area : GeoSeries, optional
+            Footprints, and the polygons to draw within, in the mosaic's CRS. The working grid
+            covers the bounds of the area only.
+        hold_out : float
+            Fraction of the columns, from the right, that is not drawn from.
+        max_pixels : int
+            Largest raster that is read into memory, in pixels.
         """
         working = mosaic.resampled(grid_at_gsd(mosaic.grid, gsd_m))
         if area is not None:
             working = working.cropped(area.total_bounds)
         height, width = working.shape
-        made = cls(working, scaling, shapes, round(width * (1 - hold_out)), area=area)
-        if height * width <= room_px:
-            made.held = made.read(Window(0, 0, height, width))
-        return made
+        raster = cls(working, scaling, shapes, round(width * (1 - hold_out)), area=area)
+        if height * width <= max_pixels:
+            raster.in_memory = raster.read(Window(0, 0, height, width))
+        return raster
 
     @property
     def folder(self) -> Path:
-        """The folder its first file lies in: its place, or its domain."""
+        """The folder of its first file: its place, or its domain."""
         return Path(self.mosaic.sources[0].path).resolve().parent
 
     @property
-    def held_px(self) -> int:
-        """Pixels held in memory."""
-        return 0 if self.held is None else self.held[0].size
+    def pixels_in_memory(self) -> int:
+        """Number of pixels that are kept in memory."""
+        return 0 if self.in_memory is None else self.in_memory[0].size
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Read a window.
@@ -150,8 +163,8 @@ class WorkingRaster:
             The scaled image; distances of building pixels to the edge, 0 outside buildings
             (:func:`geossda.data.label_maps.rasterize_distances`); validity, 1 or 0.
         """
-        if self.held is not None:
-            return self.held[:, window.rows, window.cols]
+        if self.in_memory is not None:
+            return self.in_memory[:, window.rows, window.cols]
         with gdal_environment():
             pixels, valid = self.mosaic.read(window)
         image = self.scaling.to_bytes(pixels)
@@ -166,7 +179,7 @@ class WorkingRaster:
 
 @dataclass
 class PatchSampler:
-    """Draw augmented patches from labelled rasters, as often as :func:`chances` says.
+    """Draw augmented patches from labelled rasters, as often as :func:`draw_probabilities` says.
 
     Attributes
     ----------
@@ -175,19 +188,19 @@ class PatchSampler:
         Patch side in pixels.
     seed : int
     recolor : callable, optional
-        What an adaptation method does to the colours.
+        Recolours patches, as an adaptation strategy does.
     share : float
-        Of the patches that are recoloured.
+        Fraction of the patches that are recoloured, in 0..1.
     jitter : bool
-        Whether colours are jittered at random besides.
+        Whether colours are also jittered at random.
     scale : (float, float)
-        Range of the random resize (log-uniform); 2 shows things twice as large.
+        Range of the random resize (log-uniform); at 2 objects are twice as large.
     stride : int
-        Patches start at multiples of so many pixels.
+        Patches begin at multiples of so many pixels.
     degrade : bool
-        Whether most patches are degraded as imagery is.
+        Whether most patches are degraded: see :func:`geossda.data.degradations.degrade`.
     outputs : int
-        How many label maps a patch has, from 1 to 3.
+        Number of label maps of a patch, from 1 to 3.
     """
 
     rasters: Sequence[WorkingRaster]
@@ -202,25 +215,31 @@ class PatchSampler:
     outputs: int = 3
 
     def __post_init__(self) -> None:
-        """Weigh the rasters."""
+        """Compute the rasters' probabilities to be drawn from."""
         if not self.rasters:
             raise EmptyRasterError("no labelled raster to draw patches from")
-        self._chance = chances(self.rasters)
+        self._probabilities = draw_probabilities(self.rasters)
 
     def draw(self, step: int, place: int) -> Patch:
-        """Give sample `place` of batch `step`."""
+        """Return sample `place` of batch `step`.
+
+        Raises
+        ------
+        EmptyRasterError
+            The rasters are mostly nodata.
+        """
         rng = np.random.default_rng([self.seed, step, place])
-        for _ in range(TRIES):
-            raster = int(rng.choice(len(self.rasters), p=self._chance))
-            read = cut(self.rasters[raster], self.side, rng, self.scale, self.stride)
+        for _ in range(MAX_TRIES):
+            raster = int(rng.choice(len(self.rasters), p=self._probabilities))
+            read = random_patch(self.rasters[raster], self.side, rng, self.scale, self.stride)
             if read[-1].mean() > 0.25:
                 break
         else:
             raise EmptyRasterError(
-                f"{TRIES} patches in a row were mostly nodata: check the rasters' masks"
+                f"{MAX_TRIES} patches in a row were mostly nodata: check the rasters' masks"
             )
         image, label, valid = read[:-2], read[-2:-1], read[-1:]
-        # Drawn whether needed or not: then all methods are given the same patches.
+        # Drawn whether needed or not, so that all strategies get the same patches.
         chosen = rng.random() < self.share
         if self.recolor is not None and chosen:
             image = self.recolor(image, valid[0] > 0, raster, rng)
@@ -235,7 +254,7 @@ class PatchSampler:
 
 @dataclass
 class TargetSampler:
-    """Draw patches of target imagery, as they are and in another look.
+    """Draw patches of target imagery, as they are and in another style.
 
     Attributes
     ----------
@@ -244,13 +263,13 @@ class TargetSampler:
         Patch side in pixels.
     seed : int
     restyle : callable, optional
-        Gives patches other looks.
+        Recolours patches, as an adaptation strategy does.
     share : float
-        Of the patches that are given another look.
+        Fraction of the patches that are recoloured, in 0..1.
     jitter : bool
-        Whether the colours of the second view are jittered besides.
+        Whether the colours of the second view are also jittered.
     scale : (float, float)
-        Range of the random resize.
+        Range of the random resize (log-uniform).
     """
 
     rasters: Sequence[WorkingRaster]
@@ -262,32 +281,38 @@ class TargetSampler:
     scale: tuple[float, float] = (0.67, 1.5)
 
     def __post_init__(self) -> None:
-        """Weigh the rasters."""
-        self._chance = chances(self.rasters)
+        """Compute the rasters' probabilities to be drawn from."""
+        self._probabilities = draw_probabilities(self.rasters)
 
     def draw(self, step: int, place: int) -> TargetPatch:
-        """Give sample `place` of batch `step`."""
+        """Return sample `place` of batch `step`.
+
+        Raises
+        ------
+        EmptyRasterError
+            The rasters are mostly nodata.
+        """
         # The last number keeps its random numbers apart from PatchSampler's.
         rng = np.random.default_rng([self.seed, step, place, 1])
-        for _ in range(TRIES):
-            raster = int(rng.choice(len(self.rasters), p=self._chance))
-            read = cut(self.rasters[raster], self.side, rng, self.scale)
+        for _ in range(MAX_TRIES):
+            raster = int(rng.choice(len(self.rasters), p=self._probabilities))
+            read = random_patch(self.rasters[raster], self.side, rng, self.scale)
             if read[-1].mean() > 0.25:
                 break
         else:
-            raise EmptyRasterError(f"{TRIES} target patches in a row were mostly nodata")
+            raise EmptyRasterError(f"{MAX_TRIES} target patches in a row were mostly nodata")
         image, valid = read[:-2], read[-1:]
-        other = image
+        recolored = image
         if self.restyle is not None and rng.random() < self.share:
-            other = self.restyle(image, valid[0] > 0, raster, rng)
+            recolored = self.restyle(image, valid[0] > 0, raster, rng)
         weight = valid.astype(np.float32)
-        plain, restyled = (np.asarray(x / np.float32(255), np.float32) for x in (image, other))
+        plain, restyled = (np.asarray(x / np.float32(255), np.float32) for x in (image, recolored))
         if self.jitter:
             restyled = jitter_color(restyled, rng)
         return TargetPatch(plain * weight, restyled * weight, weight, raster)
 
 
-def chances(rasters: Sequence[WorkingRaster]) -> NDArray[np.float64]:
+def draw_probabilities(rasters: Sequence[WorkingRaster]) -> NDArray[np.float64]:
     """Compute each raster's probability of being drawn from.
 
     That of a place (the rasters of one folder) is proportional to the square root of its area, so
@@ -306,29 +331,46 @@ def chances(rasters: Sequence[WorkingRaster]) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum())
 
 
-def cut(
+def random_patch(
     raster: WorkingRaster,
     side: int,
     rng: Generator,
     scale: tuple[float, float] = (1, 1),
     stride: int = 1,
 ) -> NDArray[np.uint8]:
-    """Cut a random patch, resized and turned: (bands + 2, side, side) as the raster reads them."""
+    """Read a random patch, resized, rotated and mirrored at random.
+
+    Parameters
+    ----------
+    raster : WorkingRaster
+    side : int
+        Side of the patch in pixels.
+    rng : Generator
+    scale : (float, float)
+        Range of the random resize (log-uniform); at 2 objects are twice as large.
+    stride : int
+        The patch begins at a multiple of so many pixels.
+
+    Returns
+    -------
+    (bands + 2, side, side) uint8 array
+        As :meth:`WorkingRaster.read` returns it.
+    """
     height, width = raster.mosaic.shape[0], raster.width
     zoom = np.exp(rng.uniform(*np.log(scale)))
-    across = max(8, round(side / zoom))
-    tall, wide = min(across, height), min(across, width)
-    row = int(rng.integers(0, (height - tall) // stride + 1)) * stride
-    col = int(rng.integers(0, (width - wide) // stride + 1)) * stride
-    read = raster.read(Window(row, col, tall, wide))
-    if (tall, wide) != (across, across):  # a raster smaller than a patch: the rest is nodata
-        read = np.pad(read, ((0, 0), (0, across - tall), (0, across - wide)))
-    if across != side:
-        how = cv2.INTER_AREA if across > side else cv2.INTER_LINEAR
-        image = cv2.resize(read[:-2].transpose(1, 2, 0), (side, side), interpolation=how)
+    read_px = max(8, round(side / zoom))
+    rows, cols = min(read_px, height), min(read_px, width)
+    row = int(rng.integers(0, (height - rows) // stride + 1)) * stride
+    col = int(rng.integers(0, (width - cols) // stride + 1)) * stride
+    read = raster.read(Window(row, col, rows, cols))
+    if (rows, cols) != (read_px, read_px):  # a raster smaller than a patch: the rest is nodata
+        read = np.pad(read, ((0, 0), (0, read_px - rows), (0, read_px - cols)))
+    if read_px != side:
+        interpolation = cv2.INTER_AREA if read_px > side else cv2.INTER_LINEAR
+        image = cv2.resize(read[:-2].transpose(1, 2, 0), (side, side), interpolation=interpolation)
         image = image.reshape(side, side, -1).transpose(2, 0, 1)
-        marks = cv2.resize(
+        masks = cv2.resize(
             read[-2:].transpose(1, 2, 0), (side, side), interpolation=cv2.INTER_NEAREST
         ).transpose(2, 0, 1)
-        read = np.concatenate([image, rescale_distances(marks[:1], side / across), marks[1:]])
-    return turn(read, rng)
+        read = np.concatenate([image, rescale_distances(masks[:1], side / read_px), masks[1:]])
+    return random_symmetry(read, rng)

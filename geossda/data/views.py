@@ -1,8 +1,8 @@
 """Random unlabelled patches, two views each, for learning styles without domain labels.
 
-Views are changed in space only (resize, crop, blur, turn), never in colour: that two views of one
-image share their style is all the supervision there is. Each sample is a function of seed, step
-and place, so a resumed run draws what the uninterrupted one would have drawn.
+Views are augmented in geometry and blur, never in colour: that two views of one image share their
+style is the only supervision. Each sample is a function of seed, step and place in the batch, so a
+resumed run draws what the uninterrupted one would have drawn.
 """
 
 from collections.abc import Sequence
@@ -13,51 +13,69 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.data.augment import turn
+from geossda.data.augment import random_symmetry
 from geossda.errors import EmptyRasterError
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import Scaling, scaling
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 
-TRIES = 200
+# Patches with nodata, in a row, before a sampler gives up.
+MAX_TRIES = 200
 
 
 @dataclass
 class UnlabelledRaster:
-    """One raster to draw from, as bytes.
+    """One raster to draw from, scaled to 8 bit.
 
     Attributes
     ----------
     mosaic : Mosaic
     stretch : Scaling
-        8 bit is taken as it is; all else by the paper's cut of 2 % at either end.
+        8-bit images are unchanged; others are cut by 2 % at either end, as in the paper.
     width : int
-        Columns to draw from; those to the right are held back.
-    held : array or None
-        (bands + 1, height, width) bytes, the last band validity, if it fits in memory.
+        Columns to draw from; those to the right are held out.
+    in_memory : array or None
+        What :meth:`read` returns for the whole raster, if it fits in memory.
     """
 
     mosaic: Mosaic
     stretch: Scaling
     width: int
-    held: NDArray[np.uint8] | None = None
+    in_memory: NDArray[np.uint8] | None = None
 
     @classmethod
-    def prepare(cls, mosaic: Mosaic, hold_out: float = 0.0, room_px: int = 0) -> "UnlabelledRaster":
-        """Measure the stretch, and read the raster into memory if it has no more than `room_px`."""
+    def prepare(
+        cls, mosaic: Mosaic, hold_out: float = 0.0, max_pixels: int = 0
+    ) -> "UnlabelledRaster":
+        """Return a raster with its stretch measured, read into memory if it is small enough.
+
+        Parameters
+        ----------
+        mosaic : Mosaic
+        hold_out : float
+            Fraction of the columns, from the right, that is not drawn from.
+        max_pixels : int
+            Largest raster that is read into memory, in pixels.
+        """
         mosaic.require_colors()
         stretch = scaling("bits", mosaic)
         height, width = mosaic.shape
-        made = cls(mosaic, stretch, round(width * (1 - hold_out)))
-        if height * width <= room_px:
-            made.held = made.read(Window(0, 0, height, width))
-        return made
+        raster = cls(mosaic, stretch, round(width * (1 - hold_out)))
+        if height * width <= max_pixels:
+            raster.in_memory = raster.read(Window(0, 0, height, width))
+        return raster
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Read (bands + 1, height, width) bytes: the image and its validity."""
-        if self.held is not None:
-            return self.held[:, window.rows, window.cols]
+        """Read a window.
+
+        Returns
+        -------
+        (bands + 1, height, width) uint8 array
+            The image, and its validity as 1 or 0.
+        """
+        if self.in_memory is not None:
+            return self.in_memory[:, window.rows, window.cols]
         with gdal_environment():
             pixels, valid = self.mosaic.read(window)
         return np.concatenate([self.stretch.to_bytes(pixels), valid[None].astype(np.uint8)])
@@ -70,7 +88,7 @@ class Views(NamedTuple):
     ----------
     images : (2, bands, side, side) uint8 array
     raster : int
-        Which of the sampler's rasters they are from.
+        Index of the sampler's raster that they were drawn from.
     """
 
     images: NDArray[np.uint8]
@@ -81,24 +99,24 @@ class Views(NamedTuple):
 class ViewSampler:
     """Draw pairs of views from rasters without labels.
 
-    A raster's chance goes with the fourth root of its area: what counts is how many looks are seen,
-    and a large raster has more of them, but not in proportion.
+    A raster's probability is proportional to the fourth root of its area: styles should be drawn
+    equally often, and a large raster has more of them, but not in proportion.
 
     Attributes
     ----------
     rasters : sequence of UnlabelledRaster
     bands : int
-        Of a view. Rasters with more give a random choice of theirs, in random order; those with
-        fewer repeat them.
+        Bands of a view. Of rasters with more, bands are drawn at random, in random order; those of
+        rasters with fewer are repeated.
     side : int
-        Of a view, in pixels.
+        Side of a view in pixels.
     seed : int
     reach : float
-        How far apart, in sides, the two views of an image may lie; 0 crops both from one place.
+        Largest distance of the two views of an image, in sides; 0 crops both at one position.
     scale : (float, float)
-        Range of the random resize (log-uniform); 2 shows things twice as large.
+        Range of the random resize (log-uniform); at 2 objects are twice as large.
     blur : float
-        Chance of a slight Gaussian blur.
+        Probability of a slight Gaussian blur, in 0..1.
     """
 
     rasters: Sequence[UnlabelledRaster]
@@ -110,29 +128,35 @@ class ViewSampler:
     blur: float = 0.2
 
     def __post_init__(self) -> None:
-        """Weigh the rasters."""
+        """Compute the rasters' probabilities to be drawn from."""
         if not self.rasters:
             raise EmptyRasterError("no raster to draw patches from")
         areas = np.array([r.mosaic.shape[0] * r.width for r in self.rasters], float)
-        self._chance = areas**0.25 / (areas**0.25).sum()
+        self._probabilities = areas**0.25 / (areas**0.25).sum()
 
     def draw(self, step: int, place: int) -> Views:
-        """Give the views of sample `place` of batch `step`."""
+        """Return the views of sample `place` of batch `step`.
+
+        Raises
+        ------
+        EmptyRasterError
+            Almost all patches hold nodata.
+        """
         rng = np.random.default_rng([self.seed, step, place])
-        for _ in range(TRIES):
-            raster = int(rng.choice(len(self.rasters), p=self._chance))
+        for _ in range(MAX_TRIES):
+            raster = int(rng.choice(len(self.rasters), p=self._probabilities))
             images = self._views(self.rasters[raster], rng)
             if images is not None:
                 return Views(images, raster)
         raise EmptyRasterError(
-            f"{TRIES} places in a row had nodata in them: check the rasters' masks, or give a "
+            f"{MAX_TRIES} patches in a row held nodata: check the rasters' masks, or give a "
             "smaller --patch"
         )
 
     def _views(
         self, raster: UnlabelledRaster, rng: np.random.Generator
     ) -> NDArray[np.uint8] | None:
-        bands = self._choose(raster.mosaic.count, rng)
+        bands = self._draw_bands(raster.mosaic.count, rng)
         height, width = raster.mosaic.shape[0], raster.width
         centre = rng.uniform(0, 1, 2) * (height, width)
         views = []
@@ -143,28 +167,28 @@ class ViewSampler:
             row = int(np.clip(at[0] - side / 2, 0, height - side))
             col = int(np.clip(at[1] - side / 2, 0, width - side))
             read = raster.read(Window(row, col, side, side))
-            chosen = read[bands]
-            # A band of one value (an alpha band taken for data, undeclared nodata) has no look.
-            if not read[-1].all() or not np.ptp(chosen, axis=(1, 2)).all():
+            image = read[bands]
+            # A band of one value (undeclared alpha or nodata) has no style.
+            if not read[-1].all() or not np.ptp(image, axis=(1, 2)).all():
                 return None
-            views.append(self._show(chosen, rng))
+            views.append(self._augment(image, rng))
         return np.stack(views)
 
-    def _choose(self, count: int, rng: np.random.Generator) -> list[int]:
-        """Choose bands; a raster that has just as many gives them in their order."""
+    def _draw_bands(self, count: int, rng: np.random.Generator) -> list[int]:
+        """Return random bands; if the raster has as many as a view, all in their order."""
         if count == self.bands:
             return list(range(count))
         if count < self.bands:
             return [min(band, count - 1) for band in range(self.bands)]
         return [int(band) for band in rng.permutation(count)[: self.bands]]
 
-    def _show(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[Any]:
+    def _augment(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[Any]:
         side = image.shape[1]
         if side != self.side:
-            how = cv2.INTER_AREA if side > self.side else cv2.INTER_LINEAR
+            interpolation = cv2.INTER_AREA if side > self.side else cv2.INTER_LINEAR
             size = (self.side, self.side)
-            image = np.stack([cv2.resize(band, size, interpolation=how) for band in image])
+            image = np.stack([cv2.resize(b, size, interpolation=interpolation) for b in image])
         if rng.random() < self.blur:
             sigma = rng.uniform(0.3, 1.0)
             image = np.stack([cv2.GaussianBlur(band, (0, 0), sigma) for band in image])
-        return turn(image, rng)
+        return random_symmetry(image, rng)

@@ -1,4 +1,4 @@
-"""Whether probabilities say how often they are right, and the temperature that makes them."""
+"""Calibration of probabilities: reliability, and the temperature that is fitted to it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,16 +15,17 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window, tiles
 from geossda.training.segmenter_loop import Calibration
 
-# Logits are counted in bins of this width up to this size; beyond, a probability is 0 or 1.
-WIDTH, HIGHEST = 0.05, 16.0
-CENTRES = np.arange(-HIGHEST, HIGHEST + WIDTH / 2, WIDTH)
-SIDE = 512
-LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.1, 10.0
+# Bin width and range of the counted logits; beyond, probabilities are 0 or 1.
+BIN_WIDTH, MAX_LOGIT = 0.05, 16.0
+CENTERS = np.arange(-MAX_LOGIT, MAX_LOGIT + BIN_WIDTH / 2, BIN_WIDTH)
+# Side in pixels of the windows that held-out columns are predicted in.
+WINDOW_PX = 512
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 10.0
 
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """Counts of pixels by logit, all and those that are buildings.
+    """Counts of pixels by logit: of all, and of those that are buildings.
 
     Attributes
     ----------
@@ -36,90 +37,105 @@ class Reliability:
 
     @classmethod
     def none(cls) -> "Reliability":
-        """Begin with no pixel."""
-        return cls(np.zeros(len(CENTRES), np.int64), np.zeros(len(CENTRES), np.int64))
+        """Return counts of no pixels."""
+        return cls(np.zeros(len(CENTERS), np.int64), np.zeros(len(CENTERS), np.int64))
 
     @classmethod
     def of(cls, logits: NDArray[np.float32], labels: NDArray[np.bool_]) -> "Reliability":
-        """Count pixels, given as arrays of one shape."""
-        places = np.rint((np.clip(logits, -HIGHEST, HIGHEST) + HIGHEST) / WIDTH).astype(np.int64)
-        bins = len(CENTRES)
-        # The middle bin is of logits from 0 on, where a building begins.
-        places -= (places == bins // 2) & (logits < 0)
+        """Return the counts of pixels, given as arrays of the same shape."""
+        index = np.rint((np.clip(logits, -MAX_LOGIT, MAX_LOGIT) + MAX_LOGIT) / BIN_WIDTH).astype(
+            np.int64
+        )
+        bins = len(CENTERS)
+        # The middle bin begins at logit 0, where pixels become buildings.
+        index -= (index == bins // 2) & (logits < 0)
         return cls(
-            np.bincount(places.ravel(), minlength=bins),
-            np.bincount(places[labels].ravel(), minlength=bins),
+            np.bincount(index.ravel(), minlength=bins),
+            np.bincount(index[labels].ravel(), minlength=bins),
         )
 
     @classmethod
     def from_lists(cls, every: Sequence[int], true: Sequence[int]) -> "Reliability":
-        """Take up counts that were written down."""
+        """Return counts that were written as lists."""
         return cls(np.array(every, np.int64), np.array(true, np.int64))
 
     def __add__(self, other: "Reliability") -> "Reliability":
         return Reliability(self.every + other.every, self.true + other.true)
 
     def confusion(self) -> Confusion:
-        """Count pixels of a probability of 0.5 and more as found."""
-        above = CENTRES >= 0
-        hit, found = int(self.true[above].sum()), int(self.every[above].sum())
-        return Confusion(hit, found - hit, int(self.true.sum()) - hit)
+        """Return the confusion matrix of pixels at a threshold of 0.5."""
+        above = CENTERS >= 0
+        hit, predicted = int(self.true[above].sum()), int(self.every[above].sum())
+        return Confusion(hit, predicted - hit, int(self.true.sum()) - hit)
 
     def likelihood(self, temperature: float) -> float:
-        """Give the mean negative log-likelihood of the labels."""
-        scaled = CENTRES / temperature
+        """Return the mean negative log-likelihood of the labels at a temperature."""
+        scaled = CENTERS / temperature
         # -log(sigmoid(x)) and -log(1 - sigmoid(x)), without overflow.
-        lost = self.true * np.logaddexp(0, -scaled)
-        lost += (self.every - self.true) * np.logaddexp(0, scaled)
-        return float(lost.sum() / self.every.sum())
+        total = self.true * np.logaddexp(0, -scaled)
+        total += (self.every - self.true) * np.logaddexp(0, scaled)
+        return float(total.sum() / self.every.sum())
 
     def temperature(self) -> float:
-        """Fit the temperature that logits are to be divided by (Guo et al. 2017)."""
+        """Return the fitted temperature, which logits are to be divided by (Guo et al. 2017)."""
         if not 0 < self.true.sum() < self.every.sum():
-            return 1.0  # of one class only: nothing to learn from
-        bounds = (np.log(LOWEST_TEMPERATURE), np.log(HIGHEST_TEMPERATURE))
-        found = minimize_scalar(
+            return 1.0  # a single class: there is nothing to fit
+        bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
+        minimum = minimize_scalar(
             lambda x: self.likelihood(float(np.exp(x))), bounds=bounds, method="bounded"
         )
-        return float(np.exp(found.x))
+        return float(np.exp(minimum.x))
 
     def error(self, temperature: float = 1.0, bins: int = 15) -> float:
-        """Give the expected calibration error (Naeini et al. 2015) of building probabilities.
+        """Return the expected calibration error (Naeini et al. 2015) of building probabilities.
 
-        The mean over all pixels of the difference, bin by bin of equal width, between the mean
-        probability and the share of buildings.
+        The difference of mean probability and building fraction in each of `bins` bins of equal
+        width, as a mean over all pixels.
+
+        Parameters
+        ----------
+        temperature : float
+            Divides the logits.
+        bins : int
         """
-        probability = 1 / (1 + np.exp(-CENTRES / temperature))
-        place = np.minimum((probability * bins).astype(int), bins - 1)
-        claimed = np.bincount(place, self.every * probability, minlength=bins)
-        found = np.bincount(place, self.true, minlength=bins)
-        return float(np.abs(claimed - found).sum() / self.every.sum())
+        probability = 1 / (1 + np.exp(-CENTERS / temperature))
+        index = np.minimum((probability * bins).astype(int), bins - 1)
+        expected = np.bincount(index, self.every * probability, minlength=bins)
+        observed = np.bincount(index, self.true, minlength=bins)
+        return float(np.abs(expected - observed).sum() / self.every.sum())
 
 
 def calibration(
     rasters: Sequence[WorkingRaster], device: torch.device, *, progress: Progress = SILENT
 ) -> Callable[[torch.nn.Module], Calibration] | None:
-    """Make what measures a finished network on the columns kept from its training.
+    """Return a function that measures a network on the columns held out from its training.
+
+    Parameters
+    ----------
+    rasters : sequence of WorkingRaster
+        With labels.
+    device : torch.device
+    progress : Progress
 
     Returns
     -------
     callable or None
-        None where nothing was kept.
+        None if no columns are held out.
     """
-    kept = [raster for raster in rasters if raster.width < raster.mosaic.shape[1]]
-    if not kept:
+    with_hold_out = [raster for raster in rasters if raster.width < raster.mosaic.shape[1]]
+    if not with_hold_out:
         return None
 
     def measure(network: torch.nn.Module) -> Calibration:
-        found = held_out(network, kept, device, progress=progress)
-        temperature = found.temperature()
-        confusion = found.confusion()
+        reliability = held_out(network, with_hold_out, device, progress=progress)
+        temperature = reliability.temperature()
+        confusion = reliability.confusion()
         return Calibration(
             temperature,
             {
                 "held_out_iou": round(confusion.iou, 4),
-                "held_out_calibration_error": round(found.error(), 4),
-                "held_out_calibration_error_calibrated": round(found.error(temperature), 4),
+                "held_out_calibration_error": round(reliability.error(), 4),
+                "held_out_calibration_error_calibrated": round(reliability.error(temperature), 4),
             },
         )
 
@@ -134,20 +150,30 @@ def held_out(
     *,
     progress: Progress = SILENT,
 ) -> Reliability:
-    """Count logits and labels on the columns of rasters that were kept from training."""
+    """Return counts of logits and labels on the held-out columns of rasters.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    rasters : sequence of WorkingRaster
+        With labels.
+    device : torch.device
+    progress : Progress
+        Advanced by one per raster.
+    """
     total = Reliability.none()
     progress.stage("calibrating", len(rasters))
     for raster in rasters:
         height, width = raster.mosaic.shape
-        for part in tiles((height, width - raster.width), SIDE):
-            window = Window(part.row, part.col + raster.width, part.height, part.width)
+        for tile in tiles((height, width - raster.width), WINDOW_PX):
+            window = Window(tile.row, tile.col + raster.width, tile.height, tile.width)
             read = raster.read(window)
-            image = np.zeros((1, len(read) - 2, SIDE, SIDE), np.float32)
-            image[0, :, : part.height, : part.width] = read[:-2] / np.float32(255)
+            image = np.zeros((1, len(read) - 2, WINDOW_PX, WINDOW_PX), np.float32)
+            image[0, :, : tile.height, : tile.width] = read[:-2] / np.float32(255)
             batch = torch.from_numpy(image).to(device, memory_format=torch.channels_last)
             with mixed_precision(device):
-                made = network(batch)
-            logits = made[0, 0, : part.height, : part.width].float().cpu().numpy()
+                output = network(batch)
+            logits = output[0, 0, : tile.height, : tile.width].float().cpu().numpy()
             valid = read[-1] > 0
             total += Reliability.of(logits[valid], read[-2][valid] > 0)
         progress.advance()

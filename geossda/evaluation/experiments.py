@@ -1,7 +1,7 @@
-"""The paper's Table I on any data: the same training under every adaptation method, measured.
+"""Trials of the paper's Table I: the same training with each adaptation method, measured.
 
-A trial is one training of one method with one seed; its figures are kept in a file of their own, so
-that a table of many hours can be stopped, gone on with, and shared out over processes.
+A trial is one training of one method with one seed. Its results are kept in a file of their own, so
+that a table of many hours can be interrupted, resumed, and divided among processes.
 """
 
 import dataclasses
@@ -31,21 +31,21 @@ from geossda.training.segmenter_loop import train
 
 @dataclass(frozen=True)
 class Trial:
-    """One training, and where it is measured.
+    """One training, and the places it is measured on.
 
     Attributes
     ----------
     form : str
-        Of the table it belongs to, such as ``"one-to-others"``.
+        Form of the table, such as ``"one-to-others"``.
     name : str
-        What tells it from the form's others: the source, or the place left out.
+        The source, or the place that is left out.
     sources, targets, tests : tuple of str
-        Places whose labels are used, whose imagery is used, and where it is measured.
+        Places whose labels are used, whose imagery is used, and that are measured on.
     row : Row
-        The method, and whether the target teaches.
+        The method, and whether a mean teacher is used.
     seed : int
     patches : str
-        Hash of the patches chosen, where places are not taken whole.
+        Hash of the names of the chosen images, if places are not used whole.
     """
 
     form: str
@@ -59,11 +59,11 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """What its files are called."""
+        """Stem of the trial's files."""
         return f"{self.form}_{self.name}_{self.row.replace('+', '_')}_{self.seed}"
 
     def settings(self, config: BenchmarkConfig) -> TrainSegmenterConfig:
-        """Give the settings of the training."""
+        """Return the settings of the training."""
         name, _, teacher = self.row.partition("+")
         method = cast(AdaptMethod, name)
         return TrainSegmenterConfig(
@@ -91,14 +91,14 @@ class Trial:
 
 
 def plan(form: str, names: Sequence[str], config: BenchmarkConfig) -> Iterator[Trial]:
-    """Plan the trainings of a form on places that all have labels.
+    """Yield the trials of a form on labelled places.
 
     Parameters
     ----------
     form : {"one-to-others", "leave-one-out"}
-        Labels of one place, measured on every other; labels of all but one, measured on that one.
+        Labels of one place, measured on every other; or labels of all but one, measured on that.
     names : sequence of str
-        The places.
+        Names of the places.
     config : BenchmarkConfig
     """
     for seed in range(config.seeds):
@@ -120,34 +120,34 @@ def run(
     *,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Run a trial and keep its figures.
+    """Run a trial and write its results.
 
     Parameters
     ----------
     trial : Trial
     sources, targets : sequences of WorkingRaster
-        With labels, and without.
+        Rasters with labels, and without.
     tests : dict
-        Labelled rasters by place, to measure on.
+        Labelled rasters to measure on, by place.
     config : TrainSegmenterConfig
-        As the trial gives it.
+        What :meth:`Trial.settings` returns.
     folder : path
-        Where figures are kept.
+        Folder of the results.
     progress : Progress
 
     Returns
     -------
     dict
-        Settings and figures, as they are kept.
+        Trial, settings and figures, as they are written.
     """
     streams = training_streams(config, sources, targets, progress=progress)
     model, work = folder / f"{trial.key}.safetensors", folder / f"{trial.key}_run"
-    made_of = {"trial": _plain(dataclasses.asdict(trial)), "settings": _defining(config)}
+    identity = {"trial": _plain(dataclasses.asdict(trial)), "settings": _defining(config)}
     record = work / "trial.json"
-    if not record.exists() or json.loads(record.read_text()) != made_of:
-        shutil.rmtree(work, ignore_errors=True)  # what a stop left of another training
+    if not record.exists() or json.loads(record.read_text()) != identity:
+        shutil.rmtree(work, ignore_errors=True)  # left by an interrupted training of other settings
         work.mkdir(parents=True)
-        record.write_text(json.dumps(made_of) + "\n")
+        record.write_text(json.dumps(identity) + "\n")
     train(
         streams.labelled,
         sources[0].mosaic.count,
@@ -164,33 +164,42 @@ def run(
         reliability = measure(model, rasters, config.device)
         counts = reliability.confusion().to_dict()
         figures[name] = {
-            # A ratio of nothing is not a number, which JSON has no word for.
+            # Ratios of nothing are NaN, which JSON cannot hold.
             **{key: None if math.isnan(value) else value for key, value in counts.items()},
             "every": reliability.every.tolist(),
             "true": reliability.true.tolist(),
         }
-    found = {**made_of, "figures": figures}
+    result = {**identity, "figures": figures}
     with atomic_write(folder / f"{trial.key}.json") as part:
-        part.write_text(json.dumps(found) + "\n")
+        part.write_text(json.dumps(result) + "\n")
     shutil.rmtree(work, ignore_errors=True)
     model.unlink()
-    return found
+    return result
 
 
 def recall(trial: Trial, config: TrainSegmenterConfig, folder: Path) -> dict[str, Any] | None:
-    """Give what a trial gave before, if places and settings were the same."""
-    kept = folder / f"{trial.key}.json"
-    if not kept.exists():
+    """Return the written results of a trial, or None if there are none of these settings.
+
+    Parameters
+    ----------
+    trial : Trial
+    config : TrainSegmenterConfig
+        What :meth:`Trial.settings` returns.
+    folder : path
+        Folder of the results.
+    """
+    path = folder / f"{trial.key}.json"
+    if not path.exists():
         return None
-    found: dict[str, Any] = json.loads(kept.read_text())
+    result: dict[str, Any] = json.loads(path.read_text())
     now = {"trial": _plain(dataclasses.asdict(trial)), "settings": _defining(config)}
-    # What came later stands at what was done before it.
-    same = all(now[part].get(name) == value for part in now for name, value in found[part].items())
-    return found if same else None
+    # Settings that were added since had the values that are now their defaults.
+    same = all(now[part].get(name) == value for part in now for name, value in result[part].items())
+    return result if same else None
 
 
 def _defining(config: TrainSegmenterConfig) -> dict[str, Any]:
-    """Give the settings that figures depend on, as JSON gives them back."""
+    """Return the settings that results depend on, as JSON returns them."""
     settings = dataclasses.asdict(config)
     for name in ("overwrite", "device", "checkpoint"):
         settings.pop(name)
@@ -200,12 +209,20 @@ def _defining(config: TrainSegmenterConfig) -> dict[str, Any]:
 
 
 def _plain(entries: dict[str, Any]) -> dict[str, Any]:
-    """Give entries as JSON gives them back."""
+    """Return entries as JSON returns them."""
     return cast(dict[str, Any], json.loads(json.dumps(entries)))
 
 
 def measure(model: Path, rasters: Sequence[WorkingRaster], device: str) -> Reliability:
-    """Predict rasters as ``segment`` does, and count their pixels by logit and label."""
+    """Predict rasters as ``segment`` does, and return counts of pixels by logit and label.
+
+    Parameters
+    ----------
+    model : path
+    rasters : sequence of WorkingRaster
+        With labels.
+    device : str
+    """
     network, card = load_segmenter(model)
     total = Reliability.none()
     for raster in rasters:
@@ -230,10 +247,17 @@ def gather(
     *,
     by_labels: bool = False,
 ) -> Rows:
-    """Arrange a figure of all trials by row, place and seed; what has none is left out.
+    """Arrange a figure of all trials by row, place and seed.
 
-    The places are those measured on; or, `by_labels`, those that tell trainings apart: the ones
-    whose labels were used, or that were left out. Where several figures meet, their mean stands.
+    Parameters
+    ----------
+    results : sequence of dict
+        What :func:`run` returned.
+    value : callable
+        ``value(figures)`` returns the figure, or None, which leaves the trial out.
+    by_labels : bool
+        Whether places are those of the labels, or left out, instead of those measured on. The
+        figure is the mean over all places measured on.
     """
     cells: dict[tuple[str, str, int], list[float]] = {}
     for result in results:
@@ -243,6 +267,6 @@ def gather(
             if (number := value(figures)) is not None:
                 cells.setdefault((trial["row"], place, trial["seed"]), []).append(number)
     rows: Rows = {}
-    for (row, place, seed), found in sorted(cells.items(), key=lambda item: item[0][2]):
-        rows.setdefault(row, {}).setdefault(place, {})[seed] = float(np.mean(found))
+    for (row, place, seed), numbers in sorted(cells.items(), key=lambda item: item[0][2]):
+        rows.setdefault(row, {}).setdefault(place, {})[seed] = float(np.mean(numbers))
     return rows

@@ -90,9 +90,9 @@ def villages(tmp_path_factory):
     return paths
 
 
-def prepared(path, kind="bits", **settings):
+def prepared(path, kind="bits", floor=0.0, **settings):
     mosaic = open_mosaic(path)
-    return WorkingRaster.prepare(mosaic, 0.5, scaling(kind, mosaic), **settings)
+    return WorkingRaster.prepare(mosaic, 0.5, scaling(kind, mosaic, floor=floor), **settings)
 
 
 def patch_of(seed=0, side=64):
@@ -157,7 +157,7 @@ def test_nodata_of_the_target_is_in_no_histogram(tmp_path):
     wanted[:, ~known] = 255
     path = build_raster(tmp_path / "target.tif", image=wanted, mask=True, valid=known)
     target = prepared(path)
-    target.held[:3, ~known] = 255
+    target.in_memory[:3, ~known] = 255
     made = HistogramMatching([target], 64)(*patch_of(), 0, rng(4))
     assert made.max() <= wanted[:, known].max() < 255
 
@@ -205,14 +205,14 @@ def transfers(rasters, sources, side=32):
 def test_style_transfer_goes_towards_the_target(villages):
     rasters = [prepared(path) for path in villages]
     method, back = transfers(rasters, 1, 64)
-    image, valid = rasters[0].held[:3, 40:104, 40:104], np.ones((64, 64), bool)
+    image, valid = rasters[0].in_memory[:3, 40:104, 40:104], np.ones((64, 64), bool)
     made = method(image, valid, 0, rng(1))
     assert np.array_equal(made, method(image, valid, 0, rng(1))) and made.dtype == np.uint8
-    wanted = rasters[1].held[:3].mean((1, 2))
+    wanted = rasters[1].in_memory[:3].mean((1, 2))
     before, after = (np.abs(x.mean((1, 2)) - wanted).mean() for x in (image, made))
     assert after < 0.6 * before
     # Target patches are given any raster's look: their own, which changes little, or another.
-    target = rasters[1].held[:3, 40:104, 40:104]
+    target = rasters[1].in_memory[:3, 40:104, 40:104]
     moved = {
         int(np.abs(back(target, valid, 0, rng(k)).astype(int) - target).max()) for k in range(9)
     }
@@ -236,7 +236,7 @@ def test_a_look_is_the_whole_rasters_whatever_stands_in_a_patch(tmp_path):
     ]
     method, _ = transfers(rasters, 1)
     for left, wanted in ((10, (86, 104, 86)), (150, (140, 134, 134))):
-        image = rasters[0].held[:3, 20:52, left : left + 32]
+        image = rasters[0].in_memory[:3, 20:52, left : left + 32]
         made = method(image, np.ones((32, 32), bool), 0, rng())
         assert np.abs(made.mean((1, 2)) - wanted).max() < 12
 
@@ -248,10 +248,10 @@ def test_flat_ground_is_not_blown_up(tmp_path):
         prepared(build_raster(tmp_path / f"{k}.tif", image=image)) for k, image in enumerate(images)
     ]
     method, _ = transfers(rasters, 1)
-    image = rasters[0].held[:3, :32, :32]
+    image = rasters[0].in_memory[:3, :32, :32]
     contrasts = [
         np.sqrt(x.var((1, 2)).mean())
-        for x in (image, rasters[1].held[:3], method(image, np.ones((32, 32), bool), 0, rng()))
+        for x in (image, rasters[1].in_memory[:3], method(image, np.ones((32, 32), bool), 0, rng()))
     ]
     assert contrasts[1] > 5 * contrasts[0]
     assert contrasts[2] < 1.1 * MAX_CONTRAST_GAIN * contrasts[0]
@@ -353,7 +353,7 @@ def test_a_method_recolours_labelled_patches_and_those_that_teach(villages, doma
     assert np.array_equal(views[0].image, views[1].image)
     assert not np.array_equal(views[0].restyled, views[1].restyled)
     if method in ("rhm", "ssda", "daug"):
-        own, wanted = (raster.held[:3].mean((1, 2)) / 255 for raster in (*sources, *targets))
+        own, wanted = (raster.in_memory[:3].mean((1, 2)) / 255 for raster in (*sources, *targets))
 
         def nearer(image):
             color = image.mean((1, 2))
@@ -368,7 +368,7 @@ def test_a_method_recolours_labelled_patches_and_those_that_teach(villages, doma
 def test_columns_held_back_are_never_drawn(villages):
     raster = prepared(villages[0], hold_out=0.5)
     assert raster.width == SIZE[1] // 2
-    raster.held[:3, :, raster.width :] = 0  # no other pixel is 0
+    raster.in_memory[:3, :, raster.width :] = 0  # no other pixel is 0
     sampler = PatchSampler([raster], 64, 1, jitter=False)
     assert all(sampler.draw(step, 0).image.min() > 0 for step in range(20))
 
@@ -376,14 +376,16 @@ def test_columns_held_back_are_never_drawn(villages):
 def test_scalings(villages, tmp_path):
     raster = prepared(villages[0])
     with rasterio.open(villages[0]) as source:
-        assert np.array_equal(raster.held[:3], source.read())
+        assert np.array_equal(raster.in_memory[:3], source.read())
     even = prepared(build_raster(tmp_path / "a.tif", size=SIZE, dtype="uint16"), "equalize")
-    counts = np.stack([np.histogram(band, 8, (0, 256))[0] for band in even.held[:3]])
+    counts = np.stack([np.histogram(band, 8, (0, 256))[0] for band in even.in_memory[:3]])
     assert counts.max() < 1.1 * counts.min()
-    stretched = prepared(villages[0], "percentile").held[:3]
+    stretched = prepared(villages[0], "percentile").in_memory[:3]
     assert stretched.min() == 0 and stretched.max() == 255
     longer = build_raster(tmp_path / "b.tif", size=SIZE, dtype="uint16", seed=1)
-    assert np.array_equal(prepared(longer, "bits").held, prepared(longer, "percentile").held)
+    assert np.array_equal(
+        prepared(longer, "bits").in_memory, prepared(longer, "percentile").in_memory
+    )
 
 
 def test_target_patches_in_two_views(villages):
@@ -632,7 +634,9 @@ def test_patches_are_shown_as_they_are_and_as_they_are_made(villages, tmp_path):
     config = dataclasses.replace(TINY, adapt="gamma")
     train_segmenter([villages[0]], tmp_path / "g.safetensors", config=config)
     above, below = halves(tmp_path / "g_run" / "patches.png")
-    shown = training_streams(config, [prepared(villages[0], "percentile")], []).preview
+    shown = training_streams(
+        config, [prepared(villages[0], "percentile", config.floor)], []
+    ).preview
     for number in range(3):
         cells = [half[:, number * 132 : number * 132 + 128] for half in (above, below)]
         for cell, patch in zip(cells, shown(number), strict=True):
@@ -716,7 +720,7 @@ def test_labels_may_be_a_mask(villages, tmp_path):
     with rasterio.open(tmp_path / "mask.tif", "w", **profile) as made:
         made.write(mask, 1)
     shapes = read_footprints(tmp_path / "mask.tif", UTM)
-    assert np.array_equal(prepared(villages[0], shapes=shapes).held[3] > 0, mask == 255)
+    assert np.array_equal(prepared(villages[0], shapes=shapes).in_memory[3] > 0, mask == 255)
     config = dataclasses.replace(TINY, adapt="none", steps=2)
     drawn, masked = (
         train_segmenter(
@@ -745,7 +749,7 @@ def test_domains_are_folders_with_a_style_each(domains, villages, tmp_path):
     assert model.card.domains == ("blue", "red")
     for name, path in (("red", villages[0]), ("blue", villages[1])):
         look = model.domain_style(name)
-        pixels = prepared(path).held[:3].reshape(3, -1) / 255
+        pixels = prepared(path).in_memory[:3].reshape(3, -1) / 255
         assert np.abs(look.pixels.mean[0].numpy() - pixels.mean(1)).max() < 0.15
         deviation = look.pixels.moments.std[0].numpy() / pixels.std(1)
         assert deviation.min() > 0.5 and deviation.max() < 2
@@ -761,11 +765,11 @@ def test_domains_are_folders_with_a_style_each(domains, villages, tmp_path):
 
 def test_a_domain_goes_to_itself_unchanged_and_to_others_changed(domains, villages):
     model = load_style_model(domains, "cpu")
-    image = prepared(villages[0]).held[None, :3, :64, :64].astype(np.float32) / 255
+    image = prepared(villages[0]).in_memory[None, :3, :64, :64].astype(np.float32) / 255
     red, blue = model.domain_style("red"), model.domain_style("blue")
     assert np.allclose(model.translate(image, red, red), image, atol=1e-4)
     moved = model.translate(image, red, blue).mean((0, 2, 3))
-    wanted = prepared(villages[1]).held[:3].mean((1, 2)) / 255
+    wanted = prepared(villages[1]).in_memory[:3].mean((1, 2)) / 255
     assert np.abs(moved - wanted).mean() < np.abs(image.mean((0, 2, 3)) - wanted).mean()
 
 

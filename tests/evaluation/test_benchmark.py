@@ -22,7 +22,7 @@ from geossda import (
     segment,
 )
 from geossda.api import benchmark
-from geossda.api.benchmark import _city_cut
+from geossda.api.benchmark import _city_stretch
 from geossda.config import PaperBenchmarkConfig, SegmentConfig
 from geossda.data import datasets
 from geossda.data.datasets import Pair
@@ -30,7 +30,7 @@ from geossda.data.labels import rasterize, read_footprints
 from geossda.data.patches import WorkingRaster
 from geossda.errors import Cancelled, InputError, VectorError
 from geossda.evaluation import experiments as trials
-from geossda.evaluation.calibration import WIDTH, Reliability
+from geossda.evaluation.calibration import BIN_WIDTH, Reliability
 from geossda.evaluation.table import markdown, plot, summary
 from geossda.models.segmenter import build
 from geossda.progress import SILENT
@@ -239,13 +239,13 @@ def test_wrong_folders_are_named(inria, deepglobe, tmp_path, towns):
 
 def test_the_choice_of_patches_depends_on_names_and_seed_alone(tmp_path):
     pairs = [Pair(tmp_path / f"img{n}.tif", tmp_path / f"{n}.json") for n in range(50)]
-    kept = datasets.chosen(pairs, 10, 0)
+    kept = datasets.choose_pairs(pairs, 10, 0)
     assert len(kept) == 10 and kept == [pair for pair in pairs if pair in kept]
-    assert set(datasets.chosen(pairs[::-1], 10, 0)) == set(kept)
-    assert datasets.chosen(pairs, 50, 0) == datasets.chosen(pairs, 99, 0) == pairs
-    assert set(datasets.chosen(pairs, 10, 1)) != set(kept)
+    assert set(datasets.choose_pairs(pairs[::-1], 10, 0)) == set(kept)
+    assert datasets.choose_pairs(pairs, 50, 0) == datasets.choose_pairs(pairs, 99, 0) == pairs
+    assert set(datasets.choose_pairs(pairs, 10, 1)) != set(kept)
     without = [pair for pair in pairs if pair != kept[0]]
-    assert set(kept[1:]) < set(datasets.chosen(without, 10, 0))
+    assert set(kept[1:]) < set(datasets.choose_pairs(without, 10, 0))
 
 
 def test_a_citys_cut_is_of_its_brightest_two_percent(tmp_path):
@@ -253,7 +253,7 @@ def test_a_citys_cut_is_of_its_brightest_two_percent(tmp_path):
     dark = np.tile(np.arange(1000, dtype=np.uint16), (3, 96, 1))
     for number, image in enumerate((dark, dark + 1000)):
         build_raster(tmp_path / f"{number}.tif", image=image, dtype="uint16")
-    cut = _city_cut([Pair(tmp_path / f"{n}.tif", tmp_path) for n in range(2)], SILENT)
+    cut = _city_stretch([Pair(tmp_path / f"{n}.tif", tmp_path) for n in range(2)], SILENT)
     assert cut.low.tolist() == [0, 0, 0]
     assert cut.high == pytest.approx([0.98 * 1999] * 3, abs=2)
     shown = cut.to_bytes(np.tile(np.arange(2000, dtype=np.uint16), (3, 1, 1)))[0, 0]
@@ -347,7 +347,7 @@ def test_places_end_to_end_and_nothing_twice(towns, tmp_path, listener):
     numbers = json.loads((run / "results.json").read_text())
     assert set(numbers["one-to-others"]) == {"Baseline", "RHM", "SS(DA)² + teacher"}
     assert set(numbers["one-to-others"]["RHM"]) == {"alba", "brac", "como", "mean"}
-    assert "by the place whose labels were used" in second.table
+    assert "the same by the place of the labels" in second.table
     assert len(numbers["each"]) == 9
     for one in numbers["each"]:
         key = f"one-to-others_{one['name']}_{one['row'].replace('+', '_')}_{one['seed']}"
@@ -473,7 +473,7 @@ def test_what_is_measured_is_what_segment_finds(towns, tmp_path, tiny_model):
     assert 0 < (found & true).sum() < found.sum() < found.size
     assert counts.hit + counts.miss == true.sum()
     # Logits are counted in bins, and batches of one and of two round differently.
-    near = np.abs(logit) < WIDTH / 2 + 1e-3
+    near = np.abs(logit) < BIN_WIDTH / 2 + 1e-3
     assert near.mean() < 0.02
     for measured, here in ((counts.hit, true), (counts.false_alarm, ~true)):
         assert abs(measured - (found & here).sum()) <= (near & here).sum()
@@ -513,7 +513,7 @@ def test_looks_come_from_other_patches_than_those_measured(inria, deepglobe, tmp
         assert listed == [pair.image.name for pair in pairs] and len(pairs) == 2
         assert not set(pairs) & set(references[city])
         assert set(pairs) | set(references[city]) == set(cities[city])
-        wanted = _city_cut(cities[city], SILENT)
+        wanted = _city_stretch(cities[city], SILENT)
         for cut in (of_looks[city], of_tests[city]):
             assert cut.low.tolist() == wanted.low.tolist()
             assert cut.high.tolist() == wanted.high.tolist()

@@ -14,7 +14,7 @@ from scipy.special import expit, logit
 from geossda import SegmentConfig, TrainSegmenterConfig, segment, train_segmenter
 from geossda.data.patches import WorkingRaster
 from geossda.evaluation import calibration as module
-from geossda.evaluation.calibration import CENTRES, WIDTH, Reliability, calibration, held_out
+from geossda.evaluation.calibration import BIN_WIDTH, CENTERS, Reliability, calibration, held_out
 from geossda.models.card import load, read_card, save
 from geossda.models.segmenter import load_segmenter
 from geossda.raster.mosaic import open_mosaic
@@ -33,10 +33,10 @@ def drawn(temperature, count=200_000, seed=0):
 
 def test_counts_by_hand():
     found = Reliability.of(np.array([0, 0.02, 3, -99], np.float32), np.array([1, 0, 1, 0], bool))
-    middle, three = (int(np.argmin(np.abs(CENTRES - value))) for value in (0, 3))
+    middle, three = (int(np.argmin(np.abs(CENTERS - value))) for value in (0, 3))
     assert found.every.sum() == 4 and found.every[middle] == 2 and found.every[0] == 1
     assert found.true[middle] == 1 and found.true[three] == 1 and found.true.sum() == 2
-    assert WIDTH == pytest.approx(CENTRES[1] - CENTRES[0])
+    assert BIN_WIDTH == pytest.approx(CENTERS[1] - CENTERS[0])
     counts = found.confusion()
     assert (counts.hit, counts.false_alarm, counts.miss) == (2, 1, 0)
 
@@ -86,8 +86,10 @@ def half_kept(tmp_path, hold_out=0.4):
     raster = build_raster(tmp_path / "kept.tif", size=(200, 330), mask=True)
     mosaic = open_mosaic(raster)
     kept = WorkingRaster.prepare(mosaic, 0.5, scaling("bits", mosaic), hold_out=hold_out)
-    logits = kept.held[0] / 255 * 16 - 8
-    kept.held[-2] = np.random.default_rng(0).random(logits.shape) < 1 / (1 + np.exp(-logits / 2))
+    logits = kept.in_memory[0] / 255 * 16 - 8
+    kept.in_memory[-2] = np.random.default_rng(0).random(logits.shape) < 1 / (
+        1 + np.exp(-logits / 2)
+    )
     return kept, logits
 
 
@@ -99,11 +101,11 @@ def test_nothing_kept_back_is_nothing_to_calibrate_on(tmp_path):
 def test_valid_pixels_of_the_columns_kept_back_are_counted(tmp_path, monkeypatch):
     raster, logits = half_kept(tmp_path)
     kept = np.zeros(logits.shape, bool)
-    kept[:, raster.width :] = raster.held[-1, :, raster.width :] > 0
+    kept[:, raster.width :] = raster.in_memory[-1, :, raster.width :] > 0
     assert raster.width == 198 and 0.9 < kept[:, 198:].mean() < 1
-    wanted = Reliability.of(logits[kept], raster.held[-2][kept] > 0)
+    wanted = Reliability.of(logits[kept], raster.in_memory[-2][kept] > 0)
     for side in (64, 512):
-        monkeypatch.setattr(module, "SIDE", side)
+        monkeypatch.setattr(module, "WINDOW_PX", side)
         found = held_out(Brightness(), [raster], CPU)
         assert found.every.sum() == kept.sum() and found.true.sum() == wanted.true.sum()
         # Float32 puts some logits into the next bin.

@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from safetensors.torch import load_file
 
 from geossda import SegmentConfig, TrainSegmenterConfig, segment, train_segmenter
-from geossda.data.augment import jitter_color, turn
+from geossda.data.augment import jitter_color, random_symmetry
 from geossda.data.labels import find_footprints, rasterize, read_footprints
 from geossda.data.patches import Patch, PatchSampler, WorkingRaster
 from geossda.errors import (
@@ -244,7 +244,7 @@ def test_labels_lie_on_their_buildings(village, gsd):
 def test_nodata_has_no_weight(tmp_path, make_raster, village):
     path = make_raster(tmp_path / "holes.tif", image=draw_town(), mask=True)
     raster = labelled((path, village[1]))
-    assert np.array_equal(raster.held[-1] == 1, ragged_border(SIZE))
+    assert np.array_equal(raster.in_memory[-1] == 1, ragged_border(SIZE))
     sampler = PatchSampler([raster], 64, 0)
     patches = [sampler.draw(step, 0) for step in range(10)]
     assert any((patch.weight == 0).any() for patch in patches)
@@ -272,7 +272,7 @@ def test_large_rasters_are_seen_more_by_the_root_of_their_area(village, tmp_path
     small = make_raster(tmp_path / "small.tif", image=draw_town()[:, :90, :55])
     rasters = [labelled(village), labelled((small, village[1]))]
     sampler = PatchSampler(rasters, 32, 0)
-    assert sampler._chance.tolist() == pytest.approx([np.sqrt(8) / (1 + np.sqrt(8)),
+    assert sampler._probabilities.tolist() == pytest.approx([np.sqrt(8) / (1 + np.sqrt(8)),
                                                       1 / (1 + np.sqrt(8))])  # fmt: skip
     with pytest.raises(EmptyRasterError):
         PatchSampler([], 32, 0)
@@ -282,7 +282,7 @@ def test_reading_from_disk_is_reading_from_memory(village):
     raster = labelled(village)
     window = Window(30, 41, 77, 90)
     held = raster.read(window)
-    raster.held = None
+    raster.in_memory = None
     assert np.array_equal(raster.read(window), held)
     assert held.shape == (5, 77, 90) and held.dtype == np.uint8
 
@@ -290,7 +290,7 @@ def test_reading_from_disk_is_reading_from_memory(village):
 def test_turns_are_the_squares_symmetries():
     patch = np.arange(2 * 5 * 5).reshape(2, 5, 5)
     rng = np.random.default_rng(0)
-    seen = {turn(patch, rng).tobytes() for _ in range(200)}
+    seen = {random_symmetry(patch, rng).tobytes() for _ in range(200)}
     assert len(seen) == 8
     expected = set()
     for times in range(4):
@@ -509,8 +509,8 @@ def test_only_what_lies_in_the_area_is_learned_from(village, tmp_path, listener,
     )  # fmt: skip
     assert one.mosaic.shape == (90, 100)
     inside = rasterize(gpd.GeoSeries([corner], crs=UTM), one.mosaic.grid, Window(0, 0, 90, 100))
-    assert np.array_equal(one.held[-1] > 0, inside > 0) and 0.7 < inside.mean() < 0.8
-    assert np.array_equal(one.held[-2], labelled(village).held[-2][:90, :100])
+    assert np.array_equal(one.in_memory[-1] > 0, inside > 0) and 0.7 < inside.mean() < 0.8
+    assert np.array_equal(one.in_memory[-2], labelled(village).in_memory[-2][:90, :100])
     drawn = []
 
     def spy(draw, *arguments, **named):

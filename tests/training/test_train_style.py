@@ -63,7 +63,7 @@ def test_views_are_the_same_for_the_same_place(looks):
 def test_what_is_drawn_does_not_depend_on_what_fits_in_memory(looks):
     held = ViewSampler(prepared(looks), 3, 32, seed=4)
     rasters = [UnlabelledRaster.prepare(open_mosaic(path)) for path in looks]
-    assert all(raster.held is None for raster in rasters)
+    assert all(raster.in_memory is None for raster in rasters)
     assert np.array_equal(
         ViewSampler(rasters, 3, 32, seed=4).draw(0, 0).images, held.draw(0, 0).images
     )
