@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -88,6 +89,9 @@ def main(arguments: list[str] | None = None) -> None:
     Failures are one line on standard error, or one JSON object with ``--progress json``.
     """
     warnings.simplefilter("ignore")
+    # What GDAL only logs would be printed where no handler is; what matters is raised or warned of.
+    for name in ("rasterio", "pyogrio"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
     # The hub's client reports every attempt; that it cannot be reached is one line of ours.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     signal.signal(signal.SIGTERM, _interrupt)

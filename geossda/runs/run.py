@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic
@@ -142,9 +142,12 @@ class OpenRun(Generic[ConfigT]):
     def make_shards(self, job: ShardJob, opener: Opener, stage: str) -> None:
         """Make the shards that are missing; see :func:`geossda.runs.distribute.make_shards`."""
         run = self.run
+        config = run.config
+        if config.area is not None:  # a worker may run in another folder
+            config = replace(config, area=absolute(config.area))
         task = ShardTask(
             tuple(map(absolute, run.sources)),
-            run.config,
+            config,
             absolute(self.shards.folder),
             digest(run.key),
         )

@@ -124,3 +124,16 @@ def test_areas_that_cannot_be_used(tmp_path, make_raster, area):
     with pytest.raises(GeoreferenceError, match="no CRS"):
         harmonize(bare, tmp_path / "o.tif", method="equalize", area=area)
     assert not (tmp_path / "o.tif").exists()
+
+
+def test_workers_see_the_same_area(tmp_path, make_raster, area, monkeypatch):
+    path = make_raster(tmp_path / "a.tif", size=SIZE)
+    style = make_raster(tmp_path / "style.tif", size=SIZE, seed=4)
+    monkeypatch.chdir(tmp_path)
+    made = []
+    for workers in (1, 2):
+        output = tmp_path / f"{workers}.tif"
+        harmonize(path, output, style=style, area=area.name, method="histogram", workers=workers)
+        with rasterio.open(output) as dataset:
+            made.append((dataset.read(), dataset.dataset_mask()))
+    assert all(np.array_equal(one, other) for one, other in zip(*made, strict=True))
