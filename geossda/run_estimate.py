@@ -6,13 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 # The stages of a command in order, with their share of the time on a large mosaic, in percent; a
 # stage of several files is listed by its first word. Measured with the bundled models on two cores;
 # the shares only say how long the stages after the present one may take.
-_READ_STYLE = (("reading statistics", 4), ("computing style statistics", 3))
+_READ_STYLE = (
+    ("reading statistics", 4),
+    ("sampling colours", 1),
+    ("computing style statistics", 3),
+)
 _HARMONIZE = (
     *_READ_STYLE,
     ("computing tone statistics", 2),
     ("detecting seams", 6),
     ("balancing scenes", 1),
     ("reading statistics", 4),
+    ("sampling colours", 1),
     ("computing style statistics", 3),
     ("harmonizing", 65),
     ("compressing", 12),
