@@ -35,8 +35,8 @@ def check_scheduler(address: str | None, paths: Iterable[str] = ()) -> None:
     Raises
     ------
     InputError
-        The address is malformed, nobody or something else answers there, there are no workers, or
-        one of them has another version of geossda or Python, or does not see a path.
+        The address is malformed, no scheduler answers there, there are no workers, or one of them
+        has another version of geossda or Python, or does not see a path.
     """
     if not address:
         return
@@ -158,7 +158,14 @@ def _check_report(worker: str, report: Any, address: str) -> None:
 
 
 def local_paths(paths: Iterable[str], output: str | os.PathLike[str]) -> list[str]:
-    """Return the paths that workers must see: local sources and the output's folder."""
+    """Return the paths that workers must see: local sources and the output's folder.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Sources; those that are no local files are left out.
+    output : path
+    """
     files = [os.path.abspath(path) for path in paths if os.path.exists(path)]
     folder = Path(os.path.abspath(output)).parent
     while not folder.exists():  # it is created later

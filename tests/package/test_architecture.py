@@ -1,4 +1,4 @@
-"""The laws of the house: who may import whom, what loads lightly, one source of settings."""
+"""The architecture: which subpackage imports which, what loads lightly, one source of settings."""
 
 import ast
 import dataclasses
