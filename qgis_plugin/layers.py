@@ -200,11 +200,10 @@ def count_and_sums(path, fields):
     path, _, name = path.partition("|layername=")
     dataset = ogr.Open(path)
     layer = dataset.GetLayerByName(name) if name else dataset.GetLayer(0)
-    count, quoted = layer.GetFeatureCount(), layer.GetName().replace('"', '""')
-    sums = {}
-    for field in fields:
-        result = dataset.ExecuteSQL(f'SELECT SUM("{field}") FROM "{quoted}"')
-        row = result.GetNextFeature()
-        sums[field] = (row.GetField(0) if row else None) or 0.0
-        dataset.ReleaseResultSet(result)
-    return count, sums
+    sums = dict.fromkeys(fields, 0.0)
+    if fields:
+        layer.SetIgnoredFields(["OGR_GEOMETRY"])
+        for feature in layer:
+            for field in fields:
+                sums[field] += feature.GetField(field) or 0.0
+    return layer.GetFeatureCount(), sums
