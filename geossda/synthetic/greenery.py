@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.synthetic.canvas import PIXEL, Canvas, Plane, fractal, smoothstep
-from geossda.synthetic.layout import Layout
+from geossda.synthetic.town_layout import Layout
 
 # Colors of mango, broadleaf, bright broadleaf, olive, grey-green and, last, palm leaves (RGB).
 _LEAVES = np.array(

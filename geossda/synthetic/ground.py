@@ -5,7 +5,7 @@ import numpy as np
 import shapely
 
 from geossda.synthetic.canvas import PIXEL, Canvas, Plane, fill, fractal, smoothstep, stroke
-from geossda.synthetic.layout import Layout, Parcel
+from geossda.synthetic.town_layout import Layout, Parcel
 
 _GRASS, _LUSH, _DRY = (112, 124, 70), (84, 106, 52), (152, 146, 98)
 _RED, _SAND, _GREY = (174, 128, 98), (194, 170, 138), (156, 148, 134)

@@ -16,8 +16,8 @@ from geossda.synthetic.canvas import PIXEL, Canvas, Plane
 from geossda.synthetic.greenery import plant
 from geossda.synthetic.ground import paint_ground
 from geossda.synthetic.houses import House
-from geossda.synthetic.layout import lay_out
 from geossda.synthetic.roofs import RoofPainter
+from geossda.synthetic.town_layout import lay_out
 
 CRS = "EPSG:32737"
 # Upper left corner in metres east and north, on the coast of Tanzania.
