@@ -52,6 +52,9 @@ _FORMATS = (
     ),
     VectorFormat(".parquet", ""),
     # Read only: field names of ten letters, no UTF-8 and several files are no format to choose.
+    # As truth: what is drawn in Google Earth, and what surveys and offices deliver.
+    VectorFormat(".kml", "KML", writes=False),
+    VectorFormat(".gml", "GML", writes=False),
     VectorFormat(".shp", "ESRI Shapefile", writes=False),
 )
 VECTOR_FORMATS = {each.suffix: each for each in _FORMATS}

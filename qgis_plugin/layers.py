@@ -19,7 +19,7 @@ from qgis.core import (
 )
 
 # Suffixes of vector files that the core reads.
-VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".shp")
+VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".kml", ".gml", ".shp")
 
 
 class Copy:

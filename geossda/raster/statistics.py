@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geossda.errors import EmptyRasterError
+from geossda.errors import EmptyRasterError, RasterError
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.area import tiles_in
@@ -277,7 +277,9 @@ def _count(
         found = cv2.calcHist([band], [0], mask, [bins], [0, bins])
         return np.asarray(found).ravel().astype(np.int64)
     values = band[valid].astype(np.float64)
-    indices = np.clip(np.rint((values - first) / step), 0, bins - 1).astype(np.int64)
+    with np.errstate(over="ignore"):  # of single wild values, which are in the last bin then
+        places = np.rint((values - first) / step)
+    indices = np.clip(places, 0, bins - 1).astype(np.int64)
     return np.bincount(indices, minlength=bins)
 
 
@@ -298,6 +300,12 @@ def _float_bins(
     if total == 0:
         raise EmptyRasterError(
             f"{mosaic.name} has no valid pixel: check its nodata value, mask or alpha band"
+        )
+    infinite = _order(np.array([-np.inf, np.inf]))
+    if counts[infinite].sum() > 1e-4 * total:
+        raise RasterError(
+            f"{mosaic.name} holds values beyond {np.finfo(np.float32).max:.2g}, which cannot be "
+            "told apart: rescale it with gdal_translate -scale"
         )
     share = np.cumsum(counts) / total
     lowest = _value(int(np.searchsorted(share, 1e-4)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import UTM
+from conftest import UTM, synthesize
 
 from geossda import HarmonizeConfig, harmonize, info, polygonize
 from geossda.errors import GeoreferenceError, OutputError, RasterError
@@ -96,3 +96,14 @@ def test_complex_pixels(tmp_path, kind):
 def test_a_name_that_is_not_utf_8(tmp_path):
     with pytest.raises(RasterError, match="not UTF-8"):
         open_mosaic(f"{tmp_path}/a\udcff.tif")
+
+
+def test_values_beyond_single_precision(tmp_path, make_raster):
+    image = synthesize(3, (97, 131), "float64", 0)
+    wild = image.copy()
+    wild[0, 3, 5] = 1e308
+    path = make_raster(tmp_path / "a.tif", image=wild, dtype="float64")
+    assert info(path)["working_range"] == (0, 1)
+    path = make_raster(tmp_path / "b.tif", image=image * 1e306, dtype="float64")
+    with pytest.raises(RasterError, match=r"beyond 3\.4e"):
+        info(path)

@@ -95,3 +95,11 @@ def test_the_layer_that_is_read(tmp_path):
         read_frame(f"{path}|layername=barns")
     save(path, [box(0, 0, 1, 1)] * 3, layer="buildings")
     assert len(read_frame(path)) == 3
+
+
+@pytest.mark.parametrize(("suffix", "driver"), [(".kml", "KML"), (".gml", "GML")])
+def test_truth_as_kml_and_gml(tmp_path, suffix, driver):
+    shapes = gpd.GeoSeries([box(5e5, 5e6, 5e5 + 10, 5e6 + 10)], crs=UTM)
+    path = tmp_path / f"a{suffix}"
+    gpd.GeoDataFrame(geometry=shapes.to_crs("EPSG:4326")).to_file(path, driver=driver)
+    assert read_footprints(path, UTM).area.tolist() == pytest.approx([100], rel=1e-3)
