@@ -14,7 +14,7 @@ from geossda.config import TrainSegmenterConfig, config_from
 from geossda.data.labels import find_footprints, read_footprints
 from geossda.data.patches import Patch, WorkingRaster
 from geossda.devices import choose
-from geossda.errors import BandError, GeoreferenceError, VectorError
+from geossda.errors import BandError, EmptyRasterError, GeoreferenceError, VectorError
 from geossda.evaluation.calibration import calibration
 from geossda.evaluation.style_matrix import draw_pairs
 from geossda.models.card import SegmenterCard, read_card_of, resolve
@@ -31,11 +31,11 @@ from geossda.training.rundir import run_folder
 from geossda.training.segmenter_loop import train
 from geossda.urls import file_name
 
-# So many pixels of all rasters together are kept in memory (of three bands: 640 MB); what does not
-# fit is read as it is drawn.
+# Pixels of all rasters together that are kept in memory (of three bands: 640 MB); rasters that do
+# not fit are read as patches are drawn.
 MAX_IN_MEMORY_PX = 2**27
-# Patches that are painted, and how large.
-SHOWN, SHOWN_PX = 10, 128
+# Number and side in pixels of the patches in the preview.
+PREVIEW_PATCHES, PREVIEW_PX = 10, 128
 
 
 @exclusive(lambda given: [given["output"], run_folder(given["output"], given["run"])])
@@ -56,21 +56,21 @@ def train_segmenter(
     Parameters
     ----------
     sources : path or sequence of path
-        Rasters, folders or globs; the footprints must cover each of them wholly, or `area`.
+        Rasters, folders or globs; footprints must be complete in all of each, or within `area`.
     output : path
         The ``.safetensors`` file.
     footprints : sequence of path, optional
-        One vector file or mask for all rasters, or one a raster in the same order. By default the
+        One vector file or mask for all rasters, or one per raster in the same order. By default the
         one vector file in each raster's folder.
     area : path, optional
-        Polygons within which footprints are complete, where they are not in the whole of each
-        raster: nothing outside is learned from.
+        Polygons within which footprints are complete, if they are not in all of each raster;
+        nothing outside is learned from.
     targets : path or sequence of path, optional
         Imagery without labels that the model is for.
     run : path, optional
-        Run directory, ``<output stem>_run`` beside the output by default; training goes on from
-        its last checkpoint. Where a method changes colours, ``patches.png`` there shows labelled
-        patches as they are, and below as they are made to look.
+        Run directory, ``<output stem>_run`` beside the output by default; training resumes from
+        its last checkpoint. If the strategy changes colours, ``patches.png`` there shows labelled
+        patches, and below them the same recoloured.
     config : TrainSegmenterConfig, optional
         Settings; the defaults if not given.
     progress : Progress
@@ -110,32 +110,36 @@ def train_segmenter(
             chosen = footprints[index % len(footprints)] if footprints else find_footprints(path)
             mosaic = _open(path, config, rasters, progress)
             shapes = read_footprints(chosen, mosaic.grid.crs.to_wkt())
-            here = _touching(shapes, mosaic)
+            near = _intersecting(shapes, mosaic)
             corners: list[gpd.GeoSeries | None] = [None]
             inside = shapes[:0]
             if within is not None:
-                inside = _touching(placed(within, shapes.crs, area or ""), mosaic)
-                # One by one, as two corners of a large mosaic have little but nodata between them.
+                inside = _intersecting(placed(within, shapes.crs, area or ""), mosaic)
+                # One by one: between two distant polygons there would be little but nodata.
                 corners = [inside.iloc[[index]] for index in range(len(inside))]
-            # Within an area that somebody drew, no footprint means that nothing is built.
-            if not corners or (here.empty and within is None and not config.negatives):
+            # Within an area, no footprint means that there is no building.
+            if not corners or (near.empty and within is None and not config.negatives):
                 missing = f"polygon of {area}" if not corners else f"footprint of {chosen}"
                 progress.warn(f"{path} holds no {missing}: left out as unlabelled")
                 corners = []
             for corner in corners:
-                rasters.append(_prepare(mosaic, config, room, here, corner))
+                rasters.append(_prepare(mosaic, config, room, near, corner))
                 room -= rasters[-1].pixels_in_memory
-            if corners:  # a run is not gone on with when these were drawn anew
-                drawn += [some.to_wkb(hex=True).tolist() for some in (here, inside)]
+            if corners:  # a run is not resumed with other footprints or another area
+                drawn += [polygons.to_wkb(hex=True).tolist() for polygons in (near, inside)]
             progress.advance()
         for path in wanted:
             unlabelled.append(_prepare(_open(path, config, rasters, progress), config, room))
             room -= unlabelled[-1].pixels_in_memory
             progress.advance()
+    if not rasters:
+        raise EmptyRasterError(
+            "no labelled raster is left: give footprints that lie on the rasters"
+        )
     streams = training_streams(config, rasters, unlabelled, progress=progress)
     folder = run_folder(output, run)
     if streams.preview is not None and not (folder / "last.pt").exists():
-        _show(streams.preview, folder / "patches.png")
+        _write_preview(streams.preview, folder / "patches.png")
     return train(
         streams.labelled,
         rasters[0].mosaic.count,
@@ -153,7 +157,7 @@ def train_segmenter(
 
 
 def _resolved(config: TrainSegmenterConfig, has_target: bool) -> TrainSegmenterConfig:
-    """Settle what follows from other settings, and from the model that training goes on from."""
+    """Return the settings with what follows from others and from the initial model."""
     method = resolve_method(config.adapt, has_target)
     scaling_kind = STRATEGIES[method].scaling or config.scaling
     config = dataclasses.replace(config, adapt=method, scaling=scaling_kind)
@@ -164,23 +168,22 @@ def _resolved(config: TrainSegmenterConfig, has_target: bool) -> TrainSegmenterC
         config,
         architecture=card.architecture,
         encoder=card.encoder,
-        # Terms go with the weights.
+        # The terms of the initial weights apply to the new ones.
         data=config.data or card.data or None,
         licence=config.licence or card.licence or None,
         attribution=config.attribution or card.attribution or None,
     )
 
 
-def _show(shown: Callable[[int], tuple[Patch, Patch]], path: Path) -> None:
-    """Paint some labelled patches, as they are and as the method makes them."""
-    some = [shown(number) for number in range(SHOWN)]
+def _write_preview(preview: Callable[[int], tuple[Patch, Patch]], path: Path) -> None:
+    """Write a picture of some labelled patches, as they are and recoloured."""
     cells = [
-        (np.rint(one.image * 255).astype(np.uint8), np.rint(other.image * 255).astype(np.uint8))
-        for one, other in some
+        (np.rint(plain.image * 255).astype(np.uint8), np.rint(other.image * 255).astype(np.uint8))
+        for plain, other in map(preview, range(PREVIEW_PATCHES))
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as part:
-        draw_pairs(cells, side=SHOWN_PX).save(part, format="PNG")
+        draw_pairs(cells, side=PREVIEW_PX).save(part, format="PNG")
 
 
 def _open(
@@ -198,7 +201,7 @@ def _open(
     return mosaic
 
 
-def _touching(shapes: gpd.GeoSeries, mosaic: Mosaic) -> gpd.GeoSeries:
+def _intersecting(shapes: gpd.GeoSeries, mosaic: Mosaic) -> gpd.GeoSeries:
     return shapes[shapes.intersects(mosaic.grid.extent.geom)].reset_index(drop=True)
 
 
@@ -220,7 +223,7 @@ def _prepare(
         ),
         shapes=shapes,
         area=area,
-        # What is not labelled needs no part of it kept to be compared with.
+        # Calibration needs labels, so nothing is held out of unlabelled rasters.
         hold_out=0.0 if shapes is None else config.hold_out,
         max_pixels=max_pixels,
     )

@@ -671,6 +671,17 @@ def test_targets_must_have_the_sources_bands(villages, tmp_path):
     assert not list(tmp_path.glob("o.*"))
 
 
+def test_footprints_beside_all_rasters_are_one_line(villages, tmp_path):
+    """Before the strategy measures styles of the labelled rasters, of which there are none."""
+    elsewhere = tmp_path / "elsewhere.gpkg"
+    gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 9, 9)], crs=UTM).to_file(elsewhere)
+    config = dataclasses.replace(TINY, adapt="ssda")
+    with pytest.raises(EmptyRasterError, match="no labelled raster is left"):
+        train_segmenter([villages[0]], tmp_path / "o.safetensors", footprints=[elsewhere],
+                        targets=villages[1], config=config)  # fmt: skip
+    assert not list(tmp_path.glob("o*"))
+
+
 def test_nothing_of_the_target_is_kept_back(villages, tmp_path):
     """Its left half, which would be all there is, has no data."""
     valid = np.zeros(SIZE, bool)
