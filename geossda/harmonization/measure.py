@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Colors for mixtures: so many pixels, from tiles of this side, of at most so many pixels in all.
 SAMPLE_COLORS = 4096
+# Drawn at first for each that is kept, so that rasters of few valid pixels have enough.
+DRAWN_PER_COLOR = 16
 COLORS_PX, COLORS_TILE_PX = 2**22, 128
 
 
@@ -87,23 +89,26 @@ def sample_colors(mosaic: Mosaic, *, progress: Progress = SILENT) -> NDArray[np.
     """
     windows = sample_windows(mosaic, COLORS_PX, COLORS_TILE_PX)
     progress.stage("sampling colours", len(windows))
-    per_tile = -(-SAMPLE_COLORS // len(windows))
+    area = sum(window.height * window.width for window in windows)
+    # Every valid pixel has the same chance, wherever it lies: tiles at the border hold fewer. An
+    # odd stride does not return to the same columns of a tile.
+    stride = max(1, area // (DRAWN_PER_COLOR * SAMPLE_COLORS)) | 1
 
     def colors(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-        known = np.flatnonzero(valid)
-        spread = np.linspace(0, len(known) - 1, min(per_tile, len(known))).astype(int)
-        return pixels.reshape(len(pixels), -1)[:, known[spread]].astype(np.float64)
+        known = np.flatnonzero(valid)[::stride]
+        return pixels.reshape(len(pixels), -1)[:, known].astype(np.float64)
 
-    found = over_tiles(
+    drawn = over_tiles(
         mosaic,
         windows,
         colors,
         lambda one, other: np.concatenate([one, other], axis=1),
         progress=progress,
     )
-    if not found.shape[1]:
+    count = drawn.shape[1]
+    if not count:
         raise EmptyRasterError(f"{mosaic.name} has no valid pixel in {len(windows)} sampled tiles")
-    return found
+    return drawn[:, np.linspace(0, count - 1, min(SAMPLE_COLORS, count)).astype(int)]
 
 
 def check_colors(style: Style, mosaic: Mosaic, progress: Progress) -> None:
