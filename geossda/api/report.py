@@ -210,7 +210,7 @@ def _sources(
             f"{harmonized} does not say what it was made from: name its sources with --source"
         )
     folder = os.path.dirname(harmonized)
-    found = []
+    sources = []
     for name in names:
         path = os.path.join(folder, os.path.basename(str(name)))
         # A result can have its source's name, in another folder.
@@ -219,8 +219,8 @@ def _sources(
                 f"{harmonized} was made from {name}, which is not beside it: "
                 "name its sources with --source"
             )
-        found.append(path)
-    return found
+        sources.append(path)
+    return sources
 
 
 def _beside(harmonized: str) -> Path:
@@ -262,7 +262,7 @@ def _about(mosaic: Mosaic) -> dict[str, Any]:
 
 
 def _told(found: Sequence[Histograms], names: list[str]) -> list[dict[str, Any]]:
-    """Give each band's statistics before and after."""
+    """Return each band's statistics before and after."""
     rows = []
     moments = [(one.mean(), one.std(), one.quantiles((0.02, 0.5, 0.98))) for one in found]
     for band, name in enumerate(names):

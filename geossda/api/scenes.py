@@ -82,6 +82,6 @@ def scenes(
         if config.area is not None:
             mosaic = mosaic.within(read_area(config.area))
         check_imagery(mosaic, progress)
-        found = find_scenes(mosaic.alone(0), progress=progress)
-        write_scenes(found, target, mosaic.grid)
-    return ScenesResult(output, max(1, len(found.polygons)))
+        detected = find_scenes(mosaic.alone(0), progress=progress)
+        write_scenes(detected, target, mosaic.grid)
+    return ScenesResult(output, max(1, len(detected.polygons)))

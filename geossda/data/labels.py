@@ -84,11 +84,11 @@ def trace(path: Path, crs: Any) -> "gpd.GeoSeries":
 def find_footprints(raster: str) -> Path:
     """Return the one vector file beside a raster (or in the folder given)."""
     folder = Path(raster) if os.path.isdir(raster) else Path(raster).parent
-    found = sorted(f for f in folder.glob("*") if suffix_of(f) in VECTOR_FORMATS)
-    if len(found) != 1:
-        many = "no vector file" if not found else f"{len(found)} vector files"
+    files = sorted(f for f in folder.glob("*") if suffix_of(f) in VECTOR_FORMATS)
+    if len(files) != 1:
+        many = "no vector file" if not files else f"{len(files)} vector files"
         raise VectorError(f"{folder} has {many}: name the footprints with --footprints")
-    return found[0]
+    return files[0]
 
 
 def rasterize(shapes: "gpd.GeoSeries", grid: GeoBox, window: Window) -> NDArray[np.uint8]:

@@ -79,7 +79,7 @@ class Layer:
     invalid: int = 0
 
     def mask(self, grid: GeoBox, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Give (building, known) in a window of `grid`."""
+        """Return (building, known) in a window of `grid`."""
         if self.shapes is not None:
             burnt = rasterize(self.shapes, grid, window)
             return burnt.astype(bool), np.ones(burnt.shape, bool)

@@ -30,9 +30,9 @@ _HEADER = np.dtype([("magic", "S2"), ("version", "u1"), ("flags", "u1"), ("srs_i
 
 
 def srs_of(crs: str) -> tuple[Any, ...] | None:
-    """Give the row that tells a CRS; None of one without a number of EPSG's or ESRI's, or WKT 1.
+    """Return the row of a CRS in `gpkg_spatial_ref_sys`.
 
-    OGR knows what to do with those.
+    None for a CRS without a number of EPSG or ESRI, or without WKT 1: OGR writes those.
     """
     known = pyproj.CRS(crs)
     number = known.to_json_dict().get("id", {})
@@ -115,7 +115,7 @@ def _geometries(shapes: Geometries, bounds: NDArray[np.float64], srs_id: int) ->
 
 
 def _metadata_xml(metadata: Mapping[str, str]) -> str:
-    """Tell metadata as OGR does."""
+    """Write metadata as OGR does."""
     items = "".join(
         f"    <MDI key={quoteattr(key)}>{escape(value)}</MDI>\n" for key, value in metadata.items()
     )

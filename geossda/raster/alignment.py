@@ -19,7 +19,7 @@ _MISPLACED = (
 
 
 def axis_scale(own: GeoBox, target: GeoBox) -> tuple[float, float, float, float] | None:
-    """Give (scale x, scale y, offset x, offset y) from pixels of `target` to pixels of `own`.
+    """Return (scale x, scale y, offset x, offset y) from pixels of `target` to pixels of `own`.
 
     None if the two differ by more: another CRS, a rotation, a flip.
     """
@@ -66,7 +66,7 @@ def outline_in(own: GeoBox, target: GeoBox) -> NDArray[np.float64]:
 
 
 def inside(start: int, length: int, scale: float, offset: float, size: int) -> slice:
-    """Give the target pixels of a run that lie wholly inside `size` own pixels (at least one)."""
+    """Return the target pixels of a run that lie wholly inside `size` own pixels (at least one)."""
     first = max(start, math.ceil(-offset / scale - 1e-6))
     stop = min(start + length, math.floor((size - offset) / scale + 1e-6))
     if stop <= first:  # narrower than a target pixel
@@ -76,5 +76,5 @@ def inside(start: int, length: int, scale: float, offset: float, size: int) -> s
 
 
 def ends(run: slice) -> tuple[int, int]:
-    """Give the first pixel of a run, and the one after its last."""
+    """Return the first pixel of a run, and the one after its last."""
     return run.start, run.stop

@@ -146,9 +146,9 @@ def parse_creation_options(options: tuple[str, ...]) -> dict[str, str]:
 
 def _try_options(options: dict[str, str]) -> None:
     """Write a COG of a few pixels: GDAL only logs what it does not understand, and goes on."""
-    told: list[str] = []
+    messages: list[str] = []
     listener = logging.Handler(logging.WARNING)
-    listener.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    listener.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("rasterio._env")
     logger.addHandler(listener)
     try:
@@ -165,11 +165,11 @@ def _try_options(options: dict[str, str]) -> None:
                 probe.write(np.zeros((1, 16, 16), np.uint8))
             rasterio.shutil.copy(small.name, copy.name, driver="COG", **options)
     except GDAL_ERRORS as error:
-        told.append(gdal_reason(error))
+        messages.append(gdal_reason(error))
     finally:
         logger.removeHandler(listener)
-    if told:
-        raise OutputError(f"creation options cannot be used: {told[0]}")
+    if messages:
+        raise OutputError(f"creation options cannot be used: {messages[0]}")
 
 
 class RasterWriter:
@@ -312,7 +312,7 @@ def new_cog(
         Bands, alpha not counted.
     dtype : numpy dtype
     validity : {"all", "nodata", "mask", "alpha"}
-        How invalid pixels are told.
+        How invalid pixels are marked.
     nodata : float, optional
         With ``validity="nodata"``.
     description : Description, optional

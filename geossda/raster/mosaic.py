@@ -67,7 +67,7 @@ class Mosaic:
         return first if len(self.sources) == 1 else f"{first} and {len(self.sources) - 1} more"
 
     def alone(self, index: int) -> "Mosaic":
-        """Give one source as a mosaic of its own, on its own grid."""
+        """Return one source as a mosaic of its own, on its own grid."""
         return Mosaic((self.sources[index],), self.sources[index].grid)
 
     @property
@@ -154,7 +154,7 @@ class Mosaic:
             )
 
     def window_of(self, bounds: Sequence[float], crs: str | None = None) -> Window:
-        """Give the pixels that bounds touch.
+        """Return the pixels that bounds touch.
 
         Parameters
         ----------
@@ -203,16 +203,16 @@ class Mosaic:
         return tuple(float(number) for number in moved)
 
     def cropped(self, bounds: Sequence[float], crs: str | None = None) -> "Mosaic":
-        """Give the part that bounds touch, as :meth:`window_of` says."""
+        """Return the part that bounds touch, as :meth:`window_of` says."""
         window = self.window_of(bounds, crs)
         return replace(self, grid=self.grid[window.rows, window.cols])
 
     def resampled(self, grid: GeoBox) -> "Mosaic":
-        """Give the same sources on another grid."""
+        """Return the same sources on another grid."""
         return replace(self, grid=grid)
 
     def to_xarray(self, chunk_px: int = 1024) -> Any:
-        """Give a lazy Dask-backed Dataset with ``image`` (band, y, x) and ``valid`` (y, x).
+        """Return a lazy Dask-backed Dataset with ``image`` (band, y, x) and ``valid`` (y, x).
 
         CRS and transform are set through rioxarray, so ``.rio`` works on it.
         """
@@ -255,11 +255,11 @@ def find_sources(paths: PathLike | Sequence[PathLike]) -> list[str]:
 
     URLs and GDAL's ``/vsi`` paths are passed on as they are.
     """
-    found: list[str] = []
+    rasters: list[str] = []
     for given in [paths] if isinstance(paths, str | os.PathLike) else paths:
         path = os.fspath(given)
         if is_remote(path):
-            found.append(path)
+            rasters.append(path)
         elif os.path.isdir(path):
             inside = sorted(
                 str(file)
@@ -269,17 +269,17 @@ def find_sources(paths: PathLike | Sequence[PathLike]) -> list[str]:
             if not inside:
                 expected = ", ".join(RASTER_SUFFIXES)
                 raise RasterError(f"folder {path} holds no raster ({expected})")
-            found.extend(inside)
+            rasters.extend(inside)
         elif not os.path.exists(path) and any(sign in path for sign in "*?["):
             matches = sorted(glob.glob(path))
             if not matches:
                 raise RasterError(f"{path} matches no file")
-            found.extend(matches)
+            rasters.extend(matches)
         else:
-            found.append(path)
-    if not found:
+            rasters.append(path)
+    if not rasters:
         raise RasterError("no raster was given")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(rasters))
 
 
 def open_mosaic(

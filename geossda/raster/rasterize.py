@@ -21,7 +21,7 @@ def burn(
     fill: int = 0,
     dtype: DTypeLike = np.uint8,
 ) -> NDArray[Any]:
-    """Give every pixel the value of the last polygon that its centre is in, from any thread.
+    """Burn polygons, from any thread: a pixel gets the value of the last one its centre is in.
 
     Parameters
     ----------

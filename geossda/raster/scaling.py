@@ -99,7 +99,7 @@ def scaling(
     budget_px: int = SAMPLE_PX,
     progress: Progress = SILENT,
 ) -> Scaling:
-    """Make the scaling of a mosaic, or of one of its sources.
+    """Return the scaling of a mosaic, or of one of its sources.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def scaling(
 
 
 def state_of(scaling: Scaling) -> dict[str, Any]:
-    """Give a scaling as numbers that can be saved."""
+    """Return a scaling as numbers that can be saved."""
     if isinstance(scaling, Ranks):
         found = scaling.found
         return {"first": float(found.first), "step": float(found.step), "counts": found.counts}
@@ -140,12 +140,12 @@ def state_of(scaling: Scaling) -> dict[str, Any]:
 
 
 def scaling_from(numbers: dict[str, Any]) -> Scaling:
-    """Make a scaling out of what :func:`state_of` gave."""
+    """Return the scaling that :func:`state_of` has saved."""
     return Ranks(Histograms(**numbers)) if "counts" in numbers else Stretch(**numbers)
 
 
 def percentile_stretch(found: Histograms, low: float = 2, high: float = 98) -> Stretch:
-    """Make the stretch between two percentiles of each band.
+    """Return the stretch between two percentiles of each band.
 
     A band of one value only is mapped to 0 rather than divided by nothing.
     """
@@ -189,7 +189,7 @@ def widened(stretch: Stretch, found: Histograms, dtype: np.dtype[Any], floor: fl
 
 
 def working_range(found: Histograms, dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Give the range of digital numbers a sensor fills, for comparing unlike types.
+    """Return the range of digital numbers a sensor fills, for comparing unlike types.
 
     8 bit is 0 to 255. Longer unsigned integers rarely use all bits: 11-bit imagery in uint16 is
     0 to 2047. Floats within 0 and 1 are taken as reflectance; else the range is what occurs, but

@@ -219,7 +219,7 @@ class Source:
             return np.asarray(dataset.read(self.tests.alpha, window=_rio(window)))
 
     def covered(self, grid: GeoBox) -> Window | None:
-        """Give the window of `grid` whose pixel centres can lie in this source."""
+        """Return the window of `grid` whose pixel centres can lie in this source."""
         if grid == self.grid:
             return Window(0, 0, *grid.shape)
         corners = outline_in(self.grid, grid)

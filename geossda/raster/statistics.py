@@ -61,21 +61,21 @@ class Histograms:
         return self.first + self.step * np.arange(self.counts.shape[1], dtype=np.float64)
 
     def mean(self) -> NDArray[np.float64]:
-        """Mean of each band."""
+        """Return the mean of each band."""
         return np.asarray(self.counts @ self.values / self.counts.sum(axis=1))
 
     def std(self) -> NDArray[np.float64]:
-        """Give the population standard deviation of each band."""
+        """Return the population standard deviation of each band."""
         deviation = (self.values - self.mean()[:, None]) ** 2
         return np.asarray(np.sqrt((self.counts * deviation).sum(axis=1) / self.counts.sum(axis=1)))
 
     def ranks(self) -> NDArray[np.float64]:
-        """Give the share of pixels below the middle of each bin, (bands, bins) in 0..1."""
+        """Return the share of pixels below the middle of each bin, (bands, bins) in 0..1."""
         below = np.cumsum(self.counts, axis=1) - self.counts / 2
         return np.asarray(below / self.counts.sum(axis=1, keepdims=True))
 
     def quantiles(self, shares: ArrayLike) -> NDArray[np.float64]:
-        """Give the values below which lie `shares` (0..1) of each band's pixels.
+        """Return the values below which lie `shares` (0..1) of each band's pixels.
 
         Returns
         -------
@@ -89,7 +89,7 @@ class Histograms:
         return result
 
     def extent(self) -> tuple[float, float]:
-        """Give the lowest and highest value that occur in any band."""
+        """Return the lowest and highest value that occur in any band."""
         used = np.flatnonzero(self.counts.any(axis=0))
         return float(self.values[used[0]]), float(self.values[used[-1]])
 
@@ -113,13 +113,13 @@ def sample_tiles(
         whole = Window(0, 0, *shape)
         cut = (Window(row, col, tile, tile).intersection(whole) for row, col in corners)
         return [window for window in cut if window is not None]
-    every = list(tiles(shape, tile))
-    if len(every) <= keep:
-        return every
+    listed = list(tiles(shape, tile))
+    if len(listed) <= keep:
+        return listed
     # The golden ratio spreads tiles evenly whatever their number in a row.
-    order = (np.arange(len(every)) * ((math.sqrt(5) - 1) / 2)) % 1.0
+    order = (np.arange(len(listed)) * ((math.sqrt(5) - 1) / 2)) % 1.0
     chosen = np.sort(np.argsort(order, kind="stable")[:keep])
-    return [every[index] for index in chosen]
+    return [listed[index] for index in chosen]
 
 
 def sample_windows(mosaic: Mosaic, budget_px: int = SAMPLE_PX, tile: int = _TILE) -> list[Window]:
@@ -274,8 +274,8 @@ def _count(
 ) -> NDArray[np.int64]:
     if band.dtype in (np.uint8, np.uint16):
         mask = valid.view(np.uint8)
-        found = cv2.calcHist([band], [0], mask, [bins], [0, bins])
-        return np.asarray(found).ravel().astype(np.int64)
+        counts = cv2.calcHist([band], [0], mask, [bins], [0, bins])
+        return np.asarray(counts).ravel().astype(np.int64)
     values = band[valid].astype(np.float64)
     with np.errstate(over="ignore"):  # of single wild values, which are in the last bin then
         places = np.rint((values - first) / step)

@@ -66,7 +66,7 @@ class ValidityTests:
 def masks_of(
     dataset: Any, bands: Sequence[int], has_alpha: bool, has_nodata: bool
 ) -> Literal["none", "dataset", "bands"]:
-    """Say which mask bands a file has besides its nodata values and its alpha band."""
+    """Return which mask bands a file has besides its nodata values and its alpha band."""
     flags = dataset.mask_flag_enums
     if any(not flags[band - 1] for band in bands):
         return "bands"

@@ -28,33 +28,33 @@ class Window(NamedTuple):
         return slice(self.col, self.col + self.width)
 
     def grown(self, margin: int, shape: tuple[int, int]) -> "Window":
-        """Give the window with `margin` pixels more on each side, clipped to `shape`."""
+        """Return the window with `margin` pixels more on each side, clipped to `shape`."""
         top, left = max(0, self.row - margin), max(0, self.col - margin)
         bottom = min(shape[0], self.row + self.height + margin)
         right = min(shape[1], self.col + self.width + margin)
         return Window(top, left, bottom - top, right - left)
 
     def surrounded(self, halo: int, align: int) -> "Window":
-        """Give the window with its halo, between multiples of `align`; it may leave the raster."""
+        """Return the window with a halo, between multiples of `align`; it may leave the raster."""
         top, left = (start // align * align for start in (self.row - halo, self.col - halo))
         bottom = -(-(self.row + self.height + halo) // align) * align
         right = -(-(self.col + self.width + halo) // align) * align
         return Window(top, left, bottom - top, right - left)
 
     def joined(self, other: "Window", shape: tuple[int, int]) -> "Window":
-        """Give the smallest window that holds both, clipped to `shape`."""
+        """Return the smallest window that holds both, clipped to `shape`."""
         top, left = max(0, min(self.row, other.row)), max(0, min(self.col, other.col))
         bottom = min(shape[0], max(self.row + self.height, other.row + other.height))
         right = min(shape[1], max(self.col + self.width, other.col + other.width))
         return Window(top, left, bottom - top, right - left)
 
     def within(self, outer: "Window") -> tuple[slice, slice]:
-        """Give the slices that cut this window out of an array that covers `outer`."""
+        """Return the slices that cut this window out of an array that covers `outer`."""
         top, left = self.row - outer.row, self.col - outer.col
         return slice(top, top + self.height), slice(left, left + self.width)
 
     def intersection(self, other: "Window") -> "Window | None":
-        """Give the part common with `other`, or None."""
+        """Return the part common with `other`, or None."""
         top, left = max(self.row, other.row), max(self.col, other.col)
         bottom = min(self.row + self.height, other.row + other.height)
         right = min(self.col + self.width, other.col + other.width)
@@ -81,7 +81,7 @@ def tiles(shape: tuple[int, int], size: int) -> Iterator[Window]:
 
 
 def starts(length: int, patch: int, overlap: int) -> list[int]:
-    """Give the first pixel of each patch along one axis, on a fixed lattice from 0.
+    """Return the first pixel of each patch along one axis, on a fixed lattice from 0.
 
     The last patch may reach past `length`: it is read to the edge and padded, never moved back,
     since moving it would make its pixels depend on the raster's size.
