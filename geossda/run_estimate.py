@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 # The stages of a command in order, with their share of the time on a large mosaic, in percent; a
-# stage of several files is listed by its first word. Measured with the bundled models on two cores;
+# stage of several files is listed by its first word. Judged from small crops with the bundled models on two cores;
 # the shares only say how long the stages after the present one may take.
 _READ_STYLE = (
     ("reading statistics", 4),
