@@ -9,6 +9,7 @@ from geossda.footprints.ogr import write_errors
 from geossda.footprints.write import check_vector_output
 from geossda.layers import split_layer
 from geossda.progress import SILENT, Progress
+from geossda.raster.imagery import warn_of_fill
 from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, check_output
 
@@ -56,11 +57,14 @@ def evaluate(
         check_vector_output(errors, append=False)
         inputs = [split_layer(path)[0] for path in (found, true, *([area] if area else []))]
         check_output(file, overwrite=config.overwrite, inputs=inputs)
+    within = None if area is None else open_area(area)
+    if within is not None and within.raster is not None:
+        warn_of_fill(within.raster, progress)
     result = compare(
         open_layer(found, config.threshold),
         open_layer(true, config.threshold),
         iou=config.iou,
-        area=None if area is None else open_area(area),
+        area=within,
         progress=progress,
     )
     if errors is not None:

@@ -23,6 +23,7 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.area import read_area
 from geossda.raster.cog import new_cog, provenance
 from geossda.raster.gsd import ground_sample_distance
+from geossda.raster.imagery import warn_of_fill
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.statistics import Histograms, histograms
@@ -119,6 +120,7 @@ def report(
             paths, bands=recorded.get("bidx") or None, nodata=recorded.get("nodata")
         ).resampled(after.grid)
         before = before.within(after.area)
+        warn_of_fill(before, progress)
         pair = Pair(before, after)
         outlines = read_scenes(scenes, after.grid).polygons if scenes is not None else None
         drawing = compare_structure(pair, config.cell, progress=progress)

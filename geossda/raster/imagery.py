@@ -59,15 +59,27 @@ def check_imagery(mosaic: Mosaic, progress: Progress = SILENT) -> None:
     mosaic.require_colors()
     if progress is SILENT:
         return
+    warn_of_fill(mosaic, progress)
+    for source in mosaic.sources:
+        if source.reordered:
+            progress.note(f"{source.name}: bands {list(source.bands)} are read as they are named")
+        _check_names(source, progress)
+
+
+def warn_of_fill(mosaic: Mosaic, progress: Progress) -> None:
+    """Warn of values that probably stand for nodata and are not declared.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    progress : Progress
+    """
     for source in mosaic.sources:
         if fill := undeclared_fill(source, len(mosaic.sources)):
             progress.warn(
                 f"{source.name}: up to {fill.share:.0%} of the pixels are {fill.value:.9g} in "
                 f"every band and count as data; if they are not, give --nodata {fill.value:.9g}"
             )
-        if source.reordered:
-            progress.note(f"{source.name}: bands {list(source.bands)} are read as they are named")
-        _check_names(source, progress)
 
 
 def undeclared_fill(source: Source, sources: int = 1) -> Fill | None:

@@ -1,0 +1,69 @@
+"""Every command that reads imagery warns of fill that is not declared."""
+
+import numpy as np
+import pytest
+from conftest import ragged_border, synthesize
+
+from geossda import (
+    evaluate,
+    evaluate_style,
+    harmonize,
+    info,
+    make_style,
+    matrix,
+    polygonize,
+    report,
+    scenes,
+    segment,
+    train_style,
+)
+
+SIZE = (200, 240)
+
+
+@pytest.fixture
+def filled(tmp_path, make_raster):
+    image = synthesize(3, SIZE, "float32", 1)
+    image[:, ~ragged_border(SIZE)] = -9999
+    return make_raster(tmp_path / "filled.tif", image=image, dtype="float32")
+
+
+@pytest.fixture
+def clean(tmp_path, make_raster):
+    return make_raster(tmp_path / "clean.tif", size=SIZE, seed=5)
+
+
+COMMANDS = {
+    "harmonize": lambda a, b, out, **how: harmonize(a, out / "o.tif", method="equalize", **how),
+    "harmonize to it": lambda a, b, out, **how: harmonize(
+        b, out / "o.tif", style=a, method="histogram", **how
+    ),
+    "style": lambda a, b, out, **how: make_style(a, out / "s.json", style_model="none", **how),
+    "scenes": lambda a, b, out, **how: scenes(a, out / "s.gpkg", **how),
+    "matrix": lambda a, b, out, **how: matrix([a, b], out / "m.png", method="histogram", **how),
+    "evaluate_style": lambda a, b, out, **how: evaluate_style([a, b], **how),
+    "train_style": lambda a, b, out, **how: train_style(
+        [a, b], out / "m.safetensors", steps=1, patch=64, batch=4, bands=1, perceptual=0, **how
+    ),
+    "report": lambda a, b, out, **how: report(a, out / "r.html", sources=a, **how),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_undeclared_fill_is_warned_of(tmp_path, filled, clean, listener, command):
+    command(filled, clean, tmp_path, progress=listener)
+    warnings = [text for text in listener.warnings if "--nodata -9999" in text]
+    assert len(warnings) == 1 and "filled.tif" in warnings[0]
+
+
+def test_segment_and_areas_warn_too(tmp_path, filled, clean, make_raster, listener, tiny_model):
+    segment(filled, tmp_path / "o.gpkg", model=str(tiny_model), progress=listener)
+    mask = np.zeros((1, *SIZE), np.uint8)
+    mask[0, 50:90, 60:120] = 1
+    truth = make_raster(tmp_path / "mask.tif", image=mask)
+    polygonize(truth, tmp_path / "true.gpkg")
+    evaluate(truth, tmp_path / "true.gpkg", area=filled, progress=listener)
+    assert sum("--nodata -9999" in text for text in listener.warnings) == 2
+    fill = info(filled)["undeclared_fill"]
+    assert fill["value"] == -9999 and 0.01 < fill["share"] < 0.5
+    assert info(clean)["undeclared_fill"] is None
