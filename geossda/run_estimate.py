@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 # The stages of a command in order, with their share of the time on a large mosaic, in percent; a
-# stage of several files is listed by its first word. Judged from small crops with the bundled models on two cores;
-# the shares only say how long the stages after the present one may take.
+# stage of several files is listed by its first word. Judged from small crops with the bundled
+# models on two cores; the shares only say how long the stages after the present one may take.
 _READ_STYLE = (
     ("reading statistics", 4),
     ("sampling colours", 1),
