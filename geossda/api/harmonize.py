@@ -95,6 +95,8 @@ def harmonize(
 
     Raises
     ------
+    StyleError
+        The method needs a style and none is given, or the style cannot be used.
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """
@@ -109,14 +111,14 @@ def harmonize(
     options = parse_creation_options(config.co)
     check_scheduler(config.scheduler, local_paths(paths, planned[0][1]))
     with gdal_environment():
-        mosaics = [_open_checked(some, config) for some, _ in planned]
+        mosaics = [_open_checked(group, config) for group, _ in planned]
         mosaics = with_common_range(mosaics, progress=progress)
         method = load_method(config, min(mosaic.count for mosaic in mosaics), progress)
         given = style if isinstance(style, Style) else _fingerprints(references)
         runs = [
-            Run("harmonize", tuple(some), target, _inputs(mosaic, given, method, config), config,
+            Run("harmonize", tuple(group), target, _inputs(mosaic, given, method, config), config,
                 progress)
-            for (some, target), mosaic in zip(planned, mosaics, strict=True)
+            for (group, target), mosaic in zip(planned, mosaics, strict=True)
         ]  # fmt: skip
         resumes = any(run.resumes for run in runs)
         pooled = style if isinstance(style, Style) else None

@@ -58,7 +58,7 @@ def make_style(
         from geossda.models.style_model import load_style_model
 
         model = load_style_model(config.style_model, config.device)
-    look = resolve_style(
+    style = resolve_style(
         given,
         bands=config.bidx,
         nodata=config.nodata,
@@ -68,8 +68,8 @@ def make_style(
         progress=progress,
     )
     with atomic_write(output) as part:
-        look.save(part)
-    return look
+        style.save(part)
+    return style
 
 
 def resolve_style(

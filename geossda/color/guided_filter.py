@@ -1,9 +1,9 @@
-"""A smooth local colour transform from an image to its generated look.
+"""A smooth local color transform from an image to its generated counterpart.
 
 The guided filter (He, Sun and Tang 2013) fits, around every pixel, the affine map of the image's
-bands that comes closest to what a generator made of it; fitted at reduced resolution and applied
-at full resolution, as in the fast guided filter (He and Sun 2015). What such a map makes is made of
-the image's own edges: nothing can be drawn that was not there.
+bands that comes closest to a generator's output; fitted at reduced resolution and applied at full
+resolution, as in the fast guided filter (He and Sun 2015). The output of such a map has the image's
+own edges: no object can be added.
 """
 
 from typing import Any
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from geossda.raster.scaling import as_dtype
 
-# Rows that are made together.
-ROWS = 128
+# Rows computed together, few enough to stay in the cache.
+BLOCK_ROWS = 128
 
 
 def reduce(
@@ -70,9 +70,10 @@ def fit_affine(
     guide : (g, height, width) float32 array
     target : (t, height, width) float32 array
     valid : (height, width) bool array
-        What is not valid has no weight.
+        Pixels that are not valid have no weight.
     radius : int
-        Of the square neighbourhood, in pixels; the coefficients are averaged over it once more.
+        Half the side of the square neighbourhood, in pixels; the coefficients are averaged over
+        it once more.
     ridge : float
         Added to the guide's variances: larger is smoother. Slopes shrink towards those of the
         whole neighbourhood being one colour, so keep it small against the image's contrast.
@@ -114,7 +115,7 @@ def fit_affine(
 
 
 def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Solve one small symmetric system a pixel, plane by plane (LDL without pivots).
+    """Solve one small symmetric system per pixel, plane by plane (LDL without pivots).
 
     Millions of systems of three unknowns: LAPACK, called for each, takes many times as long.
 
@@ -156,7 +157,7 @@ def apply_affine(
     fitted : (t, g + 1, height / factor, width / factor) array
     factor : int
     inner : pair of slices, optional
-        Of rows and columns, the part that is wanted; by default all.
+        Rows and columns to return; all by default.
 
     Returns
     -------
@@ -165,26 +166,28 @@ def apply_affine(
     """
     height, width = image.shape[1:]
     rows, cols = inner or (slice(0, height), slice(0, width))
-    # Cells whose middles lie around the wanted pixels' middles.
+    # Cells whose centers lie around the pixels' centers.
     left, right = _cells(cols, factor, width)
     image = image[:, :, cols]
     cols = slice(cols.start - left * factor, cols.stop - left * factor)
-    made = np.empty((len(fitted), rows.stop - rows.start, image.shape[2]), image.dtype)
-    for start in range(rows.start, rows.stop, ROWS):
-        some = slice(start, min(start + ROWS, rows.stop))
-        top, bottom = _cells(some, factor, height)
+    result = np.empty((len(fitted), rows.stop - rows.start, image.shape[2]), image.dtype)
+    for start in range(rows.start, rows.stop, BLOCK_ROWS):
+        block = slice(start, min(start + BLOCK_ROWS, rows.stop))
+        top, bottom = _cells(block, factor, height)
         size = ((right - left) * factor, (bottom - top) * factor)
-        lines = slice(some.start - top * factor, some.stop - top * factor)
-        bands = [np.ascontiguousarray(band, np.float32) for band in image[:, some]]
-        for row, result in zip(fitted[:, :, top:bottom, left:right], made, strict=True):
+        lines = slice(block.start - top * factor, block.stop - top * factor)
+        bands = [np.ascontiguousarray(band, np.float32) for band in image[:, block]]
+        for row, band_result in zip(fitted[:, :, top:bottom, left:right], result, strict=True):
             full = (cv2.resize(c, size, interpolation=cv2.INTER_LINEAR)[lines, cols] for c in row)
             *slopes, total = full
             for band, slope in zip(bands, slopes, strict=True):
                 cv2.accumulateProduct(band, slope, total)
-            result[some.start - rows.start : some.stop - rows.start] = as_dtype(total, image.dtype)
-    return made
+            band_result[block.start - rows.start : block.stop - rows.start] = as_dtype(
+                total, image.dtype
+            )
+    return result
 
 
 def _cells(pixels: slice, factor: int, length: int) -> tuple[int, int]:
-    """Give the cells between whose middles pixels lie, and one more where there is one."""
+    """Return the cells whose centers lie around a range of pixels, and one more at its end."""
     return max(0, pixels.start // factor - 1), min(length, pixels.stop + 2 * factor) // factor

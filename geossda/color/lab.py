@@ -8,9 +8,20 @@ from numpy.typing import NDArray
 
 
 def to_lab(pixels: NDArray[Any], working_range: tuple[float, float]) -> NDArray[np.float32]:
-    """Turn (3, height, width) red, green, blue into L* a* b*, (height, width, 3).
+    """Convert red, green, blue to L* a* b*.
 
-    The numbers are scaled to 0..1 and taken as sRGB, which imagery made for display is.
+    The numbers are scaled to 0..1 and taken as sRGB, as imagery for display is.
+
+    Parameters
+    ----------
+    pixels : (3 or more, height, width) array
+        Bands after the third are ignored.
+    working_range : (float, float)
+        Digital numbers taken as 0 and 1; others are clipped.
+
+    Returns
+    -------
+    (height, width, 3) float32 array
     """
     low, high = working_range
     scaled = (pixels[:3].transpose(1, 2, 0).astype(np.float32) - low) / (high - low)
@@ -18,7 +29,18 @@ def to_lab(pixels: NDArray[Any], working_range: tuple[float, float]) -> NDArray[
 
 
 def from_lab(lab: NDArray[np.float32], working_range: tuple[float, float]) -> NDArray[np.float32]:
-    """Invert :func:`to_lab`; colours outside sRGB are cut at its faces."""
+    """Convert L* a* b* to red, green, blue; colors outside sRGB are clipped.
+
+    Parameters
+    ----------
+    lab : (height, width, 3) float32 array
+    working_range : (float, float)
+        Digital numbers that 0 and 1 become.
+
+    Returns
+    -------
+    (3, height, width) array
+    """
     low, high = working_range
     width = lab.shape[1]
     # OpenCV rounds a row's last pixels, which fill no vector, in another way: pad to whole ones.
@@ -30,13 +52,26 @@ def from_lab(lab: NDArray[np.float32], working_range: tuple[float, float]) -> ND
 def lab_sums(
     pixels: NDArray[Any], valid: NDArray[np.bool_], working_range: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """Give (count, sums, sums of squares) of L*, a*, b* over the valid pixels, (3, 3)."""
+    """Compute count, sums and sums of squares of L*, a*, b* over the valid pixels.
+
+    Parameters
+    ----------
+    pixels : (3 or more, height, width) array
+    valid : (height, width) bool array
+    working_range : (float, float)
+        Digital numbers taken as 0 and 1.
+
+    Returns
+    -------
+    (3, 3) array
+        One row each.
+    """
     lab = to_lab(pixels, working_range)[valid].astype(np.float64)
     return np.stack([np.full(3, float(len(lab))), lab.sum(axis=0), (lab**2).sum(axis=0)])
 
 
 def lab_moments(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Turn the result of :func:`lab_sums` into means and standard deviations."""
+    """Return means and standard deviations that follow from :func:`lab_sums`."""
     count, total, squares = sums
     mean = total / count
     return mean, np.sqrt(np.maximum(squares / count - mean**2, 0))

@@ -1,17 +1,17 @@
-"""How alike two images are: in colour, and in what is drawn."""
+"""Similarity of two images: of their colors, and of their edges."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-# With fewer pairs of pixels, or a flatter image, a correlation says nothing.
+# The fewest pairs of pixels whose correlation means something.
 MIN_PAIRS = 64
 SHARES = (np.arange(1024) + 0.5) / 1024
 
 
 def color_distance(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """Wasserstein-1 distance of the values, mean over bands, in digital numbers.
+    """Compute the Wasserstein-1 distance of the values, mean over bands, in digital numbers.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def color_distance(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float
 
 
 def gradient_correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """Pearson correlation of the steps between neighbouring pixels, mean over bands.
+    """Compute the correlation of the steps between neighbouring pixels, mean over bands.
 
     1 where the one image is the other with another brightness and contrast; edges that were
     added, lost or turned round lower it.
@@ -39,7 +39,7 @@ def gradient_correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) ->
     ----------
     first, second : (patches, bands, height, width) uint8 arrays
     """
-    found = []
+    correlations = []
     for band in range(first.shape[1]):
         steps = []
         for image in (first, second):
@@ -47,8 +47,8 @@ def gradient_correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) ->
             across, down = np.diff(values, axis=2).ravel(), np.diff(values, axis=1).ravel()
             steps.append(np.concatenate([across, down]))
         if min(np.ptp(step) for step in steps) > 0:
-            found.append(np.corrcoef(steps[0], steps[1])[0, 1])
-    return float(np.mean(found)) if found else float("nan")
+            correlations.append(np.corrcoef(steps[0], steps[1])[0, 1])
+    return float(np.mean(correlations)) if correlations else float("nan")
 
 
 def gradient_correlations(
@@ -111,13 +111,23 @@ def _cell_sums(values: NDArray[Any], cell_px: int, cells: tuple[int, int]) -> ND
 
 
 def psnr(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio, in decibels of 255; at most 99 for equal images."""
+    """Compute the peak signal-to-noise ratio, in decibels of 255; at most 99 for equal images.
+
+    Parameters
+    ----------
+    first, second : uint8 arrays of one shape
+    """
     error = np.mean((first.astype(np.float32) - second.astype(np.float32)) ** 2)
     return float(min(99.0, 10 * np.log10(255**2 / max(float(error), 1e-12))))
 
 
 def ssim(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """Structural similarity (Wang et al. 2004), mean over bands and patches."""
+    """Compute the structural similarity (Wang et al. 2004), mean over bands and patches.
+
+    Parameters
+    ----------
+    first, second : (patches, bands, height, width) uint8 arrays
+    """
     from skimage.metrics import structural_similarity
 
     return float(

@@ -1,4 +1,4 @@
-"""A style: what the methods need to know of a reference, small enough to keep."""
+"""A style: the statistics of a reference that the methods need, small enough for a file."""
 
 import json
 import os
@@ -13,9 +13,10 @@ from geossda.color.style_checks import checked_entries
 from geossda.errors import BandError, StyleError
 
 FORMAT = "geossda style 2"
-# Without what the learned method needs.
+# Without the features that SS(DA)² needs.
 OLDER = "geossda style 1"
-# Enough that 16-bit histograms come through; a style file stays under 100 kB a band.
+# Shares of a band's pixels at which quantiles are kept: enough for 16-bit histograms; a style
+# file stays under 100 kB per band.
 SHARES = np.linspace(0, 1, 1025)
 # Of a style file: a thousand bands with features have less.
 MAX_BYTES = 256_000_000
@@ -23,29 +24,29 @@ MAX_BYTES = 256_000_000
 
 @dataclass(frozen=True)
 class Style:
-    """The look of one image, or of many pooled.
+    """The style of one image, or of many pooled.
 
     Attributes
     ----------
     name : str
-        What it was made from, for messages and tags.
+        Name of the reference, for messages and tags.
     dtype : str
-        Of the reference's pixels.
+        Type of the reference's pixels.
     working_range : (float, float)
-        The digital numbers the reference's sensor fills, from which styles are carried over
-        between unlike types.
+        Digital numbers that the reference's sensor fills, by which styles are converted between
+        types.
     quantiles : (bands, 1025) array
         Values at equal shares of each band's pixels.
     mean, std : (bands,) arrays
     lab_mean, lab_std : (3,) arrays or None
         CIE L*a*b* moments of bands 1 to 3 taken as red, green, blue; None with fewer bands.
     pixels : int
-        Valid pixels it was made from.
+        Number of valid pixels measured.
     covariance : (bands, bands) array or None
-        Of the bands with each other; None in files of an older version.
+        Covariance of the bands; None in files of an older version.
     features : dict
-        What a style model measured: by the hash of its weights, then by the structure it is for,
-        one list of levels a group of bands, each level its means and its standard deviations.
+        Features by the hash of a style model's weights, then by structure: one list of levels
+        per group of bands, each level its means and its standard deviations.
     colors : tuple of str or None
         What each band shows as the reference declares it: ``"red"``, ``"nir"``, ...; empty in
         files of an older version, and where pooled references differ.
@@ -73,7 +74,19 @@ class Style:
         return len(self.mean)
 
     def require_bands(self, bands: int, name: str) -> None:
-        """Raise BandError unless the style fits a source called `name` of so many bands."""
+        """Check that the style has as many bands as a source.
+
+        Parameters
+        ----------
+        bands : int
+        name : str
+            Name of the source, for the message.
+
+        Raises
+        ------
+        BandError
+            Band counts differ.
+        """
         if self.bands != bands:
             raise BandError(
                 f"the style {self.name} has {self.bands} bands, {name} has {bands}: choose bands "
@@ -81,10 +94,10 @@ class Style:
             )
 
     def carried_to(self, working_range: tuple[float, float]) -> "Style":
-        """Give the style in another range of digital numbers, linearly.
+        """Return the style converted linearly to another range of digital numbers.
 
-        An 8-bit look on an 11-bit image: 0..255 becomes 0..2047. Lab moments and features stay:
-        they are taken after scaling to 0..1.
+        For an 8-bit style on an 11-bit image, 0..255 becomes 0..2047. Lab moments and features
+        stay, since they are measured after scaling to 0..1.
         """
         if working_range == self.working_range:
             return self
@@ -101,12 +114,12 @@ class Style:
         )
 
     def to_state(self) -> dict[str, Any]:
-        """Give all there is as a dict, unrounded."""
+        """Return all attributes as a dict, unrounded."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, numbers: dict[str, Any]) -> "Style":
-        """Make a style out of what :meth:`numbers` gave."""
+        """Return the style that :meth:`to_state` has written."""
         low, high = numbers["working_range"]
         colors = tuple(numbers.get("colors", ()))
         return cls(**{**numbers, "working_range": (low, high), "colors": colors})

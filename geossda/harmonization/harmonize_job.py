@@ -63,7 +63,13 @@ class HarmonizeJob:
 
 
 def open_for(paths: Sequence[str], config: HarmonizeConfig) -> Mosaic:
-    """Open the mosaic to harmonize, alike in this process and on workers."""
+    """Open the mosaic to harmonize, alike in this process and on workers.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    config : HarmonizeConfig
+    """
     mosaic = open_mosaic(paths, bands=config.bidx or None, nodata=config.nodata)
     return mosaic if config.area is None else mosaic.within(read_area(config.area))
 
@@ -96,7 +102,13 @@ def area_of(mosaic: Mosaic, config: HarmonizeConfig) -> Window:
 
 
 def layout_of(mosaic: Mosaic, config: HarmonizeConfig) -> Layout:
-    """Return the layout of the result: that of the source, if there is one source."""
+    """Return the layout of the result: that of the source, if there is one source.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    config : HarmonizeConfig
+    """
     area = area_of(mosaic, config)
     validity, nodata = _output_validity(mosaic)
     return Layout(
@@ -117,6 +129,14 @@ def measure_state(
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Measure the scenes and sources of a mosaic.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    style : Style or None
+    method : Method
+    config : HarmonizeConfig
+    progress : Progress
 
     Returns
     -------
@@ -143,7 +163,17 @@ def job_from(
     shards: Shards,
     config: HarmonizeConfig,
 ) -> HarmonizeJob:
-    """Return the job for a mosaic whose state :func:`measure_state` has measured."""
+    """Return the job for a mosaic whose state was measured before.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    state : dict
+        As :func:`measure_state` returns it.
+    method : Method
+    shards : Shards
+    config : HarmonizeConfig
+    """
     style = None if state["style"] is None else Style.from_state(state["style"])
     transforms = [method.transform(each, style, config.strength) for each in state["sources"]]
     return HarmonizeJob(with_balance(mosaic, state["levels"]), transforms, shards, config)

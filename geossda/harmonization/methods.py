@@ -64,6 +64,12 @@ class Method(ABC):
     def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
         """Measure a mosaic of one source.
 
+        Parameters
+        ----------
+        mosaic : Mosaic
+        style : Style or None
+        progress : Progress
+
         Returns
         -------
         dict
@@ -96,7 +102,13 @@ class Method(ABC):
             self.model.require_bands(bands)
 
     def require_style(self, style: Style | None) -> None:
-        """Raise StyleError if the method cannot use a style."""
+        """Check that the method can use a style.
+
+        Raises
+        ------
+        StyleError
+            It needs one, or something that was not measured for it.
+        """
         if style is None and self.needs_style:
             raise StyleError(f"method {self.name} needs a style: give --style REF")
 
@@ -110,12 +122,28 @@ class PixelMethod(Method):
         return cls()
 
     def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
-        """Measure the histograms of a mosaic of one source, and what else the method needs."""
+        """Measure the histograms of a mosaic of one source, and what else the method needs.
+
+        Parameters
+        ----------
+        mosaic : Mosaic
+        style : Style or None
+        progress : Progress
+        """
         lab = "lab" in self.needs
         return measure_source(mosaic, lab=lab, style=style, progress=progress).to_state()
 
     def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
-        """Return the transform of a source's windows."""
+        """Return the transform of a source's windows.
+
+        Parameters
+        ----------
+        state : dict
+            As :meth:`measure` returns it.
+        style : Style or None
+        strength : float
+            0 to 1, see :meth:`Method.transform`.
+        """
         return PixelTransform(self.fit(SourceStatistics.from_state(state), style, strength))
 
     def fit(self, source: SourceStatistics, style: Style | None, strength: float) -> Transform:
@@ -188,7 +216,15 @@ class Reinhard(Linear):
     needs = frozenset({"lab"})
 
     def fit(self, source: SourceStatistics, style: Style | None, strength: float) -> Transform:
-        """Return the pixelwise transform of a source measured before; see `PixelMethod.fit`."""
+        """Return the pixelwise transform of a source measured before.
+
+        Parameters
+        ----------
+        source : SourceStatistics
+        style : Style or None
+        strength : float
+            0 to 1, see :meth:`PixelMethod.fit`.
+        """
         by_band = super().fit(source, style, strength)
         style = _required(self.usable(source, style))
         own_mean, own_std = source.lab_mean, source.lab_std
@@ -251,7 +287,14 @@ class Mixture(Method):
         return cls()
 
     def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
-        """Fit the color map of a mosaic of one source."""
+        """Fit the color map of a mosaic of one source.
+
+        Parameters
+        ----------
+        mosaic : Mosaic
+        style : Style or None
+        progress : Progress
+        """
         limits = measure_source(mosaic, lab=False, style=style, progress=progress).working_range
         style = _required(style)
         if str(mosaic.dtype) != style.dtype:
@@ -265,7 +308,16 @@ class Mixture(Method):
         return {"limits": [float(low), float(high)], **vars(color_map)}
 
     def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
-        """Return the transform of a source's windows."""
+        """Return the transform of a source's windows.
+
+        Parameters
+        ----------
+        state : dict
+            As :meth:`measure` returns it.
+        style : Style or None
+        strength : float
+            0 to 1, see :meth:`Method.transform`.
+        """
         low, high = state["limits"]
         color_map = ColorMap(*(state[entry.name] for entry in dataclasses.fields(ColorMap)))
 
@@ -309,7 +361,14 @@ class Ssda(Method):
         return cls(load_style_model(config.style_model, config.device), config.structure)
 
     def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
-        """Measure style statistics and contrast limits of a mosaic of one source."""
+        """Measure style statistics and contrast limits of a mosaic of one source.
+
+        Parameters
+        ----------
+        mosaic : Mosaic
+        style : Style or None
+        progress : Progress
+        """
         from geossda.harmonization.ssda_transform import measure_transform
 
         limits = measure_source(mosaic, lab=False, style=style, progress=progress).working_range
@@ -318,7 +377,16 @@ class Ssda(Method):
         )
 
     def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
-        """Return the transform of a source's windows."""
+        """Return the transform of a source's windows.
+
+        Parameters
+        ----------
+        state : dict
+            As :meth:`measure` returns it.
+        style : Style or None
+        strength : float
+            0 to 1, see :meth:`Method.transform`.
+        """
         from geossda.harmonization.ssda_transform import SsdaTransform
 
         return SsdaTransform.from_state(

@@ -1,4 +1,4 @@
-"""One image's look put on another, window by window."""
+"""Style transfer from one image to another, window by window."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,8 +11,8 @@ from geossda.config import Structure
 from geossda.models.style_model import StyleModel
 from geossda.models.style_statistics import StyleStatistics
 
-# Of `lock`: pixels a cell, cells a neighbourhood reaches, and what is added to the variances of
-# images of 0..1. Measured in docs/decisions/0006.
+# For `lock`: side of a cell in pixels, radius of a neighbourhood in cells, and what is added to
+# the variances of images of 0..1. Measured in docs/decisions/0006.
 FACTOR, RADIUS, RIDGE = 4, 4, 1e-5
 # Share of a band's pixels that may be cut at either end of the type's range, and how far contrast
 # is lowered at most to keep to it.
@@ -20,7 +20,7 @@ CUT, LOWEST_CONTRAST = 0.03, 0.5
 
 
 def scale(structure: Structure) -> int:
-    """Give how many pixels a side make one of those the generator sees."""
+    """Return the side, in pixels, of a cell that the generator sees as one pixel."""
     return FACTOR if structure == "lock" else 1
 
 
@@ -31,7 +31,7 @@ def measure_look(
     pixels: tuple[NDArray[np.float64], NDArray[np.float64]],
     structure: Structure,
 ) -> StyleStatistics:
-    """Measure the look of one image from patches of it.
+    """Measure the style statistics of one image from patches of it.
 
     Parameters
     ----------
@@ -53,10 +53,10 @@ def measure_look(
 
 @dataclass(frozen=True)
 class ContrastLimit:
-    """Contrast lowered about the mean, so that highlights and shadows keep their drawing.
+    """Contrast lowered about the mean, so that highlights and shadows keep their detail.
 
-    A look of more contrast than the image's own pushes pixels past the ends of 8 bit, and all
-    that is drawn there is lost.
+    A style of more contrast than the image's own pushes pixels past the ends of 8 bit, where
+    all detail is lost.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class ContrastLimit:
         Parameters
         ----------
         samples : (bands, pixels) array
-            As the generator made them.
+            Output of the generator.
         lowest, highest : float
             What the type of the result holds.
         """
@@ -97,17 +97,18 @@ class ContrastLimit:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Give windows of an image the look of a reference.
+    """Style transfer of windows from an image to a reference.
 
     Attributes
     ----------
     model : StyleModel
     own, other : StyleStatistics
-        Of the image and of the reference, measured for the same `structure`. Where the image has
-        no features, because it is too small, the reference's stand in: then Gaussians are matched.
+        Statistics of the image and of the reference, measured for the same `structure`. Where the
+        image has no features, because it is too small, the reference's stand in: then Gaussians
+        are matched.
     structure : {"full", "lock"}
-        ``full`` gives what the generator makes; ``lock`` the smooth local colour transform
-        nearest to it.
+        ``full`` returns the generator's output; ``lock`` the smooth local color transform nearest
+        to it.
     """
 
     model: StyleModel
@@ -116,7 +117,7 @@ class Transfer:
     structure: Structure
 
     def __post_init__(self) -> None:
-        """Let the reference's features stand in where the image has none."""
+        """Replace the features of an image that has none by the reference's."""
         if not self.own.groups:
             object.__setattr__(self, "own", StyleStatistics(self.own.pixels, self.other.groups))
 
@@ -140,7 +141,7 @@ class Transfer:
         Parameters
         ----------
         image : (bands, height, width) float32 array
-            Sides multiples of `align`, in the units the looks were measured in.
+            Sides multiples of `align`, in the units the statistics were measured in.
         valid : (height, width) bool array
 
         Returns
@@ -149,8 +150,9 @@ class Transfer:
             Right where the window has its halo; may leave 0..1.
         """
         if self.structure == "full":
-            made = self.model.translate(image[None], self.own, self.other, valid[None])
-            return np.asarray(made[0])
+            return np.asarray(
+                self.model.translate(image[None], self.own, self.other, valid[None])[0]
+            )
         result = np.empty_like(image)
         for local in self.fit(*reduce(image, valid, FACTOR)):
             result[local.fresh] = apply_affine(image[local.bands], local.fitted, FACTOR)
@@ -162,19 +164,19 @@ class Transfer:
         known: NDArray[np.bool_],
         inner: tuple[slice, slice] | None = None,
     ) -> list["Local"]:
-        """Fit the smooth local colour transforms nearest to what the generator makes.
+        """Fit the smooth local color transforms nearest to the generator's output.
 
         Parameters
         ----------
         guide : (bands, rows, columns) float32 array
-            Cells of a window, as :func:`geossda.color.guided_filter.reduce` gives them.
+            Cells of a window, as :func:`geossda.color.guided_filter.reduce` returns them.
         known : (rows, columns) bool array
         inner : pair of slices, optional
-            Cells that coefficients are wanted of; by default all.
+            Cells to return coefficients of; all by default.
         """
-        made = self.model.translate(guide[None], self.own, self.other, known[None])[0]
+        generated = self.model.translate(guide[None], self.own, self.other, known[None])[0]
         rows, cols = inner or (slice(0, known.shape[0]), slice(0, known.shape[1]))
-        # What the fit and its averaging reach.
+        # Cells that the fit and its averaging reach.
         around = tuple(
             slice(max(0, cells.start - 2 * RADIUS), cells.stop + 2 * RADIUS)
             for cells in (rows, cols)
@@ -183,12 +185,12 @@ class Transfer:
             slice(cells.start - wide.start, cells.stop - wide.start)
             for cells, wide in zip((rows, cols), around, strict=True)
         )
-        guide, made, known = guide[:, *around], made[:, *around], known[around]
+        guide, generated, known = guide[:, *around], generated[:, *around], known[around]
         return [
             Local(
                 group.bands,
                 group.fresh,
-                fit_affine(guide[group.bands], made[group.fresh], known, RADIUS, RIDGE)[
+                fit_affine(guide[group.bands], generated[group.fresh], known, RADIUS, RIDGE)[
                     :, :, rows, cols
                 ],
             )
@@ -197,14 +199,14 @@ class Transfer:
 
 
 class Local(NamedTuple):
-    """A smooth local colour transform of some bands.
+    """A smooth local color transform of a group of bands.
 
     Attributes
     ----------
     bands, fresh : list of int
-        What it takes, and what it makes.
+        Bands it takes, and bands it returns.
     fitted : (fresh, bands + 1, rows, columns) float32 array
-        As :func:`geossda.color.guided_filter.fit_affine` gives it.
+        As :func:`geossda.color.guided_filter.fit_affine` returns it.
     """
 
     bands: list[int]

@@ -115,7 +115,18 @@ class SsdaTransform:
         structure: Structure,
         strength: float,
     ) -> "SsdaTransform":
-        """Return the transform that follows from what :func:`measure_transform` returned."""
+        """Return the transform of a source that was measured before.
+
+        Parameters
+        ----------
+        state : dict
+            As :func:`measure_transform` returns it.
+        style : Style
+        model : StyleModel
+        structure : {"lock", "full"}
+        strength : float
+            0 keeps the source as it is, 1 goes all the way to the style; linear in between.
+        """
         source = StyleStatistics(
             Gaussian(*map(torch.from_numpy, state["pixels"])),
             tuple(

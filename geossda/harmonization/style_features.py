@@ -35,7 +35,7 @@ class Patches(NamedTuple):
     Attributes
     ----------
     image : (patches, bands, side, side) float32 array
-        In units of the limits.
+        0..1 within the limits.
     valid : (patches, side, side) bool array
     """
 
@@ -95,7 +95,16 @@ def read_patches(
 def measure_pixels(
     mosaic: Mosaic, limits: tuple[float, float], *, progress: Progress = SILENT
 ) -> PixelMoments:
-    """Measure mean and covariance of all the pixels of one source's image."""
+    """Measure mean and covariance of all pixels of one source.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        One source.
+    limits : (float, float)
+        Digital numbers taken as 0 and 1.
+    progress : Progress
+    """
     mean, spread = covariance(mosaic, limits, progress=progress)
     return mean, spread + 1e-6 * np.eye(len(mean))
 
@@ -134,6 +143,12 @@ def features_of(statistics: StyleStatistics) -> list[Any]:
 def statistics_of(style: Style, model: StyleModel, structure: Structure) -> StyleStatistics:
     """Return a style's statistics for a model.
 
+    Parameters
+    ----------
+    style : Style
+    model : StyleModel
+    structure : {"lock", "full"}
+
     Raises
     ------
     StyleError
@@ -162,7 +177,15 @@ def statistics_of(style: Style, model: StyleModel, structure: Structure) -> Styl
 def in_limits(
     pixels: NDArray[Any], valid: NDArray[np.bool_], limits: tuple[float, float]
 ) -> NDArray[np.float32]:
-    """Return digital numbers scaled to 0..1; pixels that are not valid become 0."""
+    """Return digital numbers scaled to 0..1; pixels that are not valid become 0.
+
+    Parameters
+    ----------
+    pixels : (bands, height, width) array
+    valid : (height, width) bool array
+    limits : (float, float)
+        Digital numbers that become 0 and 1.
+    """
     low, high = limits
     scaled = np.where(valid, pixels, low).astype(np.float32)
     scaled -= np.float32(low)

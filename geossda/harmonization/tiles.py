@@ -1,4 +1,4 @@
-"""Apply one colour transform a source to a mosaic, tile by tile."""
+"""Application of one color transform per source to a mosaic, tile by tile."""
 
 import contextlib
 import sys
@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 
 class WindowTransform(Protocol):
-    """What is applied to every window.
+    """A color transform of windows.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class WindowTransform(Protocol):
     align : int
         Windows start and end at multiples of so many pixels from the raster's origin.
     small : bool
-        Whether windows are best made beside each other, each on one core.
+        Whether windows are best computed side by side, each on one core.
     """
 
     @property
@@ -55,7 +55,7 @@ class WindowTransform(Protocol):
 
 @dataclass(frozen=True)
 class PixelTransform:
-    """A transform that needs to know nothing but the pixel."""
+    """A transform that depends on the pixel alone."""
 
     transform: Transform
     halo: int = 0
@@ -73,14 +73,23 @@ Reader = Callable[[int, Window], tuple[NDArray[Any], NDArray[np.bool_]]]
 
 
 class _Tile(NamedTuple):
-    """A tile of a part: its place in the raster that is written, and in the part."""
+    """A tile of a shard.
 
-    part: int
+    Attributes
+    ----------
+    shard : int
+    place : Window
+        In the raster that is written.
+    inner : Window
+        In the shard.
+    """
+
+    shard: int
     place: Window
     inner: Window
 
 
-class _Made(NamedTuple):
+class _Changed(NamedTuple):
     pixels: NDArray[Any]
     valid: NDArray[np.bool_]
     alpha: NDArray[Any] | None
@@ -97,7 +106,7 @@ def recolor(
     area: Window,
     progress: Progress = SILENT,
 ) -> None:
-    """Read, transform, blend and write every tile of some parts.
+    """Read, transform, blend and write the tiles of shards.
 
     Threads read and transform tiles a few ahead of this one, which writes them in order.
 
@@ -105,18 +114,18 @@ def recolor(
     ----------
     mosaic : Mosaic
     transforms : sequence of WindowTransform
-        One a source.
+        One per source.
     shards : Shards
     indexes : sequence of int
-        Which parts to make.
+        Shards to write.
     tile_px : int
-        Side of a tile; changes no pixel.
+        Side of a tile, in pixels; does not affect the result.
     feather_px : int
-        Width over which overlapping sources fade into each other.
+        Width over which overlapping sources fade into each other, in pixels.
     area : Window
-        Only this part of the mosaic is written. Its pixels are those of the whole.
+        The part of the mosaic to write. Its pixels are those of the whole.
     progress : Progress
-        Advanced by one a tile.
+        Advanced by one per tile.
     """
     footprints = [source.covered(mosaic.grid) for source in mosaic.sources]
     layout = shards.layout
@@ -125,24 +134,26 @@ def recolor(
     order = list(mosaic.sources[0].file_order)
     as_read = order == sorted(order)
 
-    def one(tile: _Tile) -> _Made:
+    def one(tile: _Tile) -> _Changed:
         place = tile.place
         window = place._replace(row=area.row + place.row, col=area.col + place.col)
         with gdal_environment():
-            here = [
+            touching = [
                 index
                 for index, footprint in enumerate(footprints)
                 if footprint is not None and window.intersection(footprint)
             ]
-            if len(here) == 1:
-                before, pixels, valid = _single(mosaic, read, transforms, here[0], window)
+            if len(touching) == 1:
+                before, pixels, valid = _single(mosaic, read, transforms, touching[0], window)
             else:
-                before, pixels, valid = _blended(mosaic, read, transforms, here, window, feather_px)
+                before, pixels, valid = _blended(
+                    mosaic, read, transforms, touching, window, feather_px
+                )
             pixels = avoid_nodata(pixels, before, valid, nodata)
             alpha = mosaic.sources[0].read_alpha(window) if with_alpha else None
-        return _Made(pixels if as_read else pixels[order], valid, alpha)
+        return _Changed(pixels if as_read else pixels[order], valid, alpha)
 
-    every = (tile for index in indexes for tile in _tiles_of(layout.strips[index], index, tile_px))
+    todo = (tile for index in indexes for tile in _tiles_of(layout.strips[index], index, tile_px))
     # Windows with a halo overlap: one thread reads them, whose dataset then has most blocks in its
     # cache, since the sum of what several read from datasets of their own is twice as much.
     shared = max(transform.halo for transform in transforms) > 0
@@ -154,29 +165,29 @@ def recolor(
         begin = stack.enter_context(_one_core_each()) if small else None
         # One more than cores where they wait for their turn to read.
         workers = cores() + (shared and small)
-        made = stack.enter_context(
-            contextlib.closing(ordered_map(one, every, workers, initializer=begin))
+        results = stack.enter_context(
+            contextlib.closing(ordered_map(one, todo, workers, initializer=begin))
         )
         for index in indexes:
             with shards.writing(index) as writer:
                 for tile in _tiles_of(layout.strips[index], index, tile_px):
-                    pixels, valid, alpha = next(made)
+                    pixels, valid, alpha = next(results)
                     writer.write(tile.inner, pixels, valid, alpha)
                     del pixels, valid, alpha
                     progress.advance()
 
 
-def _tiles_of(strip: Window, part: int, tile_px: int) -> Iterator[_Tile]:
+def _tiles_of(strip: Window, shard: int, tile_px: int) -> Iterator[_Tile]:
     for tile in tiles((strip.height, strip.width), tile_px):
         place = tile._replace(row=tile.row + strip.row, col=tile.col + strip.col)
-        yield _Tile(part, place, tile)
+        yield _Tile(shard, place, tile)
 
 
 @contextlib.contextmanager
 def _one_core_each() -> Iterator[Callable[[], None] | None]:
-    """Give what a thread calls to compute on one core, others beside it.
+    """Yield a function that a thread calls to compute on one core, side by side with others.
 
-    Measured with torch: two threads of one core each make windows of `lock` in two thirds of the
+    Measured with torch: two threads of one core each compute windows of `lock` in two thirds of the
     time that two cores take for one window after the other.
     """
     torch = sys.modules.get("torch")
@@ -187,13 +198,13 @@ def _one_core_each() -> Iterator[Callable[[], None] | None]:
     try:
         yield lambda: torch.set_num_threads(1)
     finally:
-        # Told for one thread, it is what later threads begin with too.
+        # Set in one thread, it is what later threads begin with too.
         torch.set_num_threads(before)
 
 
 @contextlib.contextmanager
 def _by_one_thread(read: Reader) -> Iterator[Reader]:
-    """Let one thread read for all others, in the order they ask."""
+    """Yield a reader whose windows one thread reads for all others, in the order they ask."""
 
     def in_thread(index: int, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         with gdal_environment():
@@ -210,7 +221,10 @@ def _single(
     index: int,
     window: Window,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
-    """Give (pixels as read, as changed, valid); what is not valid is kept, or 0 in a mosaic."""
+    """Return (pixels as read, as changed, valid) of one source.
+
+    Pixels that are not valid are kept, or 0 in a mosaic of several sources.
+    """
     pixels, valid, changed, _ = _changed(mosaic, read, transforms[index], index, window)
     if not valid.all():
         hidden = pixels if len(mosaic.sources) == 1 else np.zeros_like(pixels)
@@ -226,10 +240,10 @@ def _changed(
     window: Window,
     margin: int = 0,
 ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[Any], NDArray[np.bool_]]:
-    """Give (pixels as read, valid, as changed, validity with `margin`) of one source.
+    """Return (pixels as read, valid, as changed, validity with `margin`) of one source.
 
-    It is read once, with the transform's halo. What lies outside the raster is as if it were
-    nodata, whatever window it is looked at from.
+    It is read once, with the transform's halo. Pixels outside the raster count as nodata, whatever
+    the window.
     """
     wanted = window.surrounded(transform.halo, transform.align)
     wide = window.grown(margin, mosaic.shape)
@@ -254,13 +268,13 @@ def _blended(
     mosaic: Mosaic,
     read: Reader,
     transforms: Sequence[WindowTransform],
-    here: list[int],
+    touching: list[int],
     window: Window,
     feather_px: int,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     """Average sources by their distance to their own edge, at most `feather_px`.
 
-    The distance is looked for in a margin of that width, so it is the same in every tile. Gives
+    The distance is measured in a margin of that width, so it is the same in every tile. Return
     (pixels of the first valid source as read, the average as changed, valid).
     """
     total = np.zeros((mosaic.count, window.height, window.width), np.float64)
@@ -270,7 +284,7 @@ def _blended(
     sources_at = np.zeros((window.height, window.width), np.uint16)
     wide = window.grown(feather_px, mosaic.shape)
     inner = window.within(wide)
-    for index in here:
+    for index in touching:
         pixels, valid, changed, around = _changed(
             mosaic, read, transforms[index], index, window, feather_px
         )

@@ -116,7 +116,13 @@ class Workers:
 
 
 def give_up(client: Any, futures: Iterable[Any]) -> None:
-    """Cancel tasks that are not done."""
+    """Cancel tasks that are not done.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    futures : iterable of distributed.Future
+    """
     if client.status == "running":  # a lost scheduler has cancelled them
         client.cancel(list(futures), force=True)
 
@@ -127,7 +133,9 @@ def result(future: Any) -> Any:
     Raises
     ------
     GeossdaError
-        As the work raises it; or workers were lost again and again, or the scheduler was.
+        As the work raises it.
+    OutputError
+        Workers were lost again and again, or the scheduler was.
     """
     from distributed.client import FutureCancelledError
     from distributed.scheduler import KilledWorker
@@ -148,7 +156,7 @@ def result(future: Any) -> Any:
 
 
 def sent(function: Callable[..., R], *arguments: Any) -> R:
-    """Call a function on a worker and return its result; its errors can be pickled."""
+    """Run a function on a worker and return its result; its errors can be pickled."""
     try:
         return function(*arguments)
     except GeossdaError as error:
@@ -207,7 +215,7 @@ def _started(workers: int, stack: contextlib.ExitStack) -> Any:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Start processes in this block without warnings and deaf to Ctrl-C.
+    """Start processes in this block without warnings, and so that Ctrl-C does not reach them.
 
     A terminal sends Ctrl-C to all processes of a program: this one acts upon it, and the others
     would only print tracebacks.

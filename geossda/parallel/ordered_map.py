@@ -147,7 +147,7 @@ class OrderedPool:
         )
 
     def spread(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Do the same as :meth:`map` in helper processes, if any; the function is pickled."""
+        """Apply a function like :meth:`map`, in helper processes if any; it is pickled."""
         return (self._helpers or self).map(function, items)
 
     def ahead(self, items: Iterable[T]) -> Iterator[T]:
@@ -166,7 +166,7 @@ class OrderedPool:
 
 
 def _keep_freed_memory() -> None:
-    """Have freed blocks used again rather than returned to the system, which threads queue for.
+    """Keep freed blocks in the process rather than return them, which threads queue for.
 
     glibc raises its threshold for that to the size of the largest block ever freed, at most 32 MB
     (mallopt(3), M_MMAP_THRESHOLD); elsewhere this does nothing.

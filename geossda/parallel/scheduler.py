@@ -83,9 +83,7 @@ def connected(address: str) -> Any:
     try:
         # In a thread, since notebooks have an event loop running in this one.
         with ThreadPoolExecutor(1) as thread:
-            identity = thread.submit(asyncio.run, _identity(address)).result()
-        if identity["type"] != "Scheduler":
-            raise ValueError(f"a Dask {identity['type'].lower()} answers")
+            thread.submit(asyncio.run, _check_identity(address)).result()
         return Client(address, timeout=ANSWER_S, set_as_default=False)
     except Exception as error:  # a foreign program may answer anything
         reason = (str(error).splitlines() or [""])[0] or "no answer"
@@ -94,8 +92,8 @@ def connected(address: str) -> Any:
         ) from error
 
 
-async def _identity(address: str) -> Any:
-    """Return what a scheduler says of itself."""
+async def _check_identity(address: str) -> None:
+    """Raise ValueError if another program than a scheduler answers."""
     from distributed.comm import connect
     from distributed.security import Security
 
@@ -106,9 +104,11 @@ async def _identity(address: str) -> Any:
         comm = await connect(address, timeout=ANSWER_S, **arguments)
         try:
             await comm.write({"op": "identity", "reply": True})
-            return await comm.read()
+            identity = await comm.read()
         finally:
             comm.abort()
+    if identity["type"] != "Scheduler":
+        raise ValueError(f"a Dask {identity['type'].lower()} answers")
 
 
 def _worker_probe() -> Any:

@@ -11,7 +11,7 @@ SUFFIX = ".sha256"
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give a finished file its name, once it is on disk and its checksum beside it.
+    """Move a finished file to its name, once it is on disk and its checksum beside it.
 
     Parameters
     ----------

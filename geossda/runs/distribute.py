@@ -117,7 +117,14 @@ def make_shards(
 
 
 def consecutive(indexes: Iterable[int], longest: int | None = None) -> list[list[int]]:
-    """Return ascending indexes split into runs without gaps, of at most `longest` each."""
+    """Split ascending indexes into runs without gaps.
+
+    Parameters
+    ----------
+    indexes : iterable of int
+    longest : int, optional
+        Most indexes of a run.
+    """
     runs: list[list[int]] = []
     for index in indexes:
         if runs and runs[-1][-1] == index - 1 and len(runs[-1]) != longest:
@@ -135,7 +142,7 @@ def _distribute(
     runs: list[list[int]],
     progress: Progress,
 ) -> None:
-    """Have workers make runs of shards, and wait for them."""
+    """Send runs of shards to workers and wait for them."""
     from distributed import as_completed
 
     client, threads = workers.client, workers.threads

@@ -1,4 +1,4 @@
-"""What tells that a raster is still the one that was read before, without reading it."""
+"""Fingerprints of files, which show that a raster has not changed without reading it."""
 
 import hashlib
 import json
@@ -15,10 +15,15 @@ from geossda.urls import is_remote, public_name
 
 
 def fingerprint(path: str | os.PathLike[str]) -> list[Any]:
-    """Give the size and time of change of each file of a raster, or of any other file.
+    """Return the size and time of change of each file of a raster, or of any other file.
 
-    Of remote ones, where their last block lies and how long it is: any change of the pixels of a
+    For remote rasters, the offset and length of their last block: any change of the pixels of a
     compressed file moves it.
+
+    Raises
+    ------
+    RasterError
+        A remote raster cannot be opened.
     """
     path = os.fspath(path)
     if suffix_of(path) == STYLE_SUFFIX:
@@ -40,12 +45,12 @@ def fingerprint(path: str | os.PathLike[str]) -> list[Any]:
 
 
 def fingerprints(paths: Iterable[str | os.PathLike[str]]) -> list[Any]:
-    """Give those of several files, in order."""
+    """Return the fingerprints of several files, in order."""
     return [fingerprint(path) for path in paths]
 
 
 def _files(path: str) -> list[str]:
-    """Name the files a raster is made of: its masks, or what a VRT points to."""
+    """Return the files of a raster: with its masks, or the sources of a VRT."""
     try:
         with rasterio.open(path) as dataset:
             return [file for file in dataset.files if os.path.isfile(file)]
@@ -55,33 +60,40 @@ def _files(path: str) -> list[str]:
 
 def _of_file(path: str) -> list[Any]:
     try:
-        told = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return [path]  # whoever reads it says what is wrong
-    return [os.path.abspath(path), told.st_size, told.st_mtime_ns]
+    return [os.path.abspath(path), status.st_size, status.st_mtime_ns]
 
 
 def digest(key: Any) -> str:
-    """Hash what JSON takes, arrays besides."""
+    """Return the SHA-256 of a value as JSON, arrays included."""
     text = json.dumps(key, sort_keys=True, default=lambda array: array.tolist())
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """Give a path that means the same on a worker; URLs do already."""
+    """Return the absolute path, which means the same on a worker; URLs stay."""
     path = os.fspath(path)
     return path if is_remote(path) else os.path.abspath(path)
 
 
 def was_written_by(path: str | os.PathLike[str], tags: Mapping[str, str] | None = None) -> bool:
-    """Tell whether a file is what a run with these tags makes; without any, of some such run."""
+    """Return whether a raster was written by a run with certain tags.
+
+    Parameters
+    ----------
+    path : path
+    tags : dict, optional
+        Tags that the raster must have; by default those of any run.
+    """
     if not os.path.isfile(path):
         return False
     try:
         with rasterio.open(path) as dataset:
-            found = dataset.tags()
+            actual = dataset.tags()
     except RasterioError:
         return False
     if tags is None:
-        return "GEOSSDA_KEY" in found
-    return all(found.get(name) == value for name, value in tags.items())
+        return "GEOSSDA_KEY" in actual
+    return all(actual.get(name) == value for name, value in tags.items())

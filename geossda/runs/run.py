@@ -140,7 +140,16 @@ class OpenRun(Generic[ConfigT]):
         return self.shards.compute_once(name, compute)
 
     def make_shards(self, job: ShardJob, opener: Opener, stage: str) -> None:
-        """Make the shards that are missing; see :func:`geossda.runs.distribute.make_shards`."""
+        """Make the shards that are missing; see :func:`geossda.runs.distribute.make_shards`.
+
+        Parameters
+        ----------
+        job : ShardJob
+        opener : callable
+            Returns the same job in another process.
+        stage : str
+            Name of the progress stage.
+        """
         run = self.run
         config = run.config
         if config.area is not None:  # a worker may run in another folder

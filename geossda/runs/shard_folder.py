@@ -35,12 +35,28 @@ def shards_folder(output: PathLike) -> Path:
 
 
 def is_resumable(output: PathLike, key: Mapping[str, Any]) -> bool:
-    """Return whether a run with the same key has been interrupted."""
+    """Return whether a run with the same key has been interrupted.
+
+    Parameters
+    ----------
+    output : path
+    key : mapping
+        What the pixels follow from.
+    """
     return _has_key(shards_folder(output), key)
 
 
 def load_if_matching(output: PathLike, key: Mapping[str, Any], name: str) -> Any:
-    """Return the state that an interrupted run with the same key has saved, or None."""
+    """Return the state that an interrupted run with the same key has saved, or None.
+
+    Parameters
+    ----------
+    output : path
+    key : mapping
+        What the pixels follow from.
+    name : str
+        Name of the state.
+    """
     folder = shards_folder(output)
     path = folder / f"{name}.npz"
     return load_state(path) if _has_key(folder, key) and is_intact(path) else None

@@ -1,4 +1,4 @@
-"""Windows through a model: one a thread on a CPU, in batches on a GPU."""
+"""Windows run through a model: one per thread on a CPU, in batches on a GPU."""
 
 import contextlib
 import functools
@@ -85,10 +85,10 @@ def _probabilities(
 def _in_threads(
     places: Iterable[tuple[int, int]], read: Reader, run: Run, batch: int
 ) -> Iterator[Ran]:
-    """Run a window a thread, each on its share of the cores.
+    """Run one window per thread, each on its share of the cores.
 
     A model on all cores waits at each layer for the slowest of them, which is the one that reads
-    or blends beside it. Threads that go their own way keep every core busy.
+    or blends beside it. Independent threads keep every core busy.
     """
 
     def ran(reading: Future[Read]) -> Ran:
@@ -109,7 +109,7 @@ def _in_threads(
                 result=lambda future: future.result(),
             )
         finally:
-            for pool in (runners, readers):  # nobody may wait for a window that is not read
+            for pool in (runners, readers):  # no thread may wait for a window that is not read
                 pool.shutdown(wait=pool is runners, cancel_futures=True)
             torch.set_num_threads(before)  # new threads have the number that was set last
 
@@ -121,8 +121,8 @@ def _in_batches(
     fitting = Fitting(batch)
     for group in _groups(places, read, batch):
         used = [item.image for item in group if item.valid.any()]
-        made = iter(fitting(run, np.stack(used)) if used else ())
-        yield from ((item, next(made) if item.valid.any() else None) for item in group)
+        predicted = iter(fitting(run, np.stack(used)) if used else ())
+        yield from ((item, next(predicted) if item.valid.any() else None) for item in group)
 
 
 def _groups(places: Iterable[tuple[int, int]], read: Reader, batch: int) -> Iterator[list[Read]]:
@@ -164,11 +164,11 @@ class Fitting:
         results: list[NDArray[np.float32]] = []
         place = 0
         while place < len(images):
-            some = images[place : place + self.batch]
+            part = images[place : place + self.batch]
             filled = np.zeros((self.batch, *images.shape[1:]), images.dtype)
-            filled[: len(some)] = some
+            filled[: len(part)] = part
             try:
-                results.append(run(filled)[: len(some)])
+                results.append(run(filled)[: len(part)])
             except torch.cuda.OutOfMemoryError as error:
                 if self.batch == 1:
                     raise InputError(
@@ -179,5 +179,5 @@ class Fitting:
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
                 continue
-            place += len(some)
+            place += len(part)
         return np.concatenate(results)

@@ -1,4 +1,4 @@
-"""What stands between a mosaic, a segmenter and the rasters of probability it leaves."""
+"""Preparation of a mosaic for a segmenter, and rasters of its probabilities."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,12 +25,19 @@ NODATA = -1.0
 
 
 def choose_bands(mosaic: Mosaic, card: SegmenterCard, progress: Progress = SILENT) -> Mosaic:
-    """Fit a mosaic's bands to the model's, by colour interpretation if it has more.
+    """Return a mosaic with the model's bands, by color interpretation if it has more.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    card : SegmenterCard
+    progress : Progress
+        Warned where bands may be others than the model's.
 
     Raises
     ------
     BandError
-        The bands cannot be told.
+        The bands cannot be identified.
     """
     mosaic.require_colors()
     wanted = len(card.bands)
@@ -66,7 +73,13 @@ def _check_colors(source: Source, card: SegmenterCard, progress: Progress) -> No
 
 
 def require_place(mosaic: Mosaic) -> None:
-    """Raise GeoreferenceError if a mosaic has no place on the ground."""
+    """Check that a mosaic has a place on the ground.
+
+    Raises
+    ------
+    GeoreferenceError
+        It has no CRS or no transform.
+    """
     if mosaic.grid.crs is None:
         raise GeoreferenceError(mosaic.sources[0].lacks_crs)
     if mosaic.grid.transform.is_identity:
@@ -78,7 +91,15 @@ def require_place(mosaic: Mosaic) -> None:
 def measure_scalings(
     mosaic: Mosaic, card: SegmenterCard, progress: Progress = SILENT
 ) -> list[Scaling]:
-    """Measure the stretch of every source."""
+    """Measure the stretch of every source.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    card : SegmenterCard
+        Its kind of scaling, percentiles and floor.
+    progress : Progress
+    """
     return [
         scaling(
             card.scaling,
@@ -102,7 +123,7 @@ def ready_to_predict(
     scalings: Sequence[Scaling] | None = None,
     progress: Progress = SILENT,
 ) -> WindowReader:
-    """Put a mosaic on the model's grid and measure the stretch of every source.
+    """Return a reader of a mosaic on the model's grid, with the stretch of every source.
 
     Parameters
     ----------
@@ -133,7 +154,7 @@ def ready_to_predict(
         scalings = measure_scalings(mosaic, card, progress)
     resampled = grid != mosaic.grid or len(mosaic.sources) > 1
     if resampled and any(source.tests.nodata for source in mosaic.sources):
-        # There, a pixel is valid if anything it was made from is.
+        # A resampled pixel is valid if any pixel that it is interpolated from is.
         clearance_m += max(gsd_m, own / 2)
     clearance_px = int(np.ceil(clearance_m / gsd_m))
     return WindowReader(mosaic.resampled(grid), scalings, card.patch_px, clearance_px)
@@ -156,7 +177,7 @@ def write_on_grid(
     probabilities : path
         Raster on the model's grid.
     mosaic : Mosaic
-        Gives the grid of the output.
+        Its grid is the output's.
     output : path
     threshold : float or None
         With one, a mask (0, 1, nodata 255) is written; without, float32 probabilities.
@@ -167,12 +188,12 @@ def write_on_grid(
     kind: dict[str, Any] = {"dtype": np.dtype(np.float32), "nodata": NODATA}
     if threshold is not None:
         kind = {"dtype": np.dtype(np.uint8), "nodata": 255, "overviews": "nearest"}
-    every: Sequence[Any] = list(tiles(coarse.shape, 1024))
-    progress.stage(f"writing {output.name}", len(every))
+    windows = list(tiles(coarse.shape, 1024))
+    progress.stage(f"writing {output.name}", len(windows))
     with new_cog(
         output, mosaic.grid, 1, validity="nodata", tags=tags, options=options, **kind
     ) as writer:
-        for window in every:
+        for window in windows:
             pixels, valid = coarse.read(window)
             if mosaic.area is not None:
                 valid &= mosaic.area.mask(window, mosaic.grid)

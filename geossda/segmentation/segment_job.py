@@ -110,6 +110,11 @@ class SegmentJob:
 def open_for(paths: Sequence[str], config: SegmentConfig) -> Mosaic:
     """Open the mosaic to segment, alike in this process and on workers.
 
+    Parameters
+    ----------
+    paths : sequence of str
+    config : SegmentConfig
+
     Raises
     ------
     GeoreferenceError
@@ -127,7 +132,15 @@ def open_for(paths: Sequence[str], config: SegmentConfig) -> Mosaic:
 
 
 def layout_of(mosaic: Mosaic, card: SegmenterCard, gsd_m: float) -> Layout:
-    """Return a layout of the model's grid in shards of whole rows of windows."""
+    """Return a layout of the model's grid in shards of whole rows of windows.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    card : SegmenterCard
+    gsd_m : float
+        Ground sample distance to predict at, in metres.
+    """
     grid = grid_at_gsd(mosaic.grid, gsd_m)
     height, width = int(grid.shape.y), int(grid.shape.x)
     rows = starts(height, card.patch_px, card.overlap_px)
@@ -169,7 +182,18 @@ def reader_from(
     gsd_m: float,
     progress: Progress = SILENT,
 ) -> WindowReader:
-    """Return the reader of a mosaic whose state :func:`measure_state` has measured."""
+    """Return the reader of a mosaic whose state was measured before.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    state : dict
+        As :func:`measure_state` returns it.
+    card : SegmenterCard
+    gsd_m : float
+        Ground sample distance to predict at, in metres.
+    progress : Progress
+    """
     return ready_to_predict(
         mosaic,
         card,

@@ -1,4 +1,4 @@
-"""Predict over a mosaic: windows to the model, blended and given back by strip."""
+"""Prediction over a mosaic by sliding window, blended and yielded strip by strip."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,8 +44,7 @@ class WindowReader:
     scalings : sequence of Scaling
         One a source, so that each keeps its own radiometry.
     patch_px : int
-        Side of the windows given back; past the raster's edge they are filled with 0, as nodata
-        is.
+        Side of the windows; past the raster's edge they are filled with 0, as nodata is.
     clearance_px : int
         Pixels this near to nodata count as invalid too.
     """
@@ -64,13 +63,13 @@ class WindowReader:
         valid = np.zeros((wide.height, wide.width), bool)
         with gdal_environment():
             for index, scaling in enumerate(self.scalings):
-                pixels, here = self.mosaic.read_source(index, wide, beyond_area=True)
-                fresh = here & ~valid
+                pixels, present = self.mosaic.read_source(index, wide, beyond_area=True)
+                fresh = present & ~valid
                 if fresh.all():
                     image = scaling.to_bytes(pixels)
                 elif fresh.any():
                     image[:, fresh] = scaling.to_bytes(pixels)[:, fresh]
-                valid |= here
+                valid |= present
                 if valid.all():
                     break
         inner = window.within(wide)
@@ -97,7 +96,7 @@ def predict(
     lines: range | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Strip]:
-    """Predict the mosaic and give it back strip by strip, from the top.
+    """Predict a mosaic strip by strip, from the top.
 
     Windows lie on a fixed lattice from the raster's origin and fade into each other over their
     overlap, so no pixel depends on the batch size or on the machine's memory. Windows without a
@@ -116,7 +115,7 @@ def predict(
         Only these lines of the lattice, which are strips; all by default. The windows of the line
         above are run again for their share, so pixels are those of the whole.
     progress : Progress
-        Told of the windows.
+        Advanced by one per window.
     """
     height, width = reader.mosaic.shape
     patch = reader.patch_px
@@ -158,7 +157,7 @@ def predict(
 
 
 def _taper(patch: int, overlap: int) -> NDArray[np.float32]:
-    """Weights that fall off linearly across the overlap; those of neighbours add up to 1."""
+    """Return weights that fall linearly across the overlap; those of neighbours add up to 1."""
     ramp = np.ones(patch, np.float32)
     if overlap:
         rise = (np.arange(overlap, dtype=np.float32) + np.float32(0.5)) / np.float32(overlap)

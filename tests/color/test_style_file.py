@@ -37,7 +37,8 @@ def test_a_right_file_is_read_and_written_as_it_was(entries, tmp_path):
 
 
 def test_older_files_are_read(entries, tmp_path):
-    older = {k: v for k, v in entries.items() if k not in ("covariance", "features", "colors")}
+    newer = ("covariance", "features", "colors", "sample")
+    older = {name: value for name, value in entries.items() if name not in newer}
     style = load_style(write(tmp_path / "a.json", {**older, "format": "geossda style 1"}))
     assert style.covariance is None and style.features == {} and style.colors == ()
     two = {**older, "lab_mean": None, "lab_std": None}
