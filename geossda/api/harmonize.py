@@ -28,7 +28,8 @@ from geossda.harmonization.harmonize_job import (
     open_harmonize_job,
 )
 from geossda.harmonization.measure import check_colors
-from geossda.harmonization.methods import Method, load_method, method_for_style, needs_style
+from geossda.harmonization.method import Method
+from geossda.harmonization.method_choice import load_method, method_for_style, needs_style
 from geossda.layers import split_layer
 from geossda.parallel.scheduler import check_scheduler, local_paths
 from geossda.progress import SILENT, Progress, Stages, begin_output
@@ -109,7 +110,9 @@ def harmonize(
     planned = _plan_outputs(paths, output)
     _check_planned(planned, output, config, inputs=[*paths, *references])
     options = parse_creation_options(config.co)
-    check_scheduler(config.scheduler, local_paths(paths, planned[0][1]))
+    check_scheduler(
+        config.scheduler, local_paths([*paths, config.scenes, config.area], planned[0][1])
+    )
     with gdal_environment():
         mosaics = [_open_checked(group, config) for group, _ in planned]
         mosaics = with_common_range(mosaics, progress=progress)

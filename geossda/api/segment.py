@@ -88,7 +88,7 @@ def segment(
     check_outputs(rasters.values(), config, runs=[output], inputs=paths)
     check_output(output, overwrite=config.overwrite or config.append, inputs=paths)
     options = parse_creation_options(config.co)
-    check_scheduler(config.scheduler, local_paths(paths, output))
+    check_scheduler(config.scheduler, local_paths([*paths, config.area], output))
     mosaic = open_for(paths, config)
     network, card = load_segmenter(config.model)
     gsd_m = config.gsd or card.gsd_m

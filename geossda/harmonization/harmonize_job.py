@@ -8,7 +8,8 @@ from geossda.balance.balancing import balance_scenes, with_balance
 from geossda.color.style import Style
 from geossda.config import HarmonizeConfig
 from geossda.errors import GeoreferenceError
-from geossda.harmonization.methods import METHODS, Method
+from geossda.harmonization.method import Method
+from geossda.harmonization.methods import METHODS
 from geossda.harmonization.tiles import WindowTransform, recolor
 from geossda.progress import SILENT, Progress
 from geossda.raster.area import read_area
@@ -17,7 +18,7 @@ from geossda.raster.source import gdal_environment
 from geossda.raster.validity import Validity
 from geossda.raster.windows import Window, tiles
 from geossda.runs.distribute import ShardTask
-from geossda.runs.layout import Layout, strips_of
+from geossda.runs.shard_layout import Layout, strips_of
 from geossda.runs.shards import Shards
 
 STATE = "measured"

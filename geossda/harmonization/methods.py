@@ -7,8 +7,7 @@ and add its name in :mod:`geossda.config`; the command line, the QGIS dialogs, `
 """
 
 import dataclasses
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 from geossda.color.lab import from_lab, to_lab
 from geossda.color.mixture import ColorMap, fit_color_map
 from geossda.color.style import SHARES, Style
-from geossda.color.value_curves import SourceStatistics, Transform, curve_transform
+from geossda.color.value_curves import SourceStatistics, Transform
 from geossda.config import HarmonizeConfig, NamedMethod, Structure
-from geossda.errors import BandError, StyleError
+from geossda.errors import StyleError
 from geossda.harmonization.measure import measure_source, sample_colors
 from geossda.harmonization.tiles import PixelTransform, WindowTransform
 from geossda.progress import SILENT, Progress
@@ -28,154 +27,7 @@ from geossda.raster.scaling import as_dtype
 if TYPE_CHECKING:
     from geossda.models.style_model import StyleModel
 
-Statistic = Literal["lab", "features", "sample"]
-State = dict[str, Any]
-
-
-class Method(ABC):
-    """A way to match the colors of a mosaic's sources to a style.
-
-    Attributes
-    ----------
-    name : str
-        As in the settings.
-    needs : frozenset of {"lab", "features", "sample"}
-        What references and sources are measured for besides their histograms.
-    needs_style : bool
-        Whether it cannot do without a style.
-    uses_style : bool
-        Whether a style changes the result.
-    model : StyleModel or None
-        The style model, of methods that have one.
-    """
-
-    name: ClassVar[NamedMethod]
-    needs: ClassVar[frozenset[Statistic]] = frozenset()
-    needs_style: ClassVar[bool] = True
-    uses_style: ClassVar[bool] = True
-    model: "StyleModel | None" = None
-
-    @classmethod
-    @abstractmethod
-    def load(cls, config: HarmonizeConfig) -> "Method":
-        """Return the method for some settings, with its model loaded if it has one."""
-
-    @abstractmethod
-    def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
-        """Measure a mosaic of one source.
-
-        Parameters
-        ----------
-        mosaic : Mosaic
-        style : Style or None
-        progress : Progress
-
-        Returns
-        -------
-        dict
-            What the transform follows from, as :func:`geossda.runs.state.save_state` takes it.
-        """
-
-    @abstractmethod
-    def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
-        """Return the transform of a source's windows.
-
-        Parameters
-        ----------
-        state : dict
-            As :meth:`measure` has returned it.
-        style : Style or None
-        strength : float
-            0 keeps the source as it is, 1 goes all the way to the style; linear in between.
-
-        Raises
-        ------
-        StyleError
-            The method needs a style, or something that was not measured for it.
-        BandError
-            Band counts differ.
-        """
-
-    def require_bands(self, bands: int) -> None:
-        """Raise BandError if the method takes more than `bands` bands."""
-        if self.model is not None:
-            self.model.require_bands(bands)
-
-    def require_style(self, style: Style | None) -> None:
-        """Check that the method can use a style.
-
-        Raises
-        ------
-        StyleError
-            It needs one, or something that was not measured for it.
-        """
-        if style is None and self.needs_style:
-            raise StyleError(f"method {self.name} needs a style: give --style REF")
-
-
-class PixelMethod(Method):
-    """A method whose transform depends on a pixel's value alone: one curve per band."""
-
-    @classmethod
-    def load(cls, config: HarmonizeConfig) -> "PixelMethod":
-        """Return the method; it has no settings of its own."""
-        return cls()
-
-    def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
-        """Measure the histograms of a mosaic of one source, and what else the method needs.
-
-        Parameters
-        ----------
-        mosaic : Mosaic
-        style : Style or None
-        progress : Progress
-        """
-        lab = "lab" in self.needs
-        return measure_source(mosaic, lab=lab, style=style, progress=progress).to_state()
-
-    def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
-        """Return the transform of a source's windows.
-
-        Parameters
-        ----------
-        state : dict
-            As :meth:`measure` returns it.
-        style : Style or None
-        strength : float
-            0 to 1, see :meth:`Method.transform`.
-        """
-        return PixelTransform(self.fit(SourceStatistics.from_state(state), style, strength))
-
-    def fit(self, source: SourceStatistics, style: Style | None, strength: float) -> Transform:
-        """Return the pixelwise transform of a source measured before.
-
-        Parameters
-        ----------
-        source : SourceStatistics
-        style : Style or None
-        strength : float
-            0 keeps the source as it is, 1 goes all the way to the style; linear in between.
-
-        Raises
-        ------
-        StyleError
-            The method needs a style and got none.
-        BandError
-            Band counts differ.
-        """
-        return curve_transform(source, self.curves(source, self.usable(source, style)), strength)
-
-    def usable(self, source: SourceStatistics, style: Style | None) -> Style | None:
-        """Return a style in the source's digital numbers; raise if it does not fit."""
-        self.require_style(style)
-        if style is None:
-            return None
-        style.require_bands(len(source.histograms.counts), "the source")
-        return style if style.dtype == source.dtype else style.carried_to(source.working_range)
-
-    @abstractmethod
-    def curves(self, source: SourceStatistics, style: Style | None) -> NDArray[np.float64]:
-        """Return the new value of each bin of the source's histograms, (bands, bins)."""
+from geossda.harmonization.method import Method, PixelMethod, State, required
 
 
 class Histogram(PixelMethod):
@@ -185,7 +37,7 @@ class Histogram(PixelMethod):
 
     def curves(self, source: SourceStatistics, style: Style | None) -> NDArray[np.float64]:
         """Return the style's quantile at each value's rank, (bands, bins)."""
-        quantiles = _required(style).quantiles
+        quantiles = required(style).quantiles
         ranks = source.histograms.ranks()
         return np.stack(
             [np.interp(own, SHARES, target) for own, target in zip(ranks, quantiles, strict=True)]
@@ -199,7 +51,7 @@ class Linear(PixelMethod):
 
     def curves(self, source: SourceStatistics, style: Style | None) -> NDArray[np.float64]:
         """Return values with the style's mean and standard deviation, (bands, bins)."""
-        style, histograms = _required(style), source.histograms
+        style, histograms = required(style), source.histograms
         scale = style.std / np.maximum(histograms.std(), 1e-9)
         centered = histograms.values - histograms.mean()[:, None]
         return np.asarray(style.mean[:, None] + centered * scale[:, None])
@@ -226,7 +78,7 @@ class Reinhard(Linear):
             0 to 1, see :meth:`PixelMethod.fit`.
         """
         by_band = super().fit(source, style, strength)
-        style = _required(self.usable(source, style))
+        style = required(self.usable(source, style))
         own_mean, own_std = source.lab_mean, source.lab_std
         if own_mean is None or own_std is None or style.lab_mean is None or strength == 0:
             return by_band
@@ -296,7 +148,7 @@ class Mixture(Method):
         progress : Progress
         """
         limits = measure_source(mosaic, lab=False, style=style, progress=progress).working_range
-        style = _required(style)
+        style = required(style)
         if str(mosaic.dtype) != style.dtype:
             style = style.carried_to(limits)
         low, high = limits
@@ -333,7 +185,7 @@ class Mixture(Method):
     def require_style(self, style: Style | None) -> None:
         """Raise StyleError if a style holds no colors of pixels."""
         super().require_style(style)
-        _sample_of(_required(style))
+        _sample_of(required(style))
 
 
 class Ssda(Method):
@@ -373,7 +225,7 @@ class Ssda(Method):
 
         limits = measure_source(mosaic, lab=False, style=style, progress=progress).working_range
         return measure_transform(
-            mosaic, _required(style), self.model, self.structure, limits, progress=progress
+            mosaic, required(style), self.model, self.structure, limits, progress=progress
         )
 
     def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
@@ -390,14 +242,14 @@ class Ssda(Method):
         from geossda.harmonization.ssda_transform import SsdaTransform
 
         return SsdaTransform.from_state(
-            state, _required(style), self.model, self.structure, strength
+            state, required(style), self.model, self.structure, strength
         )
 
     def require_style(self, style: Style | None) -> None:
         """Raise StyleError if a style was not measured with the style model."""
         from geossda.harmonization.style_features import statistics_of
 
-        statistics_of(_required(style), self.model, self.structure)
+        statistics_of(required(style), self.model, self.structure)
 
 
 METHODS: dict[str, type[Method]] = {
@@ -420,79 +272,9 @@ def pixel_method(name: str) -> PixelMethod:
     return method()
 
 
-def needs_style(config: HarmonizeConfig) -> bool:
-    """Return whether the method of some settings cannot do without a style."""
-    return config.method == "auto" or METHODS[config.method].needs_style
-
-
-def load_method(config: HarmonizeConfig, bands: int, progress: Progress = SILENT) -> Method:
-    """Return the method of some settings; for ``auto``, ssda or else histogram.
-
-    Parameters
-    ----------
-    config : HarmonizeConfig
-    bands : int
-        The least number of bands of a mosaic.
-    progress : Progress
-        Warned where ``auto`` becomes histogram.
-
-    Raises
-    ------
-    BandError
-        The method takes more bands than there are.
-    """
-    method = (Ssda if config.method == "auto" else METHODS[config.method]).load(config)
-    try:
-        method.require_bands(bands)
-    except BandError:
-        if config.method != "auto":
-            raise
-        progress.warn("the style model takes more bands than there are: histogram is used")
-        return Histogram()
-    return method
-
-
-def method_for_style(
-    method: Method, style: Style | None, config: HarmonizeConfig, progress: Progress = SILENT
-) -> Method:
-    """Return the method if it can use the style; for ``auto``, else histogram.
-
-    Parameters
-    ----------
-    method : Method
-        As :func:`load_method` has returned it.
-    style : Style or None
-    config : HarmonizeConfig
-    progress : Progress
-        Warned where ``auto`` becomes histogram.
-
-    Raises
-    ------
-    StyleError
-        The method cannot use the style.
-    """
-    try:
-        method.require_style(style)
-    except StyleError:
-        if config.method != "auto" or style is None:
-            raise
-        progress.warn(
-            f"the style {style.name} was made without the style model, or from too small an image: "
-            "histogram is used"
-        )
-        return Histogram()
-    return method
-
-
 def _sample_of(style: Style) -> NDArray[np.float64]:
     if style.sample is None:
         raise StyleError(
             f"the style {style.name} holds no colors of pixels: make it again with geossda style"
         )
     return style.sample
-
-
-def _required(style: Style | None) -> Style:
-    if style is None:
-        raise StyleError("the method needs a style: give --style REF")
-    return style

@@ -14,6 +14,7 @@ from typing import Any
 
 from geossda._version import __version__
 from geossda.errors import InputError
+from geossda.layers import split_layer
 
 _ADDRESS = re.compile(
     r"(?:(?:tcp|tls)://)?(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]@]+):(?P<port>\d{1,5})/?"
@@ -157,16 +158,17 @@ def _check_report(worker: str, report: Any, address: str) -> None:
         )
 
 
-def local_paths(paths: Iterable[str], output: str | os.PathLike[str]) -> list[str]:
+def local_paths(paths: Iterable[str | None], output: str | os.PathLike[str]) -> list[str]:
     """Return the paths that workers must see: local sources and the output's folder.
 
     Parameters
     ----------
-    paths : iterable of str
-        Sources; those that are no local files are left out.
+    paths : iterable of str or None
+        Sources and other inputs; URLs, keywords and None are left out.
     output : path
     """
-    files = [os.path.abspath(path) for path in paths if os.path.exists(path)]
+    named = (split_layer(path)[0] for path in paths if path)
+    files = [os.path.abspath(path) for path in named if path.exists()]
     folder = Path(os.path.abspath(output)).parent
     while not folder.exists():  # it is created later
         folder = folder.parent

@@ -15,7 +15,7 @@ from geossda.config import HarmonizeConfig, SegmentConfig
 from geossda.parallel.cores import limit_cores
 from geossda.parallel.dask_workers import Workers, give_up, result, sent
 from geossda.progress import SILENT, Progress
-from geossda.runs.layout import Layout
+from geossda.runs.shard_layout import Layout
 from geossda.runs.shards import Shards
 
 # Tasks per worker, so that none waits long for the last one.

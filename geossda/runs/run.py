@@ -14,7 +14,6 @@ from geossda.progress import Stages
 from geossda.raster.cog import provenance
 from geossda.runs.distribute import ConfigT, Opener, ShardJob, ShardTask, make_shards
 from geossda.runs.fingerprint import absolute, digest, was_written_by
-from geossda.runs.layout import Layout
 from geossda.runs.lock import output_lock
 from geossda.runs.shard_folder import (
     check_shards_folder,
@@ -22,6 +21,7 @@ from geossda.runs.shard_folder import (
     open_shards,
     shards_folder,
 )
+from geossda.runs.shard_layout import Layout
 from geossda.runs.shards import Shards
 from geossda.staging import PathLike, check_output
 from geossda.urls import file_name

@@ -16,7 +16,7 @@ from typing import Any
 from geossda.errors import OutputError
 from geossda.progress import SILENT, Progress
 from geossda.runs.checksums import SUFFIX, is_intact, publish
-from geossda.runs.layout import Layout
+from geossda.runs.shard_layout import Layout
 from geossda.runs.shards import Shards
 from geossda.runs.state import load_state
 from geossda.staging import PathLike, check_space

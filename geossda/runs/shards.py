@@ -26,7 +26,7 @@ from geossda.raster.cog import (
 )
 from geossda.raster.source import gdal_environment
 from geossda.runs.checksums import is_intact, publish, remove
-from geossda.runs.layout import Layout
+from geossda.runs.shard_layout import Layout
 from geossda.runs.state import load_state, save_state
 from geossda.staging import PathLike
 

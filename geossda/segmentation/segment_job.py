@@ -21,7 +21,7 @@ from geossda.raster.scaling import scaling_from, state_of
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, starts
 from geossda.runs.distribute import ShardTask, consecutive
-from geossda.runs.layout import MIN_STRIP_PX, Layout
+from geossda.runs.shard_layout import MIN_STRIP_PX, Layout
 from geossda.runs.shards import Shards
 from geossda.segmentation.prepare import (
     NODATA,

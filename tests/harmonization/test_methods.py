@@ -16,7 +16,8 @@ from geossda.config import ColorMethod, HarmonizeMethod
 from geossda.errors import BandError, StyleError
 from geossda.evaluation.metrics import wasserstein
 from geossda.harmonization.measure import measure_source, measure_style
-from geossda.harmonization.methods import METHODS, PixelMethod, pixel_method
+from geossda.harmonization.method import PixelMethod
+from geossda.harmonization.methods import METHODS, pixel_method
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.statistics import histograms
 

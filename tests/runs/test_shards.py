@@ -17,8 +17,8 @@ from conftest import Listener
 
 from geossda import HarmonizeConfig, SegmentConfig, harmonize, segment
 from geossda.errors import Cancelled, OutputError, OutputExistsError, RasterError
-from geossda.runs.layout import strips_of
 from geossda.runs.shard_folder import shards_folder
+from geossda.runs.shard_layout import strips_of
 from geossda.runs.state import load_state, save_state
 from geossda.segmentation.model_runner import Fitting
 
