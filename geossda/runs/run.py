@@ -1,6 +1,7 @@
 """A run: one output that a command makes in shards, and how far earlier attempts have come."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -189,7 +190,7 @@ def check_outputs(
     """
     for path in runs:
         check_shards_folder(path)
-    interrupted = config.resume and any(shards_folder(path).exists() for path in runs)
+    interrupted = config.resume and any(os.path.isdir(shards_folder(path)) for path in runs)
     for path in outputs:
         finished = interrupted and was_written_by(path)
         check_output(path, overwrite=config.overwrite or finished, inputs=inputs)

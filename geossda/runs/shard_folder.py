@@ -153,9 +153,9 @@ def check_shards_folder(output: PathLike) -> None:
         It is a symbolic link, or holds files of our names but no key, or cannot be read.
     """
     folder = shards_folder(output)
-    if folder.is_symlink():
+    if os.path.islink(folder):
         raise OutputError(f"{folder} is a symbolic link, where parts are kept: remove it")
-    if not folder.exists():
+    if not os.path.exists(folder):
         return
     try:
         names = os.listdir(folder)
@@ -197,7 +197,7 @@ def _check_room(shards: Shards) -> None:
 
 def _has_key(folder: Path, key: Mapping[str, Any]) -> bool:
     """Return whether a folder, which is no link, holds a key."""
-    if folder.is_symlink():
+    if os.path.islink(folder):
         return False
     try:
         return bool(json.loads((folder / _KEY).read_text()) == json.loads(json.dumps(key)))
