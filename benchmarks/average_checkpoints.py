@@ -1,0 +1,67 @@
+r"""Write a segmenter whose weights are the mean of those of several checkpoints of one run.
+
+    python benchmarks/average_checkpoints.py MODEL -c 1600.pt -c 2800.pt -o averaged.safetensors \
+        --temperature 1.44 --data "..." --licence "..." --attribution "..."
+
+MODEL gives the card and is a model of the same run. A run keeps its last checkpoint alone
+(`last.pt` in the run folder), so the others have to be copied while it trains. Averaged are the
+exponential averages that the checkpoints hold, batch-norm statistics included. A checkpoint may be
+given as a model file too.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+
+from geossda.models.card import SegmenterCard, load, read_card_of, save
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    """Return the averaged weights of a checkpoint, or the weights of a model."""
+    if path.suffix == ".safetensors":
+        return load(path, SegmenterCard)[0]
+    weights: dict[str, torch.Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+    return weights["average"]  # type: ignore[return-value]
+
+
+def mean_weights(paths: list[Path]) -> dict[str, torch.Tensor]:
+    """Return the mean of the weights of checkpoints."""
+    weights = [weights_of(path) for path in paths]
+    return {
+        name: torch.stack([each[name].float() for each in weights]).mean(0)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in weights[-1].items()
+    }
+
+
+def main() -> None:
+    """Average, and write the model with its card."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("-c", "--checkpoint", type=Path, action="append", required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--metrics", type=json.loads, default={})
+    for name in ("data", "licence", "attribution"):
+        parser.add_argument(f"--{name}")
+    given = parser.parse_args()
+    card = read_card_of(given.model, SegmenterCard)
+    weights = mean_weights(given.checkpoint)
+    terms = {name: getattr(given, name) or getattr(card, name) for name in
+             ("data", "licence", "attribution")}  # fmt: skip
+    card = dataclasses.replace(
+        card,
+        temperature=given.temperature,
+        metrics=given.metrics,
+        training={**card.training, "averaged": [path.stem for path in given.checkpoint]},
+        **terms,
+    )
+    print(save(given.output, weights, card).sha256)
+
+
+if __name__ == "__main__":
+    main()
