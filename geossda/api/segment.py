@@ -1,5 +1,6 @@
 """Segment the buildings of a mosaic."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from geossda.raster.mosaic import find_sources
 from geossda.raster.source import gdal_environment
 from geossda.runs.fingerprint import fingerprints
 from geossda.runs.run import Run, check_outputs
-from geossda.runs.shard_folder import remove_leftovers
 from geossda.segmentation.prepare import choose_bands, write_on_grid
 from geossda.segmentation.segment_job import (
     STATE,
@@ -118,12 +118,9 @@ def segment(
             for kind, path in rasters.items()
             if not run.has_finished(path, tags, resumes=run.resumes)
         }
-        for path in unfinished.values():
-            remove_leftovers(path)
         with run.open(layout_of(mosaic, card, gsd_m)) as work:
-            state = work.compute_once(
-                STATE, lambda: measure_state(mosaic, card, clearance_m, progress)
-            )
+            measure = functools.partial(measure_state, mosaic, card, clearance_m, progress)
+            state = work.compute_once(STATE, measure)
             reader = reader_from(mosaic, state, card, gsd_m, progress)
             job = SegmentJob(reader, network, card, work.shards, config)
             work.make_shards(job, open_segment_job, "segmenting")

@@ -20,6 +20,7 @@ from geossda.runs.shard_folder import (
     check_shards_folder,
     is_resumable,
     open_shards,
+    remove_leftovers,
     shards_folder,
 )
 from geossda.runs.shard_layout import Layout
@@ -94,6 +95,7 @@ class Run(Generic[ConfigT]):
             return True
         if path.exists():
             check_output(path, overwrite=self.config.overwrite)
+        remove_leftovers(path)
         return False
 
     @contextlib.contextmanager
