@@ -66,7 +66,16 @@ class GaussianMixture:
         return np.asarray(shares / shares.sum(0))
 
     def mapped(self, matrix: Floats, offset: Floats, proportions: Floats) -> "GaussianMixture":
-        """Return the mixture under an affine map, with other proportions."""
+        """Return the mixture under an affine map, with other proportions.
+
+        Parameters
+        ----------
+        matrix : (bands, bands) array
+        offset : (bands,) array
+            In the units of the colors, 0..1.
+        proportions : (components,) array
+            Positive, with sum 1.
+        """
         noise = FLOOR * np.eye(len(offset))
         return GaussianMixture(
             proportions,
@@ -141,6 +150,13 @@ def fit_mixture(samples: Floats, components: int = COMPONENTS) -> GaussianMixtur
 
     Components begin as slices of equal size along the axis of the largest variance; there are
     fewer of them where samples are few.
+
+    Parameters
+    ----------
+    samples : (bands, n) array
+        Colors in 0..1.
+    components : int
+        At most so many Gaussians.
     """
     bands, count = samples.shape
     components = max(1, min(components, count // (SAMPLES_PER_BAND * bands)))
@@ -159,7 +175,14 @@ def fit_mixture(samples: Floats, components: int = COMPONENTS) -> GaussianMixtur
 def transport(
     mean: Floats, covariance: Floats, to_mean: Floats, to_covariance: Floats
 ) -> tuple[Floats, Floats]:
-    """Return matrix and offset of the optimal transport from one Gaussian to another."""
+    """Return matrix and offset of the optimal transport from one Gaussian to another.
+
+    Parameters
+    ----------
+    mean, to_mean : (bands,) arrays
+    covariance, to_covariance : (bands, bands) arrays
+        Symmetric and positive semidefinite; `FLOOR` is added to their diagonals.
+    """
     noise = FLOOR * np.eye(len(mean))
     root = _root(covariance + noise)
     inverse = np.linalg.inv(root)

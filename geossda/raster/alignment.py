@@ -22,6 +22,11 @@ def axis_scale(own: GeoBox, target: GeoBox) -> tuple[float, float, float, float]
     """Return (scale x, scale y, offset x, offset y) from pixels of `target` to pixels of `own`.
 
     None if the two differ by more: another CRS, a rotation, a flip.
+
+    Parameters
+    ----------
+    own, target : GeoBox
+        Grids whose pixel axes are compared.
     """
     if own.crs != target.crs:
         return None
@@ -66,7 +71,19 @@ def outline_in(own: GeoBox, target: GeoBox) -> NDArray[np.float64]:
 
 
 def inside(start: int, length: int, scale: float, offset: float, size: int) -> slice:
-    """Return the target pixels of a run that lie wholly inside `size` own pixels (at least one)."""
+    """Return the target pixels of a run that lie wholly inside `size` own pixels (at least one).
+
+    Parameters
+    ----------
+    start, length : int
+        First pixel of the run and its length, in target pixels.
+    scale : float
+        Own pixels a target pixel, along this axis.
+    offset : float
+        Own coordinate of the target's pixel 0.
+    size : int
+        Length of the own axis, in own pixels.
+    """
     first = max(start, math.ceil(-offset / scale - 1e-6))
     stop = min(start + length, math.floor((size - offset) / scale + 1e-6))
     if stop <= first:  # narrower than a target pixel

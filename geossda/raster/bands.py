@@ -40,12 +40,26 @@ def color_of_name(name: str | None) -> str | None:
 
 
 def named_colors(dataset: Any, bands: Sequence[int]) -> tuple[str | None, ...]:
-    """Return the colours that the descriptions of some bands (1-based) name."""
+    """Return the colours that the descriptions of some bands (1-based) name.
+
+    Parameters
+    ----------
+    dataset : open rasterio dataset
+    bands : sequence of int
+        1-based indices.
+    """
     return tuple(color_of_name(dataset.descriptions[band - 1]) for band in bands)
 
 
 def interpreted_colors(dataset: Any, bands: Sequence[int]) -> tuple[str | None, ...]:
-    """Return the colour interpretation of some bands (1-based), None where it names no colour."""
+    """Return the colour interpretation of some bands (1-based), None where it names no colour.
+
+    Parameters
+    ----------
+    dataset : open rasterio dataset
+    bands : sequence of int
+        1-based indices.
+    """
     return tuple(_COLORS.get(dataset.colorinterp[band - 1]) for band in bands)
 
 

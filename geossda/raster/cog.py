@@ -210,6 +210,11 @@ class RasterWriter:
             Where it is False, nodata is written, the mask is set or alpha is 0.
         alpha : (height, width) array, optional
             Opacity to write as it is.
+
+        Raises
+        ------
+        OutputError
+            GDAL cannot write: the disk is full, for example.
         """
         where = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         if self._validity == "nodata" and not valid.all():
@@ -246,8 +251,14 @@ def new_working_raster(
 ) -> Iterator[RasterWriter]:
     """Open an uncompressed tiled raster, which takes windows in any order at the disk's speed.
 
-    Parameters are those of :func:`new_cog`, and the height of its blocks, a multiple of 16. It is
-    written in place: for a folder that goes away.
+    It is written in place: for a folder that goes away.
+
+    Parameters
+    ----------
+    path, grid, count, dtype, validity, nodata, description, tags
+        As for :func:`new_cog`.
+    block_rows : int
+        Height of its blocks in pixels, a multiple of 16.
     """
     bands = count + (validity == "alpha")
     with (
@@ -364,7 +375,17 @@ def write_cog(
 ) -> None:
     """Copy a raster to a COG, whole or not at all.
 
-    Parameters are those of :func:`new_cog`.
+    Parameters
+    ----------
+    working : path
+        The raster to copy.
+    path, options, overviews, progress
+        As for :func:`new_cog`.
+
+    Raises
+    ------
+    OutputError
+        The disk is full, an option is wrong, or GDAL cannot write.
     """
     with atomic_write(path) as part, rasterio.Env(**GDAL_SETTINGS, GDAL_TIFF_INTERNAL_MASK=True):
         try:
@@ -400,7 +421,20 @@ def _with_cores(options: Mapping[str, str]) -> dict[str, str]:
 def describe_dataset(
     dataset: Any, description: Description, tags: Mapping[str, str], count: int, validity: Validity
 ) -> None:
-    """Write a description and tags into an open dataset of `count` bands, alpha not counted."""
+    """Write a description and tags into an open dataset of `count` bands, alpha not counted.
+
+    Parameters
+    ----------
+    dataset : rasterio dataset open for writing
+    description : Description
+        Names, colour interpretation and tags to carry over.
+    tags : mapping
+        Tags to add, which replace those of the description.
+    count : int
+        Bands, alpha not counted.
+    validity : {"all", "nodata", "mask", "alpha"}
+        How invalid pixels are marked.
+    """
     dataset.update_tags(**{**description.tags, **tags})
     for namespace, entries in description.namespaces.items():
         dataset.update_tags(ns=namespace, **entries)

@@ -65,6 +65,12 @@ def grid_at_gsd(grid: GeoBox, gsd_m: float) -> GeoBox:
 
     The rectangle is kept exactly, so pixels miss `gsd_m` by at most half a pixel over the whole
     side; a grid within 2 % of `gsd_m` is returned as it is.
+
+    Parameters
+    ----------
+    grid : GeoBox
+    gsd_m : float
+        Ground sample distance in metres, above 0.
     """
     step_x, step_y = ground_sample_distance(grid)
     if abs(step_x / gsd_m - 1) < 0.02 and abs(step_y / gsd_m - 1) < 0.02:

@@ -136,7 +136,13 @@ class Mosaic:
         return pixels, valid
 
     def require_colors(self) -> None:
-        """Raise RasterError if pixels are numbers of a colour table, which are no colours."""
+        """Raise RasterError if pixels are numbers of a colour table, which are no colours.
+
+        Raises
+        ------
+        RasterError
+            A source has a colour table.
+        """
         for source in self.sources:
             if source.paletted:
                 raise RasterError(
@@ -145,7 +151,13 @@ class Mosaic:
                 )
 
     def require_bounded(self) -> None:
-        """Raise RasterError if a mosaic declares more pixels than could be processed one by one."""
+        """Raise RasterError if a mosaic declares more pixels than could be processed one by one.
+
+        Raises
+        ------
+        RasterError
+            A side is longer than `LARGEST_SIDE_PX`.
+        """
         height, width = self.shape
         if max(height, width) > LARGEST_SIDE_PX:
             raise RasterError(
@@ -190,7 +202,7 @@ class Mosaic:
         return Window(int(row), int(col), int(end_row - row), int(end_col - col))
 
     def _from(self, crs: str, *bounds: float) -> tuple[float, ...]:
-        """Carry bounds over into the mosaic's CRS."""
+        """Transform bounds in another CRS to the mosaic's CRS."""
         if self.grid.crs is None:
             raise GeoreferenceError(f"{self.name} has no CRS: give the bounds in its own numbers")
         try:
@@ -254,6 +266,16 @@ def find_sources(paths: PathLike | Sequence[PathLike]) -> list[str]:
     """Expand a file, folder or glob, or several, into a list of rasters in the order given.
 
     URLs and GDAL's ``/vsi`` paths are passed on as they are.
+
+    Parameters
+    ----------
+    paths : path or sequence of path
+        Files, folders, globs or URLs.
+
+    Raises
+    ------
+    RasterError
+        A folder holds no raster, a glob matches no file, or nothing was given.
     """
     rasters: list[str] = []
     for given in [paths] if isinstance(paths, str | os.PathLike) else paths:

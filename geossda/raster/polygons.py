@@ -29,6 +29,16 @@ def vector_errors(path: PathLike) -> Iterator[None]:
 
     GDAL, Arrow, GEOS and PROJ each have errors of their own, and what is wrong in a file comes up
     as any of them, or as a ValueError or KeyError of what reads their answers.
+
+    Parameters
+    ----------
+    path : path
+        For the message.
+
+    Raises
+    ------
+    VectorError
+        Whatever else was raised, with its first line as the reason.
     """
     try:
         yield
@@ -130,6 +140,15 @@ def polygons_of(frame: "gpd.GeoDataFrame", path: PathLike, crs: Any) -> "gpd.Geo
 def placed(shapes: "gpd.GeoSeries", crs: Any, path: PathLike) -> "gpd.GeoSeries":
     """Return polygons in another CRS, valid there.
 
+    Parameters
+    ----------
+    shapes : GeoSeries
+        Polygons with a CRS.
+    crs : pyproj.CRS or what it can be made from
+        The CRS to transform to.
+    path : path
+        For the message.
+
     Raises
     ------
     VectorError
@@ -162,6 +181,12 @@ def polygon_parts(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
 
 def repaired(shapes: NDArray[np.object_], path: PathLike) -> NDArray[np.object_]:
     """Return geometries made valid; what a repair leaves may be a collection.
+
+    Parameters
+    ----------
+    shapes : array of shapely geometry
+    path : path
+        For the message.
 
     Raises
     ------
@@ -203,6 +228,11 @@ def require_fit(shapes: NDArray[np.object_], crs: Any, path: PathLike) -> None:
         What they are said to be in.
     path : path
         For the message.
+
+    Raises
+    ------
+    VectorError
+        A coordinate is no number, or no longitude and latitude in a geographic CRS.
     """
     if not len(shapes):
         return

@@ -31,6 +31,8 @@ def burn(
         From pixels to the polygons' coordinates.
     fill : int
         Value of pixels in no polygon.
+    dtype : numpy dtype
+        Must hold `fill` and all values.
 
     Returns
     -------

@@ -40,8 +40,8 @@ class Scaling(ABC):
 
     @functools.cache  # noqa: B019  (a scaling lives as long as its run)
     def _tables(self, dtype: np.dtype[Any], bands: int) -> NDArray[np.uint8]:
-        every = np.arange(np.iinfo(dtype).max + 1, dtype=dtype)
-        scaled = self.apply(np.broadcast_to(every, (bands, 1, len(every))))
+        numbers = np.arange(np.iinfo(dtype).max + 1, dtype=dtype)
+        scaled = self.apply(np.broadcast_to(numbers, (bands, 1, len(numbers))))
         return np.rint(scaled[:, 0] * 255).astype(np.uint8)
 
 
@@ -74,16 +74,16 @@ class Ranks(Scaling):
 
     Attributes
     ----------
-    found : Histograms
+    histograms : Histograms
     """
 
-    found: Histograms
+    histograms: Histograms
 
     def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Scale (bands, height, width) pixels to 0..1."""
-        values = self.found.values
+        values = self.histograms.values
         known = np.nan_to_num(pixels.astype(np.float64), nan=values[0])
-        ranks = self.found.ranks()
+        ranks = self.histograms.ranks()
         return np.stack(
             [np.interp(band, values, rank) for band, rank in zip(known, ranks, strict=True)]
         ).astype(np.float32)
@@ -111,6 +111,8 @@ def scaling(
         Percentiles that become 0 and 1.
     source : int, optional
         All of them together by default.
+    floor : float
+        Least width of the stretch, passed to :func:`widened`; 0 leaves it as measured.
     budget_px : int
         At most so many pixels are looked at.
     progress : Progress
@@ -122,18 +124,28 @@ def scaling(
     """
     if kind == "bits" and mosaic.dtype == np.uint8:
         return Stretch(np.zeros(mosaic.count), np.full(mosaic.count, 255.0))
-    found = histograms(mosaic, source=source, budget_px=budget_px, progress=progress)
+    measured = histograms(mosaic, source=source, budget_px=budget_px, progress=progress)
     if kind == "equalize":
-        return Ranks(found)
-    stretch = percentile_stretch(found, *percent)
-    return widened(stretch, found, mosaic.dtype, floor) if floor else stretch
+        return Ranks(measured)
+    stretch = percentile_stretch(measured, *percent)
+    return widened(stretch, measured, mosaic.dtype, floor) if floor else stretch
 
 
 def state_of(scaling: Scaling) -> dict[str, Any]:
-    """Return a scaling as numbers that can be saved."""
+    """Return a scaling as numbers that can be saved.
+
+    Raises
+    ------
+    TypeError
+        A scaling of another class than those of this module.
+    """
     if isinstance(scaling, Ranks):
-        found = scaling.found
-        return {"first": float(found.first), "step": float(found.step), "counts": found.counts}
+        measured = scaling.histograms
+        return {
+            "first": float(measured.first),
+            "step": float(measured.step),
+            "counts": measured.counts,
+        }
     if isinstance(scaling, Stretch):
         return {"low": scaling.low, "high": scaling.high}
     raise TypeError(f"{type(scaling).__name__} cannot be saved")
@@ -144,18 +156,24 @@ def scaling_from(numbers: dict[str, Any]) -> Scaling:
     return Ranks(Histograms(**numbers)) if "counts" in numbers else Stretch(**numbers)
 
 
-def percentile_stretch(found: Histograms, low: float = 2, high: float = 98) -> Stretch:
+def percentile_stretch(measured: Histograms, low: float = 2, high: float = 98) -> Stretch:
     """Return the stretch between two percentiles of each band.
 
     A band of one value only is mapped to 0 rather than divided by nothing.
+
+    Parameters
+    ----------
+    measured : Histograms
+    low, high : float
+        Percentiles, 0..100, that become 0 and 1.
     """
-    ends = found.quantiles(np.array([low, high]) / 100)
+    ends = measured.quantiles(np.array([low, high]) / 100)
     flat = ends[:, 1] - ends[:, 0] <= 0
-    ends[flat, 1] = ends[flat, 0] + max(found.step, 1e-6)
+    ends[flat, 1] = ends[flat, 0] + max(measured.step, 1e-6)
     return Stretch(ends[:, 0], ends[:, 1])
 
 
-def widened(stretch: Stretch, found: Histograms, dtype: np.dtype[Any], floor: float) -> Stretch:
+def widened(stretch: Stretch, measured: Histograms, dtype: np.dtype[Any], floor: float) -> Stretch:
     """Widen the bands of a stretch that are too narrow to be stretched to the full range.
 
     A raster of forest, water or snow alone holds a narrow range of values; stretched to the full
@@ -164,7 +182,7 @@ def widened(stretch: Stretch, found: Histograms, dtype: np.dtype[Any], floor: fl
     Parameters
     ----------
     stretch : Stretch
-    found : Histograms
+    measured : Histograms
         Of the raster.
     dtype : dtype
         Of the raster.
@@ -178,8 +196,8 @@ def widened(stretch: Stretch, found: Histograms, dtype: np.dtype[Any], floor: fl
         The middle of a widened band keeps its place in the working range, so that what is dark
         stays dark.
     """
-    first, last = working_range(found, dtype)
-    median = np.abs(found.quantiles(np.array([0.5]))[:, 0])
+    first, last = working_range(measured, dtype)
+    median = np.abs(measured.quantiles(np.array([0.5]))[:, 0])
     least = floor * (np.full_like(median, 255.0) if dtype == np.uint8 else median)
     middle = (stretch.low + stretch.high) / 2
     place = np.clip((middle - first) / (last - first), 0, 1)
@@ -188,23 +206,30 @@ def widened(stretch: Stretch, found: Histograms, dtype: np.dtype[Any], floor: fl
     return Stretch(low, np.where(narrow, low + least, stretch.high))
 
 
-def working_range(found: Histograms, dtype: np.dtype[Any]) -> tuple[float, float]:
+def working_range(measured: Histograms, dtype: np.dtype[Any]) -> tuple[float, float]:
     """Return the range of digital numbers a sensor fills, for comparing unlike types.
 
     8 bit is 0 to 255. Longer unsigned integers rarely use all bits: 11-bit imagery in uint16 is
     0 to 2047. Floats within 0 and 1 are taken as reflectance; else the range is what occurs, but
     for one pixel in 1000 at either end.
+
+    Parameters
+    ----------
+    measured : Histograms
+        Histograms of the digital numbers.
+    dtype : numpy dtype
+        Type of the raster.
     """
     if dtype == np.uint8:
         return 0.0, 255.0
-    top = float(found.quantiles(np.array([0.9999])).max())
+    top = float(measured.quantiles(np.array([0.9999])).max())
     if dtype.kind == "u":
         bits = max(8, int(np.ceil(np.log2(top + 1))))
         return 0.0, float(2**bits - 1)
-    ends = found.quantiles(np.array([0.001, 0.999]))
+    ends = measured.quantiles(np.array([0.001, 0.999]))
     low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
     # Bins know values to half a step.
-    if dtype.kind == "f" and low >= -found.step and top <= 1 + found.step:
+    if dtype.kind == "f" and low >= -measured.step and top <= 1 + measured.step:
         return 0.0, 1.0
     return (low, high) if high > low else (low, low + 1.0)
 
@@ -250,7 +275,14 @@ def with_common_range(mosaics: Sequence[Mosaic], *, progress: Progress = SILENT)
 
 
 def as_dtype(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Round and cut floats to what `dtype` holds."""
+    """Round and cut floats to what `dtype` holds.
+
+    Parameters
+    ----------
+    values : array of float
+    dtype : numpy dtype
+        An integer type, or a float type, to which values are converted as they are.
+    """
     if dtype.kind == "f":
         return values.astype(dtype)
     limits = np.iinfo(dtype)

@@ -284,7 +284,7 @@ class Source:
         return pixels, finite(pixels, valid)
 
     def _reproject(self, window: Window, grid: GeoBox) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Warp pixels whose validity is told in several ways, which a WarpedVRT cannot combine.
+        """Warp pixels whose validity is marked in several ways, which a WarpedVRT cannot combine.
 
         Transforms are exact, not approximated, so no pixel depends on the window.
         """
@@ -334,7 +334,7 @@ class Handles(threading.local):
         self.datasets: dict[Any, Any] = {}
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
-        """Travel to another process with none open."""
+        """Return what recreates it in another process, with no file open."""
         return Handles, ()
 
     def get(self, path: str) -> Any:
@@ -383,7 +383,19 @@ def avoid_nodata(
     valid: NDArray[np.bool_],
     nodata: float | None,
 ) -> NDArray[Any]:
-    """Move valid pixels that were mapped onto the nodata value to the next value beside it."""
+    """Move valid pixels that were mapped onto the nodata value to the next value beside it.
+
+    Parameters
+    ----------
+    changed : array
+        Pixels after a change of values.
+    before : array
+        The same pixels before it, of the same shape.
+    valid : bool array
+        Which of them are valid, of a shape that broadcasts to theirs.
+    nodata : float, optional
+        In digital numbers of `changed`.
+    """
     if nodata is None or np.isnan(nodata):
         return changed
     hit = (changed == nodata) & valid & (before != nodata)
@@ -402,7 +414,7 @@ def _rio(window: Window) -> Any:
 
 
 def _to_own(own: GeoBox, target: GeoBox, cols: Any, rows: Any) -> tuple[Any, Any]:
-    """Carry pixel coordinates of `target` over to columns and rows of `own`."""
+    """Transform pixel coordinates of `target` to columns and rows of `own`."""
     x, y = target.transform * (cols, rows)
     if own.crs != target.crs and own.crs is not None and target.crs is not None:
         x, y = transform_points(target.crs.to_wkt(), own.crs.to_wkt(), x, y)

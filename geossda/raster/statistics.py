@@ -101,6 +101,15 @@ def sample_tiles(
 
     Every n-th tile along a path that shifts from row to row, so that no column is missed. The
     choice depends on the raster's shape alone.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of the raster in pixels.
+    budget_px : int
+        Pixels of all tiles together, about.
+    tile : int
+        Side of a tile in pixels.
     """
     keep = max(1, budget_px // tile**2)
     across = -(-shape[1] // tile)
@@ -166,6 +175,11 @@ def over_tiles(
     merge : callable
     progress : Progress
         Advanced by one a window.
+
+    Raises
+    ------
+    EmptyRasterError
+        There is no window.
     """
 
     def one(window: Window) -> T:

@@ -66,7 +66,16 @@ class ValidityTests:
 def masks_of(
     dataset: Any, bands: Sequence[int], has_alpha: bool, has_nodata: bool
 ) -> Literal["none", "dataset", "bands"]:
-    """Return which mask bands a file has besides its nodata values and its alpha band."""
+    """Return which mask bands a file has besides its nodata values and its alpha band.
+
+    Parameters
+    ----------
+    dataset : open rasterio dataset
+    bands : sequence of int
+        1-based indices of the bands that are read.
+    has_alpha, has_nodata : bool
+        Whether the file has an alpha band, and a nodata value.
+    """
     flags = dataset.mask_flag_enums
     if any(not flags[band - 1] for band in bands):
         return "bands"
@@ -79,14 +88,27 @@ def masks_of(
 
 
 def finite(pixels: NDArray[Any], valid: NDArray[np.bool_] | np.bool_) -> NDArray[np.bool_]:
-    """Return which of the valid (bands, height, width) pixels are finite numbers in all bands."""
+    """Return which of the valid (bands, height, width) pixels are finite numbers in all bands.
+
+    Parameters
+    ----------
+    pixels : (bands, height, width) array
+    valid : (height, width) bool array, or one bool for all pixels
+    """
     if pixels.dtype.kind != "f":
         return np.asarray(valid)
     return np.asarray(valid & np.isfinite(pixels).all(axis=0))
 
 
 def can_hold(dtype: np.dtype[Any], value: float) -> bool:
-    """Return whether pixels of a type can have a value."""
+    """Return whether pixels of a type can have a value.
+
+    Parameters
+    ----------
+    dtype : numpy dtype
+    value : float
+        A digital number; floats hold any, integers whole numbers within their limits.
+    """
     if dtype.kind == "f":
         return True
     limits = np.iinfo(dtype)

@@ -72,6 +72,11 @@ def tiles(shape: tuple[int, int], size: int) -> Iterator[Window]:
         Height and width of the raster, in pixels.
     size : int
         Side of a tile, in pixels.
+
+    Raises
+    ------
+    InputError
+        `size` is less than 1.
     """
     if size < 1:
         raise InputError(f"a tile of {size} px: give at least 1")
@@ -90,6 +95,11 @@ def starts(length: int, patch: int, overlap: int) -> list[int]:
     ----------
     length, patch, overlap : int
         Pixels; 0 <= overlap < patch.
+
+    Raises
+    ------
+    InputError
+        `overlap` is negative, or not less than `patch`.
     """
     if not 0 <= overlap < patch:
         raise InputError(f"overlap {overlap} px with patches of {patch} px: give 0 to {patch - 1}")
