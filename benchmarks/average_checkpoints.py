@@ -1,9 +1,9 @@
 r"""Write a segmenter whose weights are the mean of those of several checkpoints of one run.
 
-    python benchmarks/average_checkpoints.py MODEL -c 1600.pt -c 2800.pt -o averaged.safetensors \
+    python benchmarks/average_checkpoints.py RUN -c 1600.pt -c 2800.pt -o averaged.safetensors \
         --temperature 1.44 --data "..." --licence "..." --attribution "..."
 
-MODEL gives the card and is a model of the same run. A run keeps its last checkpoint alone
+RUN is the run folder; its settings give the card. A run keeps its last checkpoint alone
 (`last.pt` in the run folder), so the others have to be copied while it trains. Averaged are the
 exponential averages that the checkpoints hold, batch-norm statistics included. A checkpoint may be
 given as a model file too.
@@ -16,7 +16,9 @@ from pathlib import Path
 
 import torch
 
-from geossda.models.card import SegmenterCard, load, read_card_of, save
+from geossda.config import TrainSegmenterConfig
+from geossda.models.card import SegmenterCard, load, save
+from geossda.training.segmenter_loop import NOT_IN_PROVENANCE, Calibration, card_of
 
 
 def weights_of(path: Path) -> dict[str, torch.Tensor]:
@@ -38,10 +40,23 @@ def mean_weights(paths: list[Path]) -> dict[str, torch.Tensor]:
     }
 
 
+def card_of_run(run: Path, bands: int) -> SegmenterCard:
+    """Return the card that a run's settings make."""
+    settings = json.loads((run / "config.json").read_text())
+    fields = {field.name for field in dataclasses.fields(TrainSegmenterConfig)}
+    given = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in settings.items()
+        if name in fields
+    }
+    recorded = {key: value for key, value in settings.items() if key not in NOT_IN_PROVENANCE}
+    return card_of(TrainSegmenterConfig(**given), bands, Calibration(), recorded)
+
+
 def main() -> None:
     """Average, and write the model with its card."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("run", type=Path)
     parser.add_argument("-c", "--checkpoint", type=Path, action="append", required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--temperature", type=float, default=1.0)
@@ -49,8 +64,8 @@ def main() -> None:
     for name in ("data", "licence", "attribution"):
         parser.add_argument(f"--{name}")
     given = parser.parse_args()
-    card = read_card_of(given.model, SegmenterCard)
     weights = mean_weights(given.checkpoint)
+    card = card_of_run(given.run, bands=next(w for w in weights.values() if w.ndim == 4).shape[1])
     terms = {name: getattr(given, name) or getattr(card, name) for name in
              ("data", "licence", "attribution")}  # fmt: skip
     card = dataclasses.replace(

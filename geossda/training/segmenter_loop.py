@@ -214,7 +214,9 @@ def train(
             progress.advance()
     calibration = Calibration() if calibrate is None else calibrate(state.average)
     with atomic_write(Path(output)) as part:
-        return save(part, state.average.state_dict(), _card(config, bands, calibration, provenance))
+        return save(
+            part, state.average.state_dict(), card_of(config, bands, calibration, provenance)
+        )
 
 
 def _provenance(settings: Mapping[str, Any], config: TrainSegmenterConfig) -> dict[str, Any]:
@@ -226,9 +228,20 @@ def _provenance(settings: Mapping[str, Any], config: TrainSegmenterConfig) -> di
     return recorded
 
 
-def _card(
+def card_of(
     config: TrainSegmenterConfig, bands: int, calibration: Calibration, provenance: dict[str, Any]
 ) -> SegmenterCard:
+    """Return the card of a model that was trained with some settings.
+
+    Parameters
+    ----------
+    config : TrainSegmenterConfig
+    bands : int
+        Number of bands of the images.
+    calibration : Calibration
+    provenance : dict
+        Settings and sources to record.
+    """
     names = tuple(f"band {band + 1}" for band in range(bands))
     return SegmenterCard(
         name=config.name,
