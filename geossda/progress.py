@@ -49,6 +49,14 @@ def begin_output(progress: Progress, number: int, count: int) -> None:
     """Report that output `number` (from 1) of `count` begins, to a progress that can show it.
 
     A progress shows it by a method ``begin_output(number, count)``, which it need not have.
+
+    Parameters
+    ----------
+    progress : Progress
+    number : int
+        From 1 to `count`.
+    count : int
+        Number of outputs.
     """
     show = getattr(progress, "begin_output", None)
     if show is not None:

@@ -29,9 +29,9 @@ def redact(text: str) -> str:
         A path, or a message with paths in it.
     """
     if ":/" in text or "/vsicurl" in text:
-        text = _OPTIONS.sub(lambda found: f"{found[1]}/{_url_of(found[2])}", text)
+        text = _OPTIONS.sub(lambda match: f"{match[1]}/{_url_of(match[2])}", text)
         text = _CREDENTIALS.sub(r"\1", text)
-        text = _QUERY.sub(lambda found: found[1] + (found[2] or ""), text)
+        text = _QUERY.sub(lambda match: match[1] + (match[2] or ""), text)
     return _PASSWORD.sub(r"\1=...", text) if _DATABASE.search(text) else text
 
 

@@ -50,7 +50,17 @@ def hsv(image: Bytes, valid: NDArray[np.bool_], raster: int, rng: Generator) -> 
 
 
 def gamma(image: Bytes, valid: NDArray[np.bool_], raster: int, rng: Generator) -> Bytes:
-    """Return an image raised to a random power; parameters as for :func:`hsv`, any bands."""
+    """Return an image raised to a random power; parameters as for :func:`hsv`, any bands.
+
+    Parameters
+    ----------
+    image : (bands, side, side) uint8 array
+    valid : (side, side) bool array
+        Not used, nor is `raster`.
+    raster : int
+    rng : Generator
+        Draws the exponent, within `GAMMA`.
+    """
     table = np.rint(255 * (np.arange(256) / 255) ** rng.uniform(*GAMMA)).astype(np.uint8)
     return np.asarray(table[image])
 

@@ -100,6 +100,11 @@ def demo(
     -------
     DemoResult
         What was written and measured.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be made, or holds files and `overwrite` is not set.
     """
     config = config_from(DemoConfig, config, settings)
     folder = Path(folder)

@@ -48,6 +48,13 @@ def evaluate(
     -------
     Comparison
         IoU, precision and recall of pixels, F1 of buildings, and how they are formed.
+
+    Raises
+    ------
+    OutputError
+        `errors` is not a ``.gpkg``, or exists and `overwrite` is not set.
+    GeossdaError
+        See :mod:`geossda.errors`.
     """
     config = config_from(EvaluateConfig, config, settings)
     if errors is not None:

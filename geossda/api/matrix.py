@@ -49,6 +49,8 @@ def matrix(
 
     Raises
     ------
+    InputError
+        `output` is not a ``.png`` or ``.jpg``.
     GeossdaError
         See :mod:`geossda.errors`.
     """

@@ -65,6 +65,8 @@ def polygonize(
 
     Raises
     ------
+    GeoreferenceError
+        The raster has no CRS.
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """

@@ -98,6 +98,8 @@ def report(
 
     Raises
     ------
+    InputError
+        `qa` and `output` are one file.
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """
@@ -144,7 +146,7 @@ def report(
                 **{key: tags.get(key) for key in ("version", "method", "style", "settings")},
                 **_about(after),
                 "nodata_share": 1 - drawing.pixels / (after.shape[0] * after.shape[1]),
-                "histograms": _told(values, names),
+                "histograms": _band_statistics(values, names),
                 "seams": _seams(tile, *seams),
                 "strips": None if steps is None else [_strip(step) for step in steps],
                 "drawing": _drawing(drawing),
@@ -263,10 +265,10 @@ def _about(mosaic: Mosaic) -> dict[str, Any]:
     }
 
 
-def _told(found: Sequence[Histograms], names: list[str]) -> list[dict[str, Any]]:
+def _band_statistics(values: Sequence[Histograms], names: list[str]) -> list[dict[str, Any]]:
     """Return each band's statistics before and after."""
     rows = []
-    moments = [(one.mean(), one.std(), one.quantiles((0.02, 0.5, 0.98))) for one in found]
+    moments = [(one.mean(), one.std(), one.quantiles((0.02, 0.5, 0.98))) for one in values]
     for band, name in enumerate(names):
         row: dict[str, Any] = {"band": name}
         for which, (mean, std, ends) in zip(("before", "after"), moments, strict=True):

@@ -68,6 +68,8 @@ def scenes(
 
     Raises
     ------
+    OutputError
+        `output` has the suffix of no vector format, or exists and `overwrite` is not set.
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """

@@ -85,6 +85,10 @@ def train_segmenter(
 
     Raises
     ------
+    VectorError
+        `footprints` are neither one for all rasters nor one each, or cannot be read.
+    EmptyRasterError
+        No footprint lies on any raster.
     GeossdaError
         See :mod:`geossda.errors`; nothing is left half-written.
     """

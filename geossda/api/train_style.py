@@ -71,6 +71,8 @@ def train_style(
 
     Raises
     ------
+    BandError
+        A raster has fewer bands than the model is to take.
     GeossdaError
         See :mod:`geossda.errors`.
     """

@@ -48,7 +48,13 @@ class BenchmarkConfig(Config):
     device: str = shared.device()
 
     def check_together(self) -> None:
-        """Raise SettingError for no rows, or for a part beyond the number of parts."""
+        """Raise SettingError for no rows, or for a part beyond the number of parts.
+
+        Raises
+        ------
+        SettingError
+            There are no rows, or `part` is more than `parts`.
+        """
         if not self.rows:
             raise SettingError(f"rows is empty: give one or more of {', '.join(ROWS)}")
         if self.part > self.parts:

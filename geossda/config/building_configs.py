@@ -52,7 +52,13 @@ class SegmentConfig(Config):
     overwrite: bool = shared.overwrite()
 
     def check_together(self) -> None:
-        """Raise SettingError for bounds in the wrong order, or their CRS without them."""
+        """Raise SettingError for bounds in the wrong order, or their CRS without them.
+
+        Raises
+        ------
+        SettingError
+            The bounds are in the wrong order, or only their CRS is given.
+        """
         check_bounds(self.bounds, self.bounds_crs)
 
 
@@ -91,7 +97,13 @@ class PolygonizeConfig(Config):
     overwrite: bool = shared.overwrite()
 
     def check_together(self) -> None:
-        """Raise SettingError for connectivity 8 with regular or separated outlines."""
+        """Raise SettingError for connectivity 8 with regular or separated outlines.
+
+        Raises
+        ------
+        SettingError
+            Connectivity is 8, and outlines are regular or separated.
+        """
         if self.connectivity == 8 and (self.regularize != "none" or self.split):
             raise SettingError(
                 "connectivity is 8, with which outlines touch themselves at corners: use "

@@ -57,7 +57,13 @@ class HarmonizeConfig(Config):
     overwrite: bool = shared.overwrite()
 
     def check_together(self) -> None:
-        """Raise SettingError for bounds in the wrong order, or their CRS without them."""
+        """Raise SettingError for bounds in the wrong order, or their CRS without them.
+
+        Raises
+        ------
+        SettingError
+            The bounds are in the wrong order, or only their CRS is given.
+        """
         check_bounds(self.bounds, self.bounds_crs)
 
 
@@ -109,7 +115,13 @@ class StyleConfig(Config):
     overwrite: bool = shared.overwrite()
 
     def check_together(self) -> None:
-        """Raise SettingError for weights that are all 0."""
+        """Raise SettingError for weights that are all 0.
+
+        Raises
+        ------
+        SettingError
+            All weights are 0.
+        """
         if self.weights and not sum(self.weights):
             raise SettingError("weights are all 0: give at least one above 0")
 

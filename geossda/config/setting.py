@@ -165,7 +165,14 @@ def unknown_setting(name: str, names: Sequence[str], others: Sequence[str] = ())
 
 
 def settings_of(config: Config, without: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Return a config's values by name, except those of the names in `without`."""
+    """Return a config's values by name, except those of the names in `without`.
+
+    Parameters
+    ----------
+    config : dataclass instance
+    without : frozenset of str
+        Names to leave out.
+    """
     return {
         name: value for name, value in dataclasses.asdict(config).items() if name not in without
     }

@@ -145,7 +145,13 @@ def split(default: bool) -> Any:
 
 
 def patch(default: int, multiple: int = 32) -> Any:
-    """Return the field of the side of a patch."""
+    """Return the field of the side of a patch.
+
+    Parameters
+    ----------
+    default, multiple : int
+        Pixels.
+    """
     return setting(
         default,
         f"Patch side in pixels, a multiple of {multiple}.",
@@ -193,7 +199,14 @@ def schedule(default: Schedule = "cosine") -> Any:
 
 
 def scaling(default: ScalingKind, help: str) -> Any:
-    """Return the field of how digital numbers are scaled for a network."""
+    """Return the field of how digital numbers are scaled for a network.
+
+    Parameters
+    ----------
+    default : {"percentile", "bits", "equalize"}
+    help : str
+        Sentences for the command line and dialogs.
+    """
     return setting(default, help, choices=get_args(ScalingKind), advanced=True)
 
 

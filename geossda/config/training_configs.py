@@ -110,7 +110,13 @@ class TrainSegmenterConfig(Config):
     overwrite: bool = shared.overwrite()
 
     def check_together(self) -> None:
-        """Raise SettingError for percentiles that are the same."""
+        """Raise SettingError for percentiles that are the same.
+
+        Raises
+        ------
+        SettingError
+            The two percentiles are the same, or in the wrong order.
+        """
         if self.low_percent >= self.high_percent:
             raise SettingError(
                 f"low_percent is {self.low_percent:g} and high_percent {self.high_percent:g}: "

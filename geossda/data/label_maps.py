@@ -70,7 +70,15 @@ def rasterize_distances(shapes: "gpd.GeoSeries", grid: GeoBox, window: Window) -
 
 
 def rescale_distances(distances: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
-    """Return distances in pixels that are `factor` times as small; 0 stays 0, nothing else is 0."""
+    """Return distances in pixels that are `factor` times as small; 0 stays 0, nothing else is 0.
+
+    Parameters
+    ----------
+    distances : uint8 array
+        Distances in pixels; 0 is not a distance.
+    factor : float
+        Above 0, as the pixels become larger or smaller.
+    """
     scaled = np.clip(np.rint(distances.astype(np.float32) * np.float32(factor)), 1, 255)
     return np.where(distances > 0, scaled, 0).astype(np.uint8)
 

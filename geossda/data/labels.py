@@ -55,6 +55,13 @@ def read_footprints(path: str | os.PathLike[str], crs: Any) -> "gpd.GeoSeries":
 def trace(path: Path, crs: Any) -> "gpd.GeoSeries":
     """Trace the buildings of a mask raster, whose every value but 0 is one, pixel by pixel.
 
+    Parameters
+    ----------
+    path : Path
+        Mask raster.
+    crs : pyproj.CRS or what it can be made from
+        CRS of the polygons that are returned.
+
     Raises
     ------
     VectorError
@@ -82,7 +89,13 @@ def trace(path: Path, crs: Any) -> "gpd.GeoSeries":
 
 
 def find_footprints(raster: str) -> Path:
-    """Return the one vector file beside a raster (or in the folder given)."""
+    """Return the one vector file beside a raster (or in the folder given).
+
+    Raises
+    ------
+    VectorError
+        There is no vector file, or more than one.
+    """
     folder = Path(raster) if os.path.isdir(raster) else Path(raster).parent
     files = sorted(f for f in folder.glob("*") if suffix_of(f) in VECTOR_FORMATS)
     if len(files) != 1:
@@ -92,13 +105,31 @@ def find_footprints(raster: str) -> Path:
 
 
 def rasterize(shapes: "gpd.GeoSeries", grid: GeoBox, window: Window) -> NDArray[np.uint8]:
-    """Burn polygons into a window of a grid: 1 where a pixel's centre is inside, else 0."""
+    """Burn polygons into a window of a grid: 1 where a pixel's centre is inside, else 0.
+
+    Parameters
+    ----------
+    shapes : GeoSeries
+        Polygons in the grid's CRS.
+    grid : GeoBox
+    window : Window
+        In pixels of the grid; it may reach beyond it.
+    """
     near, transform = within(shapes, grid, window)
     return burn(((shape, 1) for shape in near), (window.height, window.width), transform)
 
 
 def within(shapes: "gpd.GeoSeries", grid: GeoBox, window: Window) -> tuple[list[Any], Affine]:
-    """Return the polygons near a window of a grid, and the transform of its pixels."""
+    """Return the polygons near a window of a grid, and the transform of its pixels.
+
+    Parameters
+    ----------
+    shapes : GeoSeries
+        Polygons in the grid's CRS.
+    grid : GeoBox
+    window : Window
+        In pixels of the grid; it may reach beyond it.
+    """
     transform = grid.transform * grid.transform.translation(window.col, window.row)
     corners = [transform * (x, y) for x in (0, window.width) for y in (0, window.height)]
     low, high = np.min(corners, axis=0), np.max(corners, axis=0)

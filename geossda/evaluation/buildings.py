@@ -35,20 +35,20 @@ class Pairs(NamedTuple):
     iou: NDArray[np.float64]
 
 
-def intersecting_pairs(found: NDArray[np.object_], true: NDArray[np.object_]) -> Pairs:
+def intersecting_pairs(detected: NDArray[np.object_], true: NDArray[np.object_]) -> Pairs:
     """Return all pairs that intersect.
 
     Parameters
     ----------
-    found, true : arrays of Polygon
+    detected, true : arrays of Polygon
         Valid, in one CRS or grid whose areas are proportional to those on the ground.
     """
-    if not (len(found) and len(true)):
+    if not (len(detected) and len(true)):
         empty = np.zeros(0, np.int64)
         return Pairs(empty, empty, np.zeros(0), np.zeros(0))
-    first, second = shapely.STRtree(true).query(found, predicate="intersects")
-    common = shapely.area(shapely.intersection(found[first], true[second]))
-    union = shapely.area(found)[first] + shapely.area(true)[second] - common
+    first, second = shapely.STRtree(true).query(detected, predicate="intersects")
+    common = shapely.area(shapely.intersection(detected[first], true[second]))
+    union = shapely.area(detected)[first] + shapely.area(true)[second] - common
     return Pairs(first, second, common, common / np.maximum(union, 1e-12))
 
 
@@ -131,7 +131,7 @@ class ShapeScores:
 
 
 def score(
-    found: NDArray[np.object_],
+    detected: NDArray[np.object_],
     true: NDArray[np.object_],
     pairs: Pairs,
     hits: NDArray[np.int64],
@@ -143,7 +143,7 @@ def score(
 
     Parameters
     ----------
-    found, true : arrays of Polygon
+    detected, true : arrays of Polygon
         Predicted and true footprints in pixels of a grid.
     pairs : Pairs
         Their pairs.
@@ -154,26 +154,26 @@ def score(
     invalid : int
         Number of predicted geometries that were invalid before they were repaired.
     """
-    predicted, labelled = found[pairs.found[hits]], true[pairs.true[hits]]
+    predicted, labelled = detected[pairs.found[hits]], true[pairs.true[hits]]
     corners, others = _corner_counts(predicted), _corner_counts(labelled)
     complexity = pairs.iou[hits] * (1 - np.abs(corners - others) / np.maximum(corners + others, 1))
     f1_scores = [
-        Confusion(len(same), len(found) - len(same), len(true) - len(same)).f1
+        Confusion(len(same), len(detected) - len(same), len(true) - len(same)).f1
         for same in (match(pairs, limit) for limit in IOU_THRESHOLDS)
     ]
-    overlaps, cuts = _count_overlaps_and_cuts(found, metres)
-    angles = _corner_angles(found)
+    overlaps, cuts = _count_overlaps_and_cuts(detected, metres)
+    angles = _corner_angles(detected)
     return ShapeScores(
         f1_mean=float(np.mean(f1_scores)),
         polis_m=metres * _mean([polis(a, b) for a, b in zip(predicted, labelled, strict=True)]),
         hausdorff_m=metres * _mean(shapely.hausdorff_distance(predicted, labelled)),
         complexity_iou=_mean(complexity),
-        vertices=float(np.median(_corner_counts(found))) if len(found) else float("nan"),
+        vertices=float(np.median(_corner_counts(detected))) if len(detected) else float("nan"),
         right_angles=_mean(np.abs(angles - 90) <= RIGHT_ANGLE_DEG),
         overlaps=overlaps,
         invalid=invalid,
-        splits=_holders(pairs.true, pairs.common, shapely.area(found)[pairs.found], len(true)),
-        merges=_holders(pairs.found, pairs.common, shapely.area(true)[pairs.true], len(found)),
+        splits=_holders(pairs.true, pairs.common, shapely.area(detected)[pairs.found], len(true)),
+        merges=_holders(pairs.found, pairs.common, shapely.area(true)[pairs.true], len(detected)),
         cuts=cuts,
     )
 
@@ -222,13 +222,13 @@ def _corner_angles(shapes: NDArray[np.object_]) -> NDArray[np.float64]:
     return np.concatenate(angles)
 
 
-def _count_overlaps_and_cuts(found: NDArray[np.object_], metres: float) -> tuple[int, int]:
+def _count_overlaps_and_cuts(detected: NDArray[np.object_], metres: float) -> tuple[int, int]:
     """Return the numbers of pairs that overlap, and of pairs that share an edge along the grid."""
-    if not len(found):
+    if not len(detected):
         return 0, 0
-    one, other = shapely.STRtree(found).query(found, predicate="intersects")
+    one, other = shapely.STRtree(detected).query(detected, predicate="intersects")
     once = one < other
-    common = shapely.intersection(found[one[once]], found[other[once]])
+    common = shapely.intersection(detected[one[once]], detected[other[once]])
     overlaps = int((shapely.area(common) * metres**2 > _MIN_OVERLAP_M2).sum())
     cuts = 0
     for line in common[shapely.area(common) * metres**2 <= _MIN_OVERLAP_M2]:

@@ -79,7 +79,19 @@ class Layer:
     invalid: int = 0
 
     def mask(self, grid: GeoBox, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return (building, known) in a window of `grid`."""
+        """Return (building, known) in a window of `grid`.
+
+        Parameters
+        ----------
+        grid : GeoBox
+        window : Window
+            In pixels of the grid.
+
+        Raises
+        ------
+        InputError
+            The layer has neither raster nor polygons.
+        """
         if self.shapes is not None:
             burnt = rasterize(self.shapes, grid, window)
             return burnt.astype(bool), np.ones(burnt.shape, bool)
@@ -119,7 +131,15 @@ def open_layer(path: str | os.PathLike[str], threshold: float) -> Layer:
 
 
 def open_area(path: str | os.PathLike[str]) -> Layer:
-    """Open what to stay within: a raster, whose valid pixels count, or polygons."""
+    """Open what to stay within: a raster, whose valid pixels count, or polygons.
+
+    Raises
+    ------
+    GeoreferenceError
+        A raster without CRS.
+    VectorError
+        Polygons that cannot be read.
+    """
     if is_vector(path):
         return open_layer(path, 0.5)
     mosaic = open_mosaic(path)
@@ -129,7 +149,7 @@ def open_area(path: str | os.PathLike[str]) -> Layer:
 
 
 def compare(
-    found: Layer,
+    detected: Layer,
     true: Layer,
     *,
     iou: float = 0.5,
@@ -143,22 +163,22 @@ def compare(
 
     Parameters
     ----------
-    found, true : Layer
+    detected, true : Layer
     iou : float
         From which two footprints are the same building.
     area : Layer, optional
         A raster (its valid pixels) or polygons to stay within.
     progress : Progress
     """
-    grid = _common_grid(found, true, area)
+    grid = _common_grid(detected, true, area)
     crs = grid.crs.to_wkt()
-    found, true = _in_crs(found, crs), _in_crs(true, crs)
+    detected, true = _in_crs(detected, crs), _in_crs(true, crs)
     within = None if area is None else _in_crs(area, crs)
 
     def both(window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Read a window: found, true, and where both are known."""
+        """Read a window: detected, true, and where both are known."""
         with gdal_environment():
-            a, known = found.mask(grid, window)
+            a, known = detected.mask(grid, window)
             b, known_b = true.mask(grid, window)
             known = known & known_b
             if within is not None:
@@ -167,13 +187,13 @@ def compare(
         return a & known, b & known, known
 
     shape = (int(grid.shape.y), int(grid.shape.x))
-    windows = _windows(grid, found, true)
+    windows = _windows(grid, detected, true)
     progress.stage("comparing", len(windows))
     counts, regions = Confusion(), []
     for window in windows:
         a, b, known = both(window)
         counts += Confusion.of(a, b)
-        if any(layer.shapes is not None for layer in (found, true)):
+        if any(layer.shapes is not None for layer in (detected, true)):
             regions += _outlines(known, window)
         progress.advance()
     region = shapely.union_all(regions)
@@ -184,7 +204,7 @@ def compare(
         parts = polygonize(lambda window: BuildingWindow(both(window)[which]), shape, block=_TILE)
         return np.concatenate([ended.polygons for ended, _ in parts])
 
-    ours, theirs = objects(found, 0), objects(true, 1)
+    ours, theirs = objects(detected, 0), objects(true, 1)
     pairs = intersecting_pairs(ours, theirs)
     hits = match(pairs, iou)
     scores = score(
@@ -193,7 +213,7 @@ def compare(
         pairs,
         hits,
         metres=float(np.mean(ground_sample_distance(grid))),
-        invalid=found.invalid,
+        invalid=detected.invalid,
     )
     matched = pairs.found[hits], pairs.true[hits]
     missed = np.setdiff1d(np.arange(len(theirs)), matched[1])
@@ -211,18 +231,18 @@ def compare(
     return Comparison(counts, Confusion(len(hits), len(false), len(missed)), scores, errors)
 
 
-def _windows(grid: GeoBox, found: Layer, true: Layer) -> list[Window]:
+def _windows(grid: GeoBox, detected: Layer, true: Layer) -> list[Window]:
     """Return the tiles of the grid that are compared.
 
     All of them if one layer is a raster, whose grid it is; of polygons, those they touch: one far
     away adds a tile, not all the tiles between.
     """
     shape = (int(grid.shape.y), int(grid.shape.x))
-    if found.shapes is None or true.shapes is None:
+    if detected.shapes is None or true.shapes is None:
         return list(tiles(shape, _TILE))
     bounds = [
         shapely.bounds(_moved(layer.shapes.to_numpy(), ~grid.transform))
-        for layer in (found, true)
+        for layer in (detected, true)
         if layer.shapes is not None and len(layer.shapes)
     ]
     if not bounds:
@@ -234,7 +254,7 @@ def _windows(grid: GeoBox, found: Layer, true: Layer) -> list[Window]:
     touched = int(np.prod(high - low + 1, axis=1).sum())
     if touched > _MOST_TILES:
         raise InputError(
-            f"{found.name} and {true.name} hold polygons over {touched * _TILE**2 / 1e12:.1f} "
+            f"{detected.name} and {true.name} hold polygons over {touched * _TILE**2 / 1e12:.1f} "
             "million million pixels: leave out the largest, or compare within an --area"
         )
     places = {
@@ -290,15 +310,15 @@ def _moved(shapes: NDArray[np.object_], transform: Any) -> NDArray[np.object_]:
     )
 
 
-def _common_grid(found: Layer, true: Layer, area: Layer | None) -> GeoBox:
-    for layer in (true, found, area):
+def _common_grid(detected: Layer, true: Layer, area: Layer | None) -> GeoBox:
+    for layer in (true, detected, area):
         if layer is not None and layer.raster is not None:
             return layer.raster.grid
-    if true.shapes is None or found.shapes is None:
+    if true.shapes is None or detected.shapes is None:
         raise InputError("nothing to compare")
-    leading = true if len(true.shapes) else found
+    leading = true if len(true.shapes) else detected
     if leading.shapes is None or not len(leading.shapes):
-        raise InputError(f"{found.name} and {true.name} are both empty: nothing to compare")
+        raise InputError(f"{detected.name} and {true.name} are both empty: nothing to compare")
     crs = leading.shapes.crs
     if not pyproj.CRS(crs).is_projected:
         # Of the middle one, which some that are far away do not move.
@@ -307,7 +327,7 @@ def _common_grid(found: Layer, true: Layer, area: Layer | None) -> GeoBox:
             crs = gpd.GeoSeries([shapely.box(*middle)], crs=crs).estimate_utm_crs()
     bounds = [
         placed(layer.shapes, crs, layer.name).total_bounds
-        for layer in (found, true)
+        for layer in (detected, true)
         if layer.shapes is not None and len(layer.shapes)
     ]
     left, bottom = np.min(bounds, axis=0)[:2]
@@ -317,13 +337,13 @@ def _common_grid(found: Layer, true: Layer, area: Layer | None) -> GeoBox:
         left, bottom = max(left, limits[0]), max(bottom, limits[1])
         right, top = min(right, limits[2]), min(top, limits[3])
         if right <= left or top <= bottom:
-            raise InputError(f"{area.name} lies beside {found.name} and {true.name}")
+            raise InputError(f"{area.name} lies beside {detected.name} and {true.name}")
     # Where the leading layer is, a pixel is as long on the ground as it is to be.
     middle = np.median(shapely.bounds(placed(leading.shapes, crs, leading.name)), axis=0)
     x, y = (middle[0] + middle[2]) / 2, (middle[1] + middle[3]) / 2
-    here = GeoBox.from_bbox((x, y, x + 10, y + 10), crs=pyproj.CRS(crs).to_wkt(), resolution=1)
-    step = VECTOR_GSD_M / ground_sample_distance(here)[0]
-    return GeoBox.from_bbox((left, bottom, right, top), crs=here.crs, resolution=step)
+    local = GeoBox.from_bbox((x, y, x + 10, y + 10), crs=pyproj.CRS(crs).to_wkt(), resolution=1)
+    step = VECTOR_GSD_M / ground_sample_distance(local)[0]
+    return GeoBox.from_bbox((left, bottom, right, top), crs=local.crs, resolution=step)
 
 
 def _in_crs(layer: Layer, crs: str) -> Layer:

@@ -94,7 +94,14 @@ def plain(value: Any) -> Any:
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """Return a number as text of so many significant digits, a dash for none."""
+    """Return a number as text of so many significant digits, a dash for none.
+
+    Parameters
+    ----------
+    value : float or int or None
+    digits : int
+        Significant digits; whole numbers are written in full.
+    """
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if isinstance(value, int) or abs(value) >= 10**digits:

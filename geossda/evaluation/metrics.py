@@ -30,10 +30,10 @@ class Confusion:
         )
 
     @classmethod
-    def of(cls, found: NDArray[np.bool_], true: NDArray[np.bool_]) -> "Confusion":
+    def of(cls, detected: NDArray[np.bool_], true: NDArray[np.bool_]) -> "Confusion":
         """Return the counts of pixels of two masks of the same shape."""
-        hit = int((found & true).sum())
-        return cls(hit, int(found.sum()) - hit, int(true.sum()) - hit)
+        hit = int((detected & true).sum())
+        return cls(hit, int(detected.sum()) - hit, int(true.sum()) - hit)
 
     @property
     def iou(self) -> float:

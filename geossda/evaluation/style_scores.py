@@ -91,18 +91,37 @@ def classical(method: ColorMethod) -> Method:
 
 
 def identity(source: Sample, reference: Sample) -> Pixels:
-    """Return the source unchanged."""
+    """Return the source unchanged.
+
+    Parameters
+    ----------
+    source, reference : Sample
+        The reference is not used.
+    """
     return source.pixels
 
 
 def mixture(source: Sample, reference: Sample) -> Pixels:
-    """Return the source's patches with its colors mapped to like land of the reference."""
+    """Return the source's patches with its colors mapped to like land of the reference.
+
+    Parameters
+    ----------
+    source, reference : Sample
+        Patches of the image to match, and of the image to match it to.
+    """
     color_map = fit_color_map(_colors(source), _colors(reference))
     return np.stack([_bytes(color_map(patch)) for patch in source.scaled])
 
 
 def learned(model: StyleModel, structure: Structure) -> Method:
-    """Return SS(DA)² with a style model and a structure for samples."""
+    """Return SS(DA)² with a style model and a structure for samples.
+
+    Parameters
+    ----------
+    model : StyleModel
+    structure : Structure
+        How the structure of the source is kept; see `HarmonizeConfig`.
+    """
     # By the sample's id, with the sample itself, so that the id stays its own.
     styles: dict[int, tuple[StyleStatistics, Sample]] = {}
 

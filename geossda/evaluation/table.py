@@ -41,7 +41,15 @@ def summary(rows: Rows) -> dict[str, dict[str, tuple[float, float]]]:
 
 
 def markdown(rows: Rows, title: str) -> str:
-    """Return rows as a table in Markdown, in percent."""
+    """Return rows as a table in Markdown, in percent.
+
+    Parameters
+    ----------
+    rows : dict
+        IoU (0..1) by row, place and seed.
+    title : str
+        Heading of the table.
+    """
     cells = summary(rows)
     if not cells:
         return ""
@@ -64,7 +72,15 @@ def _percent(mean: float, spread: float) -> str:
 
 
 def plot(forms: dict[str, Rows], path: Path) -> None:
-    """Draw a panel per form: bars of each row and place, with the standard deviation over seeds."""
+    """Draw a panel per form: bars of each row and place, with the standard deviation over seeds.
+
+    Parameters
+    ----------
+    forms : dict
+        Rows by form of the benchmark; one panel each.
+    path : Path
+        The picture to write.
+    """
     # Not pyplot, which would change global state and may want a display.
     from matplotlib.figure import Figure
 

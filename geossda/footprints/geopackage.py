@@ -48,7 +48,26 @@ def srs_of(crs: str) -> tuple[Any, ...] | None:
 def write(
     stream: RecordStream, part: Path, crs: str, metadata: Mapping[str, str], kind: str
 ) -> None:
-    """Write a stream to a new file, in a CRS that :func:`srs_of` can tell."""
+    """Write a stream to a new file, in a CRS that :func:`srs_of` has a row for.
+
+    Parameters
+    ----------
+    stream : RecordStream
+        Footprints and their attributes.
+    part : Path
+        The file to write; it must not exist.
+    crs : str
+        WKT of the coordinates' CRS.
+    metadata : mapping
+        Tags of the layer.
+    kind : str
+        Geometry type of the layer, as ``Polygon``.
+
+    Raises
+    ------
+    ValueError
+        The CRS has no number of EPSG or ESRI; see :func:`srs_of`.
+    """
     srs = srs_of(crs)
     if srs is None:
         raise ValueError(f"a CRS without a number: {crs}")

@@ -51,7 +51,15 @@ class Upconvolution(nn.Module):
         target_width: int,
         skip_connection: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return (N, out, 2H, 2W) of (N, channels, H, W) and the skip's (N, others, 2H, 2W)."""
+        """Return (N, out, 2H, 2W) of (N, channels, H, W) and the skip's (N, others, 2H, 2W).
+
+        Parameters
+        ----------
+        feature_map : (N, channels, H, W) tensor
+        target_height, target_width : int
+            Not used: twice the size of `feature_map`.
+        skip_connection : (N, others, 2H, 2W) tensor, optional
+        """
         result = F.conv_transpose2d(feature_map, self.below, self.bias, stride=2, padding=1)
         if skip_connection is not None:
             result = result.add_(F.conv2d(skip_connection, self.beside, padding=1))

@@ -5,7 +5,7 @@ from torch.nn import functional
 
 
 def masked_bce(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Mean of binary cross-entropy over the pixels of weight 1 and all outputs.
+    """Return the mean of binary cross-entropy over the pixels of weight 1 and all outputs.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def masked_bce(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor)
 def masked_bce_dice(
     logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
 ) -> torch.Tensor:
-    """Mean of binary cross-entropy and soft Dice over the pixels of weight 1.
+    """Return the mean of binary cross-entropy and soft Dice over the pixels of weight 1.
 
     Parameters
     ----------

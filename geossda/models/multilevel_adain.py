@@ -67,7 +67,13 @@ class SpectralGenerator(Generator):
         valid: torch.Tensor | None,
         levels: Levels | None,
     ) -> tuple[Features, Levels]:
-        """Return normalised features and their moments; see :meth:`Generator.features`."""
+        """Return normalised features and their moments.
+
+        Parameters
+        ----------
+        normal, image, images, valid, levels
+            As in :meth:`Generator.features`.
+        """
         features, measured = [], []
         x = normal
         for level, convolve in enumerate(self.down):
@@ -83,7 +89,13 @@ class SpectralGenerator(Generator):
     def decode(
         self, content: Content, own: StyleStatistics, other: StyleStatistics
     ) -> torch.Tensor:
-        """Return images of a content in a style; see :meth:`Generator.decode`."""
+        """Return images of a content in a style.
+
+        Parameters
+        ----------
+        content, own, other
+            As in :meth:`Generator.decode`.
+        """
         if other is own:
             return restyle(content.pixels, own.pixels.moments)
         patches = len(content.pixels)

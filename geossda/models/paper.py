@@ -55,7 +55,13 @@ class PaperGenerator(Generator):
         valid: torch.Tensor | None,
         levels: Levels | None,
     ) -> tuple[Features, Levels]:
-        """Return features, of which the deepest are normalised, and the moments."""
+        """Return features, of which the deepest are normalised, and the moments.
+
+        Parameters
+        ----------
+        normal, image, images, valid, levels
+            As in :meth:`Generator.features`.
+        """
         features, measured = [], []
         x = image
         for level, convolve in enumerate(self.down):
@@ -73,7 +79,13 @@ class PaperGenerator(Generator):
     def decode(
         self, content: Content, own: StyleStatistics, other: StyleStatistics
     ) -> torch.Tensor:
-        """Return images of a content in a style; see :meth:`Generator.decode`."""
+        """Return images of a content in a style.
+
+        Parameters
+        ----------
+        content, own, other
+            As in :meth:`Generator.decode`.
+        """
         result = torch.empty_like(content.pixels)
         for index, group in enumerate(groups(content.pixels.shape[1], self.bands)):
             *skips, deepest = content.groups[index]

@@ -86,6 +86,11 @@ def check_names(architecture: str, encoder: str) -> None:
     Parameters
     ----------
     architecture, encoder : str
+
+    Raises
+    ------
+    ModelError
+        One of them is unknown.
     """
     architectures = smp.MODEL_ARCHITECTURES_MAPPING
     if architecture not in architectures:

@@ -35,7 +35,13 @@ def adversarial_generator(fake: tuple[torch.Tensor, ...]) -> torch.Tensor:
 
 
 def perceptual(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the mean squared distance of features of any shape: one term of L_per (9)."""
+    """Return the mean squared distance of features of any shape: one term of L_per (9).
+
+    Parameters
+    ----------
+    features, target : tensors
+        Of the same shape.
+    """
     return functional.mse_loss(features.float(), target.float())
 
 

@@ -49,7 +49,13 @@ class StyleModel:
         return int(self.network.halo)
 
     def require_bands(self, count: int) -> None:
-        """Raise BandError if the model takes more than `count` bands at a time."""
+        """Raise BandError if the model takes more than `count` bands at a time.
+
+        Raises
+        ------
+        BandError
+            `count` is less than the bands of the model.
+        """
         if count < self.card.bands:
             raise BandError(
                 f"the style model takes {self.card.bands} bands at a time, the image has {count}: "
@@ -57,7 +63,13 @@ class StyleModel:
             )
 
     def require_levels(self, statistics: StyleStatistics, name: str) -> None:
-        """Raise StyleError unless the statistics of the style `name` have this model's shapes."""
+        """Raise StyleError unless the statistics of the style `name` have this model's shapes.
+
+        Raises
+        ------
+        StyleError
+            The number of levels or of their channels differs.
+        """
         channels = self.network.level_channels
         expected = [channels] * len(self.groups(statistics.pixels.mean.shape[1]))
         if expected != [[m.mean.shape[1] for m in levels] for levels in statistics.groups]:

@@ -229,13 +229,28 @@ def _multiply(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def normalize(x: torch.Tensor, moments: Moments) -> torch.Tensor:
-    """Return features with their style removed: zero mean, unit deviation by the moments given."""
+    """Return features with their style removed: zero mean, unit deviation by the moments given.
+
+    Parameters
+    ----------
+    x : (patches, channels, height, width) tensor
+    moments : Moments
+        Of each image that the patches belong to.
+    """
     mean, std = moments.for_patches(len(x))
     return torch.addcmul((-mean / std).to(x.dtype), x, (1 / std).to(x.dtype))
 
 
 def restyle(content: torch.Tensor, moments: Moments) -> torch.Tensor:
-    """Return normalised features in a style: the second half of AdaIN (the paper's Eq. 4)."""
+    """Return normalised features in a style: the second half of AdaIN (the paper's Eq. 4).
+
+    Parameters
+    ----------
+    content : (patches, channels, height, width) tensor
+        Normalised features.
+    moments : Moments
+        Of the style of each image that the patches belong to.
+    """
     mean, std = moments.for_patches(len(content))
     return torch.addcmul(mean.to(content.dtype), content, std.to(content.dtype))
 

@@ -80,7 +80,13 @@ class MeanTeacher(Objective):
         labelled: Batch,
         target: TargetBatch | None,
     ) -> torch.Tensor:
-        """Compute the supervised loss plus the weighted consistency loss."""
+        """Compute the supervised loss plus the weighted consistency loss.
+
+        Parameters
+        ----------
+        step, network, average, labelled, target
+            As in :meth:`Objective.loss`.
+        """
         weight = self.weight(step)
         if target is None or weight == 0:
             return super().loss(step, network, average, labelled, target)
@@ -146,7 +152,7 @@ class MeanTeacher(Objective):
         self.raster_histograms = state["raster_histograms"]
 
     def _expected_fraction(self) -> float:
-        """Weigh the teacher's mean probability with the prior, as factors."""
+        """Return the weighted geometric mean of the teacher's mean probability and the prior."""
         centers = (torch.arange(BINS) + 0.5) / BINS
         mean = (self.histogram * centers).sum() / self.histogram.sum().clamp(min=1)
         exponent = 1 / (1 + self.places)

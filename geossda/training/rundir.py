@@ -18,7 +18,15 @@ from geossda.staging import atomic_write
 
 
 def run_folder(output: str | os.PathLike[str], run: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of a training run: the one given, or ``<stem>_run`` beside the output."""
+    """Return the folder of a training run: the one given, or ``<stem>_run`` beside the output.
+
+    Parameters
+    ----------
+    output : path
+        The model to write.
+    run : path, optional
+        The folder that was asked for.
+    """
     output = Path(output)
     return output.with_name(f"{output.stem}_run") if run is None else Path(run)
 
@@ -111,7 +119,18 @@ class RunDirectory:
             os.fsync(file.fileno())
 
     def log(self, **figures: float) -> None:
-        """Append a line to ``stats.jsonl``."""
+        """Append a line to ``stats.jsonl``.
+
+        Parameters
+        ----------
+        **figures : float
+            Figures of a step, by name.
+
+        Raises
+        ------
+        OutputError
+            The file cannot be written.
+        """
         try:
             with self._stats.open("a") as file:
                 file.write(json.dumps(figures) + "\n")

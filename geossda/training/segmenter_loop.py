@@ -282,7 +282,14 @@ def _tensors(
 
 
 def learning_rate(step: int, config: TrainSegmenterConfig) -> float:
-    """Return the learning rate of a step, counted from 1."""
+    """Return the learning rate of a step, counted from 1.
+
+    Parameters
+    ----------
+    step : int
+        From 1 to `config.steps`.
+    config : TrainSegmenterConfig
+    """
     warm_up = max(1, min(config.steps // 20, MAX_WARM_UP))
     if step <= warm_up:
         return config.lr * step / warm_up

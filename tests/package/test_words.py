@@ -31,7 +31,7 @@ IMPERATIVES = set(
     Invert Join
     Keep Kill Label Lay Leave Load Locate Lower Make Map Match Measure Merge Mix Move Name
     Open Paint Parse Pass Place Plan Plant Pool Predict Prepare Print Raise Rasterize Read
-    Register Regularize Release Remove Render Replace Reproduce Resolve Restore Return Round
+    Register Regularize Release Remove Render Replace Report Reproduce Resolve Restore Return Round
     Run Sample Save Scale Scatter Score Select Send Separate Set Sharpen Shear Shift Show
     Solve Sort Split Stack Start Stop Store Straighten Stretch Style Sum Support Take Trace
     Train Transform Translate Try Turn Update Validate Wait Warn Warp Weight Widen Write Yield
@@ -72,7 +72,8 @@ def functions(tree, public=True):
 
 
 def decorators(node):
-    return {getattr(each, "id", getattr(each, "attr", "")) for each in node.decorator_list}
+    called = [getattr(each, "func", each) for each in node.decorator_list]
+    return {getattr(each, "id", getattr(each, "attr", "")) for each in called}
 
 
 def parameters(node):
