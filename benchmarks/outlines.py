@@ -106,7 +106,12 @@ def shapes(places: Path, source: str, folder: Path) -> None:
         for name, made in ways.items():
             once = np.array(list({shapely.to_wkb(shape): shape for shape in made}.values()))
             figures = score(
-                once, goal, intersecting_pairs(once, goal), hits[:0], metres=GSD_M, invalid=0
+                once,
+                goal,
+                intersecting_pairs(once, goal),
+                hits[:0],
+                metres=(GSD_M, GSD_M),
+                invalid=0,
             )
             common = shapely.area(shapely.intersection(made, raw))
             iou = common / (shapely.area(made) + shapely.area(raw) - common)

@@ -136,7 +136,7 @@ def score(
     pairs: Pairs,
     hits: NDArray[np.int64],
     *,
-    metres: float,
+    metres: tuple[float, float],
     invalid: int,
 ) -> ShapeScores:
     """Compute the shape metrics of footprints.
@@ -149,8 +149,8 @@ def score(
         Their pairs.
     hits : (n,) int array
         The matches, as indices into `pairs`.
-    metres : float
-        Pixel side in metres.
+    metres : (float, float)
+        Metres from a pixel to the next along a row and along a column, which differ in degrees.
     invalid : int
         Number of predicted geometries that were invalid before they were repaired.
     """
@@ -161,12 +161,17 @@ def score(
         Confusion(len(same), len(detected) - len(same), len(true) - len(same)).f1
         for same in (match(pairs, limit) for limit in IOU_THRESHOLDS)
     ]
-    overlaps, cuts = _count_overlaps_and_cuts(detected, metres)
-    angles = _corner_angles(detected)
+    overlaps, cuts = _count_overlaps_and_cuts(detected, float(np.mean(metres)))
+    # Distances and angles are those on the ground.
+    ground, predicted, labelled = (
+        shapely.transform(shapes, lambda points: points * metres)
+        for shapes in (detected, predicted, labelled)
+    )
+    angles = _corner_angles(ground)
     return ShapeScores(
         f1_mean=float(np.mean(f1_scores)),
-        polis_m=metres * _mean([polis(a, b) for a, b in zip(predicted, labelled, strict=True)]),
-        hausdorff_m=metres * _mean(shapely.hausdorff_distance(predicted, labelled)),
+        polis_m=_mean([polis(a, b) for a, b in zip(predicted, labelled, strict=True)]),
+        hausdorff_m=_mean(shapely.hausdorff_distance(predicted, labelled)),
         complexity_iou=_mean(complexity),
         vertices=float(np.median(_corner_counts(detected))) if len(detected) else float("nan"),
         right_angles=_mean(np.abs(angles - 90) <= RIGHT_ANGLE_DEG),

@@ -212,7 +212,7 @@ def compare(
         theirs,
         pairs,
         hits,
-        metres=float(np.mean(ground_sample_distance(grid))),
+        metres=ground_sample_distance(grid),
         invalid=detected.invalid,
     )
     matched = pairs.found[hits], pairs.true[hits]

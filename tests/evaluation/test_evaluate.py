@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+import shapely.affinity
 from click.testing import CliRunner
 from conftest import UTM, synthesize
 
@@ -121,9 +122,21 @@ def test_polis_and_complexity_by_hand():
     assert polis(one, moved) == pytest.approx(0.5)
     found, true = np.array([one], object), np.array([other], object)
     pairs = intersecting_pairs(found, true)
-    scores = score(found, true, pairs, match(pairs, 0.5), metres=1, invalid=0)
+    scores = score(found, true, pairs, match(pairs, 0.5), metres=(1, 1), invalid=0)
     assert scores.complexity_iou == pytest.approx(1 - 1 / 9)
     assert scores.f1_mean == 1 and scores.hausdorff_m == 0
+
+
+def test_corners_are_measured_on_the_ground():
+    """A square turned by 45 degrees on the ground is a rhombus in pixels that are not square."""
+    square = shapely.Polygon([(0, 10), (20, 0), (40, 10), (20, 20)])
+    shapes = np.array([square], object)
+    moved = np.array([shapely.affinity.translate(square, 0, 1)], object)
+    pairs = intersecting_pairs(moved, shapes)
+    hits = match(pairs, 0.5)
+    scores = score(moved, shapes, pairs, hits, metres=(0.15, 0.3), invalid=0)
+    assert scores.right_angles == 1 and scores.hausdorff_m == pytest.approx(0.3)
+    assert score(moved, shapes, pairs, hits, metres=(0.3, 0.3), invalid=0).right_angles == 0
 
 
 def test_ratios_by_hand():
