@@ -206,12 +206,26 @@ HELP_OF_COMMAND = {("matrix", "method"): "How the colors are matched."}
 
 
 def help_of(command: str, name: str, otherwise: str) -> str:
-    """Return the help of a command's setting: `otherwise`, unless a dialog has its own."""
+    """Return the help of a command's setting: `otherwise`, unless a dialog has its own.
+
+    Parameters
+    ----------
+    command, name : str
+        Command and setting, as ``harmonize`` and ``strength``.
+    otherwise : str
+        Help of the command line.
+    """
     return HELP_OF_COMMAND.get((command, name), HELP.get(name, otherwise))
 
 
 def label_of(command: str, name: str) -> Label:
-    """Return the label of a command's setting."""
+    """Return the label of a command's setting.
+
+    Parameters
+    ----------
+    command, name : str
+        Command and setting, as ``harmonize`` and ``strength``.
+    """
     if (command, name) in OF_COMMAND:
         return OF_COMMAND[command, name]
     plain = name.replace("_", " ")

@@ -63,7 +63,18 @@ class LazyGroup(click.Group):
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return one command, imported."""
+        """Return one command, imported.
+
+        Parameters
+        ----------
+        ctx : click.Context
+        cmd_name : str
+
+        Raises
+        ------
+        TypeError
+            The module of the command holds no click command.
+        """
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(COMMANDS[cmd_name]).command

@@ -97,7 +97,13 @@ class Choice(click.Choice[str]):
         self.kind = kind
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the value in its type."""
+        """Return the value in its type.
+
+        Parameters
+        ----------
+        value, param, ctx
+            As in :meth:`click.ParamType.convert`.
+        """
         return _parsed(self.kind, value)
 
 
@@ -107,7 +113,13 @@ class Whole(click.IntRange):
     name = "integer"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the value in its type."""
+        """Return the value in its type.
+
+        Parameters
+        ----------
+        value, param, ctx
+            As in :meth:`click.ParamType.convert`.
+        """
         return _parsed(int, value)
 
 
@@ -117,7 +129,13 @@ class Number(click.FloatRange):
     name = "number"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the value in its type."""
+        """Return the value in its type.
+
+        Parameters
+        ----------
+        value, param, ctx
+            As in :meth:`click.ParamType.convert`.
+        """
         return _parsed(float, value)
 
 
@@ -127,7 +145,13 @@ class AnyNumber(click.ParamType[Any]):
     name = "number"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the value in its type."""
+        """Return the value in its type.
+
+        Parameters
+        ----------
+        value, param, ctx
+            As in :meth:`click.ParamType.convert`.
+        """
         return _parsed(float, value)
 
 
@@ -137,7 +161,13 @@ class Numbers(click.ParamType[Any]):
     name = "numbers"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the numbers as a tuple."""
+        """Return the numbers as a tuple.
+
+        Parameters
+        ----------
+        value, param, ctx
+            As in :meth:`click.ParamType.convert`.
+        """
         return tuple(_parsed(int, part) for part in str(value).split(","))
 
 

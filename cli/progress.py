@@ -32,7 +32,7 @@ def print_result(text: object) -> None:
 
 
 def use_plain_characters() -> None:
-    """Let standard output and error write "m2" where their encoding has no "m²".
+    """Make standard output and error write "m2" where their encoding has no "m²".
 
     Consoles on Windows and in containers are not always UTF-8.
     """
@@ -51,7 +51,15 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 
 def progress_for(kind: str, ctx: click.Context) -> Progress:
-    """Return the reporter of a kind ("auto", "json", "none"); it ends with the command."""
+    """Return the reporter of a kind ("auto", "json", "none"); it ends with the command.
+
+    Parameters
+    ----------
+    kind : {"auto", "json", "none"}
+        A bar on a terminal, lines of JSON, or nothing.
+    ctx : click.Context
+        Context of the command.
+    """
     if kind == "none":
         return Quiet()
     group = ctx.parent.info_name if ctx.parent is not None else None

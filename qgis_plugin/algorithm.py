@@ -102,7 +102,13 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         return not message, message
 
     def prepareAlgorithm(self, given, context, feedback):
-        """Read what was chosen, in the thread that layers live in."""
+        """Read what was chosen, in the thread that layers live in.
+
+        Parameters
+        ----------
+        given, context, feedback
+            As in QgsProcessingAlgorithm.
+        """
         inputs = [p for p in self._verb["parameters"] if not p["kind"].endswith("_out")]
         try:
             self._values = {
@@ -117,7 +123,13 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         return True
 
     def processAlgorithm(self, given, context, feedback):
-        """Run the core, and return what it has written."""
+        """Run the core, and return what it has written.
+
+        Parameters
+        ----------
+        given, context, feedback
+            As in QgsProcessingAlgorithm.
+        """
         problem = self._refused or core.check(feedback)
         if problem:
             raise QgsProcessingException(str(problem))
@@ -154,7 +166,7 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         return listener
 
     def _name_layers(self, written, context):
-        """Have layers loaded with their styles in one group, and called after their source."""
+        """Place layers with their styles in one group, and name them after their source."""
         loaded = [
             p["id"]
             for p in self._verb["parameters"]

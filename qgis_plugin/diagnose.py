@@ -82,7 +82,13 @@ class DiagnosticsAlgorithm(QgsProcessingAlgorithm):
         self.addOutput(QgsProcessingOutputString("TEXT", "Text"))
 
     def processAlgorithm(self, given, context, feedback):
-        """Write the text, and show it in the log."""
+        """Write the text, and show it in the log.
+
+        Parameters
+        ----------
+        given, context, feedback
+            As in QgsProcessingAlgorithm.
+        """
         text = "".join(f"{what:12} {how}\n" for what, how in collect())
         feedback.pushInfo(text)
         path = self.parameterAsFileOutput(given, "OUTPUT", context)

@@ -44,6 +44,13 @@ def private_python(environ):
 def find_core(environ, setting):
     """Return the Python that has the core.
 
+    Parameters
+    ----------
+    environ : mapping
+        Environment variables.
+    setting : str
+        The Python that the plugin's settings name, "" if none.
+
     Returns
     -------
     (str, str)
@@ -81,7 +88,15 @@ def _python_of(program):
 
 
 def system_pythons(environ, newest=19):
-    """Return programs that may be a Python of the system, the newest first."""
+    """Return programs that may be a Python of the system, the newest first.
+
+    Parameters
+    ----------
+    environ : mapping
+        Environment variables.
+    newest : int
+        Minor version of the newest Python 3 to look for.
+    """
     names = [f"python3.{minor}" for minor in range(newest, 10, -1)] + ["python3", "python"]
     folders = [os.path.join(environ.get("LOCALAPPDATA", ""), "Programs", "Python")] * (
         os.name == "nt"

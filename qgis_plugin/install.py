@@ -111,7 +111,13 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
         self.addOutput(QgsProcessingOutputString("ENVIRONMENT", "Environment"))
 
     def processAlgorithm(self, parameters, context, feedback):
-        """Make, check or remove the environment."""
+        """Make, check or remove the environment.
+
+        Parameters
+        ----------
+        parameters, context, feedback
+            As in QgsProcessingAlgorithm.
+        """
         python = private_python(os.environ)
         folder = python.parent.parent
         action = self.parameterAsEnumString(parameters, "ACTION", context)

@@ -60,6 +60,11 @@ def file_of_raster(layer, feedback):
     Sources that GDAL reads by another name than a path (a table of a GeoPackage, a variable of a
     netCDF) and layers whose CRS was set in QGIS become a VRT; other sources are written out.
 
+    Parameters
+    ----------
+    layer : QgsRasterLayer
+    feedback : QgsProcessingFeedback
+
     Raises
     ------
     QgsProcessingException

@@ -50,13 +50,28 @@ def request(kind, platform, source, options=(), wheels=""):
 
 
 def choose_torch(request, report):
-    """Return pip's arguments that choose versions of PyTorch's parts from their index alone."""
+    """Return pip's arguments that choose versions of PyTorch's parts from their index alone.
+
+    Parameters
+    ----------
+    request : dict
+        ``index``, ``options`` and ``label`` of the kind of PyTorch.
+    report : path
+        File that pip writes its choice to, as JSON.
+    """
     return [*PIP, "--dry-run", "--ignore-installed", "--report", str(report),
             "--index-url", request["index"], *request["options"], *TORCH]  # fmt: skip
 
 
 def pins(request, report):
     """Return constraints that hold PyTorch's parts to the versions that were chosen.
+
+    Parameters
+    ----------
+    request : dict
+        ``index`` and ``label`` of the kind of PyTorch.
+    report : path
+        pip's report of :func:`choose_torch`.
 
     Raises
     ------

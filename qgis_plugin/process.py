@@ -31,7 +31,14 @@ def environment():
 
 
 def new_process(program, arguments):
-    """Return a child process that is ready to be started."""
+    """Return a child process that is ready to be started.
+
+    Parameters
+    ----------
+    program : path
+    arguments : sequence
+        Converted to text.
+    """
     process = QProcess()
     variables = QProcessEnvironment()
     for name, value in environment().items():
@@ -162,7 +169,15 @@ def _signal_group(process, number, which):
 
 
 def remove_unfinished(folders, pid):
-    """Remove what a killed core has left: its working files carry its process id."""
+    """Remove what a killed core has left: its working files carry its process id.
+
+    Parameters
+    ----------
+    folders : iterable of path
+        Folders of the outputs.
+    pid : int
+        Process id of the core.
+    """
     for folder in {Path(folder) for folder in folders}:
         for part in folder.glob(f".*.{pid}.part*"):
             part.unlink()

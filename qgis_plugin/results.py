@@ -72,7 +72,13 @@ class Styled(QgsProcessingLayerPostProcessorInterface):
     style, run, rank = "", None, 0
 
     def postProcessLayer(self, layer, context, feedback):
-        """Style a layer, and hand it to its run."""
+        """Style a layer, and hand it to its run.
+
+        Parameters
+        ----------
+        layer, context, feedback
+            As in QgsProcessingLayerPostProcessorInterface.
+        """
         if isinstance(layer, QgsVectorLayer):
             layer.loadDefaultStyle()
         elif self.style:
@@ -83,7 +89,16 @@ class Styled(QgsProcessingLayerPostProcessorInterface):
 
     @classmethod
     def new(cls, style, run, rank):
-        """Return one for one layer. QGIS deletes it in the end, and Python must not before."""
+        """Return one for one layer. QGIS deletes it in the end, and Python must not before.
+
+        Parameters
+        ----------
+        style : str
+            A key of `RENDERERS` for a raster, or "".
+        run : Run
+        rank : int
+            Of the layer among those of its run, the topmost first.
+        """
         processor = cls()
         processor.style, processor.run, processor.rank = style, run, rank
         cls.kept = (*(one for one in cls.kept if not sip.isdeleted(one)), processor)

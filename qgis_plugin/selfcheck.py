@@ -13,7 +13,13 @@ SIDE_PX = 256
 
 
 def write_raster(path, seed):
-    """Write a GeoTIFF of three bands with noise in blocks."""
+    """Write a GeoTIFF of three bands with noise in blocks.
+
+    Parameters
+    ----------
+    path : path
+    seed : int
+    """
     import numpy as np
     import rasterio
     from rasterio.transform import from_origin

@@ -83,7 +83,14 @@ PLAIN = {
 
 
 def finish(value, feedback):
-    """Return a value as `read` gave it with its copies made; this may take a while."""
+    """Return a value as `read` gave it with its copies made; this may take a while.
+
+    Parameters
+    ----------
+    value : object
+        A value, a `Copy`, or a list of them.
+    feedback : QgsProcessingFeedback
+    """
     if isinstance(value, list):
         return [finish(one, feedback) for one in value]
     return value.make(feedback) if isinstance(value, Copy) else value
@@ -130,6 +137,15 @@ def output(algorithm, described, parameters, context):
     """Return the absolute path of one output, or None if it is not wanted.
 
     For a layer of a GeoPackage ``|layername=NAME`` follows, which the core and QGIS both read.
+
+    Parameters
+    ----------
+    algorithm : QgsProcessingAlgorithm
+    described : dict
+        The output's description by the core: ``id``, ``kind`` and ``optional``.
+    parameters : dict
+        Values by name, as QGIS passes them.
+    context : QgsProcessingContext
     """
     name, given = described["id"], parameters.get(described["id"])
     if given is None or (given == "" and described["optional"]):
@@ -156,7 +172,7 @@ def output(algorithm, described, parameters, context):
 
 
 def _move(context, before, after):
-    """Have a layer loaded from where it is, not from how its destination was written."""
+    """Make QGIS load a layer from its path instead of from its destination as it was written."""
     waiting = context.layersToLoadOnCompletion()
     if before in waiting:
         waiting[after] = waiting.pop(before)

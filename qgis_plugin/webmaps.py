@@ -75,6 +75,15 @@ def size_of(layer, box, context, pixel_m):
     """Return columns and rows of a picture with pixels of about a size on the ground.
 
     Where the map comes in fixed zoom levels, the coarsest that is as fine is taken as it is.
+
+    Parameters
+    ----------
+    layer : QgsRasterLayer
+    box : QgsRectangle
+        In the layer's CRS.
+    context : QgsProcessingContext
+    pixel_m : float
+        Pixel side in metres on the ground.
     """
     measure = QgsDistanceArea()
     measure.setSourceCrs(layer.crs(), context.transformContext())

@@ -146,7 +146,7 @@ def tone(image: Image, rng: Generator) -> Image:
 
 
 def cast(image: Image, rng: Generator) -> Image:
-    """Multiply each band by its own gain, and add its own offset.
+    """Scale each band by its own gain, and add its own offset.
 
     Parameters
     ----------

@@ -55,9 +55,9 @@ class Reliability:
         )
 
     @classmethod
-    def from_lists(cls, every: Sequence[int], true: Sequence[int]) -> "Reliability":
+    def from_lists(cls, pixels: Sequence[int], true: Sequence[int]) -> "Reliability":
         """Return counts that were written as lists."""
-        return cls(np.array(every, np.int64), np.array(true, np.int64))
+        return cls(np.array(pixels, np.int64), np.array(true, np.int64))
 
     def __add__(self, other: "Reliability") -> "Reliability":
         return Reliability(self.every + other.every, self.true + other.true)

@@ -111,9 +111,9 @@ def open_shards(
     shards = Shards(folder, layout)
     try:
         if damaged := shards.remove_damaged():
-            progress.note(f"{output}: {damaged} damaged parts are made again")
+            progress.note(f"{output}: {damaged} damaged shards are computed again")
         if done := len(layout.strips) - len(shards.missing()):
-            progress.note(f"{output}: going on, {done} of {len(layout.strips)} parts are done")
+            progress.note(f"{output}: resuming, {done} of {len(layout.strips)} shards are finished")
         _check_room(shards)
         yield shards
     except BaseException as error:
@@ -154,7 +154,7 @@ def check_shards_folder(output: PathLike) -> None:
     """
     folder = shards_folder(output)
     if os.path.islink(folder):
-        raise OutputError(f"{folder} is a symbolic link, where parts are kept: remove it")
+        raise OutputError(f"{folder} is a symbolic link, where shards are kept: remove it")
     if not os.path.exists(folder):
         return
     try:
@@ -164,7 +164,7 @@ def check_shards_folder(output: PathLike) -> None:
     if any(_OURS.fullmatch(name) for name in names) and not {_KEY, f"{_KEY}.tmp"} & {*names}:
         if names != ["lock"]:
             raise OutputError(
-                f"{folder} is where parts are kept, but was not made by geossda: move it away"
+                f"{folder} is where shards are kept, but was not made by geossda: move it away"
             )
 
 

@@ -86,10 +86,10 @@ def test_a_run_goes_on(tall, look, whole, tmp_path, interrupter, listener, tile)
         listener.stages.append(name),
         (name == "harmonizing" and (shards_folder(out) / finished[0]).stat().st_mtime_ns == before)
         or name != "harmonizing"
-        or pytest.fail("a finished part was made again"),
+        or pytest.fail("a finished shard was computed again"),
     )
     harmonize(tall, out, style=look, config=config, progress=listener)
-    assert any("going on, 1 of 3" in note for note in listener.notes)
+    assert any("resuming, 1 of 3 shards" in note for note in listener.notes)
     assert "reading statistics" not in listener.stages, "measured once"
     assert same(out, whole)
     assert os.listdir(tmp_path) == ["out.tif"]
@@ -158,7 +158,7 @@ def test_an_output_finished_meanwhile_is_kept(tall, look, tmp_path):
 
 @pytest.mark.parametrize("damage", ["noise", "empty", "no checksum"])
 @pytest.mark.parametrize("file", ["000000.tif", "measured.npz"])
-def test_damaged_files_are_made_again(
+def test_damaged_shards_are_computed_again(
     tall, look, whole, tmp_path, interrupter, listener, file, damage
 ):
     out = tmp_path / "out.tif"
@@ -173,7 +173,7 @@ def test_damaged_files_are_made_again(
     assert same(out, whole)
     assert os.listdir(tmp_path) == ["out.tif"]
     if file == "000000.tif":
-        assert sum("1 damaged part" in note for note in listener.notes) == 1
+        assert sum("1 damaged shard" in note for note in listener.notes) == 1
     assert ("reading statistics" in listener.stages) == (file == "measured.npz")
 
 
@@ -332,13 +332,13 @@ def settings(tiny_model):
 
 def test_segmenting_goes_on(town, tiny_model, found, tmp_path, interrupter, listener):
     out = tmp_path / "out.gpkg"
-    # 23 windows a line, 20 lines a part: in the second part.
+    # 23 windows a line, 20 lines a shard: in the second shard.
     stop = interrupter("segmenting", 23 * 25, Cancelled("stop"))
     with pytest.raises(Cancelled):
         segment(town, out, config=settings(tiny_model), progress=stop)
     assert len(list(shards_folder(out).glob("0*.tif"))) == 1
     segment(town, out, config=settings(tiny_model), progress=listener)
-    assert any("going on, 1 of" in note for note in listener.notes)
+    assert any("resuming, 1 of" in note for note in listener.notes)
     assert gpd.read_file(out, layer="buildings").to_wkb().equals(found.to_wkb())
     assert os.listdir(tmp_path) == ["out.gpkg"]
 
