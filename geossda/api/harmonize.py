@@ -129,6 +129,7 @@ def harmonize(
             pooled = _saved_style(runs) or resolve_style(
                 references,
                 nodata=config.nodata,
+                nodata_must_fit=False,
                 model=method.model,
                 structures=[config.structure],
                 lab="lab" in method.needs,

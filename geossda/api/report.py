@@ -25,6 +25,7 @@ from geossda.raster.cog import new_cog, provenance
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.imagery import warn_of_fill
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
+from geossda.raster.opening import open_source
 from geossda.raster.source import gdal_environment
 from geossda.raster.statistics import Histograms, histograms
 from geossda.raster.windows import Window, tiles
@@ -181,6 +182,7 @@ def _open_result(path: str, recorded: dict[str, Any], config: ReportConfig) -> M
 
 def _tags(path: str) -> dict[str, Any]:
     """Read what `harmonize` wrote of itself; empty for a raster it did not write."""
+    open_source(path)  # refuses a missing file, or one that is no raster, in one line
     with rasterio.open(path) as dataset:
         given = dataset.tags()
     tags: dict[str, Any] = {}
@@ -227,7 +229,8 @@ def _sources(
     return sources
 
 
-def _beside(harmonized: str) -> Path:
+def _beside(harmonized: PathLike) -> Path:
+    harmonized = os.fspath(harmonized)
     folder = Path.cwd() if is_remote(harmonized) else Path(harmonized).parent
     return folder / f"{file_stem(harmonized)}_report.html"
 

@@ -14,6 +14,7 @@ from geossda.raster.area import read_area
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
 from geossda.raster.scaling import with_common_range
 from geossda.raster.source import gdal_environment
+from geossda.raster.validity import can_hold
 from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, atomic_write, check_output
 
@@ -77,6 +78,7 @@ def resolve_style(
     *,
     bands: tuple[int, ...] = (),
     nodata: float | None = None,
+    nodata_must_fit: bool = True,
     weights: tuple[float, ...] = (),
     model: "StyleModel | None" = None,
     structures: Sequence[Structure] = get_args(Structure),
@@ -95,6 +97,9 @@ def resolve_style(
         1-based; all but alpha by default.
     nodata : float, optional
         For rasters that do not declare it.
+    nodata_must_fit : bool
+        Whether a raster whose data type cannot hold `nodata` is refused. Otherwise none of its
+        pixels can have that value, and it is measured by its own nodata.
     weights : tuple of float
         Shares, one a reference; by their numbers of pixels if empty.
     model : StyleModel, optional
@@ -118,7 +123,7 @@ def resolve_style(
                 given.append(load_style(reference))
                 continue
             for path in find_sources(reference):
-                mosaic = open_mosaic(path, bands=bands or None, nodata=nodata)
+                mosaic = _open_reference(path, bands, nodata, nodata_must_fit)
                 given.append(mosaic.within(within))
         check_weights(weights, len(given))
         mosaics = iter(
@@ -142,3 +147,15 @@ def resolve_style(
                 )
             )
     return pool(styles, weights)
+
+
+def _open_reference(
+    path: str, bands: tuple[int, ...], nodata: float | None, nodata_must_fit: bool
+) -> Mosaic:
+    """Open a raster to measure, with the given nodata unless its data type cannot hold that."""
+    mosaic = open_mosaic(path, bands=bands or None)
+    if nodata is None:
+        return mosaic
+    if not nodata_must_fit and not all(can_hold(each.dtype, nodata) for each in mosaic.sources):
+        return mosaic
+    return open_mosaic(path, bands=bands or None, nodata=nodata)

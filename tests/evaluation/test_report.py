@@ -16,7 +16,14 @@ from conftest import UTM, synthesize
 from geossda import HarmonizeConfig, ReportConfig, harmonize, report
 from geossda.balance.scenes import read_scenes
 from geossda.color.similarity import gradient_correlation, gradient_correlations
-from geossda.errors import BandError, Cancelled, InputError, OutputExistsError, VectorError
+from geossda.errors import (
+    BandError,
+    Cancelled,
+    InputError,
+    OutputExistsError,
+    RasterError,
+    VectorError,
+)
 from geossda.evaluation.pair import Pair
 from geossda.evaluation.scene_seams import scene_borders, scene_steps
 from geossda.evaluation.structure_map import compare_structure
@@ -337,6 +344,21 @@ def test_missing_sources_are_asked_for(tmp_path, harmonized, make_raster):
     shutil.copy(out, source)
     with pytest.raises(InputError, match="not beside it"):
         report(source)
+    assert not list(tmp_path.glob("*.html"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("missing", "does not exist"), ("text", "not a raster"), ("folder", "is a folder")],
+)
+def test_a_result_that_is_no_raster_is_refused(tmp_path, kind, reason):
+    path = tmp_path / "result.tif"
+    if kind == "text":
+        path.write_text("no raster")
+    elif kind == "folder":
+        path.mkdir()
+    with pytest.raises(RasterError, match=reason):
+        report(path)
     assert not list(tmp_path.glob("*.html"))
 
 

@@ -8,7 +8,7 @@ from conftest import ragged_border, synthesize
 from rasterio.control import GroundControlPoint
 
 from geossda import HarmonizeConfig, harmonize, make_style, segment
-from geossda.errors import GeoreferenceError
+from geossda.errors import GeoreferenceError, RasterError
 
 SIZE = (120, 150)
 
@@ -92,6 +92,35 @@ def test_undeclared_fill_is_warned_of(tmp_path, make_raster, reference, listener
     path = make_raster(tmp_path / "a.tif", image=image, dtype="float32")
     harmonized(path, reference, tmp_path, listener)
     assert sum("--nodata -9999" in text for text in listener.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill"), [("float32", -9999), ("int16", -32768), ("uint16", 65535)]
+)
+def test_nodata_of_the_source_that_the_reference_cannot_hold(
+    tmp_path, make_raster, reference, listener, dtype, fill
+):
+    """The value that the warning advises works with an 8-bit reference, which is all data."""
+    image = synthesize(3, SIZE, "uint16", 0).astype(dtype)
+    valid = ragged_border(SIZE)
+    image[:, ~valid] = fill
+    made = []
+    for name, declared in (("declared", fill), ("given", None)):
+        path = tmp_path / f"{name}.tif"
+        make_raster(path, image=image, dtype=dtype)
+        with rasterio.open(path, "r+") as dataset:
+            dataset.nodata = declared
+        given = None if declared is not None else fill
+        output = tmp_path / f"{name}_out.tif"
+        harmonize(
+            path, output, style=reference, method="histogram", nodata=given, progress=listener
+        )
+        with rasterio.open(output) as dataset:
+            made.append(dataset.read())
+    assert np.array_equal(made[0], made[1])
+    assert (made[0][:, ~valid] == fill).all() and not (made[0][:, valid] == fill).any()
+    with pytest.raises(RasterError, match=r"reference\.tif is uint8 and cannot hold it"):
+        make_style(reference, tmp_path / "style.json", nodata=fill)
 
 
 @pytest.mark.parametrize("method", ["histogram", "reinhard", "grayworld", "equalize"])
