@@ -27,7 +27,7 @@ PATIENCE_S = 60
 
 
 class Answer(NamedTuple):
-    """What a Python says of the core it has.
+    """What a Python reports of its core.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Inquiry(QObject):
 
 
 class State(QObject):
-    """Hold what is known of each Python in this session, and tell when that changes.
+    """Hold what is known of each Python in this session, and signal changes.
 
     Attributes
     ----------

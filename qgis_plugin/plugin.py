@@ -76,7 +76,7 @@ class GeossdaPlugin:
         self._tool = self._iface.addToolBarWidget(button)
 
     def _open(self, name, checked=False):
-        """Open an algorithm's dialog, or say why its core cannot run."""
+        """Open an algorithm's dialog, or show why its core cannot run."""
         import processing
 
         runs, problem = self._provider.algorithm(name).canExecute()

@@ -56,7 +56,7 @@ class Run:
 
 
 class Styled(QgsProcessingLayerPostProcessorInterface):
-    """Gives a result its style.
+    """Apply the style of a result.
 
     Attributes
     ----------

@@ -207,7 +207,7 @@ def _parsed(path: str, name: str, text: str) -> Any:
 def _sources(
     harmonized: str, tags: dict[str, Any], given: PathLike | Sequence[PathLike] | None
 ) -> list[str]:
-    """Find what a raster was made from."""
+    """Find the sources of a harmonized raster."""
     if given is not None and given != ():
         return find_sources(given)
     names = tags.get("sources")

@@ -23,7 +23,7 @@ SAMPLES_PER_BAND = 4
 MIXTURE_ITERATIONS, MAP_ITERATIONS = 25, 20
 # Weight of the source's own proportions against those that the reference shows. With none, a change
 # of light passes for other land; with much, this is a map between two Gaussians. Measured on known
-# looks and on the dates of one place (docs/decisions/0014).
+# styles and on the dates of one place (docs/decisions/0014).
 PRIOR = 0.5
 # Variance added to each component: that of two digital numbers of 8 bit, for images in 0..1.
 FLOOR = (2 / 255) ** 2

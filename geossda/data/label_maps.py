@@ -1,4 +1,4 @@
-"""What a segmenter learns to output, made from footprints: building, boundary and distance."""
+"""Training targets of a segmenter, computed from footprints: building, boundary and distance."""
 
 from typing import TYPE_CHECKING
 

@@ -77,7 +77,7 @@ def write(
     )
     extent = np.array([np.inf, np.inf, -np.inf, -np.inf])
     with closing(sqlite3.connect(part, isolation_level=None)) as database:
-        # It gets its name when it is whole; until then there is nothing to go back to.
+        # The file is renamed when it is complete, so no journal is needed to roll back.
         database.execute("PRAGMA journal_mode=OFF")
         database.execute("PRAGMA synchronous=OFF")
         database.executescript("BEGIN;" + _script("geopackage"))

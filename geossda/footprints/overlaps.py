@@ -12,7 +12,7 @@ GRAIN_PX = 2.0**-16
 
 
 class OverlapResolver:
-    """Holds footprints back until all their neighbours are known, then cuts overlaps off.
+    """Hold footprints back until all their neighbours are known, then cut overlaps off.
 
     Of two outlines that overlap, the one of fewer pixels loses the overlap (of equal ones the
     later). This depends on the two alone, and footprints leave in the order they came in, so the

@@ -59,7 +59,7 @@ def check_scheduler(address: str | None, paths: Iterable[str] = ()) -> None:
 
 
 def silence() -> None:
-    """Keep Dask from logging what is reported in one line, or made good for."""
+    """Keep Dask from logging what is reported in one line, or recovered from."""
     import distributed  # noqa: F401  (first: it brings levels of its own)
 
     for name in ("distributed", "distributed.client"):

@@ -16,7 +16,7 @@ _SAMPLE_PX = 64
 
 
 class AlphaBand(NamedTuple):
-    """A band that tells opacity.
+    """A band of opacity.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ COG_OPTIONS = {
 
 @dataclass(frozen=True)
 class Description:
-    """What a raster says of itself besides its pixels.
+    """Metadata of a raster.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class Description:
 
 
 def provenance(command: str, **facts: Any) -> dict[str, str]:
-    """Return the tags that say how an output was made, without secrets of URLs."""
+    """Return the tags of the provenance of an output, without secrets of URLs."""
     tags = {"GEOSSDA_VERSION": __version__, "GEOSSDA_COMMAND": command}
     for key, value in facts.items():
         text = value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""What imagery may fail to say of itself: fill that counts as data, bands of unsure colour."""
+"""Checks of imagery whose metadata lack something: fill that counts as data, unsure colours."""
 
 from dataclasses import replace
 from typing import Any, NamedTuple

@@ -215,7 +215,7 @@ class Mosaic:
         return tuple(float(number) for number in moved)
 
     def cropped(self, bounds: Sequence[float], crs: str | None = None) -> "Mosaic":
-        """Return the part that bounds touch, as :meth:`window_of` says."""
+        """Return the part that bounds touch, as by :meth:`window_of`."""
         window = self.window_of(bounds, crs)
         return replace(self, grid=self.grid[window.rows, window.cols])
 

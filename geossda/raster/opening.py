@@ -1,4 +1,4 @@
-"""Open one raster file, and check what it says of itself."""
+"""Open one raster file, and check its metadata."""
 
 import math
 import os
@@ -93,7 +93,7 @@ def _describe(
     if nodata is not None and not can_hold(dtype, nodata):
         raise RasterError(f"nodata {nodata:g} was given, {name} is {dtype} and cannot hold it")
     values = tuple(dataset.nodatavals[band - 1] if nodata is None else nodata for band in chosen)
-    # What no pixel can be tells nothing.
+    # A nodata value that no pixel can have marks none.
     values = tuple(v if v is not None and can_hold(dtype, v) else None for v in values)
     tests = ValidityTests(
         values if any(value is not None for value in values) else (),

@@ -1,4 +1,4 @@
-"""One raster file: how to tell its valid pixels, and how to read it on any grid."""
+"""One raster file: which of its pixels are valid, and how to read it on any grid."""
 
 import contextlib
 import threading
@@ -59,7 +59,7 @@ class Correction(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """One raster file, and how to tell its valid pixels.
+    """One raster file, and how its valid pixels are recognized.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ class Source:
 
     @property
     def lacks_crs(self) -> str:
-        """What to tell of a source without CRS: why it has none, and how it gets one."""
+        """Message for a source without CRS: why it has none, and how to assign one."""
         if self.placed_by == "gcps":
             return (
                 f"{self.name} has no CRS but ground control points (GCPs): warp it by them first, "
@@ -352,7 +352,7 @@ class Handles(threading.local):
         key = (source.path, grid)
         if key not in self.datasets:
             tests = source.tests
-            # The alpha band that GDAL adds, or finds, is scaled by its type unless told otherwise.
+            # The alpha band that GDAL adds, or finds, is scaled by its type unless this is set.
             fill: dict[str, Any] = {"add_alpha": True, "DST_ALPHA_MAX": "255"}
             if tests.nodata:
                 value = next(value for value in tests.nodata if value is not None)

@@ -1,4 +1,4 @@
-"""What tells valid pixels from others: nodata values, mask bands, an alpha band, finite numbers."""
+"""Tests of the validity of pixels: nodata values, mask bands, an alpha band, finite numbers."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ Validity = Literal["all", "nodata", "alpha", "mask"]
 
 @dataclass(frozen=True)
 class ValidityTests:
-    """All that tells valid pixels from others; a pixel must pass each, and floats be finite.
+    """Tests of validity; a pixel must pass each, and floats must be finite.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class ValidityTests:
         return several or self.masks == "bands" or (bool(self.nodata) and not self.uniform)
 
     def output(self) -> tuple[Validity, float | None]:
-        """Return how an output says the same in one way, and its nodata value."""
+        """Return how an output marks invalid pixels, in one way, and its nodata value."""
         if self.alpha is not None:
             return "alpha", None
         if self.masks != "none" or (self.nodata and not self.uniform):

@@ -1,4 +1,4 @@
-"""Distribution of shards: made in this process, or by worker processes of a Dask cluster.
+"""Distribution of shards: computed in this process, or by worker processes of a Dask cluster.
 
 What travels to a worker is a task of paths and settings. The worker opens the rasters and loads
 the model itself, once, reads the saved state from the shards' folder, and writes shards there.

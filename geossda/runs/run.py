@@ -55,7 +55,7 @@ class Run(Generic[ConfigT]):
 
     @property
     def key(self) -> dict[str, Any]:
-        """What the pixels follow from: shards made from anything else are not used."""
+        """What the pixels depend on: shards of another key are not used."""
         return {"version": __version__, "command": self.command, **self.inputs}
 
     @cached_property
@@ -64,7 +64,7 @@ class Run(Generic[ConfigT]):
         return self.config.resume and is_resumable(self.output, self.key)
 
     def tags(self, **entries: Any) -> dict[str, str]:
-        """Return the tags that tell how the output was made, with some more entries."""
+        """Return the tags of the output's provenance, with further entries."""
         return provenance(
             self.command,
             **entries,

@@ -1,4 +1,4 @@
-"""The hidden folder of an output's shards: made, taken up by a later run, and removed.
+"""The hidden folder of an output's shards: created, resumed by a later run, and removed.
 
 Nothing is removed but files of names that shards have, in a folder that holds our key; what
 somebody else has put there stays.

@@ -1,4 +1,4 @@
-"""Layout of a raster made in shards: its grid, its pixels' type, and how it is cut into strips."""
+"""Layout of a raster in shards: its grid, its pixels' type, and its division into strips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def strips_of(shape: tuple[int, int], rows: int = STRIP_ROWS) -> tuple[Window, .
 
 @dataclass(frozen=True)
 class Layout:
-    """Layout of a raster made in shards.
+    """Layout of a raster computed in shards.
 
     Attributes
     ----------

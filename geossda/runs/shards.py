@@ -1,4 +1,4 @@
-"""Shards: a raster made strip by strip, each in a file of its own, so that a run can be resumed.
+"""Shards: a raster computed strip by strip, each in its own file, so that a run can be resumed.
 
 The files lie in a hidden folder beside the output. One that is there with its checksum is
 finished, so the folder is its own journal: whatever ends a run, only the strips under way are
@@ -49,7 +49,7 @@ class Shards:
         return self.folder / f"{index:06d}.tif"
 
     def missing(self) -> list[int]:
-        """Return the indexes of the shards that are still to be made."""
+        """Return the indexes of the shards that are still to be computed."""
         names = set(os.listdir(self.folder))
         indexes = range(len(self.layout.strips))
         return [index for index in indexes if self.path(index).name not in names]
