@@ -144,9 +144,7 @@ def _sample(source: Source, steps: int) -> tuple[NDArray[Any], NDArray[np.bool_]
 def _is_end(value: float, dtype: np.dtype[Any]) -> bool:
     """Return whether a value is the lowest or highest of a type, or of a shorter integer type."""
     ends: set[float] = {255.0, 65535.0}
-    if dtype.kind == "f":
-        ends |= {float(np.finfo(dtype).min), float(np.finfo(dtype).max)}
-    else:
+    if dtype.kind != "f":
         ends |= {float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)}
     return value in ends
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geossda.errors import EmptyRasterError, RasterError
+from geossda.errors import EmptyRasterError
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.area import tiles_in
@@ -314,12 +314,6 @@ def _float_bins(
     if total == 0:
         raise EmptyRasterError(
             f"{mosaic.name} has no valid pixel: check its nodata value, mask or alpha band"
-        )
-    infinite = _order(np.array([-np.inf, np.inf]))
-    if counts[infinite].sum() > 1e-4 * total:
-        raise RasterError(
-            f"{mosaic.name} holds values beyond {np.finfo(np.float32).max:.2g}, which cannot be "
-            "told apart: rescale it with gdal_translate -scale"
         )
     share = np.cumsum(counts) / total
     lowest = _value(int(np.searchsorted(share, 1e-4)))

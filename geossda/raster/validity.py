@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
 
 Validity = Literal["all", "nodata", "alpha", "mask"]
+# No sensor's unit gives larger numbers; the usual fills of floats are, as 3.4e38 is.
+LARGEST_MEASUREMENT = 1e30
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,10 @@ def masks_of(
 
 
 def finite(pixels: NDArray[Any], valid: NDArray[np.bool_] | np.bool_) -> NDArray[np.bool_]:
-    """Return which of the valid (bands, height, width) pixels are finite numbers in all bands.
+    """Return which of the valid (bands, height, width) pixels are measurements in all bands.
+
+    Of floats, neither NaN nor infinities are, nor fills such as the lowest float32, whether a file
+    declares them or not.
 
     Parameters
     ----------
@@ -97,7 +102,7 @@ def finite(pixels: NDArray[Any], valid: NDArray[np.bool_] | np.bool_) -> NDArray
     """
     if pixels.dtype.kind != "f":
         return np.asarray(valid)
-    return np.asarray(valid & np.isfinite(pixels).all(axis=0))
+    return np.asarray(valid & (np.abs(pixels) < LARGEST_MEASUREMENT).all(axis=0))
 
 
 def can_hold(dtype: np.dtype[Any], value: float) -> bool:

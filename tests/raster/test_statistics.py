@@ -82,7 +82,7 @@ def test_floats_are_counted_within_a_bin(tmp_path, make_raster, wild, low, scale
     for index, value in enumerate(wild):
         image[index % 3, 70 + index, 80] = value
         clean[70 + index, 80] = False
-    valid = np.isfinite(image).all(axis=0)
+    valid = (np.abs(image) < 1e30).all(axis=0)
     found = measured(tmp_path, make_raster, image)
     assert found.pixels == valid.sum()
     assert len(found.values) == FLOAT_BINS
@@ -90,8 +90,7 @@ def test_floats_are_counted_within_a_bin(tmp_path, make_raster, wild, low, scale
     for band, counts in zip(image, found.counts, strict=True):
         given = np.sort(band[valid].astype(float))
         kept = np.repeat(found.values, counts)
-        tame = np.abs(given) < 1e30
-        assert np.abs(given - kept)[tame].max() <= found.step * 0.501
+        assert np.abs(given - kept).max() <= found.step * 0.501
     if not wild:
         assert found.mean() == pytest.approx(image.mean(axis=(1, 2)), abs=found.step)
         assert found.std() == pytest.approx(image.std(axis=(1, 2)), abs=found.step)
