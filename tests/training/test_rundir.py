@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SEGMENTER = TrainSegmenterConfig(
     encoder="tu-mobilenetv3_small_050", encoder_weights="none", steps=4, batch=2, patch=32,
-    checkpoint=2, device="cpu",
+    auxiliary=0, checkpoint=2, device="cpu",
 )  # fmt: skip
 STYLE = TrainStyleConfig(steps=4, batch=4, patch=32, perceptual=0.0, checkpoint=2, device="cpu")
 
