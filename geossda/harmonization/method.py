@@ -46,9 +46,9 @@ class Method(ABC):
     model: "StyleModel | None" = None
 
     @classmethod
-    @abstractmethod
     def load(cls, config: HarmonizeConfig) -> "Method":
-        """Return the method for some settings, with its model loaded if it has one."""
+        """Return the method for some settings; one that has a model loads it here."""
+        return cls()
 
     @abstractmethod
     def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
@@ -105,11 +105,6 @@ class Method(ABC):
 
 class PixelMethod(Method):
     """A method whose transform depends on a pixel's value alone: one curve per band."""
-
-    @classmethod
-    def load(cls, config: HarmonizeConfig) -> "PixelMethod":
-        """Return the method; it has no settings of its own."""
-        return cls()
 
     def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
         """Measure the histograms of a mosaic of one source, and what else the method needs.

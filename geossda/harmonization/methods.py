@@ -133,11 +133,6 @@ class Mixture(Method):
     name = "mixture"
     needs = frozenset({"sample"})
 
-    @classmethod
-    def load(cls, config: HarmonizeConfig) -> "Mixture":
-        """Return the method; it has no settings of its own."""
-        return cls()
-
     def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
         """Fit the color map of a mosaic of one source.
 

@@ -97,7 +97,7 @@ def _describe(
     values = tuple(v if v is not None and can_hold(dtype, v) else None for v in values)
     tests = ValidityTests(
         values if any(value is not None for value in values) else (),
-        masks_of(dataset, chosen, alpha is not None, any(v is not None for v in values)),
+        masks_of(dataset, chosen),
         None if alpha is None else alpha.band,
         1.0 if alpha is None else alpha.opaque,
     )

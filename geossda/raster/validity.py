@@ -65,9 +65,7 @@ class ValidityTests:
         return np.ones(pixels.shape[1:], np.bool_) if absent is None else ~absent
 
 
-def masks_of(
-    dataset: Any, bands: Sequence[int], has_alpha: bool, has_nodata: bool
-) -> Literal["none", "dataset", "bands"]:
+def masks_of(dataset: Any, bands: Sequence[int]) -> Literal["none", "dataset", "bands"]:
     """Return which mask bands a file has besides its nodata values and its alpha band.
 
     Parameters
@@ -75,8 +73,6 @@ def masks_of(
     dataset : open rasterio dataset
     bands : sequence of int
         1-based indices of the bands that are read.
-    has_alpha, has_nodata : bool
-        Whether the file has an alpha band, and a nodata value.
     """
     flags = dataset.mask_flag_enums
     if any(not flags[band - 1] for band in bands):
