@@ -84,7 +84,7 @@ def file_of_raster(layer, feedback):
     if provider.capabilities() & QgsRasterInterface.Capability.Size:
         return Copy(name, ".tif", _raster_writer(provider, layer.crs()))
     raise QgsProcessingException(
-        f"{name} is no raster file ({layer.providerType()}): export it to a GeoTIFF first"
+        f"{name} is not a raster file ({layer.providerType()}): export it to a GeoTIFF first"
     )
 
 

@@ -213,7 +213,7 @@ def test_failures_are_one_line(qgis, listen, make_raster, tmp_path, kind):
         expected = "band"
     elif kind == "beside":
         given["EXTENT"] = "0,1,0,1 [EPSG:32633]"
-        expected = "the bounds lie beside"
+        expected = "the bounds do not overlap"
     elif kind == "into a database":
         name, expected = "segment", "writes files and layers of GeoPackages"
         given = {"INPUT": town, "OUTPUT": "postgis:dbname='x' table=\"y\" (geom)"}

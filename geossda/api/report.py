@@ -182,7 +182,7 @@ def _open_result(path: str, recorded: dict[str, Any], config: ReportConfig) -> M
 
 def _tags(path: str) -> dict[str, Any]:
     """Read what `harmonize` wrote of itself; empty for a raster it did not write."""
-    open_source(path)  # refuses a missing file, or one that is no raster, in one line
+    open_source(path)  # refuses a missing file, or one that is not a raster, in one line
     with rasterio.open(path) as dataset:
         given = dataset.tags()
     tags: dict[str, Any] = {}
@@ -200,7 +200,7 @@ def _parsed(path: str, name: str, text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise InputError(
-            f"tag {name} of {path} is no JSON ({error}): it was changed since harmonize wrote it"
+            f"tag {name} of {path} is not valid JSON ({error}): harmonize the raster again"
         ) from error
 
 

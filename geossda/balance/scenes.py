@@ -153,7 +153,7 @@ def read_scenes(path: str | os.PathLike[str], grid: GeoBox) -> Scenes:
     frame = read_frame(path, "scenes")
     frame = frame[frame.geometry.notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"])]
     if frame.empty:
-        raise VectorError(f"scenes {path} holds no polygon: one for each scene was expected")
+        raise VectorError(f"scenes {path} contains no polygon: one for each scene was expected")
     if (frame.crs is None) != (grid.crs is None):
         raise GeoreferenceError(
             f"scenes {path} and the raster must both have a CRS: only one of them has"
@@ -179,7 +179,9 @@ def read_scenes(path: str | os.PathLike[str], grid: GeoBox) -> Scenes:
     box = shapely.box(0, 0, grid.shape.x, grid.shape.y)
     inside = tuple(shape for shape in moved if shapely.intersects(shape, box))
     if not inside:
-        raise GeoreferenceError(f"scenes {path} lie beside the raster: is it the right file?")
+        raise GeoreferenceError(
+            f"scenes {path} do not overlap the raster: check the file and its CRS"
+        )
     return Scenes(inside)
 
 

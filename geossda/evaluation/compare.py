@@ -254,8 +254,8 @@ def _windows(grid: GeoBox, detected: Layer, true: Layer) -> list[Window]:
     touched = int(np.prod(high - low + 1, axis=1).sum())
     if touched > _MOST_TILES:
         raise InputError(
-            f"{detected.name} and {true.name} hold polygons over {touched * _TILE**2 / 1e12:.1f} "
-            "million million pixels: leave out the largest, or compare within an --area"
+            f"{detected.name} and {true.name} hold polygons over {touched * _TILE**2 / 1e6:,.0f} "
+            "megapixels: remove polygons that are too large, or compare within an --area"
         )
     places = {
         (row, col)
@@ -318,7 +318,9 @@ def _common_grid(detected: Layer, true: Layer, area: Layer | None) -> GeoBox:
         raise InputError("nothing to compare")
     leading = true if len(true.shapes) else detected
     if leading.shapes is None or not len(leading.shapes):
-        raise InputError(f"{detected.name} and {true.name} are both empty: nothing to compare")
+        raise InputError(
+            f"{detected.name} and {true.name} are both empty: give at least one with buildings"
+        )
     crs = leading.shapes.crs
     if not pyproj.CRS(crs).is_projected:
         # Of the middle one, which some that are far away do not move.
@@ -337,7 +339,7 @@ def _common_grid(detected: Layer, true: Layer, area: Layer | None) -> GeoBox:
         left, bottom = max(left, limits[0]), max(bottom, limits[1])
         right, top = min(right, limits[2]), min(top, limits[3])
         if right <= left or top <= bottom:
-            raise InputError(f"{area.name} lies beside {detected.name} and {true.name}")
+            raise InputError(f"{area.name} does not overlap {detected.name} or {true.name}")
     # Where the leading layer is, a pixel is as long on the ground as it is to be.
     middle = np.median(shapely.bounds(placed(leading.shapes, crs, leading.name)), axis=0)
     x, y = (middle[0] + middle[2]) / 2, (middle[1] + middle[3]) / 2

@@ -89,7 +89,7 @@ def area_of(mosaic: Mosaic, config: HarmonizeConfig) -> Window:
     Raises
     ------
     GeoreferenceError
-        Bounds or area lie beside the mosaic, or beside each other.
+        Bounds or area do not overlap the mosaic, or each other.
     """
     window = Window(0, 0, *mosaic.shape)
     if config.bounds is not None:
@@ -98,7 +98,7 @@ def area_of(mosaic: Mosaic, config: HarmonizeConfig) -> Window:
         return window
     both = window.intersection(mosaic.area.window(mosaic.grid))
     if both is None:
-        raise GeoreferenceError(f"the area {mosaic.area.name} lies beside the bounds")
+        raise GeoreferenceError(f"the area {mosaic.area.name} does not overlap the bounds")
     return both
 
 

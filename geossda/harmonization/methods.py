@@ -178,7 +178,7 @@ class Mixture(Method):
         return PixelTransform(apply)
 
     def require_style(self, style: Style | None) -> None:
-        """Raise StyleError if a style holds no colors of pixels."""
+        """Raise StyleError if a style has no sample of pixels."""
         super().require_style(style)
         _sample_of(required(style))
 
@@ -270,6 +270,6 @@ def pixel_method(name: str) -> PixelMethod:
 def _sample_of(style: Style) -> NDArray[np.float64]:
     if style.sample is None:
         raise StyleError(
-            f"the style {style.name} holds no colors of pixels: make it again with geossda style"
+            f"the style {style.name} has no sample of pixels: make it again with geossda style"
         )
     return style.sample

@@ -157,8 +157,8 @@ def statistics_of(style: Style, model: StyleModel, structure: Structure) -> Styl
     features = style.features.get(model.key, {})
     if structure not in features or style.covariance is None:
         raise StyleError(
-            f"the style {style.name} holds nothing for the style model {model.card.name}: it was "
-            "made without it, or from too small an image; make it again with geossda style"
+            f"the style {style.name} has no statistics of the style model {model.card.name}: it "
+            "was made without it, or of too small a raster; make it again with geossda style"
         )
     low, high = style.working_range
     pixels = Gaussian(

@@ -95,7 +95,7 @@ class Workers:
         Raises
         ------
         GeossdaError
-            As the function raises it, or workers were lost again and again.
+            As the function raises it, or workers were lost repeatedly.
         """
         packed = pickle.dumps(function)
         try:
@@ -135,7 +135,7 @@ def result(future: Any) -> Any:
     GeossdaError
         As the work raises it.
     OutputError
-        Workers were lost again and again, or the scheduler was.
+        Workers were lost repeatedly, or the scheduler was.
     """
     from distributed.client import FutureCancelledError
     from distributed.scheduler import KilledWorker
@@ -144,14 +144,14 @@ def result(future: Any) -> Any:
         return future.result()
     except KilledWorker as error:
         raise OutputError(
-            "workers were lost again and again, out of memory perhaps: use fewer --workers, or "
+            "workers were lost repeatedly, perhaps out of memory: use fewer --workers, or "
             "lower --tile or --batch"
         ) from error
     except FutureCancelledError as error:
         if error.reason != "scheduler-connection-lost":
             raise
         raise OutputError(
-            "the Dask scheduler does not answer any more: see whether it and its workers still run"
+            "the Dask scheduler no longer responds: check that it and its workers are running"
         ) from error
 
 

@@ -64,14 +64,14 @@ class Area:
         Raises
         ------
         GeoreferenceError
-            The area lies beside the grid, or the grid has no CRS.
+            The area does not overlap the grid, or the grid has no CRS.
         """
         height, width = int(grid.shape.y), int(grid.shape.x)
         inside = shapely.intersection(self.in_pixels(grid), shapely.box(0, 0, width, height))
         bounds = shapely.bounds(inside[shapely.area(inside) > 0])
         if not len(bounds):
             raise GeoreferenceError(
-                f"the area {self.name} lies beside the raster: choose polygons that touch it"
+                f"the area {self.name} does not overlap the raster: choose other polygons"
             )
         left, top = np.floor(bounds[:, :2].min(axis=0) + 1e-3).astype(int).tolist()
         right, bottom = np.ceil(bounds[:, 2:].max(axis=0) - 1e-3).astype(int).tolist()
@@ -129,7 +129,7 @@ def read_area(path: PathLike) -> Area:
 
     shapes = polygons_of(read_frame(path), path, None)
     if not len(shapes):
-        raise VectorError(f"area {path} holds no polygon: at least one was expected")
+        raise VectorError(f"area {path} contains no polygon: at least one was expected")
     return Area(str(path), tuple(shapes), shapes.crs.to_wkt())
 
 

@@ -83,7 +83,7 @@ class Mosaic:
         Raises
         ------
         GeoreferenceError
-            The area lies beside the mosaic, or the mosaic has no CRS.
+            The area does not overlap the mosaic, or the mosaic has no CRS.
         """
         if area is None:
             return self
@@ -197,7 +197,7 @@ class Mosaic:
         (col, row), (end_col, end_row) = np.clip((low, high), 0, (width, height)).astype(int)
         if end_col <= col or end_row <= row:
             raise GeoreferenceError(
-                f"the bounds lie beside {self.name}: choose some that touch it, or name their CRS"
+                f"the bounds do not overlap {self.name}: choose others, or name their CRS"
             )
         return Window(int(row), int(col), int(end_row - row), int(end_col - col))
 

@@ -90,7 +90,7 @@ def _chosen(
     if preferred in layers:
         return preferred
     if named is not None:
-        raise VectorError(f"{path}: there is no such layer, but {', '.join(layers)}")
+        raise VectorError(f"{path} has no layer {named!r}: its layers are {', '.join(layers)}")
     polygonal = [name for name, kind in layers.items() if "Polygon" in str(kind)]
     possible = polygonal or [name for name, kind in layers.items() if kind is not None]
     if not possible:

@@ -100,7 +100,7 @@ def make_shards(
     ------
     GeossdaError
         As the job raises it, wherever it runs; or the scheduler cannot be reached, or workers were
-        lost again and again.
+        lost repeatedly.
     """
     indexes, missing = range(len(job.shards.layout.strips)), job.shards.missing()
     progress.stage(stage, sum(map(job.steps, indexes)))

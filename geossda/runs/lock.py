@@ -60,7 +60,7 @@ def _open_locked(path: Path, output: Path) -> int:
             if error.errno in _HELD_BY_ANOTHER:
                 os.close(handle)
                 raise OutputError(
-                    f"{output} is being made by another process: wait for it"
+                    f"{output} is being written by another process: wait until it has finished"
                 ) from error
             return handle  # a file system without locks
         try:

@@ -210,7 +210,7 @@ def test_scenes_that_are_none(tmp_path, make_raster):
         read_scenes(tmp_path / "none.gpkg", grid)
     points = gpd.GeoSeries([shapely.Point(0, 0)], crs=UTM).to_frame("geometry")
     points.to_file(tmp_path / "points.gpkg")
-    with pytest.raises(VectorError, match="holds no polygon"):
+    with pytest.raises(VectorError, match="contains no polygon"):
         read_scenes(tmp_path / "points.gpkg", grid)
 
 

@@ -116,7 +116,7 @@ def test_areas_that_cannot_be_used(tmp_path, make_raster, area):
     path = make_raster(tmp_path / "a.tif", size=SIZE)
     far = tmp_path / "far.gpkg"
     gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 9, 9)], crs=UTM).to_file(far)
-    with pytest.raises(GeoreferenceError, match="lies beside"):
+    with pytest.raises(GeoreferenceError, match="does not overlap"):
         harmonize(path, tmp_path / "o.tif", method="equalize", area=far)
     with pytest.raises(VectorError, match="does not exist"):
         harmonize(path, tmp_path / "o.tif", method="equalize", area=tmp_path / "none.gpkg")

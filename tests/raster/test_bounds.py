@@ -74,7 +74,7 @@ def test_bounds_on_a_rotated_raster_hold_the_box(make_raster, tmp_path):
 @pytest.mark.parametrize(
     ("bounds", "crs", "said"),
     [
-        ((0, 0, 1, 1), None, "lie beside"),
+        ((0, 0, 1, 1), None, "do not overlap"),
         ((0, 0, 1, 1), "EPSG:9999999", "cannot be used"),
     ],
     ids=["beside", "unknown"],

@@ -153,7 +153,7 @@ def test_a_scheduler_that_is_lost(tall, look, whole, scheduler, tmp_path):
     assert running.returncode == 1
     errors = [json.loads(line)["text"] for line in told if '"event": "error"' in line]
     assert all(line.startswith("{") for line in told), told
-    assert len(errors) == 1 and "does not answer any more" in errors[0], errors
+    assert len(errors) == 1 and "no longer responds" in errors[0], errors
     subprocess.run(verb(tall, look, folder / "out.tif"), check=True, capture_output=True)
     assert same(folder / "out.tif", whole)
     assert os.listdir(folder) == ["out.tif"]
