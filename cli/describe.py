@@ -25,7 +25,7 @@ VERBS = {**dialog_colors.VERBS, **dialog_buildings.VERBS, **dialog_training.VERB
 # Raised when a reader of the old form would misread the new one.
 FORMAT = 3
 PYTHON = "3.11"
-# Fields that a dialog does not ask for.
+# Fields that a dialog does not ask for, or asks for as a layer, with a `Port`.
 HIDDEN = ("overwrite", "resume", "bounds_crs", "area")
 
 

@@ -2,7 +2,7 @@
 
 from geossda import config
 
-from .dialog_ports import MOSAIC, SEARCH_BUILDINGS, VECTORS, Port, Rule, Verb
+from .dialog_ports import AREA, MOSAIC, SEARCH_BUILDINGS, VECTORS, Port, Rule, Verb
 from .evaluate import SHAPES
 
 GROUP = "Buildings"
@@ -19,6 +19,7 @@ VERBS = {
         f"{SEARCH_BUILDINGS},mosaic,deep learning,digitize,extract,segmentation,regularize",
         {
             "sources": MOSAIC,
+            "area": (AREA,),
             "output": (Port("OUTPUT", "vector_out", "Buildings", "Footprints.", VECTORS),),
             "probabilities": (
                 Port(

@@ -2,7 +2,7 @@
 
 from geossda import config
 
-from .dialog_ports import MOSAIC, VECTORS, Port, Rule, Verb
+from .dialog_ports import AREA, MOSAIC, VECTORS, Port, Rule, Verb
 
 GROUP = "Colors"
 STYLE = (
@@ -43,6 +43,7 @@ VERBS = {
         {
             "sources": MOSAIC,
             "style": STYLE,
+            "area": (AREA,),
             "scenes": (SCENES,),
             "output": (
                 Port("OUTPUT", "raster_out", "Harmonized", "One mosaic of all rasters.", "tif"),
@@ -68,6 +69,7 @@ VERBS = {
         f"{SEARCH_COLORS},seam,seamline,cutline",
         {
             "source": (Port("INPUT", "raster", "Raster", "A mosaic of several scenes."),),
+            "area": (AREA,),
             "output": (Port("OUTPUT", "vector_out", "Scenes", "An outline each.", suffix=VECTORS),),
         },
         folded=("bidx", "nodata"),
@@ -93,6 +95,7 @@ VERBS = {
                     optional=True,
                 ),
             ),
+            "area": (AREA,),
             "scenes": (
                 SCENES._replace(
                     help="Measures the step in color where the scenes meet.", advanced=False
@@ -138,6 +141,7 @@ VERBS = {
             "references": (
                 Port("INPUT", "rasters", "References", "Rasters whose colors are wanted."),
             ),
+            "area": (AREA,),
             "output": (Port("OUTPUT", "file_out", "Style file", "For Harmonize.", suffix="json"),),
         },
         folded=("weights", "style_model", "bidx", "nodata"),

@@ -104,6 +104,13 @@ MOSAIC = (
         advanced=True,
     ),
 )
+AREA = Port(
+    "AREA",
+    "vector",
+    "Area",
+    "Polygons to stay within, in any CRS. Only what they touch is read; outside is no data.",
+    optional=True,
+)
 # The first is what a temporary result is written as; only GeoPackages carry a style.
 VECTORS = " ".join(suffix[1:] for suffix in vector_suffixes(writes=True, by_ogr=True))
 SEARCH_BUILDINGS = "house,roof,footprint,building"

@@ -45,19 +45,19 @@ def read(algorithm, described, parameters, context, feedback):
     if kind == "raster":
         layer = algorithm.parameterAsRasterLayer(parameters, name, context)
         if layer is None:
-            raise QgsProcessingException(_unusable(described, given))
+            raise QgsProcessingException(_unusable(described["label"], given))
         if layer.providerType() == "wms" and algorithm.parameterDefinition("EXTENT"):
-            box = algorithm.parameterAsExtent(parameters, "EXTENT", context)
-            crs = algorithm.parameterAsExtentCrs(parameters, "EXTENT", context)
+            box, crs = _box(algorithm, parameters, context)
             pixel_m = algorithm.parameterAsDouble(parameters, "GSD", context) or None
             return picture_of(layer, box, crs, context, feedback, pixel_m)
         return file_of_raster(layer, feedback)
     if kind == "vector":
-        return _vector(algorithm, described, parameters, context, feedback)
+        layer, selected, limit = _features(algorithm, name, parameters, context)
+        return file_of_vector(layer, feedback, selected, limit)
     if kind in ("rasters", "vectors"):
         layers = algorithm.parameterAsLayerList(parameters, name, context)
         if not layers and not described["optional"]:
-            raise QgsProcessingException(_unusable(described, given))
+            raise QgsProcessingException(_unusable(described["label"], given))
         file_of = file_of_raster if kind == "rasters" else file_of_vector
         return [file_of(layer, feedback) for layer in layers]
     if name not in parameters:
@@ -101,12 +101,12 @@ def whole(path):
     return os.path.abspath(path) if os.path.exists(path) else path
 
 
-def _unusable(described, given):
-    return "{}: {} is not a layer or file that can be read".format(described["label"], given)
+def _unusable(label, given):
+    return f"{label}: {given} is not a layer or file that can be read"
 
 
-def _vector(algorithm, described, parameters, context, feedback):
-    name = described["id"]
+def _features(algorithm, name, parameters, context):
+    """Return a layer, whether only its selected features count, and how many at most (-1: all)."""
     given, selected, limit = parameters[name], False, -1
     if isinstance(given, QgsProcessingFeatureSourceDefinition):
         selected, limit = given.selectedFeaturesOnly, given.featureLimit
@@ -114,13 +114,21 @@ def _vector(algorithm, described, parameters, context, feedback):
         layer = QgsProcessingUtils.mapLayerFromString(source, context)
     else:
         layer = algorithm.parameterAsVectorLayer(parameters, name, context)
+    label = algorithm.parameterDefinition(name).description()
     if layer is None:
-        raise QgsProcessingException(_unusable(described, given))
+        raise QgsProcessingException(_unusable(label, given))
     if selected and not layer.selectedFeatureCount():
-        raise QgsProcessingException(
-            "{}: no feature of {} is selected".format(described["label"], layer.name())
-        )
-    return file_of_vector(layer, feedback, selected, limit)
+        raise QgsProcessingException(f"{label}: no feature of {layer.name()} is selected")
+    return layer, selected, limit
+
+
+def _box(algorithm, parameters, context):
+    """Return the extent chosen, else that of the area, and its CRS; a null one without either."""
+    box = algorithm.parameterAsExtent(parameters, "EXTENT", context)
+    if not box.isNull() or not parameters.get("AREA"):
+        return box, algorithm.parameterAsExtentCrs(parameters, "EXTENT", context)
+    layer, selected, _ = _features(algorithm, "AREA", parameters, context)
+    return layer.boundingBoxOfSelected() if selected else layer.extent(), layer.crs()
 
 
 def _extent(algorithm, name, parameters, context):

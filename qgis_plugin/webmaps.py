@@ -41,8 +41,8 @@ def picture_of(layer, box, crs, context, feedback, pixel_m=None):
     name = layer.name()
     if box.isNull() or box.isEmpty():
         raise QgsProcessingException(
-            f"{name} is a web map: choose an Extent, of which it is fetched, or export it to a "
-            "GeoTIFF"
+            f"{name} is a web map: choose an Extent or an Area, of which it is fetched, or export "
+            "it to a GeoTIFF"
         )
     transform = QgsCoordinateTransform(crs, layer.crs(), context.transformContext())
     box = transform.transformBoundingBox(box)
@@ -50,7 +50,7 @@ def picture_of(layer, box, crs, context, feedback, pixel_m=None):
     if columns * rows > MOST_PIXELS:
         raise QgsProcessingException(
             f"{name} would be fetched as {columns} x {rows} pixels, {MOST_PIXELS} at most: choose "
-            "a smaller Extent"
+            "a smaller Extent or Area"
         )
     feedback.pushWarning(
         f"{name} is fetched as a picture of {columns} x {rows} pixels: whether it may be used so "

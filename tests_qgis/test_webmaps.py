@@ -94,3 +94,20 @@ def test_a_web_map_without_an_extent_or_with_too_large_a_one_is_refused(tiles, l
     with pytest.raises(QgsProcessingException, match="choose a smaller Extent"):
         run({**given, "EXTENT": extent_of(2**ZOOM // 2, 2**ZOOM // 2, 100)}, listen)
     assert tiles.asked == []
+
+
+def test_a_web_map_is_fetched_for_the_area(tiles, listen, tmp_path):
+    from qgis.core import QgsFeature, QgsGeometry, QgsRectangle, QgsVectorLayer
+
+    column, row, size = 2**ZOOM // 2 + 100, 2**ZOOM // 2 - 60, WORLD / 2**ZOOM
+    west, north = column * size - WORLD / 2, WORLD / 2 - row * size
+    area = QgsVectorLayer("Polygon?crs=EPSG:3857", "area", "memory")
+    feature = QgsFeature()
+    box = QgsRectangle(west + size / 4, north - 3 * size / 4, west + size * 3 / 4, north - size / 4)
+    feature.setGeometry(QgsGeometry.fromRect(box))
+    area.dataProvider().addFeature(feature)
+    area.updateExtents()
+    out = str(tmp_path / "out.tif")
+    run({"INPUT": tiles, "METHOD": "grayworld", "AREA": area, "OUTPUT": out}, listen)
+    assert {(x, y) for _, x, y in tiles.asked} == {(column, row)}
+    assert gdal.Open(out).RasterXSize == 128

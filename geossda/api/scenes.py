@@ -52,8 +52,8 @@ def scenes(
     source : path
         One raster.
     output : path
-        A ``.gpkg``, ``.fgb`` or ``.geojson`` file of polygons in the raster's CRS, one a scene; one
-        polygon in all where no seam was found.
+        A ``.gpkg``, ``.fgb`` or ``.geojson`` file of polygons in the raster's CRS, one a scene,
+        clipped to the area if there is one; one polygon in all where no seam was found.
     config : ScenesConfig, optional
         Settings; the defaults if not given.
     progress : Progress
@@ -85,5 +85,7 @@ def scenes(
             mosaic = mosaic.within(read_area(config.area))
         check_imagery(mosaic, progress)
         detected = find_scenes(mosaic.alone(0), progress=progress)
+        if mosaic.area is not None:
+            detected = detected.clipped(mosaic.area.in_pixels(mosaic.grid))
         write_scenes(detected, target, mosaic.grid)
     return ScenesResult(output, max(1, len(detected.polygons)))

@@ -107,6 +107,19 @@ class Scenes:
             )
         )
 
+    def clipped(self, area: NDArray[np.object_]) -> "Scenes":
+        """Return the parts of the scenes inside polygons; without scenes, the polygons as one.
+
+        Parameters
+        ----------
+        area : array of Polygon
+            In pixels of the scenes' grid.
+        """
+        within = shapely.union_all(area)
+        parts = [shapely.intersection(polygon, within) for polygon in self.polygons or (within,)]
+        shapes = [polygon_parts(np.array([part], object)) for part in parts]
+        return Scenes(tuple(shapely.MultiPolygon(list(each)) for each in shapes if len(each)))
+
     def borders(self, shape: tuple[int, int]) -> list[SharedBorder]:
         """Return the borders between scenes inside a raster of `shape` (height, width)."""
         box = shapely.box(0, 0, shape[1], shape[0])

@@ -105,7 +105,10 @@ def test_segment_draws_within_the_area(tmp_path, make_raster, area, tiny_model):
 def test_scenes_and_report_take_an_area(tmp_path, make_raster, area):
     path = make_raster(tmp_path / "a.tif", size=SIZE)
     style = make_raster(tmp_path / "style.tif", size=SIZE, seed=4)
-    assert scenes(path, tmp_path / "s.gpkg", area=area).scenes >= 1
+    assert scenes(path, tmp_path / "s.fgb", area=area).scenes == 1
+    outline = pyogrio.read_dataframe(tmp_path / "s.fgb").union_all()
+    wanted = gpd.read_file(area).to_crs(UTM).union_all()
+    assert outline.symmetric_difference(wanted).area < 1e-6 * wanted.area
     harmonize(path, tmp_path / "o.tif", style=style, config=HarmonizeConfig(method="histogram"))
     figures = report(tmp_path / "o.tif", tmp_path / "r.html", sources=path, area=area).figures
     assert (figures["height"], figures["width"]) == (220, 300)
