@@ -163,7 +163,7 @@ def test_scenes_on_another_grid_lie_on_the_same_ground(tmp_path):
     ("shapes", "crs", "error", "said"),
     [
         ([shapely.Point(1, 2)], "EPSG:32633", VectorError, "contains no polygon"),
-        ([shapely.box(0, 0, 1, 1)], "EPSG:32633", GeoreferenceError, "beside the raster"),
+        ([shapely.box(0, 0, 1, 1)], "EPSG:32633", GeoreferenceError, "do not overlap the raster"),
         ([shapely.box(0, 0, 1, 1)], None, GeoreferenceError, "must both have a CRS"),
     ],
 )

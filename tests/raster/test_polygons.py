@@ -91,7 +91,7 @@ def test_the_layer_that_is_read(tmp_path):
     with pytest.raises(VectorError, match=r"houses, sheds.*\|layername=houses"):
         read_frame(path)
     assert len(read_frame(f"{path}|layername=sheds")) == 2
-    with pytest.raises(VectorError, match="no such layer"):
+    with pytest.raises(VectorError, match=r"has no layer .barns.: its layers are"):
         read_frame(f"{path}|layername=barns")
     save(path, [box(0, 0, 1, 1)] * 3, layer="buildings")
     assert len(read_frame(path)) == 3
