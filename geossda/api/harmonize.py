@@ -9,7 +9,6 @@ from typing import Any
 
 from geossda.api.style import resolve_style
 from geossda.balance.balancing import SCENE_KEYWORDS, check_scenes, count_scenes
-from geossda.color.style import Style
 from geossda.config import (
     EXECUTION_ONLY,
     HarmonizeConfig,
@@ -30,6 +29,8 @@ from geossda.harmonization.harmonize_job import (
 from geossda.harmonization.measure import check_colors
 from geossda.harmonization.method import Method
 from geossda.harmonization.method_choice import load_method, method_for_style, needs_style
+from geossda.harmonization.methods import known_statistics
+from geossda.harmonization.style import Style
 from geossda.layers import split_layer
 from geossda.parallel.scheduler import check_scheduler, local_paths
 from geossda.progress import SILENT, Progress, Stages, begin_output
@@ -132,8 +133,7 @@ def harmonize(
                 nodata_must_fit=False,
                 model=method.model,
                 structures=[config.structure],
-                lab="lab" in method.needs,
-                sample="sample" in method.needs,
+                needs=method.needs,
                 progress=progress,
             )
         _check_style(mosaics, paths, references, style, pooled, method, progress)
@@ -236,7 +236,7 @@ def _saved_style(runs: list[Run[HarmonizeConfig]]) -> Style | None:
     for run in runs:
         state = load_if_matching(run.output, run.key, STATE) if run.resumes else None
         if state and state["style"]:
-            return Style.from_state(state["style"])
+            return Style.from_state(state["style"], known_statistics())
     return None
 
 

@@ -3,9 +3,11 @@
 from dataclasses import asdict
 from typing import Any
 
-from geossda.color.style import load_style
 from geossda.errors import GeoreferenceError
 from geossda.formats import MODEL_SUFFIXES, STYLE_SUFFIX, VECTOR_FORMATS, suffix_of
+from geossda.harmonization.methods import known_statistics
+from geossda.harmonization.model_statistics import Features
+from geossda.harmonization.style import load_style
 from geossda.layers import split_layer
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.imagery import undeclared_fill
@@ -40,7 +42,8 @@ def info(path: PathLike) -> dict[str, Any]:
         # A style is what the command `style` writes.
         return {**about, "kind": "style model"} if about["kind"] == "style" else about
     if suffix == STYLE_SUFFIX:
-        style = load_style(path)
+        style = load_style(path, known_statistics())
+        features = style.get(Features)
         return {
             "kind": "style",
             "name": style.name,
@@ -50,7 +53,7 @@ def info(path: PathLike) -> dict[str, Any]:
             "mean": style.mean.round(2).tolist(),
             "std": style.std.round(2).tolist(),
             "pixels": style.pixels,
-            "style_models": sorted(style.features),
+            "style_models": sorted(features.models) if features else [],
         }
     if suffix in VECTOR_FORMATS:
         return _vector(path)

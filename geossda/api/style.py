@@ -4,11 +4,14 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from geossda.color.pooling import check_weights, pool
-from geossda.color.style import Style, load_style
 from geossda.config import Structure, StyleConfig, config_from
 from geossda.formats import STYLE_SUFFIX, suffix_of
 from geossda.harmonization.measure import measure_style
+from geossda.harmonization.methods import known_statistics
+from geossda.harmonization.pooling import check_weights, pool
+from geossda.harmonization.reference_statistics import COMMON
+from geossda.harmonization.statistic import Statistic
+from geossda.harmonization.style import Style, load_style
 from geossda.progress import SILENT, Progress
 from geossda.raster.area import read_area
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
@@ -82,8 +85,7 @@ def resolve_style(
     weights: tuple[float, ...] = (),
     model: "StyleModel | None" = None,
     structures: Sequence[Structure] = get_args(Structure),
-    lab: bool = True,
-    sample: bool = True,
+    needs: Sequence[type[Statistic]] | None = None,
     area: PathLike | None = None,
     progress: Progress = SILENT,
 ) -> Style:
@@ -106,21 +108,21 @@ def resolve_style(
         To measure for, as far as it takes the rasters' bands.
     structures : sequence of {"lock", "full"}
         What it is to be measured for.
-    lab : bool
-        Whether rasters' moments of L*a*b* are wanted.
-    sample : bool
-        Whether colors of rasters' pixels are wanted.
+    needs : sequence of Statistic classes, optional
+        What rasters are measured for, besides what every style has; everything by default.
     area : path, optional
         Polygons of a vector file: of rasters, only what lies within is measured.
     progress : Progress
     """
     within = None if area is None else read_area(area)
+    known = known_statistics()
+    wanted = known if needs is None else [one for one in known if one in {*COMMON, *needs}]
     with gdal_environment():
         # Style files as they are; of rasters, the mosaics that are measured next.
         given: list[Style | Mosaic] = []
         for reference in references:
             if suffix_of(reference) == STYLE_SUFFIX:
-                given.append(load_style(reference))
+                given.append(load_style(reference, known))
                 continue
             for path in find_sources(reference):
                 mosaic = _open_reference(path, bands, nodata, nodata_must_fit)
@@ -142,8 +144,7 @@ def resolve_style(
                     like=first,
                     model=model,
                     structures=structures,
-                    lab=lab,
-                    sample=sample,
+                    statistics=wanted,
                 )
             )
     return pool(styles, weights)

@@ -18,70 +18,26 @@ class Transform(Protocol):
         """Return (bands, height, width) pixels transformed; dtype and shape stay."""
 
 
-@dataclass(frozen=True)
-class SourceStatistics:
-    """Statistics of one image that a pixelwise method changes.
-
-    Attributes
-    ----------
-    histograms : Histograms
-    dtype : numpy dtype
-    working_range : (float, float)
-        Digital numbers that the sensor fills.
-    lab_mean, lab_std : (3,) arrays or None
-        Mean and standard deviation in CIE L*a*b*, where the method needs them.
-    """
-
-    histograms: Histograms
-    dtype: np.dtype[Any]
-    working_range: tuple[float, float]
-    lab_mean: NDArray[np.float64] | None = None
-    lab_std: NDArray[np.float64] | None = None
-
-    def to_state(self) -> dict[str, Any]:
-        """Return the statistics as arrays, texts and floats, to be saved."""
-        return {
-            "first": float(self.histograms.first),
-            "step": float(self.histograms.step),
-            "counts": self.histograms.counts,
-            "dtype": str(self.dtype),
-            "limits": [float(end) for end in self.working_range],
-            "lab_mean": self.lab_mean,
-            "lab_std": self.lab_std,
-        }
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> "SourceStatistics":
-        """Return the statistics that :meth:`to_state` has written."""
-        low, high = state["limits"]
-        return cls(
-            Histograms(state["first"], state["step"], state["counts"]),
-            np.dtype(state["dtype"]),
-            (low, high),
-            state["lab_mean"],
-            state["lab_std"],
-        )
-
-
 def curve_transform(
-    source: SourceStatistics, curves: NDArray[np.float64], strength: float
+    histograms: Histograms, dtype: np.dtype[Any], curves: NDArray[np.float64], strength: float
 ) -> Transform:
     """Return the transform that maps each value of a histogram to a curve's.
 
     Parameters
     ----------
-    source : SourceStatistics
-        Its histograms' bins are the curves' knots.
+    histograms : Histograms
+        Of the image; their bins are the curves' knots.
+    dtype : numpy dtype
+        Of the image and the result.
     curves : (bands, bins) array
         New value of each bin.
     strength : float
         0 keeps every value, 1 takes the curve's; linear in between.
     """
-    histograms = source.histograms
     mixed = histograms.values + strength * (curves - histograms.values)
-    if source.dtype.kind in "ui" and source.dtype.itemsize <= 2:
-        return _Lookup(as_dtype(mixed, source.dtype), int(histograms.first))
-    return _Interpolate(histograms.values, mixed, source.dtype)
+    if dtype.kind in "ui" and dtype.itemsize <= 2:
+        return _Lookup(as_dtype(mixed, dtype), int(histograms.first))
+    return _Interpolate(histograms.values, mixed, dtype)
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,23 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.color.lab import lab_moments, lab_sums
 from geossda.color.mixture import fit_color_map
 from geossda.color.similarity import color_distance, gradient_correlation, psnr, ssim
-from geossda.color.style import SHARES, Style
-from geossda.color.value_curves import SourceStatistics
 from geossda.config import ColorMethod, Structure
 from geossda.evaluation.samples import Sample
-from geossda.harmonization.measure import SAMPLE_COLORS
+from geossda.harmonization.measure import SourceStatistics
 from geossda.harmonization.methods import pixel_method
+from geossda.harmonization.reading import SAMPLE_COLORS
+from geossda.harmonization.reference_statistics import COMMON
 from geossda.harmonization.ssda import ContrastLimit, Transfer, measure_look
+from geossda.harmonization.statistic import measure_all
+from geossda.harmonization.style import Style
 from geossda.models.style_model import StyleModel
 from geossda.models.style_statistics import StyleStatistics
 from geossda.progress import SILENT, Progress
@@ -26,6 +28,7 @@ from geossda.raster.statistics import Histograms
 
 RANGE = (0.0, 255.0)
 Pixels = NDArray[np.uint8]
+T = TypeVar("T")
 # Returns the pixels of a source in the style of a reference.
 Method = Callable[[Sample, Sample], Pixels]
 
@@ -68,23 +71,51 @@ class StyleScores:
         return dataclasses.asdict(self)
 
 
+@dataclass(frozen=True)
+class SampleReading:
+    """The pixels of a sample, to measure style statistics on."""
+
+    sample: Sample
+    colors: tuple[str | None, ...] = ()
+    working_range: tuple[float, float] = RANGE
+
+    @property
+    def bands(self) -> int:
+        """Number of bands."""
+        return len(self.sample.pixels[0])
+
+    @cached_property
+    def histograms(self) -> Histograms:
+        """Histograms of all pixels, one a band."""
+        counts = [np.bincount(band.ravel(), minlength=256) for band in self._row]
+        return Histograms(0.0, 1.0, np.stack(counts))
+
+    @property
+    def _row(self) -> Pixels:
+        """All pixels in one column, (bands, pixels, 1)."""
+        return self.sample.pixels.transpose(1, 0, 2, 3).reshape(self.bands, -1, 1)
+
+    def reduce(
+        self,
+        measure: Callable[[NDArray[Any], NDArray[np.bool_]], T],
+        merge: Callable[[T, T], T],
+    ) -> T:
+        """Measure all pixels at once."""
+        row = self._row
+        return measure(row, np.ones(row.shape[1:], bool))
+
+
 def classical(method: ColorMethod) -> Method:
     """Return one of the pixelwise methods of `harmonize` for samples."""
 
     def apply(source: Sample, reference: Sample) -> Pixels:
-        statistics = _statistics(reference)
-        style = Style(
-            reference.name,
-            "uint8",
-            RANGE,
-            statistics.histograms.quantiles(SHARES),
-            statistics.histograms.mean(),
-            statistics.histograms.std(),
-            statistics.lab_mean,
-            statistics.lab_std,
-            statistics.histograms.pixels,
+        own, other = SampleReading(source), SampleReading(reference)
+        fitted = pixel_method(method)
+        style = Style(reference.name, "uint8", RANGE, measure_all(other, [*COMMON, *fitted.needs]))
+        statistics = SourceStatistics(
+            own.histograms, np.dtype(np.uint8), RANGE, measure_all(own, fitted.needs)
         )
-        transform = pixel_method(method).fit(_statistics(source), style, 1.0)
+        transform = fitted.fit(statistics, style, 1.0)
         return np.stack([transform(patch) for patch in source.pixels])
 
     return apply
@@ -203,16 +234,6 @@ def score(
             )
         )
     return scores
-
-
-def _statistics(sample: Sample) -> SourceStatistics:
-    pixels = sample.pixels.transpose(1, 0, 2, 3).reshape(sample.pixels.shape[1], -1, 1)
-    counts = np.stack([np.bincount(band.ravel(), minlength=256) for band in pixels])
-    mean = std = None
-    if len(pixels) >= 3:
-        sums = lab_sums(pixels, np.ones(pixels.shape[1:], bool), RANGE)
-        mean, std = lab_moments(sums)
-    return SourceStatistics(Histograms(0.0, 1.0, counts), np.dtype(np.uint8), RANGE, mean, std)
 
 
 def _pixels(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

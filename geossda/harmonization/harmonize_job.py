@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from geossda.balance.balancing import balance_scenes, with_balance
-from geossda.color.style import Style
 from geossda.config import HarmonizeConfig
 from geossda.errors import GeoreferenceError
 from geossda.harmonization.method import Method
-from geossda.harmonization.methods import METHODS
+from geossda.harmonization.methods import METHODS, known_statistics
+from geossda.harmonization.style import Style
 from geossda.harmonization.tiles import WindowTransform, recolor
 from geossda.progress import SILENT, Progress
 from geossda.raster.area import read_area
@@ -175,7 +175,9 @@ def job_from(
     shards : Shards
     config : HarmonizeConfig
     """
-    style = None if state["style"] is None else Style.from_state(state["style"])
+    style = None
+    if state["style"] is not None:
+        style = Style.from_state(state["style"], known_statistics())
     transforms = [method.transform(each, style, config.strength) for each in state["sources"]]
     return HarmonizeJob(with_balance(mosaic, state["levels"]), transforms, shards, config)
 

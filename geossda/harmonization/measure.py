@@ -1,38 +1,110 @@
 """Statistics of sources and styles of references, measured on rasters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from geossda.color.lab import lab_moments, lab_sums
-from geossda.color.style import SHARES, Style
-from geossda.color.value_curves import SourceStatistics
 from geossda.config import Structure
-from geossda.errors import EmptyRasterError
+from geossda.harmonization.model_statistics import Covariance, Features
+from geossda.harmonization.reading import RasterReading
+from geossda.harmonization.reference_statistics import (
+    Colors,
+    Lab,
+    Moments,
+    Pixels,
+    Quantiles,
+    Sample,
+)
+from geossda.harmonization.statistic import (
+    Measured,
+    Statistic,
+    from_statistics_state,
+    measure_all,
+)
+from geossda.harmonization.style import Style
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic
-from geossda.raster.scaling import working_range
-from geossda.raster.statistics import histograms, over_tiles, sample_windows
+from geossda.raster.statistics import Histograms
 from geossda.urls import file_name
 
 if TYPE_CHECKING:
     from geossda.models.style_model import StyleModel
 
+# Those of the methods that come with the package, in the order of style files.
+STATISTICS: tuple[type[Statistic], ...] = (
+    Quantiles, Moments, Lab, Pixels, Covariance, Features, Colors, Sample
+)  # fmt: skip
 
-# Colors for mixtures: so many pixels, from tiles of this side, of at most so many pixels in all.
-SAMPLE_COLORS = 4096
-# Drawn at first for each that is kept, so that rasters of few valid pixels have enough.
-DRAWN_PER_COLOR = 16
-COLORS_PX, COLORS_TILE_PX = 2**22, 128
+
+@dataclass(frozen=True)
+class SourceStatistics(Measured):
+    """Statistics of one image that a pixelwise method changes.
+
+    Attributes
+    ----------
+    histograms : Histograms
+    dtype : numpy dtype
+    working_range : (float, float)
+        Digital numbers that the sensor fills.
+    statistics : dict
+        What the method needs besides, by its class; None where there was nothing to measure.
+    """
+
+    histograms: Histograms
+    dtype: np.dtype[Any]
+    working_range: tuple[float, float]
+    statistics: Mapping[type[Statistic], Statistic | None]
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the statistics as arrays, texts and floats, to be saved."""
+        return {
+            "first": float(self.histograms.first),
+            "step": float(self.histograms.step),
+            "counts": self.histograms.counts,
+            "dtype": str(self.dtype),
+            "limits": [float(end) for end in self.working_range],
+            "statistics": self.statistics_state(),
+        }
+
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, Any], needs: Sequence[type[Statistic]]
+    ) -> "SourceStatistics":
+        """Return the statistics that :meth:`to_state` has written, those that are needed."""
+        low, high = state["limits"]
+        return cls(
+            Histograms(state["first"], state["step"], state["counts"]),
+            np.dtype(state["dtype"]),
+            (low, high),
+            from_statistics_state(state["statistics"], needs),
+        )
+
+
+def read_source(
+    mosaic: Mosaic, style: Style | None = None, progress: Progress = SILENT
+) -> RasterReading:
+    """Check a mosaic of one source and return it to measure statistics on.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    style : Style, optional
+        The target, or a style to be pooled with. If its type is the source's, digital numbers mean
+        the same in both, and its working range is taken.
+    progress : Progress
+    """
+    check_imagery(mosaic, progress)
+    same = style is not None and style.dtype == mosaic.dtype
+    return RasterReading(mosaic, style.working_range if style and same else None, progress)
 
 
 def measure_source(
     mosaic: Mosaic,
+    needs: Sequence[type[Statistic]] = (),
     *,
-    lab: bool,
     style: Style | None = None,
     progress: Progress = SILENT,
 ) -> SourceStatistics:
@@ -41,11 +113,10 @@ def measure_source(
     Parameters
     ----------
     mosaic : Mosaic
-    lab : bool
-        Whether to read it once more for its moments in L*a*b*, if it has three bands.
+    needs : sequence of Statistic classes
+        What to measure besides histograms.
     style : Style, optional
-        The target. If its type is the source's, digital numbers mean the same in both, and its
-        working range is taken.
+        The target, see :func:`read_source`.
     progress : Progress
 
     Raises
@@ -53,62 +124,10 @@ def measure_source(
     EmptyRasterError
         Not one valid pixel.
     """
-    check_imagery(mosaic, progress)
-    counted = histograms(mosaic, progress=progress)
-    limits = mosaic.sources[0].common_range or working_range(counted, mosaic.dtype)
-    if style is not None and style.dtype == mosaic.dtype:
-        limits = style.working_range
-    mean = std = None
-    if lab and mosaic.count >= 3:
-        windows = sample_windows(mosaic)
-        progress.stage("reading statistics", len(windows))
-        sums = over_tiles(
-            mosaic, windows, lambda p, v: lab_sums(p, v, limits), np.add, progress=progress
-        )
-        mean, std = lab_moments(sums)
-    return SourceStatistics(counted, mosaic.dtype, limits, mean, std)
-
-
-def sample_colors(mosaic: Mosaic, *, progress: Progress = SILENT) -> NDArray[np.float64]:
-    """Return the colors of valid pixels spread over a mosaic of one source.
-
-    Parameters
-    ----------
-    mosaic : Mosaic
-    progress : Progress
-
-    Returns
-    -------
-    (bands, n) array
-        Digital numbers of at most `SAMPLE_COLORS` pixels.
-
-    Raises
-    ------
-    EmptyRasterError
-        Not one valid pixel.
-    """
-    windows = sample_windows(mosaic, COLORS_PX, COLORS_TILE_PX)
-    progress.stage("sampling colours", len(windows))
-    area = sum(window.height * window.width for window in windows)
-    # Every valid pixel has the same chance, wherever it lies: tiles at the border hold fewer. An
-    # odd stride does not return to the same columns of a tile.
-    stride = max(1, area // (DRAWN_PER_COLOR * SAMPLE_COLORS)) | 1
-
-    def colors(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-        known = np.flatnonzero(valid)[::stride]
-        return pixels.reshape(len(pixels), -1)[:, known].astype(np.float64)
-
-    drawn = over_tiles(
-        mosaic,
-        windows,
-        colors,
-        lambda one, other: np.concatenate([one, other], axis=1),
-        progress=progress,
+    reading = read_source(mosaic, style, progress)
+    return SourceStatistics(
+        reading.histograms, mosaic.dtype, reading.working_range, measure_all(reading, needs)
     )
-    count = drawn.shape[1]
-    if not count:
-        raise EmptyRasterError(f"{mosaic.name} has no valid pixel in {len(windows)} sampled tiles")
-    return drawn[:, np.linspace(0, count - 1, min(SAMPLE_COLORS, count)).astype(int)]
 
 
 def check_colors(style: Style, mosaic: Mosaic, progress: Progress) -> None:
@@ -147,11 +166,10 @@ def measure_style(
     mosaic: Mosaic,
     progress: Progress = SILENT,
     *,
+    statistics: Sequence[type[Statistic]] = STATISTICS,
     like: Style | None = None,
     model: "StyleModel | None" = None,
     structures: Sequence[Structure] = get_args(Structure),
-    lab: bool = True,
-    sample: bool = True,
 ) -> Style:
     """Measure a reference raster (the first source of `mosaic`).
 
@@ -159,57 +177,21 @@ def measure_style(
     ----------
     mosaic : Mosaic
     progress : Progress
+    statistics : sequence of Statistic classes
+        What to measure.
     like : Style, optional
         A style to be pooled with, whose working range is taken if their types are the same.
     model : StyleModel, optional
         Measures what the learned method needs, if it takes no more bands than there are.
     structures : sequence of {"lock", "full"}
         What it will be used for.
-    lab : bool
-        Whether the moments of L*a*b* are wanted.
-    sample : bool
-        Whether colors of pixels are wanted.
     """
-    alone = mosaic.alone(0)
-    source = measure_source(alone, lab=lab, style=like, progress=progress)
-    counted = source.histograms
-    low, high = source.working_range
-    features: dict[str, dict[str, Any]] = {}
-    spread = None
-    if model is not None and model.card.bands <= mosaic.count:
-        # Imported here, since it loads torch, which the classical methods do without.
-        from geossda.harmonization.style_features import (
-            features_of,
-            measure_features,
-            measure_pixels,
-            read_patches,
-        )
-
-        limits = source.working_range
-        pixels = measure_pixels(alone, limits, progress=progress)
-        statistics = {
-            structure: measure_features(
-                pixels, read_patches(alone, structure, limits, progress=progress), model, structure
-            )
-            for structure in structures
-        }
-        if all(each.groups for each in statistics.values()):
-            features[model.key] = {
-                structure: features_of(each) for structure, each in statistics.items()
-            }
-        spread = pixels[1] * (high - low) ** 2
+    reading = replace(
+        read_source(mosaic.alone(0), like, progress), model=model, structures=structures
+    )
     return Style(
         file_name(mosaic.sources[0].path),
         str(mosaic.dtype),
-        source.working_range,
-        counted.quantiles(SHARES),
-        counted.mean(),
-        counted.std(),
-        source.lab_mean,
-        source.lab_std,
-        counted.pixels,
-        spread,
-        features,
-        alone.sources[0].colors,
-        sample_colors(alone, progress=progress) if sample else None,
+        reading.working_range,
+        measure_all(reading, statistics),
     )

@@ -1,16 +1,17 @@
 """What a harmonization method is: what it needs, measures and transforms by."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.color.style import Style
-from geossda.color.value_curves import SourceStatistics, Transform, curve_transform
+from geossda.color.value_curves import Transform, curve_transform
 from geossda.config import HarmonizeConfig, NamedMethod
 from geossda.errors import StyleError
-from geossda.harmonization.measure import measure_source
+from geossda.harmonization.measure import SourceStatistics, measure_source
+from geossda.harmonization.statistic import Statistic
+from geossda.harmonization.style import Style
 from geossda.harmonization.tiles import PixelTransform, WindowTransform
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
@@ -18,7 +19,6 @@ from geossda.raster.mosaic import Mosaic
 if TYPE_CHECKING:
     from geossda.models.style_model import StyleModel
 
-Statistic = Literal["lab", "features", "sample"]
 State = dict[str, Any]
 
 
@@ -29,8 +29,8 @@ class Method(ABC):
     ----------
     name : str
         As in the settings.
-    needs : frozenset of {"lab", "features", "sample"}
-        What references and sources are measured for besides their histograms.
+    needs : tuple of Statistic classes
+        What references, and by pixelwise methods sources, are measured for besides histograms.
     needs_style : bool
         Whether it cannot do without a style.
     uses_style : bool
@@ -40,7 +40,7 @@ class Method(ABC):
     """
 
     name: ClassVar[NamedMethod]
-    needs: ClassVar[frozenset[Statistic]] = frozenset()
+    needs: ClassVar[tuple[type[Statistic], ...]] = ()
     needs_style: ClassVar[bool] = True
     uses_style: ClassVar[bool] = True
     model: "StyleModel | None" = None
@@ -99,8 +99,13 @@ class Method(ABC):
         StyleError
             It needs one, or something that was not measured for it.
         """
-        if style is None and self.needs_style:
-            raise StyleError(f"method {self.name} needs a style: give --style REF")
+        if style is None:
+            if self.needs_style:
+                raise StyleError(f"method {self.name} needs a style: give --style REF")
+            return
+        for statistic in self.needs:
+            if statistic.required:
+                style[statistic]
 
 
 class PixelMethod(Method):
@@ -115,8 +120,7 @@ class PixelMethod(Method):
         style : Style or None
         progress : Progress
         """
-        lab = "lab" in self.needs
-        return measure_source(mosaic, lab=lab, style=style, progress=progress).to_state()
+        return measure_source(mosaic, self.needs, style=style, progress=progress).to_state()
 
     def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
         """Return the transform of a source's windows.
@@ -129,7 +133,8 @@ class PixelMethod(Method):
         strength : float
             0 to 1, see :meth:`Method.transform`.
         """
-        return PixelTransform(self.fit(SourceStatistics.from_state(state), style, strength))
+        source = SourceStatistics.from_state(state, self.needs)
+        return PixelTransform(self.fit(source, style, strength))
 
     def fit(self, source: SourceStatistics, style: Style | None, strength: float) -> Transform:
         """Return the pixelwise transform of a source measured before.
@@ -148,7 +153,8 @@ class PixelMethod(Method):
         BandError
             Band counts differ.
         """
-        return curve_transform(source, self.curves(source, self.usable(source, style)), strength)
+        curves = self.curves(source, self.usable(source, style))
+        return curve_transform(source.histograms, source.dtype, curves, strength)
 
     def usable(self, source: SourceStatistics, style: Style | None) -> Style | None:
         """Return a style in the source's digital numbers; raise if it does not fit."""
@@ -156,7 +162,7 @@ class PixelMethod(Method):
         if style is None:
             return None
         style.require_bands(len(source.histograms.counts), "the source")
-        return style if style.dtype == source.dtype else style.carried_to(source.working_range)
+        return style.fitted_to(source.dtype, source.working_range)
 
     @abstractmethod
     def curves(self, source: SourceStatistics, style: Style | None) -> NDArray[np.float64]:

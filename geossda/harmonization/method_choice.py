@@ -1,17 +1,11 @@
 """The method of some settings: the one named, or what ``auto`` stands for."""
 
-from typing import TYPE_CHECKING
-
-from geossda.color.style import Style
 from geossda.config import HarmonizeConfig
 from geossda.errors import BandError, StyleError
-from geossda.progress import SILENT, Progress
-
-if TYPE_CHECKING:
-    pass
-
 from geossda.harmonization.method import Method
 from geossda.harmonization.methods import METHODS, Histogram, Ssda
+from geossda.harmonization.style import Style
+from geossda.progress import SILENT, Progress
 
 
 def needs_style(config: HarmonizeConfig) -> bool:

@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 
 from geossda.color.lab import from_lab, to_lab
 from geossda.color.mixture import ColorMap, fit_color_map
-from geossda.color.style import SHARES, Style
-from geossda.color.value_curves import SourceStatistics, Transform
+from geossda.color.value_curves import Transform
 from geossda.config import HarmonizeConfig, NamedMethod, Structure
-from geossda.errors import StyleError
-from geossda.harmonization.measure import measure_source, sample_colors
+from geossda.harmonization.measure import STATISTICS, SourceStatistics, read_source
+from geossda.harmonization.method import Method, PixelMethod, State, required
+from geossda.harmonization.model_statistics import Covariance, Features
+from geossda.harmonization.reading import sample_colors
+from geossda.harmonization.reference_statistics import SHARES, Lab, Quantiles, Sample
+from geossda.harmonization.statistic import Statistic
+from geossda.harmonization.style import Style
 from geossda.harmonization.tiles import PixelTransform, WindowTransform
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
@@ -26,8 +30,6 @@ from geossda.raster.scaling import as_dtype
 
 if TYPE_CHECKING:
     from geossda.models.style_model import StyleModel
-
-from geossda.harmonization.method import Method, PixelMethod, State, required
 
 
 class Histogram(PixelMethod):
@@ -37,7 +39,7 @@ class Histogram(PixelMethod):
 
     def curves(self, source: SourceStatistics, style: Style | None) -> NDArray[np.float64]:
         """Return the style's quantile at each value's rank, (bands, bins)."""
-        quantiles = required(style).quantiles
+        quantiles = required(style)[Quantiles].values
         ranks = source.histograms.ranks()
         return np.stack(
             [np.interp(own, SHARES, target) for own, target in zip(ranks, quantiles, strict=True)]
@@ -65,7 +67,7 @@ class Reinhard(Linear):
     """
 
     name = "reinhard"
-    needs = frozenset({"lab"})
+    needs = (Lab,)
 
     def fit(self, source: SourceStatistics, style: Style | None, strength: float) -> Transform:
         """Return the pixelwise transform of a source measured before.
@@ -79,11 +81,11 @@ class Reinhard(Linear):
         """
         by_band = super().fit(source, style, strength)
         style = required(self.usable(source, style))
-        own_mean, own_std = source.lab_mean, source.lab_std
-        if own_mean is None or own_std is None or style.lab_mean is None or strength == 0:
+        own, other = source.get(Lab), style.get(Lab)
+        if own is None or other is None or strength == 0:
             return by_band
-        scale = (style.lab_std / np.maximum(own_std, 1e-9)).astype(np.float32)
-        mean, target = own_mean.astype(np.float32), style.lab_mean.astype(np.float32)
+        scale = (other.std / np.maximum(own.std, 1e-9)).astype(np.float32)
+        mean, target = own.mean.astype(np.float32), other.mean.astype(np.float32)
 
         def apply(pixels: NDArray[Any]) -> NDArray[Any]:
             result = by_band(pixels) if len(pixels) > 3 else pixels.copy()
@@ -131,7 +133,7 @@ class Mixture(Method):
     """Like land to like land: the color map of :mod:`geossda.color.mixture`."""
 
     name = "mixture"
-    needs = frozenset({"sample"})
+    needs = (Sample,)
 
     def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
         """Fit the color map of a mosaic of one source.
@@ -142,14 +144,11 @@ class Mixture(Method):
         style : Style or None
         progress : Progress
         """
-        limits = measure_source(mosaic, lab=False, style=style, progress=progress).working_range
-        style = required(style)
-        if str(mosaic.dtype) != style.dtype:
-            style = style.carried_to(limits)
-        low, high = limits
+        low, high = limits = read_source(mosaic, style, progress).working_range
+        target = required(style).fitted_to(mosaic.dtype, limits)[Sample].values
         source, reference = (
             (colors - low) / (high - low)
-            for colors in (sample_colors(mosaic, progress=progress), _sample_of(style))
+            for colors in (sample_colors(mosaic, progress=progress), target)
         )
         color_map = fit_color_map(source, reference)
         return {"limits": [float(low), float(high)], **vars(color_map)}
@@ -177,11 +176,6 @@ class Mixture(Method):
 
         return PixelTransform(apply)
 
-    def require_style(self, style: Style | None) -> None:
-        """Raise StyleError if a style has no sample of pixels."""
-        super().require_style(style)
-        _sample_of(required(style))
-
 
 class Ssda(Method):
     """SS(DA)² style transfer with a style model.
@@ -193,7 +187,7 @@ class Ssda(Method):
     """
 
     name = "ssda"
-    needs = frozenset({"features"})
+    needs = (Covariance, Features)
     model: "StyleModel"
 
     def __init__(self, model: "StyleModel", structure: Structure) -> None:
@@ -218,10 +212,8 @@ class Ssda(Method):
         """
         from geossda.harmonization.ssda_transform import measure_transform
 
-        limits = measure_source(mosaic, lab=False, style=style, progress=progress).working_range
-        return measure_transform(
-            mosaic, required(style), self.model, self.structure, limits, progress=progress
-        )
+        reading = read_source(mosaic, style, progress)
+        return measure_transform(reading, required(style), self.model, self.structure)
 
     def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
         """Return the transform of a source's windows.
@@ -253,6 +245,12 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
+def known_statistics() -> tuple[type[Statistic], ...]:
+    """Return the statistics that styles may hold: the usual ones, and what methods need besides."""
+    needed = (statistic for method in METHODS.values() for statistic in method.needs)
+    return tuple(dict.fromkeys([*STATISTICS, *needed]))
+
+
 def pixel_method(name: str) -> PixelMethod:
     """Return a pixelwise method by its name.
 
@@ -265,11 +263,3 @@ def pixel_method(name: str) -> PixelMethod:
     if not issubclass(method, PixelMethod):
         raise KeyError(name)
     return method()
-
-
-def _sample_of(style: Style) -> NDArray[np.float64]:
-    if style.sample is None:
-        raise StyleError(
-            f"the style {style.name} has no sample of pixels: make it again with geossda style"
-        )
-    return style.sample

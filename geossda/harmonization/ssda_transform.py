@@ -8,20 +8,18 @@ import torch
 from numpy.typing import NDArray
 
 from geossda.color.guided_filter import apply_affine, reduce
-from geossda.color.style import Style
 from geossda.config import Structure
+from geossda.harmonization.reading import RasterReading
 from geossda.harmonization.ssda import FACTOR, ContrastLimit, Local, Transfer
+from geossda.harmonization.style import Style
 from geossda.harmonization.style_features import (
     in_limits,
     measure_features,
-    measure_pixels,
     read_patches,
     statistics_of,
 )
 from geossda.models.style_model import StyleModel
 from geossda.models.style_statistics import Gaussian, Moments, StyleStatistics
-from geossda.progress import SILENT, Progress
-from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import as_dtype
 
 # Patches on which the share of clipped pixels is measured.
@@ -29,25 +27,17 @@ CONTRAST_PATCHES = 8
 
 
 def measure_transform(
-    mosaic: Mosaic,
-    style: Style,
-    model: StyleModel,
-    structure: Structure,
-    limits: tuple[float, float],
-    *,
-    progress: Progress = SILENT,
+    reading: RasterReading, style: Style, model: StyleModel, structure: Structure
 ) -> dict[str, Any]:
-    """Measure what the transform of a mosaic of one source follows from.
+    """Measure what the transform of one source follows from.
 
     Parameters
     ----------
-    mosaic : Mosaic
+    reading : RasterReading
+        Its working range is taken as 0 and 1.
     style : Style
     model : StyleModel
     structure : {"lock", "full"}
-    limits : (float, float)
-        Digital numbers taken as 0 and 1.
-    progress : Progress
 
     Returns
     -------
@@ -62,9 +52,9 @@ def measure_transform(
         Not one valid pixel.
     """
     target = statistics_of(style, model, structure)
-    patches = read_patches(mosaic, structure, limits, progress=progress)
-    pixels = measure_pixels(mosaic, limits, progress=progress)
-    source = measure_features(pixels, patches, model, structure)
+    mosaic, limits = reading.mosaic, reading.working_range
+    patches = read_patches(mosaic, structure, limits, progress=reading.progress)
+    source = measure_features(reading.covariance, patches, model, structure)
     transfer = Transfer(model, source, target, structure)
     contrast = None
     if mosaic.dtype.kind in "ui":

@@ -6,17 +6,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geossda.color.style import Style
 from geossda.config import Structure
 from geossda.errors import EmptyRasterError, StyleError
+from geossda.harmonization.model_statistics import Covariance, Features
 from geossda.harmonization.ssda import measure_look, scale
+from geossda.harmonization.style import Style
 from geossda.models.style_model import StyleModel
 from geossda.models.style_statistics import Gaussian, Moments, StyleStatistics
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
-from geossda.raster.statistics import covariance, sample_windows
+from geossda.raster.statistics import sample_windows
 from geossda.raster.windows import Window
 
 # Windows spread over the image on which features are measured, and their sides in pixels; those of
@@ -92,23 +93,6 @@ def read_patches(
     return Patches(image, mask)
 
 
-def measure_pixels(
-    mosaic: Mosaic, limits: tuple[float, float], *, progress: Progress = SILENT
-) -> PixelMoments:
-    """Measure mean and covariance of all pixels of one source.
-
-    Parameters
-    ----------
-    mosaic : Mosaic
-        One source.
-    limits : (float, float)
-        Digital numbers taken as 0 and 1.
-    progress : Progress
-    """
-    mean, spread = covariance(mosaic, limits, progress=progress)
-    return mean, spread + 1e-6 * np.eye(len(mean))
-
-
 def measure_features(
     pixels: PixelMoments, patches: Patches, model: StyleModel, structure: Structure
 ) -> StyleStatistics:
@@ -119,7 +103,7 @@ def measure_features(
     Parameters
     ----------
     pixels : pair of (bands,) and (bands, bands) arrays
-        As :func:`measure_pixels` returns them.
+        Mean and covariance of all pixels, in units of the patches' limits.
     patches : Patches
         Of the same image, for the same structure and limits.
     model : StyleModel
@@ -154,20 +138,21 @@ def statistics_of(style: Style, model: StyleModel, structure: Structure) -> Styl
     StyleError
         The style was not measured with this model, or was too small for it.
     """
-    features = style.features.get(model.key, {})
-    if structure not in features or style.covariance is None:
+    features, spread = style.get(Features), style.get(Covariance)
+    measured = features.models.get(model.key, {}) if features else {}
+    if structure not in measured or spread is None:
         raise StyleError(
             f"the style {style.name} has no statistics of the style model {model.card.name}: it "
             "was made without it, or of too small a raster; make it again with geossda style"
         )
     low, high = style.working_range
     pixels = Gaussian(
-        torch.tensor((style.mean - low) / (high - low))[None].float(),
-        torch.tensor(style.covariance / (high - low) ** 2)[None].float(),
+        torch.tensor((spread.mean - low) / (high - low))[None].float(),
+        torch.tensor(spread.matrix / (high - low) ** 2)[None].float(),
     )
     groups = tuple(
         tuple(Moments(torch.tensor([mean]), torch.tensor([std])) for mean, std in levels)
-        for levels in features[structure]
+        for levels in measured[structure]
     )
     statistics = StyleStatistics(pixels, groups)
     model.require_levels(statistics, style.name)

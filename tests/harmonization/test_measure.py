@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geossda.harmonization.measure import SAMPLE_COLORS, sample_colors
+from geossda.harmonization.reading import SAMPLE_COLORS, sample_colors
 from geossda.raster.mosaic import open_mosaic
 
 

@@ -9,15 +9,15 @@ from conftest import RANGES, ragged_border, synthesize
 
 from geossda.api.style import resolve_style
 from geossda.color.lab import from_lab, lab_moments, lab_sums, to_lab
-from geossda.color.pooling import pool
-from geossda.color.style import SHARES, load_style
-from geossda.color.value_curves import SourceStatistics
 from geossda.config import ColorMethod, HarmonizeMethod
 from geossda.errors import BandError, StyleError
 from geossda.evaluation.metrics import wasserstein
-from geossda.harmonization.measure import measure_source, measure_style
+from geossda.harmonization.measure import SourceStatistics, measure_source, measure_style
 from geossda.harmonization.method import PixelMethod
-from geossda.harmonization.methods import METHODS, pixel_method
+from geossda.harmonization.methods import METHODS, known_statistics, pixel_method
+from geossda.harmonization.pooling import pool
+from geossda.harmonization.reference_statistics import SHARES, Lab, Quantiles
+from geossda.harmonization.style import load_style
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.statistics import histograms
 
@@ -42,7 +42,7 @@ def look_of(mosaic):
 
 
 def harmonized(mosaic, image, method, style, strength=1.0):
-    source = measure_source(mosaic, lab="lab" in METHODS[method].needs)
+    source = measure_source(mosaic, METHODS[method].needs)
     return pixel_method(method).fit(source, style, strength)(image)
 
 
@@ -64,7 +64,7 @@ def another_look(dtype, seed=9, bands=3):
 def test_strength_0_changes_no_bit(write, method, dtype, bands):
     image = synthesize(bands, SIZE, dtype, 1)
     style = look_of(write(another_look(dtype, bands=bands)))
-    source = measure_source(write(image), lab="lab" in METHODS[method].needs)
+    source = measure_source(write(image), METHODS[method].needs)
     given = image.copy()
     if image.dtype.kind == "f":  # what is not valid goes through the transforms, too
         given[0, :3, :3], given[-1, 4, 4] = np.nan, np.inf
@@ -82,7 +82,7 @@ def test_strength_0_changes_no_bit(write, method, dtype, bands):
 def test_strength_is_linear_in_between(write, method):
     image = synthesize(4, SIZE, "uint16", 1)
     style = look_of(write(another_look("uint16", bands=4)))
-    source = measure_source(write(image), lab=True)
+    source = measure_source(write(image), [Lab])
     whole = pixel_method(method).fit(source, style, 1.0)(image).astype(float)
     for strength in (0.25, 0.7):
         mixed = pixel_method(method).fit(source, style, strength)(image)
@@ -96,7 +96,7 @@ def test_values_that_the_statistics_did_not_see_go_through(write, method):
     for dtype in ("int8", "uint8", "uint16", "int16", "float32"):
         image = synthesize(3, SIZE, "uint8", 1).astype(np.int16) // 4
         seen = image.astype(dtype) if dtype != "float32" else (image / 100).astype(dtype)
-        source = measure_source(write(seen), lab=True)
+        source = measure_source(write(seen), [Lab])
         style = look_of(write(seen))
         limits = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype != "float32" else (-1e6, 1e6)
         unseen = np.linspace(*limits, 3 * 64).reshape(3, 8, 8).astype(dtype)
@@ -356,16 +356,21 @@ def test_style_round_trip(tmp_path, write):
         style = look_of(write(another_look(dtype)))
         path = tmp_path / f"{dtype}.json"
         style.save(path)
-        loaded = load_style(path)
+        loaded = load_style(path, known_statistics())
         for name in ("name", "dtype", "working_range", "pixels", "bands"):
             assert getattr(loaded, name) == getattr(style, name)
-        for name in ("quantiles", "mean", "std", "lab_mean", "lab_std"):
-            assert np.abs(getattr(loaded, name) - getattr(style, name)).max() <= 5e-7
+        for statistic, names in ((Quantiles, ["values"]), (Lab, ["mean", "std"])):
+            for name in names:
+                kept, exact = (getattr(one[statistic], name) for one in (loaded, style))
+                assert np.abs(kept - exact).max() <= 5e-7
+        assert np.abs(loaded.mean - style.mean).max() <= 5e-7
+        assert np.abs(loaded.std - style.std).max() <= 5e-7
         assert path.stat().st_size < 100_000 * style.bands
         assert json.loads(path.read_text())["format"] == "geossda style 2"
     two = look_of(write(another_look("uint8", bands=2)))
     two.save(tmp_path / "two.json")
-    assert two.lab_mean is None and load_style(tmp_path / "two.json").lab_mean is None
+    loaded = load_style(tmp_path / "two.json", known_statistics())
+    assert two.get(Lab) is None and loaded.get(Lab) is None
 
 
 def test_style_measures_its_pixels(write):
@@ -374,14 +379,17 @@ def test_style_measures_its_pixels(write):
     assert style.pixels == image[0].size
     assert style.mean == pytest.approx(image.mean(axis=(1, 2)))
     assert style.std == pytest.approx(image.std(axis=(1, 2)))
-    assert style.quantiles.shape == (3, 1025)
+    assert style[Quantiles].values.shape == (3, 1025)
     for band in range(3):
-        assert style.quantiles[band, [0, -1]].tolist() == [image[band].min(), image[band].max()]
+        assert style[Quantiles].values[band, [0, -1]].tolist() == [
+            image[band].min(),
+            image[band].max(),
+        ]
         expected = np.quantile(image[band], SHARES)
-        assert np.abs(style.quantiles[band] - expected).max() <= 1
+        assert np.abs(style[Quantiles].values[band] - expected).max() <= 1
     lab = lab_by_the_book(image / 255)
-    assert style.lab_mean == pytest.approx(lab.mean(axis=(1, 2)), abs=0.15)
-    assert style.lab_std == pytest.approx(lab.std(axis=(1, 2)), abs=0.15)
+    assert style[Lab].mean == pytest.approx(lab.mean(axis=(1, 2)), abs=0.15)
+    assert style[Lab].std == pytest.approx(lab.std(axis=(1, 2)), abs=0.15)
 
 
 def test_carried_to_is_linear_and_comes_back(write):
@@ -389,12 +397,14 @@ def test_carried_to_is_linear_and_comes_back(write):
     carried = style.carried_to((100.0, 2147.0))
     factor = 2047 / 255
     assert carried.working_range == (100.0, 2147.0)
-    assert np.allclose(carried.quantiles, style.quantiles * factor + 100)
+    assert np.allclose(carried[Quantiles].values, style[Quantiles].values * factor + 100)
     assert np.allclose(carried.mean, style.mean * factor + 100)
     assert np.allclose(carried.std, style.std * factor)
-    assert np.array_equal(carried.lab_mean, style.lab_mean)
+    assert np.array_equal(carried[Lab].mean, style[Lab].mean)
     back = carried.carried_to(style.working_range)
-    assert np.allclose(back.quantiles, style.quantiles) and np.allclose(back.mean, style.mean)
+    assert np.allclose(back[Quantiles].values, style[Quantiles].values) and np.allclose(
+        back.mean, style.mean
+    )
     assert style.carried_to(style.working_range) is style
 
 
@@ -406,10 +416,10 @@ def test_pool_is_the_style_of_the_pixels_together(write):
     assert pooled.pixels == together.pixels == 157 * 211
     assert pooled.mean == pytest.approx(together.mean, abs=1e-6)
     assert pooled.std == pytest.approx(together.std, abs=1e-6)
-    assert pooled.lab_mean == pytest.approx(together.lab_mean, abs=1e-3)
-    assert pooled.lab_std == pytest.approx(together.lab_std, abs=1e-3)
-    assert np.abs(pooled.quantiles - together.quantiles).mean() < 0.3
-    assert np.abs(pooled.quantiles - together.quantiles)[:, 5:-5].max() <= 1.5
+    assert pooled[Lab].mean == pytest.approx(together[Lab].mean, abs=1e-3)
+    assert pooled[Lab].std == pytest.approx(together[Lab].std, abs=1e-3)
+    assert np.abs(pooled[Quantiles].values - together[Quantiles].values).mean() < 0.3
+    assert np.abs(pooled[Quantiles].values - together[Quantiles].values)[:, 5:-5].max() <= 1.5
     assert "2 more" in pooled.name
 
 
@@ -443,8 +453,8 @@ def test_pool_of_one_type_keeps_its_digital_numbers(tmp_path, make_raster):
         assert pooled.mean == pytest.approx(image.mean(axis=(1, 2)))
         assert pooled.std == pytest.approx(image.std(axis=(1, 2)))
         in_range = lab_by_the_book(np.clip(image / pooled.working_range[1], 0, 1))
-        assert pooled.lab_mean == pytest.approx(in_range.mean(axis=(1, 2)), abs=0.2)
-        assert pooled.lab_std == pytest.approx(in_range.std(axis=(1, 2)), abs=0.2)
+        assert pooled[Lab].mean == pytest.approx(in_range.mean(axis=(1, 2)), abs=0.2)
+        assert pooled[Lab].std == pytest.approx(in_range.std(axis=(1, 2)), abs=0.2)
 
 
 def test_band_counts_must_agree(write):
@@ -470,7 +480,7 @@ def test_methods_that_need_a_style_say_so(write):
 def test_undeclared_nodata_is_hinted_at(write, listener):
     image = synthesize(3, SIZE, "uint8", 1)
     image[:, :8] = 0
-    measure_source(write(image), lab=False, progress=listener)
+    measure_source(write(image), progress=listener)
     assert len(listener.warnings) == 1 and "--nodata 0" in listener.warnings[0]
     for quiet in (
         write(synthesize(3, SIZE, "uint8", 1)),
@@ -478,5 +488,5 @@ def test_undeclared_nodata_is_hinted_at(write, listener):
         write(synthesize(3, SIZE, "int32", 1) + 100_000),
         write((synthesize(3, SIZE, "float32", 1) - 40).astype(np.float32)),
     ):
-        assert isinstance(measure_source(quiet, lab=False, progress=listener), SourceStatistics)
+        assert isinstance(measure_source(quiet, progress=listener), SourceStatistics)
     assert len(listener.warnings) == 1

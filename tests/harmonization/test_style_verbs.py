@@ -11,8 +11,10 @@ from PIL import Image
 
 import geossda
 from geossda import EvaluateStyleConfig, HarmonizeConfig, MatrixConfig, StyleConfig
-from geossda.color.style import load_style
 from geossda.errors import BandError, EmptyRasterError, InputError, StyleError
+from geossda.harmonization.methods import known_statistics
+from geossda.harmonization.model_statistics import Covariance, Features
+from geossda.harmonization.style import load_style
 
 SIZE = (300, 340)
 
@@ -118,11 +120,11 @@ def test_styles_are_pooled_by_weight(tmp_path, looks):
     for index in (0, 1):
         files.append(tmp_path / f"{index}.json")
         geossda.make_style(looks[index], files[-1])
-    one, other = (load_style(path) for path in files)
+    one, other = (load_style(path, known_statistics()) for path in files)
     pooled = geossda.make_style(files, tmp_path / "all.json", config=StyleConfig(weights=(3, 1)))
     assert pooled.mean == pytest.approx(0.75 * one.mean + 0.25 * other.mean)
-    key = next(iter(pooled.features))
-    level = [style.features[key]["lock"][0][2] for style in (one, other, pooled)]
+    key = next(iter(pooled[Features].models))
+    level = [style[Features].models[key]["lock"][0][2] for style in (one, other, pooled)]
     mean = 0.75 * np.array(level[0][0]) + 0.25 * np.array(level[1][0])
     assert level[2][0] == pytest.approx(mean, abs=1e-5)
     square = sum(
@@ -132,7 +134,7 @@ def test_styles_are_pooled_by_weight(tmp_path, looks):
     assert level[2][1] == pytest.approx(np.sqrt(square - mean**2), abs=1e-4)
     # All weight on one is that one.
     alone = geossda.make_style(files, tmp_path / "one.json", config=StyleConfig(weights=(0, 1)))
-    assert alone.covariance == pytest.approx(other.covariance, rel=1e-6)
+    assert alone[Covariance].matrix == pytest.approx(other[Covariance].matrix, rel=1e-6)
     with pytest.raises(StyleError, match="1 weights for 2"):
         geossda.make_style(files, tmp_path / "bad.json", config=StyleConfig(weights=(1,)))
 

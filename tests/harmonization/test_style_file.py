@@ -3,13 +3,17 @@
 import copy
 import json
 import math
+from pathlib import Path
 
 import pytest
 from conftest import build_raster
 
 import geossda
-from geossda.color.style import MAX_BYTES, load_style
 from geossda.errors import StyleError
+from geossda.harmonization.methods import known_statistics
+from geossda.harmonization.model_statistics import Covariance, Features
+from geossda.harmonization.style import MAX_BYTES
+from geossda.harmonization.style import load_style as load_known
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -23,6 +27,10 @@ def entries(tmp_path_factory):
     return json.loads((folder / "a.json").read_text())
 
 
+def load_style(path):
+    return load_known(path, known_statistics())
+
+
 def write(path, entries):
     path.write_text(json.dumps(entries))
     return path
@@ -31,16 +39,26 @@ def write(path, entries):
 def test_a_right_file_is_read_and_written_as_it_was(entries, tmp_path):
     """So that what is refused below is refused for its entry."""
     style = load_style(write(tmp_path / "a.json", entries))
-    assert style.bands == 3 and next(iter(style.features.values())).keys() == {"lock", "full"}
+    assert style.bands == 3 and next(iter(style[Features].models.values())).keys() == {
+        "lock",
+        "full",
+    }
     style.save(tmp_path / "b.json")
     assert json.loads((tmp_path / "b.json").read_text()) == entries
+
+
+def test_a_file_written_before_statistics_were_classes_keeps_every_byte(tmp_path):
+    """`style_2.json` is by commit 32545aa, of a raster of 12 x 10 px; its features are made up."""
+    path = Path(__file__).with_name("style_2.json")
+    load_style(path).save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
 
 
 def test_older_files_are_read(entries, tmp_path):
     newer = ("covariance", "features", "colors", "sample")
     older = {name: value for name, value in entries.items() if name not in newer}
     style = load_style(write(tmp_path / "a.json", {**older, "format": "geossda style 1"}))
-    assert style.covariance is None and style.features == {} and style.colors == ()
+    assert style.get(Covariance) is None and style.get(Features) is None and style.colors == ()
     two = {**older, "lab_mean": None, "lab_std": None}
     two |= {key: entries[key][:2] for key in ("quantiles", "mean", "std")}
     assert load_style(write(tmp_path / "a.json", two)).bands == 2
