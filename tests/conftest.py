@@ -1,5 +1,6 @@
 """Tiny georeferenced rasters, a tiny model, and progress reporters that listen or interrupt."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -10,12 +11,17 @@ from affine import Affine
 from hypothesis import settings
 from rasterio.enums import ColorInterp
 
+# Threads of OpenMP that wait for each other keep cores busy, which the tests beside them need.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 settings.register_profile("house", deadline=None, derandomize=True, database=None)
 settings.load_profile("house")
 
 REPO = Path(__file__).resolve().parent.parent
 DATA = REPO.parent / "shared" / "data"
 UTM = "EPSG:32633"
+# The smallest of timm's networks with all kinds of layers.
+ENCODER = "tu-test_efficientnet"
 
 # Ranges that sensors fill: 8 bit, 11 bit in 16, signed (height, dB x 100), reflectance.
 RANGES = {
@@ -241,10 +247,31 @@ def tiny_model(tmp_path_factory, one_thread):
     return path
 
 
+# Run by processes that tests start, before any other code.
+SMALL_SHARDS = "from geossda.runs import shard_layout\nshard_layout.MIN_STRIP_PX = 2**14\n"
+
+
 @pytest.fixture(scope="module")
-def tall(make_raster, tmp_path_factory):
-    """Three parts, the last one short."""
-    return make_raster(tmp_path_factory.mktemp("tall") / "tall.tif", size=(2200, 1100), nodata=0,
+def small_shards():
+    """Divide small rasters into several shards, in this process and in workers that it starts."""
+    import dask
+
+    from geossda.runs import shard_layout
+    from geossda.segmentation import segment_job
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        dask.config.set({"distributed.worker.preload": [SMALL_SHARDS]}),
+    ):
+        for module in (shard_layout, segment_job):
+            patch.setattr(module, "MIN_STRIP_PX", 2**14)
+        yield
+
+
+@pytest.fixture(scope="module")
+def tall(small_shards, make_raster, tmp_path_factory):
+    """Three shards, the last one short."""
+    return make_raster(tmp_path_factory.mktemp("tall") / "tall.tif", size=(2200, 300), nodata=0,
                        seed=4, tiled=True, blockxsize=256, blockysize=256)  # fmt: skip
 
 

@@ -46,6 +46,9 @@ COG_OPTIONS = {
     "OVERVIEWS": "IGNORE_EXISTING",
 }
 
+# Of uncompressed rasters.
+_BLOCK_COLS = 512
+
 
 @dataclass(frozen=True)
 class Description:
@@ -275,7 +278,7 @@ def new_working_raster(
             transform=grid.transform,
             nodata=nodata if validity == "nodata" else None,
             tiled=True,
-            blockxsize=512,
+            blockxsize=_BLOCK_COLS,
             blockysize=block_rows,
             bigtiff="IF_SAFER",
             interleave="pixel",
@@ -287,11 +290,15 @@ def new_working_raster(
             yield writer
         finally:
             writer.close()
-    _check_working(Path(path), _bytes_of(grid, bands, dtype))
+    _check_working(Path(path), _bytes_of(grid, bands, dtype, (block_rows, _BLOCK_COLS)))
 
 
-def _bytes_of(grid: GeoBox, bands: int, dtype: np.dtype[Any]) -> int:
-    return int(grid.shape.y) * int(grid.shape.x) * bands * np.dtype(dtype).itemsize
+def _bytes_of(
+    grid: GeoBox, bands: int, dtype: np.dtype[Any], block: tuple[int, int] = (1, 1)
+) -> int:
+    """Return the bytes of a raster, whose blocks at the right and bottom are filled up."""
+    height, width = (-(-int(n) // m) * m for n, m in zip(grid.shape, block, strict=True))
+    return height * width * bands * int(np.dtype(dtype).itemsize)
 
 
 @contextlib.contextmanager

@@ -2,10 +2,10 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import geopandas as gpd
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from conftest import Listener
+from conftest import SMALL_SHARDS, Listener
 
 from geossda import HarmonizeConfig, SegmentConfig, harmonize, segment
 from geossda.errors import Cancelled, OutputError, OutputExistsError, RasterError
@@ -78,7 +78,7 @@ def test_numbers_come_back_to_the_bit(tmp_path):
 @pytest.mark.parametrize("tile", [256, 512, 1024])
 def test_a_run_goes_on(tall, look, whole, tmp_path, interrupter, listener, tile):
     out = tmp_path / "out.tif"
-    finished = stopped(tall, look, out, interrupter, after=30)
+    finished = stopped(tall, look, out, interrupter, after=12)
     assert finished == ["000000.tif"]
     before = (shards_folder(out) / finished[0]).stat().st_mtime_ns
     config = HarmonizeConfig(method="histogram", tile=tile)
@@ -105,7 +105,7 @@ def test_other_settings_or_inputs_begin_anew(
 ):
     mine, out = tmp_path / "in.tif", tmp_path / "out.tif"
     mine.write_bytes(tall.read_bytes())
-    stopped(mine, look, out, interrupter, after=30)
+    stopped(mine, look, out, interrupter, after=12)
     config = HarmonizeConfig(method="histogram", strength=0.5 if change == "strength" else 1.0,
                              resume=change != "no resume")  # fmt: skip
     if change == "source":
@@ -121,7 +121,7 @@ def test_other_settings_or_inputs_begin_anew(
 
 
 def test_without_resume_nothing_is_left(tall, look, tmp_path, interrupter):
-    assert stopped(tall, look, tmp_path / "out.tif", interrupter, after=30, resume=False) == []
+    assert stopped(tall, look, tmp_path / "out.tif", interrupter, after=12, resume=False) == []
     assert os.listdir(tmp_path) == []
 
 
@@ -162,7 +162,7 @@ def test_damaged_shards_are_computed_again(
     tall, look, whole, tmp_path, interrupter, listener, file, damage
 ):
     out = tmp_path / "out.tif"
-    stopped(tall, look, out, interrupter, after=30)
+    stopped(tall, look, out, interrupter, after=12)
     path = shards_folder(out) / file
     if damage == "no checksum":
         path.with_name(f"{file}.sha256").unlink()
@@ -201,7 +201,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(tall, look, tmp_path):
 
 def test_other_peoples_files_in_the_folder_of_shards_stay(tall, look, whole, tmp_path, interrupter):
     out = tmp_path / "out.tif"
-    stopped(tall, look, out, interrupter, after=30)
+    stopped(tall, look, out, interrupter, after=12)
     (shards_folder(out) / "@eaDir").mkdir()
     (shards_folder(out) / "notes.txt").write_text("theirs")
     (shards_folder(out) / "000001.0123456789ab.tmp.tif").write_text("of a killed process")
@@ -231,7 +231,7 @@ def test_of_several_outputs_finished_ones_stay(tall, look, tmp_path, interrupter
     config = HarmonizeConfig(method="histogram")
     with pytest.raises(Cancelled):
         harmonize([tall, other], f"{tmp_path}/out/", style=look, config=config,
-                  progress=interrupter("harmonizing", 8, Cancelled("stop")))  # fmt: skip
+                  progress=interrupter("harmonizing", 4, Cancelled("stop")))  # fmt: skip
     first = tmp_path / "out" / "tall.tif"
     before = first.stat().st_mtime_ns
     harmonize([tall, other], f"{tmp_path}/out/", style=look, config=config, progress=listener)
@@ -274,48 +274,58 @@ def test_a_truncated_source_is_mended_and_gone_on_with(tall, look, whole, tmp_pa
 def test_a_learned_run_goes_on_to_the_same_bytes(tall, look, tmp_path, interrupter):
     settings = {"method": "ssda", "device": "cpu", "tile": 512}
     out, one_go = tmp_path / "out.tif", tmp_path / "whole.tif"
-    assert stopped(tall, look, out, interrupter, after=7, **settings) == ["000000.tif"]
+    assert stopped(tall, look, out, interrupter, after=3, **settings) == ["000000.tif"]
     for path in (out, one_go):
         harmonize(tall, path, style=look, config=HarmonizeConfig(**settings))
     assert same(out, one_go)
     assert sorted(os.listdir(tmp_path)) == ["out.tif", "whole.tif"]
 
 
-def killed(arguments, seed):
-    """Run a command, kill it at a random moment, and run it again until it ends well."""
-    rng = random.Random(seed)
-    times = 0
-    while True:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "geossda_cli", *map(str, arguments), "--progress", "json"],
-            stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        for line in process.stderr:
-            if '"event": "progress"' in line and times < 2 and rng.random() < 0.3:
-                time.sleep(rng.random() / 10)
-                process.send_signal(signal.SIGKILL)
-                times += 1
-                break
-        said = process.stderr.read()
-        process.stderr.close()
-        if process.wait() == 0:
-            return times
-        assert process.returncode == -signal.SIGKILL, said
+KILLED = (
+    SMALL_SHARDS
+    + """
+import os, signal, sys
+import geossda
+
+source, look, out, at, after = sys.argv[1:]
+
+class Killer:
+    left = int(after)
+
+    def stage(self, name, total=None):
+        self.now = name
+        self.advance()
+
+    def advance(self, steps=1):
+        self.left -= self.now.startswith(at)
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def note(self, text): ...
+    def warn(self, text): ...
+
+geossda.harmonize(source, out, style=look, method="histogram", tile=256, progress=Killer())
+"""
+)
 
 
 def test_killed_again_and_again(tall, look, whole, tmp_path):
     out = tmp_path / "out.tif"
-    arguments = ["harmonize", tall, "--style", look, "-o", out, "--method", "histogram",
-                 "--tile", "256"]  # fmt: skip
-    assert killed(arguments, 1) == 2
+    moments = [("reading statistics", 3), ("harmonizing", 3), ("harmonizing", 12),
+               ("compressing", 1)]  # fmt: skip
+    for moment in moments:
+        arguments = map(str, (tall, look, out, *moment))
+        ended = subprocess.run([sys.executable, "-c", KILLED, *arguments])
+        assert ended.returncode == -signal.SIGKILL
+    harmonize(tall, out, style=look, method="histogram", tile=256)
     assert same(out, whole)
     assert os.listdir(tmp_path) == ["out.tif"]
 
 
 @pytest.fixture(scope="module")
-def town(make_raster, tmp_path_factory):
-    """Two parts for the tiny model."""
-    return make_raster(tmp_path_factory.mktemp("place") / "town.tif", size=(1200, 1100), nodata=0)
+def town(small_shards, make_raster, tmp_path_factory):
+    """Three shards of two lines of six windows for the tiny model."""
+    return make_raster(tmp_path_factory.mktemp("place") / "town.tif", size=(300, 270), nodata=0)
 
 
 @pytest.fixture(scope="module")
@@ -332,8 +342,7 @@ def settings(tiny_model):
 
 def test_segmenting_goes_on(town, tiny_model, found, tmp_path, interrupter, listener):
     out = tmp_path / "out.gpkg"
-    # 23 windows a line, 20 lines a shard: in the second shard.
-    stop = interrupter("segmenting", 23 * 25, Cancelled("stop"))
+    stop = interrupter("segmenting", 6 * 3, Cancelled("stop"))
     with pytest.raises(Cancelled):
         segment(town, out, config=settings(tiny_model), progress=stop)
     assert len(list(shards_folder(out).glob("0*.tif"))) == 1
@@ -345,59 +354,41 @@ def test_segmenting_goes_on(town, tiny_model, found, tmp_path, interrupter, list
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="processes of Linux")
-def test_workers_find_the_same_and_a_lost_one_is_made_good_for(town, tiny_model, found, tmp_path):
-    out = tmp_path / "out.gpkg"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "geossda_cli", "segment", town, "-o", out, "--model", tiny_model,
-         "--device", "cpu", "--regularize", "none", "--workers", "2", "--progress", "json"],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    told = []
-    for line in process.stderr:
-        told.append(line)
-        if '"stage": "segmenting"' in line and '"event": "stage"' in line:
-            # Workers are the children of the child that are at work; one is ended once it is.
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline:
-                if any(shards_folder(out).glob("*.tmp.tif")):
-                    workers = [
-                        pid for pid in children_of(process.pid)
-                        if b"spawn_main" in command_of(pid)
-                    ]  # fmt: skip
-                    os.kill(workers[-1], signal.SIGKILL)
-                    break
-                time.sleep(0.05)
-            else:
-                process.kill()
-    process.stderr.close()
-    assert process.wait() == 0, told
-    assert all(line.startswith("{") for line in told), told
-    assert gpd.read_file(out, layer="buildings").to_wkb().equals(found.to_wkb())
-    assert os.listdir(tmp_path) == ["out.gpkg"]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="processes of Linux")
-def test_workers_give_outlines_too_and_a_lost_one_is_made_good_for(town, tiny_model, tmp_path):
+def test_workers_find_the_same_and_lost_ones_are_made_good_for(
+    small_shards, make_raster, tiny_model, tmp_path, capfd
+):
+    """One is lost while it writes shards, another while outlines are made."""
+    town = make_raster(tmp_path / "town.tif", size=(450, 400), nodata=0)
     out, alone = tmp_path / "out.gpkg", tmp_path / "alone.gpkg"
-    segment(town, alone, config=SegmentConfig(model=str(tiny_model), device="cpu"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "geossda_cli", "segment", town, "-o", out, "--model", tiny_model,
-         "--device", "cpu", "--workers", "2", "--progress", "json"],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    told, ended = [], None
-    for line in process.stderr:
-        told.append(line)
-        if ended is None and '"stage": "polygonizing"' in line and '"event": "stage"' in line:
-            ended, *_ = (p for p in children_of(process.pid) if b"spawn_main" in command_of(p))
-            os.kill(ended, signal.SIGKILL)
-    process.stderr.close()
-    assert process.wait() == 0, told
-    assert ended is not None and all(line.startswith("{") for line in told), told
+    config = SegmentConfig(model=str(tiny_model), device="cpu", regularize="simplify")
+    segment(town, alone, config=config)
+    ended = {}
+
+    class Killer(Listener):
+        def stage(self, name, total=None):
+            super().stage(name, total)
+            if name == "segmenting":
+                threading.Thread(target=self.end_one_at_work).start()
+            if name == "polygonizing":
+                self.end_one()
+
+        def end_one_at_work(self):
+            deadline = time.monotonic() + 60
+            while not any(shards_folder(out).glob("*.tmp.tif")) and time.monotonic() < deadline:
+                time.sleep(0.005)
+            self.end_one()
+
+        def end_one(self):
+            workers = [p for p in children_of(os.getpid()) if b"spawn_main" in command_of(p)]
+            os.kill(workers[-1], signal.SIGKILL)
+            ended[self.stages[-1]] = workers[-1]
+
+    segment(town, out, config=config, workers=2, progress=Killer())
+    assert list(ended) == ["segmenting", "polygonizing"] and len(set(ended.values())) == 2
+    assert capfd.readouterr().err == "", "neither the workers nor those who lost them say anything"
     one, other = (gpd.read_file(path, layer="buildings") for path in (alone, out))
     assert len(one) > 100 and one.to_wkb().equals(other.to_wkb())
-    assert sorted(os.listdir(tmp_path)) == ["alone.gpkg", "out.gpkg"]
+    assert sorted(os.listdir(tmp_path)) == ["alone.gpkg", "out.gpkg", "town.tif"]
 
 
 def children_of(pid):
