@@ -17,9 +17,9 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed ## Harmonize and map a rendered town, into demo/
 	$(BIN)/geossda demo --output demo --overwrite
 
-# One core for each process of tests: their own threads would wait for each other.
+# One core for each process of tests: their own threads would wait for each other, busily at that.
 test: lint types ## Check style and types, run the tests on all cores, print the coverage
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile \
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --dist loadfile \
 		--cov --cov-report term:skip-covered
 
 lint: $(VENV)/.installed ## Check style

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from geossda.adapt.samplers import training_streams
 from geossda.adapt.strategies import STRATEGIES
@@ -21,6 +22,7 @@ from geossda.config import AdaptMethod, BenchmarkConfig, Row, TrainSegmenterConf
 from geossda.data.patches import WorkingRaster
 from geossda.devices import choose
 from geossda.evaluation.calibration import Reliability
+from geossda.models.card import SegmenterCard
 from geossda.models.segmenter import load_segmenter
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
@@ -160,8 +162,9 @@ def run(
         progress=progress,
     )
     figures = {}
+    network, card = load_segmenter(model)
     for name, rasters in tests.items():
-        reliability = measure(model, rasters, config.device)
+        reliability = measure(network, card, rasters, config.device)
         counts = reliability.confusion().to_dict()
         figures[name] = {
             # Ratios of nothing are NaN, which JSON cannot hold.
@@ -213,17 +216,19 @@ def _plain(entries: dict[str, Any]) -> dict[str, Any]:
     return cast(dict[str, Any], json.loads(json.dumps(entries)))
 
 
-def measure(model: Path, rasters: Sequence[WorkingRaster], device: str) -> Reliability:
+def measure(
+    network: torch.nn.Module, card: SegmenterCard, rasters: Sequence[WorkingRaster], device: str
+) -> Reliability:
     """Predict rasters as ``segment`` does, and return counts of pixels by logit and label.
 
     Parameters
     ----------
-    model : path
+    network, card
+        As :func:`geossda.models.segmenter.load_segmenter` returns them.
     rasters : sequence of WorkingRaster
         With labels.
     device : str
     """
-    network, card = load_segmenter(model)
     total = Reliability.none()
     for raster in rasters:
         reader = WindowReader(raster.mosaic, [raster.scaling], card.patch_px, 0)

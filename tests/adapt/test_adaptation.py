@@ -12,7 +12,7 @@ import rasterio
 import shapely
 import torch
 from click.testing import CliRunner
-from conftest import UTM, build_raster, synthesize
+from conftest import ENCODER, UTM, build_raster, synthesize
 from PIL import Image
 
 import geossda
@@ -53,7 +53,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIZE = (160, 200)
 TINY = TrainSegmenterConfig(
-    encoder="tu-mobilenetv3_small_050", encoder_weights="none", gsd=0.5, steps=4, batch=2,
+    encoder=ENCODER, encoder_weights="none", gsd=0.5, steps=4, batch=2,
     target_batch=2, patch=64, seed=3, checkpoint=2, device="cpu", degrade=False,
 )  # fmt: skip
 
@@ -567,7 +567,9 @@ def test_a_network_learns_the_pseudo_labels(villages, tmp_path, monkeypatch):
     def unlabelled(step, place):
         return draw(step, place)._replace(weight=np.zeros((1, 32, 32), np.float32))
 
-    config = dataclasses.replace(TINY, steps=24, checkpoint=24, patch=32, lr=3e-3)
+    config = dataclasses.replace(
+        TINY, encoder="tu-mobilenetv3_small_050", steps=24, checkpoint=24, patch=32, lr=3e-3
+    )
     target = TargetSampler([prepared(villages[1])], 32, 3).draw
     train(unlabelled, 3, tmp_path / "out.safetensors", tmp_path / "run", config,
           draw_target=target, objective=MeanTeacher(24, 0.2))  # fmt: skip

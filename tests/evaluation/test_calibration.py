@@ -8,7 +8,7 @@ import pytest
 import rasterio
 import shapely
 import torch
-from conftest import UTM, build_raster
+from conftest import ENCODER, UTM, build_raster
 from scipy.special import expit, logit
 
 from geossda import SegmentConfig, TrainSegmenterConfig, segment, train_segmenter
@@ -156,7 +156,7 @@ def test_training_with_a_part_kept_back_writes_the_temperature(tmp_path):
     box = shapely.box(500010, 5199950, 500090, 5199990)
     gpd.GeoDataFrame(geometry=[box], crs=UTM).to_file(tmp_path / "f.gpkg")
     config = TrainSegmenterConfig(
-        encoder="tu-mobilenetv3_small_050", encoder_weights="none", gsd=0.5, steps=3, batch=2,
+        encoder=ENCODER, encoder_weights="none", gsd=0.5, steps=3, batch=2,
         patch=64, device="cpu", hold_out=0.3,
     )  # fmt: skip
     card = train_segmenter(raster, tmp_path / "m.safetensors", config=config)

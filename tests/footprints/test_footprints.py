@@ -1,9 +1,9 @@
 """Footprints: the same whatever the strips, faithful to the mask, and at home in QGIS."""
 
+import functools
 import json
 import sqlite3
 from contextlib import closing
-from functools import partial
 
 import cv2
 import geopandas as gpd
@@ -97,35 +97,38 @@ def test_blocks_change_nothing_and_rasterizing_gives_the_mask(mask, block, worke
     assert check_cuts(probability, [block], workers=workers)[:0] == []
 
 
-@settings(max_examples=50)
-@given(st.integers(0, 2**32 - 1), st.floats(0.3, 0.75), st.integers(1, 70))
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.floats(0.3, 0.75), st.integers(1, 30))
 def test_blocks_change_nothing_on_larger_masks(seed, share, block):
     rng = np.random.default_rng(seed)
-    mask = rng.random((60, 47)) < share
+    mask = rng.random((24, 21)) < share
     probability = grained(mask, seed)
     check_faithful(mask, footprints(probability))
     check_cuts(probability, [block])
 
 
+@functools.cache
 def hard_masks():
     """Thin diagonals, nested holes, spirals across many blocks, borders, nodata: 50 of them."""
     rng = np.random.default_rng(7)
-    y, x = np.mgrid[0:300, 0:260]
+    y, x = np.mgrid[0:150, 0:130]
+    masks = []
     for number in range(10):
-        away, turn = np.hypot(x - 120, y - 150), np.arctan2(y - 150, x - 120)
+        away, turn = np.hypot(x - 60, y - 75), np.arctan2(y - 75, x - 60)
         spiral = np.sin(away / (1.5 + number / 4) + turn * (number % 3 + 1)) > 0
-        rings = (np.maximum(abs(x - 130), abs(y - 140)) // (2 + number)) % 2 == 0
+        rings = (np.maximum(abs(x - 65), abs(y - 70)) // (2 + number)) % 2 == 0
         diagonal = (x + (number - 5) * y) % (3 + number) == 0
         blobs = cv2.blur(rng.random(x.shape).astype(np.float32), (9, 9)) > 0.5
         holes = blobs.copy()
-        holes[40:90, 30 + number : 200] = False  # nodata
-        yield from (spiral, rings, diagonal, blobs, holes)
+        holes[20:45, 15 + number : 100] = False  # nodata
+        masks += [spiral, rings, diagonal, blobs, holes]
+    return masks
 
 
 @pytest.mark.parametrize("number", range(50))
 def test_blocks_change_nothing_on_hard_masks(number):
-    mask = list(hard_masks())[number]
-    whole = check_cuts(grained(mask, number), [64, 65, 100, 128, 256])
+    mask = hard_masks()[number]
+    whole = check_cuts(grained(mask, number), [32, 33, 50, 64, 128])
     outlines = rasterio.features.shapes(mask.astype(np.uint8), mask, connectivity=4)
     theirs = [shapely.make_valid(shapely.geometry.shape(outline)) for outline, _ in outlines]
     ours = [shapely.from_wkb(entry[0]) for entry in whole]
@@ -138,8 +141,8 @@ def test_blocks_change_nothing_on_hard_masks(number):
 
 @pytest.mark.parametrize("number", range(0, 50, 7))
 def test_with_eight_neighbours_corners_join(number):
-    mask = list(hard_masks())[number]
-    whole = check_cuts(grained(mask, number), [64, 100], connectivity=8)
+    mask = hard_masks()[number]
+    whole = check_cuts(grained(mask, number), [32, 50], connectivity=8)
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     assert len(whole) == count - 1
     for wkb, pixels, *_ in whole[:200]:
@@ -350,7 +353,7 @@ def test_simplifying_takes_stairs_off_and_stays_within_the_tolerance():
 @pytest.mark.parametrize("regularity", ["none", "simplify", "rectilinear"])
 def test_footprints_are_valid_apart_and_the_same_whatever_the_blocks(regularity):
     rng = np.random.default_rng(0)
-    mask = cv2.blur(rng.random((120, 140)).astype(np.float32), (5, 5)) > 0.5
+    mask = cv2.blur(rng.random((80, 90)).astype(np.float32), (5, 5)) > 0.5
     grid = grid_at(UTM, 15, 47, 0.3, mask.shape)
     for tolerance in (0.3, 0.5, 2.0):
         how = {"regularity": regularity, "tolerance_m": tolerance, "min_area_m2": 0.5}
@@ -576,7 +579,7 @@ def test_sqlite_writes_what_ogr_writes(tmp_path, crs, count):
     boxes = [(2, 2, 12, 12), (20, 2, 30, 14), (2, 20, 30, 30)][:count]
     told = {"GEOSSDA_A": 'a "<&>" ä', "GEOSSDA_B": "[1]"}
     told_back = []
-    for write in (geopackage.write, partial(ogr.write, append=False)):
+    for write in (geopackage.write, functools.partial(ogr.write, append=False)):
         path = tmp_path / f"{len(told_back)}.gpkg"
         made = shape_footprints([(parts_of(*boxes), DONE)], Shaping(grid, 1.0, "none", 0.5, 0.0))
         write(RecordStream(made, True, 0), path, grid.crs.to_wkt(), told, "Polygon")
@@ -603,7 +606,7 @@ def test_polygons_are_encoded_as_shapely_does():
 @pytest.mark.parametrize("turned", [0, 30])
 def test_outlines_as_arrays_are_those_shapely_makes(connectivity, turned):
     transform = Affine(0.3, 0, 5e5, 0, -0.3, 5e6) * Affine.rotation(turned)
-    for mask in list(hard_masks())[3:8]:
+    for mask in hard_masks()[3:8]:
         ((traced, _),) = strips(mask * 0.7, connectivity=connectivity)
         chosen = traced.take(np.random.default_rng(0).permutation(len(traced.pixels))[::2])
         theirs = shapely.transform(
@@ -646,10 +649,12 @@ def test_the_index_finds_what_sqlite_would(count):
                 for name in ("ours", "theirs")
             ]
             assert told[0] == told[1]
-            assert database.execute("SELECT rtreecheck('ours')").fetchone() == ("ok",)
             return told[0]
 
-        assert len(same()) == count
+        def sound():
+            return database.execute("SELECT rtreecheck('ours')").fetchone() == ("ok",)
+
+        assert len(same()) == count and sound()
         for x, y in rng.uniform(-1e5, 1e6, (20, 2)).tolist():
             same("WHERE x <= ? AND xx >= ? AND y <= ? AND yy >= ?", (x + 2e4, x, y + 2e4, y))
         for name in ("ours", "theirs"):  # as a layer is edited
@@ -657,7 +662,7 @@ def test_the_index_finds_what_sqlite_would(count):
             more = [(count + i, i, i + 1, -i, 1 - i) for i in range(1, 200)]
             database.executemany(f"INSERT INTO {name} VALUES (?, ?, ?, ?, ?)", more)
         same("WHERE x < 1e5")
-        assert len(same()) == count - count // 3 + 199
+        assert len(same()) == count - count // 3 + 199 and sound()
 
 
 def test_a_crs_without_a_number_is_left_to_ogr(tmp_path, write):

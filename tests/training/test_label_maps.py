@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import shapely
 import torch
+from conftest import ENCODER
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
@@ -163,7 +164,7 @@ def rasters(tmp_path, make_raster):
 
 
 TINY = TrainSegmenterConfig(
-    encoder="tu-mobilenetv3_small_050", encoder_weights="none", gsd=0.5, steps=2, batch=2,
+    encoder=ENCODER, encoder_weights="none", gsd=0.5, steps=2, batch=2,
     patch=32, device="cpu", overwrite=True,
 )  # fmt: skip
 

@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from conftest import ENCODER
 
 from geossda import TrainSegmenterConfig, TrainStyleConfig
 from geossda.data.patches import Patch
@@ -19,7 +20,7 @@ from geossda.training.rundir import RunDirectory
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SEGMENTER = TrainSegmenterConfig(
-    encoder="tu-mobilenetv3_small_050", encoder_weights="none", steps=4, batch=2, patch=32,
+    encoder=ENCODER, encoder_weights="none", steps=4, batch=2, patch=32,
     auxiliary=0, checkpoint=2, device="cpu",
 )  # fmt: skip
 STYLE = TrainStyleConfig(steps=4, batch=4, patch=32, perceptual=0.0, checkpoint=2, device="cpu")

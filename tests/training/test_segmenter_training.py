@@ -12,7 +12,7 @@ import segmentation_models_pytorch
 import shapely
 import torch
 from affine import Affine
-from conftest import UTM, ragged_border, synthesize
+from conftest import ENCODER, UTM, ragged_border, synthesize
 from odc.geo.geobox import GeoBox
 from safetensors.torch import load_file
 
@@ -314,7 +314,7 @@ def test_jitter_stays_in_range_and_changes_the_image(bands):
 # The loop
 
 TINY = TrainSegmenterConfig(
-    encoder="tu-mobilenetv3_small_050", encoder_weights="none", gsd=0.5, steps=6, batch=2,
+    encoder=ENCODER, encoder_weights="none", gsd=0.5, steps=6, batch=2,
     patch=32, lr=2e-3, seed=3, checkpoint=3, device="cpu", name="village", data="made up",
     licence="MIT", attribution="nobody",
 )  # fmt: skip
@@ -375,7 +375,7 @@ def test_the_weights_that_are_written_are_the_average_and_load_again(tmp_path, d
     average = torch.load(run / "last.pt", weights_only=True)["average"]
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, average[name].half().float().to(tensor.dtype)), name
-    assert (card.architecture, card.encoder) == ("unet", "tu-mobilenetv3_small_050")
+    assert (card.architecture, card.encoder) == ("unet", ENCODER)
     assert (card.name, card.gsd_m, card.licence) == ("village", 0.5, "MIT")
     assert card.bands == ("red", "green", "blue")
     assert card.training["steps"] == 6 and card.training["seed"] == 3
