@@ -1,5 +1,6 @@
 """Tiny georeferenced rasters, a tiny model, and progress reporters that listen or interrupt."""
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -255,6 +256,7 @@ SMALL_SHARDS = "from geossda.runs import shard_layout\nshard_layout.MIN_STRIP_PX
 def small_shards():
     """Divide small rasters into several shards, in this process and in workers that it starts."""
     import dask
+    import distributed  # noqa: F401  (its defaults would go with what is set before them)
 
     from geossda.runs import shard_layout
     from geossda.segmentation import segment_job
@@ -266,6 +268,18 @@ def small_shards():
         for module in (shard_layout, segment_job):
             patch.setattr(module, "MIN_STRIP_PX", 2**14)
         yield
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The address of a Dask scheduler with two workers, which the tests of a file share."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
+        memory_limit=0, silence_logs=logging.CRITICAL,
+    ) as started:  # fmt: skip
+        yield started.scheduler_address
 
 
 @pytest.fixture(scope="module")

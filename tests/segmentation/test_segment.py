@@ -483,11 +483,11 @@ def test_symmetries_that_are_averaged_over_make_no_difference(count, alike):
         assert torch.allclose(Symmetric(Pointwise(), count)(image), Pointwise()(image), atol=1e-6)
 
 
-def test_symmetries_are_averaged_over_on_demand(town, tmp_path, settings):
+def test_symmetries_are_averaged_over_on_demand(town, tmp_path, settings, cluster):
     config = {"threshold": 0.5, **EXACT}
     alone = run(town, tmp_path, settings(**config), name="alone")[1]
     four = run(town, tmp_path, settings(tta=4, **config), name="four")[1]
-    here = run(town, tmp_path, settings(tta=4, workers=2, **config), name="here")[1]
+    here = run(town, tmp_path, settings(tta=4, scheduler=cluster, **config), name="here")[1]
     valid = alone >= 0
     assert np.array_equal(valid, four >= 0) and np.array_equal(four, here)
     assert np.abs(alone - four)[valid].max() > 0.05
@@ -496,7 +496,7 @@ def test_symmetries_are_averaged_over_on_demand(town, tmp_path, settings):
 
 
 @pytest.mark.parametrize("going_on", [False, True], ids=["from-the-start", "going-on"])
-def test_workers_give_the_same_outlines(town, tmp_path, settings, interrupter, going_on):
+def test_workers_give_the_same_outlines(town, tmp_path, settings, interrupter, cluster, going_on):
     """Also where only outlines are left to be made."""
     config = {"threshold": 0.5, "regularize": "rectilinear", "split": True, "min_area": 0.0}
     alone, *_ = run(town, tmp_path, settings(**config), name="alone")
@@ -504,7 +504,7 @@ def test_workers_give_the_same_outlines(town, tmp_path, settings, interrupter, g
         with pytest.raises(Cancelled):
             segment(town, tmp_path / "shared.gpkg", config=settings(**config),
                     progress=interrupter("polygonizing", 1, Cancelled()))  # fmt: skip
-    shared, *_ = run(town, tmp_path, settings(workers=2, **config), name="shared")
+    shared, *_ = run(town, tmp_path, settings(scheduler=cluster, **config), name="shared")
     assert len(alone) > 15 and alone.to_wkb().equals(shared.to_wkb())
 
 
