@@ -9,7 +9,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from geossda.data.patches import WorkingRaster, draw_probabilities, random_patch
+from geossda.data.patches import draw_probabilities, random_patch
+from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import BandError, EmptyRasterError
 
 Bytes = NDArray[np.uint8]

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from geossda.adapt.strategies import STRATEGIES, TrainingRasters
 from geossda.config import TrainSegmenterConfig
-from geossda.data.patches import Patch, PatchSampler, TargetPatch, TargetSampler, WorkingRaster
+from geossda.data.patches import Patch, PatchSampler, TargetPatch, TargetSampler
+from geossda.data.scaled_rasters import WorkingRaster
 from geossda.models.card_checks import OUTPUTS
 from geossda.progress import SILENT, Progress
 from geossda.training.objective import Objective

@@ -12,7 +12,8 @@ from typing import ClassVar, NamedTuple
 from geossda.adapt.photometric import HistogramMatching, gamma, hsv
 from geossda.adapt.style_transfer import domain_transfers, measure_styles, style_transfers
 from geossda.config import AdaptMethod, ScalingKind, TrainSegmenterConfig
-from geossda.data.patches import Recolor, WorkingRaster
+from geossda.data.patches import Recolor
+from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import InputError
 from geossda.models.style_model import StyleModel, load_style_model
 from geossda.progress import SILENT, Progress

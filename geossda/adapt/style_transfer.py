@@ -8,7 +8,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from geossda.config import Structure
-from geossda.data.patches import WorkingRaster, draw_probabilities, random_patch
+from geossda.data.patches import draw_probabilities, random_patch
+from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import EmptyRasterError
 from geossda.harmonization.ssda import Transfer, measure_look
 from geossda.models.style_model import StyleModel

@@ -11,7 +11,7 @@ from geossda.config import BenchmarkConfig, PaperBenchmarkConfig, ScalingKind, c
 from geossda.data import datasets
 from geossda.data.datasets import Pair
 from geossda.data.labels import read_footprints
-from geossda.data.patches import WorkingRaster
+from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import EmptyRasterError
 from geossda.evaluation import experiments as trials
 from geossda.evaluation.calibration import Reliability

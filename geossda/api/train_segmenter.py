@@ -12,7 +12,8 @@ from geossda.adapt.samplers import training_streams
 from geossda.adapt.strategies import STRATEGIES, resolve_method
 from geossda.config import TrainSegmenterConfig, config_from
 from geossda.data.labels import find_footprints, read_footprints
-from geossda.data.patches import Patch, WorkingRaster
+from geossda.data.patches import Patch
+from geossda.data.scaled_rasters import WorkingRaster
 from geossda.devices import choose
 from geossda.errors import BandError, EmptyRasterError, GeoreferenceError, VectorError
 from geossda.evaluation.calibration import calibration

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from geossda.config import TrainStyleConfig, config_from
-from geossda.data.views import UnlabelledRaster, ViewSampler
+from geossda.data.scaled_rasters import UnlabelledRaster
+from geossda.data.views import ViewSampler
 from geossda.devices import choose
 from geossda.errors import BandError, EmptyRasterError
 from geossda.evaluation.samples import Sample, sample_raster

@@ -6,28 +6,20 @@ have drawn, whatever the number of reader threads.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import cv2
-import geopandas as gpd
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from geossda.data.augment import jitter_color, random_symmetry
 from geossda.data.degradations import degrade
-from geossda.data.label_maps import label_maps, rasterize_distances, rescale_distances
-from geossda.data.labels import rasterize
+from geossda.data.label_maps import label_maps, rescale_distances
+from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import EmptyRasterError
-from geossda.raster.gsd import grid_at_gsd
-from geossda.raster.mosaic import Mosaic
-from geossda.raster.scaling import Scaling
-from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 
-# A raster of up to so many pixels at working resolution is kept in memory (3 bands: 192 MB).
-MAX_IN_MEMORY_PX = 2**26
 # Patches that are mostly nodata, in a row, before a sampler gives up.
 MAX_TRIES = 100
 # Fraction of the patches that a sampler with `degrade` degrades.
@@ -78,103 +70,6 @@ class Recolor(Protocol):
     ) -> NDArray[np.uint8]:
         """Return a (bands, side, side) patch of the raster of this index in other colours."""
         ...
-
-
-@dataclass
-class WorkingRaster:
-    """One raster at working resolution, scaled to 8 bit.
-
-    Attributes
-    ----------
-    mosaic : Mosaic
-        On the working grid.
-    scaling : Scaling
-        Maps digital numbers to 0..1.
-    shapes : GeoSeries or None
-        Footprints in the mosaic's CRS, if there are any.
-    width : int
-        Columns to draw from; those to the right are held out.
-    in_memory : array or None
-        What :meth:`read` returns for the whole raster, if it fits in memory.
-    area : GeoSeries or None
-        Polygons in the mosaic's CRS; pixels outside count as nodata.
-    """
-
-    mosaic: Mosaic
-    scaling: Scaling
-    shapes: gpd.GeoSeries | None = None
-    width: int = 0
-    in_memory: NDArray[np.uint8] | None = None
-    area: gpd.GeoSeries | None = None
-
-    @classmethod
-    def prepare(
-        cls,
-        mosaic: Mosaic,
-        gsd_m: float,
-        scaling: Scaling,
-        *,
-        shapes: gpd.GeoSeries | None = None,
-        area: gpd.GeoSeries | None = None,
-        hold_out: float = 0.0,
-        max_pixels: int = MAX_IN_MEMORY_PX,
-    ) -> "WorkingRaster":
-        """Return a raster on the working grid, read into memory if it is small enough.
-
-        Parameters
-        ----------
-        mosaic : Mosaic
-        gsd_m : float
-            Working resolution in metres.
-        scaling : Scaling
-        shapes, area : GeoSeries, optional
-            Footprints, and the polygons to draw within, in the mosaic's CRS. The working grid
-            covers the bounds of the area only.
-        hold_out : float
-            Fraction of the columns, from the right, that is not drawn from.
-        max_pixels : int
-            Largest raster that is read into memory, in pixels.
-        """
-        working = mosaic.resampled(grid_at_gsd(mosaic.grid, gsd_m))
-        if area is not None:
-            working = working.cropped(area.total_bounds)
-        height, width = working.shape
-        raster = cls(working, scaling, shapes, round(width * (1 - hold_out)), area=area)
-        if height * width <= max_pixels:
-            raster.in_memory = raster.read(Window(0, 0, height, width))
-        return raster
-
-    @property
-    def folder(self) -> Path:
-        """The folder of its first file: its place, or its domain."""
-        return Path(self.mosaic.sources[0].path).resolve().parent
-
-    @property
-    def pixels_in_memory(self) -> int:
-        """Number of pixels that are kept in memory."""
-        return 0 if self.in_memory is None else self.in_memory[0].size
-
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """Read a window.
-
-        Returns
-        -------
-        (bands + 2, height, width) uint8 array
-            The scaled image; distances of building pixels to the edge, 0 outside buildings
-            (:func:`geossda.data.label_maps.rasterize_distances`); validity, 1 or 0.
-        """
-        if self.in_memory is not None:
-            return self.in_memory[:, window.rows, window.cols]
-        with gdal_environment():
-            pixels, valid = self.mosaic.read(window)
-        image = self.scaling.to_bytes(pixels)
-        if self.shapes is None:
-            label = np.zeros(valid.shape, np.uint8)
-        else:
-            label = rasterize_distances(self.shapes, self.mosaic.grid, window)
-        if self.area is not None:
-            valid = valid & (rasterize(self.area, self.mosaic.grid, window) > 0)
-        return np.concatenate([image, label[None], valid[None].astype(np.uint8)])
 
 
 @dataclass

@@ -14,71 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.data.augment import random_symmetry
+from geossda.data.scaled_rasters import UnlabelledRaster
 from geossda.errors import EmptyRasterError
-from geossda.raster.mosaic import Mosaic
-from geossda.raster.scaling import Scaling, scaling
-from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 
 # Patches with nodata, in a row, before a sampler gives up.
 MAX_TRIES = 200
-
-
-@dataclass
-class UnlabelledRaster:
-    """One raster to draw from, scaled to 8 bit.
-
-    Attributes
-    ----------
-    mosaic : Mosaic
-    stretch : Scaling
-        8-bit images are unchanged; others are cut by 2 % at either end, as in the paper.
-    width : int
-        Columns to draw from; those to the right are held out.
-    in_memory : array or None
-        What :meth:`read` returns for the whole raster, if it fits in memory.
-    """
-
-    mosaic: Mosaic
-    stretch: Scaling
-    width: int
-    in_memory: NDArray[np.uint8] | None = None
-
-    @classmethod
-    def prepare(
-        cls, mosaic: Mosaic, hold_out: float = 0.0, max_pixels: int = 0
-    ) -> "UnlabelledRaster":
-        """Return a raster with its stretch measured, read into memory if it is small enough.
-
-        Parameters
-        ----------
-        mosaic : Mosaic
-        hold_out : float
-            Fraction of the columns, from the right, that is not drawn from.
-        max_pixels : int
-            Largest raster that is read into memory, in pixels.
-        """
-        mosaic.require_colors()
-        stretch = scaling("bits", mosaic)
-        height, width = mosaic.shape
-        raster = cls(mosaic, stretch, round(width * (1 - hold_out)))
-        if height * width <= max_pixels:
-            raster.in_memory = raster.read(Window(0, 0, height, width))
-        return raster
-
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """Read a window.
-
-        Returns
-        -------
-        (bands + 1, height, width) uint8 array
-            The image, and its validity as 1 or 0.
-        """
-        if self.in_memory is not None:
-            return self.in_memory[:, window.rows, window.cols]
-        with gdal_environment():
-            pixels, valid = self.mosaic.read(window)
-        return np.concatenate([self.stretch.to_bytes(pixels), valid[None].astype(np.uint8)])
 
 
 class Views(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from geossda.data.patches import WorkingRaster
+from geossda.data.scaled_rasters import WorkingRaster
 from geossda.devices import mixed_precision
 from geossda.evaluation.metrics import Confusion
 from geossda.progress import SILENT, Progress

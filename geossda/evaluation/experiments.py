@@ -19,7 +19,7 @@ import torch
 from geossda.adapt.samplers import training_streams
 from geossda.adapt.strategies import STRATEGIES
 from geossda.config import AdaptMethod, BenchmarkConfig, Row, TrainSegmenterConfig
-from geossda.data.patches import WorkingRaster
+from geossda.data.scaled_rasters import WorkingRaster
 from geossda.devices import choose
 from geossda.evaluation.calibration import Reliability
 from geossda.models.card import SegmenterCard

@@ -3,21 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.data.views import UnlabelledRaster
+from geossda.data.scaled_rasters import UnlabelledRaster
 from geossda.errors import BandError, EmptyRasterError, InputError
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.source import gdal_environment
-from geossda.raster.windows import Window
+from geossda.raster.windows import Window, spread
 from geossda.urls import file_stem, public_name
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,7 @@ def sample_raster(raster: UnlabelledRaster, patches: int, side: int, hold_out: f
     """
     windows, side = _grid(raster.mosaic.shape, side, hold_out)
     kept: list[NDArray[np.uint8]] = []
-    for window in _spread(windows, 4 * patches):
+    for window in spread(windows, 4 * patches or len(windows)):
         read = raster.read(window)
         if read[-1].all():
             kept.append(read[:-1])
@@ -129,7 +126,7 @@ def sample_raster(raster: UnlabelledRaster, patches: int, side: int, hold_out: f
         raise EmptyRasterError(
             f"{raster.mosaic.name} has no {side} px patch without nodata: give a smaller --patch"
         )
-    return Sample(_name(raster.mosaic), np.stack(list(_spread(kept, patches))))
+    return Sample(_name(raster.mosaic), np.stack(list(spread(kept, patches or len(kept)))))
 
 
 def _aligned(
@@ -145,7 +142,7 @@ def _aligned(
             kept.append([read[:-1] for read in reads])
     if not kept:
         raise EmptyRasterError(f"no {side} px window is valid everywhere: give a smaller --patch")
-    chosen = _spread(kept, patches)
+    chosen = spread(kept, patches or len(kept))
     return [
         Sample(_name(raster.mosaic), np.stack([reads[index] for reads in chosen]))
         for index, raster in enumerate(rasters)
@@ -163,13 +160,6 @@ def _grid(shape: tuple[int, int], side: int, hold_out: float) -> tuple[list[Wind
     rows = range(0, height - side + 1, side)
     cols = range(left, width - side + 1, side)
     return [Window(row, col, side, side) for row in rows for col in cols], side
-
-
-def _spread(items: Sequence[T], count: int) -> Sequence[T]:
-    """Return `count` items spread evenly, or all for 0 or if there are no more."""
-    if count == 0 or len(items) <= count:
-        return items
-    return [items[index * len(items) // count] for index in range(count)]
 
 
 def _name(mosaic: Mosaic) -> str:

@@ -1,7 +1,7 @@
 """How visible the lines are where two acquisitions, or two windows of a run, meet."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geossda.evaluation.pair import Pair, Views
 from geossda.progress import SILENT, Progress
-from geossda.raster.windows import Window
+from geossda.raster.windows import Window, spread
 
 BLOCK_ROWS = 64
 # Lines are measured in pieces of so many pixels, at most so many on borders and in middles each.
@@ -99,9 +99,9 @@ def lattice_steps(
         Steps before and after; NaN if the raster is a single window.
     """
     half = tile_px // 2
-    border = _spread(list(_pieces(pair.shape, tile_px, tile_px)), pieces)
+    border = spread(list(_pieces(pair.shape, tile_px, tile_px)), pieces)
     # No line in the middle of windows of one pixel.
-    middle = _spread(list(_pieces(pair.shape, tile_px, half)), pieces) if half else []
+    middle = spread(list(_pieces(pair.shape, tile_px, half)), pieces) if half else []
     progress.stage("measuring window borders", len(border) + len(middle))
     border_steps = _mean_steps(pair, border, progress)
     middle_steps = _mean_steps(pair, middle, progress)
@@ -124,14 +124,8 @@ def _pieces(shape: tuple[int, int], step: int, first: int) -> Iterator[Window]:
                 yield Window(row - 1, col, 2, length)
 
 
-def _spread(items: list[Window], count: int) -> list[Window]:
-    if len(items) <= count:
-        return items
-    return [items[index * len(items) // count] for index in range(count)]
-
-
 def _mean_steps(
-    pair: Pair, windows: list[Window], progress: Progress
+    pair: Pair, windows: Sequence[Window], progress: Progress
 ) -> dict[str, NDArray[np.float64]]:
     def steps(window: Window, views: Views) -> tuple[int, NDArray[np.float64]]:
         axis = 1 if window.width == 2 else 0

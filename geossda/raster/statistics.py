@@ -16,7 +16,7 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.area import tiles_in
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
-from geossda.raster.windows import Window, tiles
+from geossda.raster.windows import Window, spread, tiles
 
 # Statistics of more pixels than this do not get better, only later.
 SAMPLE_PX = 2**25
@@ -151,8 +151,7 @@ def sample_windows(mosaic: Mosaic, budget_px: int = SAMPLE_PX, tile: int = _TILE
         for window in inner
     ]
     inside = tiles_in(mosaic.area, mosaic.grid, placed)
-    keep = max(1, budget_px // tile**2)
-    return inside if len(inside) <= keep else [inside[i * len(inside) // keep] for i in range(keep)]
+    return list(spread(inside, max(1, budget_px // tile**2)))
 
 
 def over_tiles(

@@ -3,10 +3,12 @@
 The plan never depends on chunks, workers or memory, so neither does any pixel made from it.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 from geossda.errors import InputError
+
+T = TypeVar("T")
 
 
 class Window(NamedTuple):
@@ -105,3 +107,18 @@ def starts(length: int, patch: int, overlap: int) -> list[int]:
         raise InputError(f"overlap {overlap} px with patches of {patch} px: give 0 to {patch - 1}")
     stride = patch - overlap
     return list(range(0, max(1, length - overlap), stride))
+
+
+def spread(items: Sequence[T], count: int) -> Sequence[T]:
+    """Return `count` items spread evenly, the first one among them; all if there are no more.
+
+    Parameters
+    ----------
+    items : sequence
+        Windows of a plan, or what was read of them.
+    count : int
+        At least 1.
+    """
+    if len(items) <= count:
+        return items
+    return [items[index * len(items) // count] for index in range(count)]

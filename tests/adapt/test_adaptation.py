@@ -28,7 +28,8 @@ from geossda.adapt.style_transfer import (
 )
 from geossda.config import AdaptMethod
 from geossda.data.labels import read_footprints
-from geossda.data.patches import PatchSampler, TargetPatch, TargetSampler, WorkingRaster
+from geossda.data.patches import PatchSampler, TargetPatch, TargetSampler
+from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import BandError, Cancelled, EmptyRasterError, InputError, StyleError
 from geossda.models.card import read_card
 from geossda.models.losses import masked_bce_dice

@@ -27,7 +27,7 @@ from geossda.config import PaperBenchmarkConfig, SegmentConfig
 from geossda.data import datasets
 from geossda.data.datasets import Pair
 from geossda.data.labels import rasterize, read_footprints
-from geossda.data.patches import WorkingRaster
+from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import Cancelled, InputError, VectorError
 from geossda.evaluation import experiments as trials
 from geossda.evaluation.calibration import BIN_WIDTH, Reliability

@@ -12,7 +12,7 @@ from conftest import ENCODER, UTM, build_raster
 from scipy.special import expit, logit
 
 from geossda import SegmentConfig, TrainSegmenterConfig, segment, train_segmenter
-from geossda.data.patches import WorkingRaster
+from geossda.data.scaled_rasters import WorkingRaster
 from geossda.evaluation import calibration as module
 from geossda.evaluation.calibration import BIN_WIDTH, CENTERS, Reliability, calibration, held_out
 from geossda.models.card import load, read_card, save

@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 from geossda import SegmentConfig, TrainSegmenterConfig, segment, train_segmenter
 from geossda.data.augment import jitter_color, random_symmetry
 from geossda.data.labels import find_footprints, rasterize, read_footprints
-from geossda.data.patches import Patch, PatchSampler, WorkingRaster
+from geossda.data.patches import Patch, PatchSampler
+from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import (
     BandError,
     Cancelled,

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from geossda.api.train_style import train_style
 from geossda.config import TrainStyleConfig
-from geossda.data.views import UnlabelledRaster, ViewSampler
+from geossda.data.scaled_rasters import UnlabelledRaster
+from geossda.data.views import ViewSampler
 from geossda.errors import BandError, Cancelled, EmptyRasterError, InputError, TrainingError
 from geossda.models.card import StyleCard, read_card
 from geossda.models.style_model import load_style_model
