@@ -140,11 +140,11 @@ def resolve_style(
             styles.append(
                 measure_style(
                     next(mosaics),
+                    wanted,
                     progress,
                     like=first,
                     model=model,
                     structures=structures,
-                    statistics=wanted,
                 )
             )
     return pool(styles, weights)

@@ -164,9 +164,9 @@ def check_colors(style: Style, mosaic: Mosaic, progress: Progress) -> None:
 
 def measure_style(
     mosaic: Mosaic,
+    statistics: Sequence[type[Statistic]],
     progress: Progress = SILENT,
     *,
-    statistics: Sequence[type[Statistic]] = STATISTICS,
     like: Style | None = None,
     model: "StyleModel | None" = None,
     structures: Sequence[Structure] = get_args(Structure),
@@ -176,9 +176,9 @@ def measure_style(
     Parameters
     ----------
     mosaic : Mosaic
-    progress : Progress
     statistics : sequence of Statistic classes
         What to measure.
+    progress : Progress
     like : Style, optional
         A style to be pooled with, whose working range is taken if their types are the same.
     model : StyleModel, optional

@@ -21,6 +21,7 @@ import geossda
 from geossda import HarmonizeConfig, harmonize
 from geossda.config import METHODS, Structure
 from geossda.errors import Cancelled, OutputError, OutputExistsError, SettingError, StyleError
+from geossda.harmonization.methods import METHODS as REGISTRY
 from geossda.raster.cog import parse_creation_options
 from geossda.runs.shard_folder import shards_folder
 
@@ -141,9 +142,7 @@ def test_strength_0_is_the_input_bit_for_bit(tmp_path, make_raster, style, metho
             pixels[1, 60:63, 60] = np.nan, np.inf, -np.inf
             dataset.write(pixels)
     out = tmp_path / "out.tif"
-    reference = (
-        style(dtype) if method in ("histogram", "linear", "mixture", "reinhard", "ssda") else None
-    )
+    reference = style(dtype) if REGISTRY[method].needs_style else None
     config = HarmonizeConfig(method=method, strength=0.0, tile=64)
     harmonize(path, out, style=reference, config=config)
     pixels, mask = everything(path)

@@ -38,7 +38,7 @@ def write(tmp_path, make_raster):
 
 
 def look_of(mosaic):
-    return measure_style(mosaic)
+    return measure_style(mosaic, known_statistics())
 
 
 def harmonized(mosaic, image, method, style, strength=1.0):
@@ -82,7 +82,7 @@ def test_strength_0_changes_no_bit(write, method, dtype, bands):
 def test_strength_is_linear_in_between(write, method):
     image = synthesize(4, SIZE, "uint16", 1)
     style = look_of(write(another_look("uint16", bands=4)))
-    source = measure_source(write(image), [Lab])
+    source = measure_source(write(image), METHODS[method].needs)
     whole = pixel_method(method).fit(source, style, 1.0)(image).astype(float)
     for strength in (0.25, 0.7):
         mixed = pixel_method(method).fit(source, style, strength)(image)
@@ -96,7 +96,7 @@ def test_values_that_the_statistics_did_not_see_go_through(write, method):
     for dtype in ("int8", "uint8", "uint16", "int16", "float32"):
         image = synthesize(3, SIZE, "uint8", 1).astype(np.int16) // 4
         seen = image.astype(dtype) if dtype != "float32" else (image / 100).astype(dtype)
-        source = measure_source(write(seen), [Lab])
+        source = measure_source(write(seen), METHODS[method].needs)
         style = look_of(write(seen))
         limits = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype != "float32" else (-1e6, 1e6)
         unseen = np.linspace(*limits, 3 * 64).reshape(3, 8, 8).astype(dtype)
