@@ -90,7 +90,13 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
 
     def checkParameterValues(self, given, context):
         """Return whether the parameters go together, and if not, what to do."""
-        fits, message = super().checkParameterValues(given, context)
+        wrong = {
+            p["id"]
+            for p in self._verb["parameters"]
+            if values.is_refused(self, p, given.get(p["id"]))
+        }
+        accepted = {name: value for name, value in given.items() if name not in wrong}
+        fits, message = super().checkParameterValues(accepted, context)
         if fits:
             inputs = {
                 p["id"]: self.parameterAsEnumString(given, p["id"], context)

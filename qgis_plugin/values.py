@@ -62,6 +62,8 @@ def read(algorithm, described, parameters, context, feedback):
         return [file_of(layer, feedback) for layer in layers]
     if name not in parameters:
         return given
+    if is_refused(algorithm, described, given):
+        return given if isinstance(given, list) else str(given)
     value = getattr(algorithm, PLAIN[kind])(parameters, name, context)
     if kind in ("file", "model"):
         return whole(value)
@@ -80,6 +82,33 @@ PLAIN = {
     "text": "parameterAsString",
     "texts": "parameterAsString",
 }
+
+
+def is_refused(algorithm, described, given):
+    """Return whether a setting is left to the core to refuse, in the words of the command line.
+
+    Widgets keep to the limits; scripts, models and batches may pass anything.
+
+    Parameters
+    ----------
+    algorithm : QgsProcessingAlgorithm
+    described : dict
+        A parameter, as the core describes it.
+    given : object
+        What was passed.
+    """
+    if "default" not in described or given is None:
+        return False
+    if not algorithm.parameterDefinition(described["id"]).checkValueIsAcceptable(given):
+        return True
+    if described["kind"] not in ("integer", "number", "distance"):
+        return False
+    # QGIS takes a text that is no number for 0, and cuts off what follows the point.
+    try:
+        number = float(given) if isinstance(given, (str, int, float)) else 0.0
+    except ValueError:
+        return True
+    return described["kind"] == "integer" and not number.is_integer()
 
 
 def finish(value, feedback):

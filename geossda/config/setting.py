@@ -218,7 +218,7 @@ def checked(entry: "dataclasses.Field[Any]", hint: Any, value: Any) -> Any:
         wanted = expected(entry, hint)
         near = difflib.get_close_matches(str(value), map(str, about["choices"] or ()), n=1)
         asked = f" (did you mean {near[0]}?)" if near else ""
-        raise SettingError(f"{entry.name} is {_shown(value)}: give {wanted}{asked}") from None
+        raise SettingError(f"{entry.name} is {_shown(kind, value)}: give {wanted}{asked}") from None
 
 
 def expected(entry: "dataclasses.Field[Any]", hint: Any) -> str:
@@ -306,10 +306,21 @@ def _one(about: Mapping[str, Any], kind: type, value: Any) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
-    """Return a value for a message of one line, cut off if it is long."""
+def _shown(kind: type, value: Any) -> str:
+    """Return a value for a message of one line, cut off if it is long.
+
+    Python and an interface that parsed text show it alike: 7 for 7.0 where numbers may have
+    fractions, a list for a tuple.
+    """
     short = reprlib.Repr()
     short.maxstring = short.maxother = SHOWN_CHARS
-    if isinstance(value, str | int | float | list | tuple | os.PathLike) or value is None:
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        number = float(value)
+        whole = number.is_integer() and (kind is float or isinstance(value, numbers.Integral))
+        return short.repr(int(number) if whole else number)
+    if isinstance(value, list | tuple):
+        shown = [_shown(kind, each) for each in value[: short.maxlist]]
+        return f"[{', '.join(shown + ['...'] * (len(value) > short.maxlist))}]"
+    if isinstance(value, str | os.PathLike) or value is None:
         return "empty" if value == "" else short.repr(value)
     return f"a {type(value).__name__}"

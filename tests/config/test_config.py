@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import math
 import typing
 from pathlib import Path
 
@@ -57,8 +58,13 @@ def wrong_values(entry, hint):
             wrong.append(64.5)
         elif not about["any_float"]:
             wrong.append(float("inf"))
+        if kind is float and about["low"] is not None:
+            # A whole number, and one of NumPy: the command line reads 7 as 7.0.
+            wrong += [math.floor(about["low"]) - 3, np.float32(math.floor(about["low"]) - 2)]
     for value in wrong:
         yield (value,) * max(parts, 1) if parts is not None else value
+        if parts is not None:
+            yield [value] * max(parts, 1)
 
 
 def cases():
@@ -96,6 +102,19 @@ def run(arguments, capsys):
     return stop.value.code, capsys.readouterr().err
 
 
+def options(settings):
+    """Settings as they are written on a command line."""
+    written = []
+    for name, value in settings.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            written.append(option if value else f"--no-{option[2:]}")
+        else:
+            values = value if isinstance(value, list | tuple) else [value]
+            written += [option, *map(str, values)]
+    return written
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The working folder, empty: outputs called "x" are in it."""
@@ -121,12 +140,43 @@ def test_a_wrong_value_is_the_same_line_everywhere(function, name, value, capsys
     assert line.startswith(f"{name} is ") and ": give " in line and "\n" not in line
     with pytest.raises(SettingError) as called:
         getattr(geossda, function)(*["x"] * arguments, **{name: value})
-    values = value if isinstance(value, tuple) else (value,)
-    option = [f"--{name.replace('_', '-')}", *map(str, values)]
-    code, printed = run([*command.split(), *required(command_of(command)), *option], capsys)
+    given = [*command.split(), *required(command_of(command)), *options({name: value})]
+    code, printed = run(given, capsys)
     assert str(called.value) == line
     assert (code, printed) == (2, f"geossda: {line}\n")
     assert not list(folder.iterdir()), "nothing is left behind"
+
+
+CONTRADICTIONS = [
+    ("polygonize", {"connectivity": 8, "split": True}),
+    ("polygonize", {"connectivity": 8, "regularize": "rectilinear"}),
+    *((function, settings) for function in ("harmonize", "segment")
+      for settings in ({"bounds_crs": "EPSG:4326"}, {"bounds": (10, 0, 5, 1)},
+                       {"bounds": [0, 1, 5, 1]})),
+    ("make_style", {"weights": [0]}),
+    ("train_segmenter", {"low_percent": 50, "high_percent": 50}),
+    ("benchmark_places", {"part": 3, "parts": 2}),
+    ("benchmark_paper", {"part": 3, "parts": 2}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "settings"), CONTRADICTIONS)
+def test_a_contradiction_is_the_same_line_everywhere(function, settings, capsys, folder):
+    command, arguments, kind = CALLS[function]
+    with pytest.raises(SettingError) as made:
+        kind(**settings)
+    with pytest.raises(SettingError) as called:
+        getattr(geossda, function)(*["x"] * arguments, **settings)
+    assert str(called.value) == str(made.value) and "\n" not in str(made.value)
+    given = [*command.split(), *required(command_of(command)), *options(settings)]
+    assert run(given, capsys) == (2, f"geossda: {made.value}\n")
+    assert not list(folder.iterdir()), "nothing is left behind"
+
+
+def test_every_check_of_settings_together_is_tried():
+    checking = {name for name, (_, _, kind) in CALLS.items()
+                if kind.check_together is not config.Config.check_together}  # fmt: skip
+    assert checking == {function for function, _ in CONTRADICTIONS}
 
 
 @pytest.mark.parametrize("function", CALLS)
