@@ -45,7 +45,7 @@ VERBS = {
             ),
         },
         help="Predicts where buildings are and writes their footprints, with a confidence each.",
-        folded=("model", "gsd", "tta", "tolerance", "bidx", "nodata", "append"),
+        folded=("model", "gsd", "tta", "tolerance", "stretch", "bidx", "nodata", "append"),
         results=COUNTS,
     ),
     "polygonize": Verb(

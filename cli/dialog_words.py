@@ -87,6 +87,7 @@ LABELS = {
     "split": Label("Separate touching buildings"),
     "steps": Label("Training steps"),
     "strength": Label("Strength (0: unchanged, 1: as the reference)"),
+    "stretch": Label("Scale pixels by the statistics of"),
     "structure": Label("Detail"),
     "style_model": Label("Style model (empty: the bundled one)", "model"),
     "target_batch": Label("Patches of my imagery a step"),
@@ -160,6 +161,7 @@ CHOICES = {
     },
     "scenes": {"auto": "Yes, where they meet along straight lines", "none": "No"},
     "schedule": {"cosine": "Cosine", "polynomial": "Polynomial", "trapezoid": "Trapezoid"},
+    "stretch": {"source": "Each raster", "mosaic": "All rasters together"},
     "structure": {"lock": "Keep every detail", "full": "Let the network redraw"},
     "tta": {"1": "Fast", "2": "2x slower", "4": "4x slower", "8": "8x slower"},
 }

@@ -104,7 +104,14 @@ def segment(
         inputs = {
             "sources": fingerprints(paths),
             "model": [card.sha256, card.temperature],
-            "settings": [gsd_m, clearance_m, config.tta, config.bidx, config.nodata],
+            "settings": [
+                gsd_m,
+                clearance_m,
+                config.tta,
+                config.bidx,
+                config.nodata,
+                config.stretch,
+            ],
             "area": [config.bounds, config.bounds_crs, *area],
         }
         run = Run("segment", tuple(paths), output, inputs, config, progress)
@@ -119,7 +126,9 @@ def segment(
             if not run.has_finished(path, tags, resumes=run.resumes)
         }
         with run.open(layout_of(mosaic, card, gsd_m)) as work:
-            measure = functools.partial(measure_state, mosaic, card, clearance_m, progress)
+            measure = functools.partial(
+                measure_state, mosaic, card, clearance_m, config.stretch, progress
+            )
             state = work.compute_once(STATE, measure)
             reader = reader_from(mosaic, state, card, gsd_m, progress)
             job = SegmentJob(reader, network, card, work.shards, config)

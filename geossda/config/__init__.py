@@ -24,6 +24,7 @@ from geossda.config.choices import (
     Regularity,
     Row,
     ScalingKind,
+    StretchOf,
     Structure,
 )
 from geossda.config.color_configs import (
@@ -64,6 +65,7 @@ __all__ = [
     "ScalingKind",
     "ScenesConfig",
     "SegmentConfig",
+    "StretchOf",
     "Structure",
     "StyleConfig",
     "TrainSegmenterConfig",

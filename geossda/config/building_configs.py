@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from geossda.config import shared_settings as shared
-from geossda.config.choices import Connectivity, Regularity, Symmetries
+from geossda.config.choices import Connectivity, Regularity, StretchOf, Symmetries
 from geossda.config.color_configs import check_bounds
 from geossda.config.setting import Config, documented, setting
 from geossda.errors import SettingError
@@ -36,6 +36,12 @@ class SegmentConfig(Config):
         "Test-time augmentation: average over this many rotations and reflections of each window; "
         "takes as many times as long.",
         choices=get_args(Symmetries),
+    )
+    stretch: StretchOf = setting(
+        "source",
+        "Which pixels are scaled between the same two percentiles: those of each raster (source), "
+        "or of all rasters (mosaic), for many small tiles of one acquisition.",
+        choices=get_args(StretchOf),
     )
     bidx: tuple[int, ...] = shared.bidx("The model's bands among the raster's, 1-based.")
     nodata: float | None = shared.nodata()

@@ -9,6 +9,8 @@ NamedMethod = Literal["ssda", "mixture", ColorMethod]
 HarmonizeMethod = Literal["auto", NamedMethod]
 MatrixMethod = Literal["ssda", MatchingMethod]
 Structure = Literal["lock", "full"]
+# Which pixels share one stretch.
+StretchOf = Literal["source", "mosaic"]
 ScalingKind = Literal["percentile", "bits", "equalize"]
 Regularity = Literal["rectilinear", "simplify", "none"]
 AdaptMethod = Literal["auto", "none", "equalize", "hsv", "gamma", "rhm", "mix", "daug", "ssda"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from geossda.config import ScalingKind
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
-from geossda.raster.statistics import SAMPLE_PX, Histograms, histograms
+from geossda.raster.statistics import SAMPLE_PX, Histograms, histograms, pooled
 
 # Pixels of each source from which the working range of many is taken.
 RANGE_LEAST_PX = 2**18
@@ -125,10 +125,54 @@ def scaling(
     if kind == "bits" and mosaic.dtype == np.uint8:
         return Stretch(np.zeros(mosaic.count), np.full(mosaic.count, 255.0))
     measured = histograms(mosaic, source=source, budget_px=budget_px, progress=progress)
+    return scaling_of(measured, kind, mosaic.dtype, percent, floor)
+
+
+def common_scaling(
+    kind: ScalingKind,
+    mosaic: Mosaic,
+    percent: tuple[float, float] = (2, 98),
+    *,
+    floor: float = 0.0,
+    progress: Progress = SILENT,
+) -> Scaling:
+    """Return one scaling for all sources of a mosaic, each measured over all of its own pixels.
+
+    Unlike :func:`scaling` of the whole, it does not miss sources that lie far apart.
+
+    Parameters
+    ----------
+    kind, mosaic, percent, floor, progress
+        As for :func:`scaling`.
+
+    Raises
+    ------
+    EmptyRasterError
+        A source without a valid pixel.
+    """
+    if kind == "bits" and mosaic.dtype == np.uint8:
+        return scaling(kind, mosaic)
+    count = len(mosaic.sources)
+    budget_px = max(RANGE_LEAST_PX, SAMPLE_PX // count)
+    parts = [
+        histograms(mosaic, source=index, budget_px=budget_px, progress=progress)
+        for index in range(count)
+    ]
+    return scaling_of(pooled(parts), kind, mosaic.dtype, percent, floor)
+
+
+def scaling_of(
+    measured: Histograms,
+    kind: ScalingKind,
+    dtype: np.dtype[Any],
+    percent: tuple[float, float],
+    floor: float,
+) -> Scaling:
+    """Return the scaling that follows from histograms; arguments as for :func:`scaling`."""
     if kind == "equalize":
         return Ranks(measured)
     stretch = percentile_stretch(measured, *percent)
-    return widened(stretch, measured, mosaic.dtype, floor) if floor else stretch
+    return widened(stretch, measured, dtype, floor) if floor else stretch
 
 
 def state_of(scaling: Scaling) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Masked statistics of a raster, from windows spread over it; never the raster at once."""
 
 import contextlib
+import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -49,6 +50,19 @@ class Histograms:
         if (self.first, self.step) != (other.first, other.step):
             raise ValueError("histograms on unlike bins")
         return Histograms(self.first, self.step, self.counts + other.counts)
+
+    def rebinned(self, first: float, step: float, bins: int) -> "Histograms":
+        """Return the same counts on other bins, each value in the nearest bin.
+
+        Parameters
+        ----------
+        first, step : float
+            Value at the centre of the first bin, and width of a bin.
+        bins : int
+        """
+        nearest = np.rint((self.values - first) / step).astype(np.int64).clip(0, bins - 1)
+        rows = [np.bincount(nearest, counts, bins) for counts in self.counts]
+        return Histograms(first, step, np.stack(rows).astype(np.int64))
 
     @property
     def pixels(self) -> int:
@@ -241,6 +255,22 @@ def histograms(
             f"{mosaic.name} has no valid pixel: check its nodata value, mask or alpha band"
         )
     return Histograms(first, step, counts)
+
+
+def pooled(parts: Sequence[Histograms]) -> Histograms:
+    """Return the histograms of several rasters together.
+
+    Parameters
+    ----------
+    parts : sequence of Histograms
+        If their bins differ, as those of floats do, the result has bins over all their values.
+    """
+    if len({(part.first, part.step, part.counts.shape) for part in parts}) > 1:
+        low, high = np.array([part.extent() for part in parts]).T
+        first, last = float(low.min()), float(high.max())
+        step = (last - first) / (FLOAT_BINS - 1) or parts[0].step
+        parts = [part.rebinned(first, step, FLOAT_BINS) for part in parts]
+    return functools.reduce(Histograms.__add__, parts)
 
 
 def covariance(

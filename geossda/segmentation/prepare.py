@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from geossda.config import StretchOf
 from geossda.errors import BandError, GeoreferenceError
 from geossda.models.card import SegmenterCard
 from geossda.progress import SILENT, Progress
@@ -14,13 +15,15 @@ from geossda.raster.bands import RGB
 from geossda.raster.cog import new_cog
 from geossda.raster.gsd import grid_at_gsd, ground_sample_distance
 from geossda.raster.mosaic import Mosaic, open_mosaic
-from geossda.raster.scaling import Scaling, scaling
+from geossda.raster.scaling import Scaling, common_scaling, scaling
 from geossda.raster.source import Source
 from geossda.raster.windows import tiles
 from geossda.segmentation.sliding_window import WindowReader
 
 # Percentiles need far fewer pixels than histograms that are matched.
 STRETCH_PX = 2**22
+# Percentiles of fewer pixels than this follow what is on the ground more than the light.
+SMALL_PX = 2**20
 NODATA = -1.0
 
 
@@ -89,7 +92,10 @@ def require_place(mosaic: Mosaic) -> None:
 
 
 def measure_scalings(
-    mosaic: Mosaic, card: SegmenterCard, progress: Progress = SILENT
+    mosaic: Mosaic,
+    card: SegmenterCard,
+    stretch: StretchOf = "source",
+    progress: Progress = SILENT,
 ) -> list[Scaling]:
     """Measure the stretch of every source.
 
@@ -98,13 +104,25 @@ def measure_scalings(
     mosaic : Mosaic
     card : SegmenterCard
         Its kind of scaling, percentiles and floor.
+    stretch : {"source", "mosaic"}
+        Whether each source has its own, or all have one.
     progress : Progress
     """
+    percent = card.low_percent, card.high_percent
+    if stretch == "mosaic":
+        one = common_scaling(card.scaling, mosaic, percent, floor=card.floor, progress=progress)
+        return [one] * len(mosaic.sources)
+    sizes = [height * width for height, width in (s.grid.shape for s in mosaic.sources)]
+    if len(sizes) > 1 and np.median(sizes) < SMALL_PX:
+        progress.note(
+            f"{len(sizes)} small rasters are scaled one by one: if they are tiles of one "
+            "acquisition, --stretch mosaic scales them alike"
+        )
     return [
         scaling(
             card.scaling,
             mosaic,
-            (card.low_percent, card.high_percent),
+            percent,
             source=index,
             floor=card.floor,
             budget_px=STRETCH_PX,
@@ -151,7 +169,7 @@ def ready_to_predict(
         )
     grid = grid_at_gsd(mosaic.grid, gsd_m)
     if scalings is None:
-        scalings = measure_scalings(mosaic, card, progress)
+        scalings = measure_scalings(mosaic, card, progress=progress)
     resampled = grid != mosaic.grid or len(mosaic.sources) > 1
     if resampled and any(source.tests.nodata for source in mosaic.sources):
         # A resampled pixel is valid if any pixel that it is interpolated from is.

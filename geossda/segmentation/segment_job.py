@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from geossda.config import SegmentConfig
+from geossda.config import SegmentConfig, StretchOf
 from geossda.devices import choose
 from geossda.models.card import SegmenterCard
 from geossda.models.segmenter import load_segmenter
@@ -154,7 +154,11 @@ def layout_of(mosaic: Mosaic, card: SegmenterCard, gsd_m: float) -> Layout:
 
 
 def measure_state(
-    mosaic: Mosaic, card: SegmenterCard, clearance_m: float, progress: Progress = SILENT
+    mosaic: Mosaic,
+    card: SegmenterCard,
+    clearance_m: float,
+    stretch: StretchOf,
+    progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Measure the stretch of every source.
 
@@ -164,6 +168,8 @@ def measure_state(
     card : SegmenterCard
     clearance_m : float
         How far buildings stay away from nodata, in metres.
+    stretch : {"source", "mosaic"}
+        Whether each source has a stretch of its own, or all have one.
     progress : Progress
 
     Returns
@@ -171,7 +177,7 @@ def measure_state(
     dict
         As :func:`reader_from` takes it, to be saved for later attempts and workers.
     """
-    scalings = measure_scalings(mosaic, card, progress)
+    scalings = measure_scalings(mosaic, card, stretch, progress)
     return {"scalings": list(map(state_of, scalings)), "clearance_m": clearance_m}
 
 

@@ -15,6 +15,7 @@ from geossda.raster.statistics import (
     Histograms,
     histograms,
     over_tiles,
+    pooled,
     sample_tiles,
 )
 from geossda.raster.windows import Window, tiles
@@ -31,6 +32,18 @@ def exact(values, first=0.0, bins=256, step=1.0):
     """Histograms of (bands, n) values that lie on the bins."""
     counts = [np.bincount(np.rint((v - first) / step).astype(int), minlength=bins) for v in values]
     return Histograms(first, step, np.stack(counts))
+
+
+def test_floats_are_pooled_over_unlike_bins(tmp_path, make_raster):
+    rng = np.random.default_rng(3)
+    images = [rng.normal(mean, 0.1, (2, 90, 120)).astype("float32") for mean in (0.2, 1.5)]
+    parts = [measured(tmp_path, make_raster, image) for image in images]
+    together = pooled(parts)
+    assert together.pixels == sum(part.pixels for part in parts)
+    values = np.concatenate([image.reshape(2, -1) for image in images], axis=1)
+    shares = [0.02, 0.3, 0.8, 0.98]
+    expected = np.quantile(values, shares, axis=1).T
+    assert together.quantiles(shares) == pytest.approx(expected, abs=5e-3)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "uint16", "int16"])
