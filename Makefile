@@ -17,10 +17,11 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed ## Harmonize and map a rendered town, into demo/
 	$(BIN)/geossda demo --output demo --overwrite
 
-# One core for each process of tests: their own threads would wait for each other, busily at that.
+# One core for each process of tests, whose threads would wait for each other, busily at that. Whole
+# files, the longest first.
 test: lint types ## Check style and types, run the tests on all cores, print the coverage
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --dist loadfile \
-		--cov --cov-report term:skip-covered
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto \
+		--dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
 
 lint: $(VENV)/.installed ## Check style
 	$(BIN)/ruff check .

@@ -117,6 +117,19 @@ def build_raster(
     return path
 
 
+# Begun first, so that at the end no core waits for another; the other files take less than 20 s.
+LONGEST = {
+    f"test_{name}.py"
+    for name in ("adaptation", "bad_input", "balancing", "benchmark", "distribute", "docs",
+                 "footprints", "harmonize", "methods", "real", "segment", "segmenter_training",
+                 "shards", "style_verbs", "train_style")
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def interruptible():
     """Let the processes that tests start be interrupted, also where the tests run unattended.

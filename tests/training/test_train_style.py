@@ -138,8 +138,7 @@ def test_a_run_and_what_it_leaves(tmp_path, looks, listener):
     assert str(tmp_path) not in json.dumps(dataclasses.asdict(card))
 
 
-@pytest.mark.parametrize("preset", ["geossda", "paper"])
-@pytest.mark.parametrize("killed_after", [1, 4])
+@pytest.mark.parametrize(("preset", "killed_after"), [("geossda", 1), ("geossda", 4), ("paper", 4)])
 def test_a_resumed_run_is_the_uninterrupted_one(
     tmp_path, looks, interrupter, listener, killed_after, preset
 ):
