@@ -168,7 +168,19 @@ def scaling_of(
     percent: tuple[float, float],
     floor: float,
 ) -> Scaling:
-    """Return the scaling that follows from histograms; arguments as for :func:`scaling`."""
+    """Return the scaling that follows from histograms.
+
+    Parameters
+    ----------
+    measured : Histograms
+    kind : {"percentile", "bits", "equalize"}
+    dtype : numpy dtype
+        Of the raster.
+    percent : (float, float)
+        Percentiles that become 0 and 1.
+    floor : float
+        Least width of the stretch.
+    """
     if kind == "equalize":
         return Ranks(measured)
     stretch = percentile_stretch(measured, *percent)
