@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test lint types format docs plugin qgis clean
+.PHONY: help demo test suite lint types format docs plugin qgis clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -17,9 +17,13 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed ## Harmonize and map a rendered town, into demo/
 	$(BIN)/geossda demo --output demo --overwrite
 
+# Types are checked beside the tests: it takes half a minute on one core.
+test: lint ## Check style and types, run the tests on all cores, print the coverage
+	@$(MAKE) --no-print-directory --jobs 2 types suite
+
 # One core for each process of tests, whose threads would wait for each other, busily at that. Whole
 # files, the longest first.
-test: lint types ## Check style and types, run the tests on all cores, print the coverage
+suite: $(VENV)/.installed
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto \
 		--dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
 
