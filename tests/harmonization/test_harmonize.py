@@ -240,7 +240,7 @@ def test_tile_size_changes_learned_pixels_by_rounding_only(
 ):
     """Networks add up in another order for another shape: at most 1 of 255."""
     path = make_raster(
-        tmp_path / "in.tif", bands=4, size=(211, 330), dtype=dtype, seed=4,
+        tmp_path / "in.tif", bands=4, size=(150, 230), dtype=dtype, seed=4,
         colorinterp=["blue", "green", "red", "undefined"], **told(by, dtype),
     )  # fmt: skip
     made = []

@@ -315,7 +315,7 @@ def test_tiles_of_one_acquisition_are_scaled_alike(town, settings, tmp_path, lis
 
 
 def test_a_coarse_raster_is_warned_of(make_raster, settings, tmp_path, listener):
-    path = make_raster(tmp_path / "a.tif", gsd=1.5)
+    path = make_raster(tmp_path / "a.tif", gsd=1.5, size=(40, 50))
     run(path, tmp_path, settings(), rasters=False, progress=listener)
     assert len(listener.warnings) == 1 and "1.5 m" in listener.warnings[0]
 
