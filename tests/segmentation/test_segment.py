@@ -153,27 +153,19 @@ def test_no_building_is_an_empty_layer(town, settings, tmp_path):
     assert probability.max() < 1 and not (mask == 1).any()
 
 
+SHAPES = [
+    ("none", 0.5, False), ("simplify", 0.5, False), ("simplify", 2.0, False),
+    ("rectilinear", 0.5, False), ("rectilinear", 0.5, True),
+]  # fmt: skip
+SCALES = [(0.0, None), (0.05, None), (0.5, None), (0.05, 0.61), (0.05, 0.8), (0.05, 0.22)]
+
+
 @pytest.mark.parametrize(
-    ("regularize", "tolerance", "split"),
+    ("regularize", "tolerance", "split", "threshold", "gsd"),
     [
-        ("none", 0.5, False),
-        ("simplify", 0.5, False),
-        ("simplify", 2.0, False),
-        ("rectilinear", 0.5, False),
-        ("rectilinear", 0.5, True),
-    ],
-)
-@pytest.mark.parametrize(
-    ("threshold", "gsd"),
-    [
-        (0.0, None),
-        (0.05, None),
-        (0.5, None),
-        (0.05, 0.61),
-        (0.05, 0.8),
-        (0.05, 0.22),
+        *((*shape, *scale) for shape in SHAPES for scale in SCALES),
         pytest.param(
-            0.05, 1.1,
+            *SHAPES[0], 0.05, 1.1,
             marks=pytest.mark.xfail(
                 strict=True,
                 reason="a hole of 2.5 m told by a nodata value vanishes at 1.1 m: GDAL makes a "
