@@ -158,11 +158,10 @@ class VerbAlgorithm(QgsProcessingAlgorithm):
         return {**written, **numbers}
 
     def _run(self, python, command, written, feedback):
-        folders = [os.path.dirname(path) for path in written.values()]
         module = ["geossda_cli", *command, "--progress", "json"]
         described = self._verb["parameters"]
         code, listener = process.run_module(
-            python, module, feedback, folders,
+            python, module, feedback, list(written.values()),
             reword=lambda text: rules.in_dialog_words(text, described),
             # What it prints is for programs; the numbers are shown below by their labels.
             quiet="--json" in self._verb["switches"],

@@ -86,7 +86,7 @@ def ask(program, arguments, seconds=60, feedback=None):
     return (well, *texts)
 
 
-def run_module(python, arguments, feedback, folders=(), reword=str, quiet=False):
+def run_module(python, arguments, feedback, outputs=(), reword=str, quiet=False):
     """Run a Python module to its end, or until the user cancels.
 
     Parameters
@@ -96,8 +96,8 @@ def run_module(python, arguments, feedback, folders=(), reword=str, quiet=False)
         The module and its arguments.
     feedback : QgsProcessingFeedback
         Hears of progress, and is asked whether to go on.
-    folders : sequence of path
-        Where outputs go: unfinished ones of a child that had to be killed are removed.
+    outputs : sequence of path
+        What the child writes: unfinished ones of a child that had to be killed are removed.
     reword : callable
         Puts a message of the module into the words of a dialog.
     quiet : bool
@@ -132,13 +132,13 @@ def run_module(python, arguments, feedback, folders=(), reword=str, quiet=False)
         if feedback.isCanceled():
             _stop(process, number)
             hear()
-            remove_unfinished(folders, listener.pid or number)
+            remove_unfinished(outputs, listener.pid or number)
             raise Stopped
     hear()
     out.end()
     err.end()
     if process.exitStatus() != QProcess.ExitStatus.NormalExit:
-        remove_unfinished(folders, listener.pid or number)
+        remove_unfinished(outputs, listener.pid or number)
         listener.fail("the core ended unexpectedly: out of memory, perhaps")
         return -1, listener
     return process.exitCode(), listener
@@ -168,18 +168,37 @@ def _signal_group(process, number, which):
             process.kill()
 
 
-def remove_unfinished(folders, pid):
+def remove_unfinished(outputs, pid):
     """Remove what a killed core has left: its working files carry its process id.
 
     Parameters
     ----------
-    folders : iterable of path
-        Folders of the outputs.
+    outputs : iterable of path
+        A layer of a GeoPackage may be named, as ``FILE|layername=NAME``.
     pid : int
         Process id of the core.
     """
-    for folder in {Path(folder) for folder in folders}:
+    files = {Path(str(output).partition("|layername=")[0]) for output in outputs}
+    for file in files:
+        _remove_lock(file.with_name(f".{file.name}.lock"))
+    for folder in {file.parent for file in files}:
         for part in folder.glob(f".*.{pid}.part*"):
             part.unlink()
         for part in folder.glob(f".geossda-{pid}-*"):
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove_lock(path):
+    """Remove the lock of an output, unless another process holds it by now."""
+    try:
+        if os.name == "posix":
+            import fcntl
+
+            with open(path, "r+b") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+        else:
+            # Windows removes no file that is open elsewhere.
+            path.unlink()
+    except OSError:
+        return

@@ -17,6 +17,7 @@ from qgis.core import (
     QgsApplication,
     QgsLayerTreeGroup,
     QgsProcessingContext,
+    QgsProcessingFeatureSourceDefinition,
     QgsProcessingOutputLayerDefinition,
     QgsProject,
     QgsRasterLayer,
@@ -150,6 +151,25 @@ def menu():
         window.close()
 
 
+def layers_chosen(buildings, raster):
+    """Note which layers Compare starts with, and what Find buildings takes as area."""
+    dialog = processing.createAlgorithmDialog("geossda:evaluate", {})
+    dialog.show()
+    photograph(dialog, "evaluate_layers")
+    chosen = dialog.mainWidget().createProcessingParameters()
+    SEEN["compared"] = [chosen["FOUND"], chosen["TRUE"], chosen["AREA"]]
+    dialog.close()
+    buildings.selectByIds([next(buildings.getFeatures()).id()])
+    area = QgsProcessingFeatureSourceDefinition(buildings.id(), True)
+    dialog = processing.createAlgorithmDialog("geossda:segment", {"INPUT": raster, "AREA": area})
+    dialog.resize(760, 600)
+    dialog.show()
+    photograph(dialog, "segment_area")
+    chosen = dialog.mainWidget().createProcessingParameters()["AREA"]
+    SEEN["area"] = [chosen.source.staticValue() == buildings.id(), chosen.selectedFeaturesOnly]
+    dialog.close()
+
+
 def tree():
     """Return the layer tree: names, and for a group (name, names)."""
     return [
@@ -219,6 +239,7 @@ def everything():
     SEEN["tree"] = tree()
     buildings = QgsProject.instance().mapLayersByName("town harmonized buildings")[0]
     SEEN["count"] = buildings.featureCount()
+    layers_chosen(buildings, harmonized.id())
     for layer in QgsProject.instance().layerTreeRoot().findLayers():
         layer.setExpanded(False)
     iface.mapCanvas().setExtent(harmonized.extent())

@@ -43,7 +43,9 @@ def test_every_dialog_opens(seen):
         "modeler",
         "modeler_harmonize",
         "batch",
+        "evaluate_layers",
         "harmonize_log",
+        "segment_area",
         "segment_log",
         "window",
     ]:
@@ -57,6 +59,14 @@ def test_the_menu_opens_the_options_at_the_settings_page(seen):
 def test_results_are_loaded_by_name(seen):
     assert seen[1]["harmonized"] == "town harmonized"
     assert seen[1]["count"] > 0
+
+
+def test_compare_starts_with_no_layer_and_not_with_one_as_both(seen):
+    assert seen[1]["compared"] == [None, None, None]
+
+
+def test_the_area_is_a_layer_of_which_selected_features_count(seen):
+    assert seen[1]["area"] == [True, True]
 
 
 def test_layers_of_a_run_are_one_group_with_buildings_on_top(seen):

@@ -1,5 +1,6 @@
 """A child that will not listen is killed with its children; only its own leftovers are removed."""
 
+import fcntl
 import os
 import subprocess
 import threading
@@ -54,8 +55,14 @@ def test_only_the_childs_own_leftovers_are_removed(qgis, tmp_path):
     for name in (".geossda-17-ab", ".geossda-18-cd"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.tif").touch()
-    remove_unfinished([tmp_path, tmp_path], 17)
-    assert sorted(os.listdir(tmp_path)) == [".geossda-18-cd", ".out.18.part.tif", "out.tif"]
+    for name in (".out.gpkg.lock", ".held.tif.lock", ".other.tif.lock"):
+        (tmp_path / name).touch()
+    with open(tmp_path / ".held.tif.lock") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        remove_unfinished([f"{tmp_path}/out.gpkg|layername=a", tmp_path / "held.tif"], 17)
+    assert sorted(os.listdir(tmp_path)) == [
+        ".geossda-18-cd", ".held.tif.lock", ".other.tif.lock", ".out.18.part.tif", "out.tif",
+    ]  # fmt: skip
 
 
 def test_what_cannot_be_started_is_told(qgis, listen):
