@@ -18,6 +18,8 @@ class VectorFormat:
         Name of OGR's driver; empty for GeoParquet, which few builds of GDAL have.
     writes : bool
         Whether footprints are written in it; all formats are read.
+    beside : bool
+        Whether a file beside a raster is taken for its footprints without being named.
     layers : bool
         Whether a file holds several layers, to which features can be added.
     geometry_type : str
@@ -29,6 +31,7 @@ class VectorFormat:
     suffix: str
     driver: str
     writes: bool = True
+    beside: bool = True
     layers: bool = False
     geometry_type: str = ""
     layer_options: Mapping[str, str] = field(default_factory=dict)
@@ -56,6 +59,9 @@ _FORMATS = (
     VectorFormat(".kml", "KML", writes=False),
     VectorFormat(".gml", "GML", writes=False),
     VectorFormat(".shp", "ESRI Shapefile", writes=False),
+    VectorFormat(".zip", "ESRI Shapefile", writes=False, beside=False),
+    VectorFormat(".gdb", "OpenFileGDB", writes=False),
+    VectorFormat(".geojsonl", "GeoJSONSeq", writes=False),
 )
 VECTOR_FORMATS = {each.suffix: each for each in _FORMATS}
 # In folders; a file that is named may be any raster that GDAL reads.

@@ -29,6 +29,14 @@ def split_layer(path: PathLike) -> tuple[Path, str | None]:
     return Path(file), (rest.split("|")[0] or None) if named else None
 
 
+def is_split(path: PathLike) -> bool:
+    """Return whether what reads vector files takes a path for one of a file in an archive.
+
+    It cuts paths at exclamation marks, and names at semicolons.
+    """
+    return "!" in os.fspath(path) or ";" in Path(path).name
+
+
 def holds_others(path: Path, layer: str) -> bool:
     """Return whether a GeoPackage holds tables, or styles, besides one layer and its own.
 

@@ -12,6 +12,8 @@ from geossda.errors import OutputError, OutputExistsError
 PathLike = str | os.PathLike[str]
 # What temporary files add to an output's name: .NAME.<process id>.part<suffix>.aux.xml
 TEMPORARY_NAME_BYTES = 32
+# What GDAL keeps beside a raster and reads as a part of it: statistics, a CRS, a mask, overviews.
+SIDE_FILES = (".aux.xml", ".msk", ".ovr")
 
 
 def check_output(path: PathLike, *, overwrite: bool, inputs: Sequence[PathLike] = ()) -> Path:
@@ -73,8 +75,9 @@ def _check_name(path: Path) -> None:
 def atomic_write(path: PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which becomes `path` if the block ends well.
 
-    If the block ends early (an error, Ctrl-C, a cancel), the temporary file is removed, with the
-    side files of GDAL and SQLite.
+    Side files of what was there before go: GDAL would take them for parts of the new file. If the
+    block ends early (an error, Ctrl-C, a cancel), the temporary file is removed, with the side
+    files of GDAL and SQLite.
 
     Parameters
     ----------
@@ -97,6 +100,8 @@ def atomic_write(path: PathLike) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, path)
+        for suffix in SIDE_FILES:
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
     except OSError as error:
         if isinstance(error, OutputError):
             raise

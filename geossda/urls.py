@@ -11,13 +11,23 @@ _CREDENTIALS = re.compile(r"(\w+://|https?:/)[^/\s@'\"<>]+@")
 _QUERY = re.compile(r"((?:\w+://|https?:/)[^\s?#'\"<>]*)[?#][^\s'\"<>{}]*(\})?")
 _PASSWORD = re.compile(r"(?i)\b(password|passwd|pwd|token|secret|api_?key)=('[^']*'|[^\s'\"&]+)")
 _DATABASE = re.compile(r"(?i)\b(pg|mysql|mssql|oci|odbc):|\bdbname=")
+# GDAL's names of what a file holds, such as NETCDF:"scene.nc":red; one letter is a drive.
+_PART_OF_FILE = re.compile(r"[A-Za-z]\w+:")
 # Characters of a URL's last part kept in the names of files.
 _LONGEST_NAME = 100
 
 
 def is_remote(path: str) -> bool:
-    """Return whether a path is a URL, or one of GDAL's ``/vsi`` paths."""
-    return "://" in path or path.startswith("/vsi")
+    """Return whether a path is no file but a URL, or a name of GDAL's: ``/vsi``, ``NETCDF:``."""
+    if "://" in path or path.startswith("/vsi"):
+        return True
+    return is_part_of_file(path)
+
+
+def is_part_of_file(path: str) -> bool:
+    """Return whether a path is GDAL's name of a variable, table or page of a file."""
+    named = _PART_OF_FILE.match(path) is not None and "://" not in path
+    return named and not os.path.exists(path)
 
 
 def redact(text: str) -> str:
@@ -56,4 +66,6 @@ def file_name(path: str | os.PathLike[str]) -> str:
 
 def file_stem(path: str | os.PathLike[str]) -> str:
     """Return the last part of a path or URL without its suffix."""
-    return os.path.splitext(file_name(path))[0]
+    name = file_name(path)
+    # The parts of one file differ in what follows its suffix.
+    return name if is_part_of_file(os.fspath(path)) else os.path.splitext(name)[0]

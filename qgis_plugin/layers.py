@@ -19,7 +19,8 @@ from qgis.core import (
 )
 
 # Suffixes of vector files that the core reads.
-VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".kml", ".gml", ".shp")
+VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".kml", ".gml", ".shp", ".zip", ".gdb",
+                   ".geojsonl")  # fmt: skip
 
 
 class Copy:

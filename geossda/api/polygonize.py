@@ -85,7 +85,7 @@ def polygonize(
         check_space(file.parent, height * width // PIXELS_A_BYTE)
         if config.append:
             check_append(output, crs, probabilities=raster.has_probability)
-        return polygonize_to(
+        written = polygonize_to(
             output,
             raster,
             gsd_m=min(ground_sample_distance(raster.mosaic.grid)),
@@ -98,6 +98,9 @@ def polygonize(
             ),
             progress=progress,
         )
+        if not written.buildings:
+            raster.warn_of_none()
+        return written
 
 
 def polygonize_to(

@@ -8,6 +8,7 @@ from geossda.balance.scenes import write_scenes
 from geossda.balance.seam_detection import find_scenes
 from geossda.config import ScenesConfig, config_from
 from geossda.errors import OutputError
+from geossda.footprints.write import check_vector_output
 from geossda.formats import suffix_of, vector_suffixes
 from geossda.layers import split_layer
 from geossda.progress import SILENT, Progress
@@ -78,6 +79,7 @@ def scenes(
     suffixes = vector_suffixes(writes=True, by_ogr=True)
     if suffix_of(output) not in suffixes:
         raise OutputError(f"{output}: a name ending in {', '.join(suffixes)} was expected")
+    check_vector_output(target, append=False)
     check_output(output, overwrite=config.overwrite, inputs=[source])
     with gdal_environment():
         mosaic = open_mosaic(source, bands=config.bidx or None, nodata=config.nodata)

@@ -114,7 +114,7 @@ def train_segmenter(
         for index, path in enumerate(paths):
             chosen = footprints[index % len(footprints)] if footprints else find_footprints(path)
             mosaic = _open(path, config, rasters, progress)
-            shapes = read_footprints(chosen, mosaic.grid.crs.to_wkt())
+            shapes = read_footprints(chosen, mosaic.grid.crs.to_wkt(), progress)
             near = _intersecting(shapes, mosaic)
             corners: list[gpd.GeoSeries | None] = [None]
             inside = shapes[:0]

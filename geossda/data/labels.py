@@ -15,6 +15,7 @@ from rasterio import Affine
 from geossda.errors import VectorError
 from geossda.formats import RASTER_SUFFIXES, VECTOR_FORMATS, suffix_of
 from geossda.layers import split_layer
+from geossda.progress import SILENT, Progress
 from geossda.raster.polygons import placed, polygons_of, read_frame
 from geossda.raster.rasterize import burn
 from geossda.raster.source import GDAL_ERRORS, gdal_environment, gdal_reason
@@ -29,7 +30,9 @@ def is_vector(path: str | os.PathLike[str]) -> bool:
     return suffix_of(split_layer(path)[0]) in VECTOR_FORMATS
 
 
-def read_footprints(path: str | os.PathLike[str], crs: Any) -> "gpd.GeoSeries":
+def read_footprints(
+    path: str | os.PathLike[str], crs: Any, progress: Progress = SILENT
+) -> "gpd.GeoSeries":
     """Read polygons from a vector file, made valid, in the wanted CRS.
 
     Parameters
@@ -40,6 +43,8 @@ def read_footprints(path: str | os.PathLike[str], crs: Any) -> "gpd.GeoSeries":
         whose every value but 0 is a building.
     crs : CRS or WKT
         Of the rasters; None keeps the file's own.
+    progress : Progress
+        Warned of a transformation between datums that may be off by a building's width.
 
     Raises
     ------
@@ -49,7 +54,7 @@ def read_footprints(path: str | os.PathLike[str], crs: Any) -> "gpd.GeoSeries":
     file, _ = split_layer(path)
     if suffix_of(file) in RASTER_SUFFIXES and file.exists():
         return trace(file, crs)
-    return polygons_of(read_frame(path), path, crs)
+    return polygons_of(read_frame(path), path, crs, progress)
 
 
 def trace(path: Path, crs: Any) -> "gpd.GeoSeries":
@@ -97,7 +102,8 @@ def find_footprints(raster: str) -> Path:
         There is no vector file, or more than one.
     """
     folder = Path(raster) if os.path.isdir(raster) else Path(raster).parent
-    files = sorted(f for f in folder.glob("*") if suffix_of(f) in VECTOR_FORMATS)
+    suffixes = {each.suffix for each in VECTOR_FORMATS.values() if each.beside}
+    files = sorted(f for f in folder.glob("*") if suffix_of(f) in suffixes)
     if len(files) != 1:
         many = "no vector file" if not files else f"{len(files)} vector files"
         raise VectorError(f"{folder} has {many}: name the footprints with --footprints")

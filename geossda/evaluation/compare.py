@@ -172,8 +172,8 @@ def compare(
     """
     grid = _common_grid(detected, true, area)
     crs = grid.crs.to_wkt()
-    detected, true = _in_crs(detected, crs), _in_crs(true, crs)
-    within = None if area is None else _in_crs(area, crs)
+    detected, true = _in_crs(detected, crs, progress), _in_crs(true, crs, progress)
+    within = None if area is None else _in_crs(area, crs, progress)
 
     def both(window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
         """Read a window: detected, true, and where both are known."""
@@ -325,6 +325,8 @@ def _common_grid(detected: Layer, true: Layer, area: Layer | None) -> GeoBox:
     if not pyproj.CRS(crs).is_projected:
         # Of the middle one, which some that are far away do not move.
         middle = np.median(shapely.bounds(leading.shapes.to_numpy()), axis=0)
+        # Beyond the antimeridian longitudes may go on counting.
+        middle[[0, 2]] -= 360 * np.round(middle[[0, 2]].mean() / 360)
         with vector_errors(leading.name):
             crs = gpd.GeoSeries([shapely.box(*middle)], crs=crs).estimate_utm_crs()
     bounds = [
@@ -348,7 +350,7 @@ def _common_grid(detected: Layer, true: Layer, area: Layer | None) -> GeoBox:
     return GeoBox.from_bbox((left, bottom, right, top), crs=local.crs, resolution=step)
 
 
-def _in_crs(layer: Layer, crs: str) -> Layer:
+def _in_crs(layer: Layer, crs: str, progress: Progress) -> Layer:
     if layer.shapes is None:
         return layer
-    return dataclasses.replace(layer, shapes=placed(layer.shapes, crs, layer.name))
+    return dataclasses.replace(layer, shapes=placed(layer.shapes, crs, layer.name, progress))

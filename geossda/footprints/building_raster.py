@@ -49,6 +49,8 @@ class BuildingRaster:
         self.temperature = temperature
         self._progress = progress
         self._warned = threading.Lock()
+        # Whether nodata holds a value other than 0, which could be that of buildings.
+        self._nodata_set = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Support pickling; the copy in another process reports no progress."""
@@ -72,6 +74,7 @@ class BuildingRaster:
         values = pixels[0]
         if not self.has_probability:
             inside = values != 0
+            self._nodata_set = self._nodata_set or bool((inside & ~valid).any())
             inside &= valid
             self._check_mask(values, inside)
             return BuildingWindow(inside)
@@ -80,6 +83,16 @@ class BuildingRaster:
         return BuildingWindow(
             (values >= self.threshold) & valid, values.astype(np.float32, copy=False)
         )
+
+    def warn_of_none(self) -> None:
+        """Warn, where no building was found, of a mask that declares its buildings as nodata."""
+        if self._nodata_set:
+            nodata = self.mosaic.sources[0].nodata
+            value = "" if nodata is None else f" ({nodata:g})"
+            self._progress.warn(
+                f"{self.mosaic.name} holds no building, but nodata{value} that is not 0: if it "
+                "marks the buildings, remove the declaration with gdal_edit.py -unsetnodata"
+            )
 
     def _check_mask(self, values: NDArray[np.generic], inside: NDArray[np.bool_]) -> None:
         if self._warned.locked():

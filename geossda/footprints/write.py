@@ -15,7 +15,7 @@ from geossda.footprints.geopackage import LAYER, add_style
 from geossda.footprints.records import Footprints
 from geossda.footprints.stream import RecordStream
 from geossda.formats import VECTOR_FORMATS, suffix_of, vector_suffixes
-from geossda.layers import atomic_layer, holds_others, split_layer
+from geossda.layers import atomic_layer, holds_others, is_split, split_layer
 from geossda.staging import atomic_write
 
 
@@ -50,13 +50,15 @@ def check_vector_output(path: str | os.PathLike[str], *, append: bool) -> None:
     Raises
     ------
     OutputError
-        A suffix no format goes with, a layer or appending where a file holds one layer only, a
-        database that is no GeoPackage, or a GeoPackage in use.
+        A suffix no format goes with, a path that could not be read, a layer or appending where a
+        file holds one layer only, a database that is no GeoPackage, or a GeoPackage in use.
     """
     path, layer = split_layer(path)
     suffixes = vector_suffixes(writes=True)
     if suffix_of(path) not in suffixes:
         raise OutputError(f"{path}: a name ending in {', '.join(suffixes)} was expected")
+    if is_split(path):
+        raise OutputError(f"{path} has ! or ; in its path: choose another output")
     if append and not VECTOR_FORMATS[suffix_of(path)].layers:
         raise OutputError(f"{path}: only a GeoPackage (.gpkg) can be appended to")
     if layer is not None and not VECTOR_FORMATS[suffix_of(path)].layers:

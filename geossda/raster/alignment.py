@@ -7,6 +7,7 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio import Affine
 
 from geossda.errors import GeoreferenceError
 
@@ -68,6 +69,27 @@ def outline_in(own: GeoBox, target: GeoBox) -> NDArray[np.float64]:
     if not (len(corners) and np.isfinite(corners).all() and np.abs(corners).max() < _FARTHEST_PX):
         raise GeoreferenceError(_MISPLACED)
     return corners
+
+
+def unwrapped(own: GeoBox, first: GeoBox) -> GeoBox:
+    """Return a grid moved by whole turns of longitude to where it lies nearest to another.
+
+    So do rasters on both sides of the antimeridian lie side by side. Grids of another CRS, or in a
+    CRS without longitudes, are returned as they are.
+
+    Parameters
+    ----------
+    own, first : GeoBox
+        The grid to move, and the one it should lie near.
+    """
+    if own.crs is None or own.crs != first.crs or not own.crs.geographic:
+        return own
+    turn = round(2 * math.pi / own.crs.proj.axis_info[0].unit_conversion_factor, 6)
+    west, east = ((grid.transform * (grid.shape.x / 2, 0))[0] for grid in (own, first))
+    turns = round((east - west) / turn)
+    if not turns:
+        return own
+    return GeoBox(own.shape, Affine.translation(turns * turn, 0) * own.transform, own.crs)
 
 
 def inside(start: int, length: int, scale: float, offset: float, size: int) -> slice:

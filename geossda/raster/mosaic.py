@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 
 from geossda.errors import BandError, GeoreferenceError, RasterError
 from geossda.formats import RASTER_SUFFIXES, suffix_of
-from geossda.raster.alignment import outline_in
+from geossda.raster.alignment import outline_in, unwrapped
 from geossda.raster.area import Area
 from geossda.raster.opening import open_source
 from geossda.raster.source import Source, gdal_environment
@@ -312,7 +312,8 @@ def open_mosaic(
 ) -> Mosaic:
     """Open files, folders, globs or URLs as one lazy mosaic.
 
-    The first source gives CRS, pixel size and alignment; the grid is extended to cover all.
+    The first source gives CRS, pixel size and alignment; the grid is extended to cover all, beyond
+    180 degrees where they lie on both sides of the antimeridian.
 
     Parameters
     ----------
@@ -351,6 +352,7 @@ def open_mosaic(
         if other.grid.crs is None or first.grid.crs is None:
             lacking = other if other.grid.crs is None else first
             raise GeoreferenceError(f"{lacking.lacks_crs}, as several rasters are placed by it")
+    sources = [replace(each, grid=unwrapped(each.grid, first.grid)) for each in sources]
     return Mosaic(tuple(sources), _common_grid(sources))
 
 

@@ -14,11 +14,12 @@ from geossda.errors import BandError, GeoreferenceError, RasterError
 from geossda.raster.alpha import alpha_band
 from geossda.raster.bands import declared_colors, rgb_first
 from geossda.raster.source import GDAL_ERRORS, Handles, Source, gdal_reason
-from geossda.raster.validity import ValidityTests, can_hold, masks_of
+from geossda.raster.validity import ValidityTests, can_hold, mask_value, masks_of
 from geossda.urls import is_remote, public_name
 
 # Bytes of a block of one band: GDAL reads whole blocks.
 LARGEST_BLOCK = 2**31
+_PARTS_NAMED = 3
 
 
 def open_source(
@@ -95,9 +96,11 @@ def _describe(
     values = tuple(dataset.nodatavals[band - 1] if nodata is None else nodata for band in chosen)
     # A nodata value that no pixel can have marks none.
     values = tuple(v if v is not None and can_hold(dtype, v) else None for v in values)
+    masks = masks_of(dataset, chosen)
     tests = ValidityTests(
         values if any(value is not None for value in values) else (),
-        masks_of(dataset, chosen),
+        masks,
+        255 if masks == "none" else mask_value(dataset, chosen[0]),
         None if alpha is None else alpha.band,
         1.0 if alpha is None else alpha.opaque,
     )
@@ -140,7 +143,8 @@ def _placement(dataset: Any) -> Literal["crs", "gcps", "rpcs", "nothing"]:
 def _dtype_of(dataset: Any, name: str) -> np.dtype[Any]:
     """Return the type of all bands, and check that GDAL can read their blocks in bounded memory."""
     if dataset.count == 0:
-        raise RasterError(f"{name} has no bands of its own: name one of its subdatasets")
+        parts = ", ".join(dataset.subdatasets[:_PARTS_NAMED]) or "none that GDAL names"
+        raise RasterError(f"{name} has no bands of its own: name one of its subdatasets ({parts})")
     if len(set(dataset.dtypes)) > 1:
         raise RasterError(
             f"{name} mixes band types {sorted(set(dataset.dtypes))}: convert it to one type"

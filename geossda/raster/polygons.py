@@ -1,6 +1,7 @@
 """Polygons of vector files: read, repaired, and placed in the CRS of a raster."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,11 @@ import numpy as np
 import pyproj
 import shapely
 from numpy.typing import NDArray
+from pyproj.aoi import AreaOfInterest
 
 from geossda.errors import GeossdaError, VectorError
-from geossda.layers import split_layer
+from geossda.layers import is_split, split_layer
+from geossda.progress import SILENT, Progress
 from geossda.staging import PathLike
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 _MANY_CORNERS, _MOST_CROSSINGS = 500, 100_000
 # Degrees that longitudes and latitudes may be off by rounding; longitudes may go round twice.
 _LON, _LAT = 540.0, 90.001
+# Metres that polygons may be off by without a word: NAD83, which is 1 to 2 off, is given as 4.
+_SURE_M = 5.0
 
 
 @contextlib.contextmanager
@@ -70,6 +75,8 @@ def read_frame(path: PathLike, preferred: str = "buildings") -> "gpd.GeoDataFram
     file, layer = split_layer(path)
     if not file.exists():
         raise VectorError(f"vector file {file} does not exist")
+    if is_split(file):
+        raise VectorError(f"{file} has ! or ; in its path, which cannot be read: rename it")
     with vector_errors(path):
         if file.suffix.lower() == ".parquet":
             frame = gpd.read_parquet(file)
@@ -103,7 +110,9 @@ def _chosen(
     return possible[0]
 
 
-def polygons_of(frame: "gpd.GeoDataFrame", path: PathLike, crs: Any) -> "gpd.GeoSeries":
+def polygons_of(
+    frame: "gpd.GeoDataFrame", path: PathLike, crs: Any, progress: Progress = SILENT
+) -> "gpd.GeoSeries":
     """Return the valid polygons of a frame, each part by itself, in the wanted CRS.
 
     Parameters
@@ -113,6 +122,8 @@ def polygons_of(frame: "gpd.GeoDataFrame", path: PathLike, crs: Any) -> "gpd.Geo
         Where it was read from, for messages.
     crs : CRS or WKT
         None keeps the frame's own.
+    progress : Progress
+        See :func:`placed`.
 
     Raises
     ------
@@ -134,10 +145,12 @@ def polygons_of(frame: "gpd.GeoDataFrame", path: PathLike, crs: Any) -> "gpd.Geo
     if len(frame) and not len(shapes):
         kinds = ", ".join(sorted(set(given.geom_type)))
         raise VectorError(f"{path} holds {kinds or 'no geometry'}, polygons were expected")
-    return shapes if crs is None else placed(shapes, crs, path)
+    return shapes if crs is None else placed(shapes, crs, path, progress)
 
 
-def placed(shapes: "gpd.GeoSeries", crs: Any, path: PathLike) -> "gpd.GeoSeries":
+def placed(
+    shapes: "gpd.GeoSeries", crs: Any, path: PathLike, progress: Progress = SILENT
+) -> "gpd.GeoSeries":
     """Return polygons in another CRS, valid there.
 
     Parameters
@@ -147,7 +160,9 @@ def placed(shapes: "gpd.GeoSeries", crs: Any, path: PathLike) -> "gpd.GeoSeries"
     crs : pyproj.CRS or what it can be made from
         The CRS to transform to.
     path : path
-        For the message.
+        For messages.
+    progress : Progress
+        Warned of a transformation between datums that may be off by a building's width.
 
     Raises
     ------
@@ -158,6 +173,11 @@ def placed(shapes: "gpd.GeoSeries", crs: Any, path: PathLike) -> "gpd.GeoSeries"
 
     with vector_errors(path):
         moved = shapes.to_crs(crs)
+        if progress is not SILENT and (metres := accuracy_m(shapes, crs)) > _SURE_M:
+            progress.warn(
+                f"{path} is in {pyproj.CRS(shapes.crs).name}, which can be transformed to "
+                f"{pyproj.CRS(crs).name} within {metres:g} m only: check that it fits the imagery"
+            )
     geometry = moved.to_numpy()
     if not np.isfinite(shapely.bounds(geometry)).all():
         raise VectorError(
@@ -167,6 +187,33 @@ def placed(shapes: "gpd.GeoSeries", crs: Any, path: PathLike) -> "gpd.GeoSeries"
     if shapely.is_valid(geometry).all():
         return moved.reset_index(drop=True)
     return gpd.GeoSeries(polygon_parts(repaired(geometry, path)), crs=moved.crs)
+
+
+def accuracy_m(shapes: "gpd.GeoSeries", crs: Any) -> float:
+    """Return how far off polygons may be once transformed to another CRS, in metres.
+
+    Between datums PROJ needs grids, of which those at hand decide. 0 where it does not know.
+
+    Parameters
+    ----------
+    shapes : GeoSeries
+        Polygons with a CRS.
+    crs : pyproj.CRS or what it can be made from
+    """
+    if not len(shapes) or pyproj.CRS(shapes.crs) == pyproj.CRS(crs):
+        return 0.0
+    degrees = pyproj.Transformer.from_crs(shapes.crs, 4326, always_xy=True)
+    bounds = degrees.transform_bounds(*shapes.total_bounds)
+    if not np.isfinite(bounds).all():
+        return 0.0
+    near: Any = AreaOfInterest(*bounds)
+    with warnings.catch_warnings():
+        # Which grid is missing; not all of them make a difference.
+        warnings.simplefilter("ignore", UserWarning)
+        ways = pyproj.transformer.TransformerGroup(
+            shapes.crs, crs, always_xy=True, area_of_interest=near
+        ).transformers
+    return max(0.0, float(ways[0].accuracy)) if ways else 0.0
 
 
 def polygon_parts(shapes: NDArray[np.object_]) -> NDArray[np.object_]:

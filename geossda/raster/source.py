@@ -259,10 +259,10 @@ class Source:
             pixels = dataset.read(bands, out_shape=(len(bands), *shape), **how)
             valid = tests.by_nodata(pixels)
             if tests.masks == "dataset":
-                valid &= dataset.read_masks(bands[0], out_shape=shape, **how) == 255
+                valid &= dataset.read_masks(bands[0], out_shape=shape, **how) == tests.mask_set
             elif tests.masks == "bands":
                 masks = dataset.read_masks(bands, out_shape=(len(bands), *shape), **how)
-                valid &= (masks == 255).all(axis=0)
+                valid &= (masks == tests.mask_set).all(axis=0)
             if tests.alpha is not None:
                 opacity = dataset.read(tests.alpha, out_shape=shape, **how)
                 native = shape == (window.height, window.width)
@@ -363,6 +363,8 @@ class Handles(threading.local):
                 if tests.opaque == type_opaque(source.dtype):
                     fill = {}
             dataset = self.get(source.path)
+            if source.grid.transform != dataset.transform:  # moved by a turn of longitude
+                fill["src_transform"] = source.grid.transform
             if tests.alpha is None and ColorInterp.alpha in dataset.colorinterp:
                 dataset = self.datasets[key, "unlabelled"] = without_alpha_label(dataset)
             self.datasets[key] = WarpedVRT(

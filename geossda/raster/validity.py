@@ -8,10 +8,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
+from rasterio.windows import Window
 
 Validity = Literal["all", "nodata", "alpha", "mask"]
 # No sensor's unit gives larger numbers; the usual fills of floats are, as 3.4e38 is.
 LARGEST_MEASUREMENT = 1e30
+# Of a mask's values, windows of this side are looked at, so many along each side of the raster.
+_SIDE_PX, _STEPS = 64, 5
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class ValidityTests:
         invalid if every band that has a value holds it: one band alone may hold it as data.
     masks : {"none", "dataset", "bands"}
         Mask bands: one for all bands, or one for each, of which all must be set.
+    mask_set : int
+        The value of valid pixels in mask bands.
     alpha : int or None
         The alpha band, 1-based. Pixels that are not transparent are valid.
     opaque : float
@@ -33,6 +38,7 @@ class ValidityTests:
 
     nodata: tuple[float | None, ...] = ()
     masks: Literal["none", "dataset", "bands"] = "none"
+    mask_set: int = 255
     alpha: int | None = None
     opaque: float = 1.0
 
@@ -45,7 +51,8 @@ class ValidityTests:
     def combined(self) -> bool:
         """Whether GDAL's warper cannot apply the tests, being several or one a band."""
         several = bool(self.nodata) + (self.masks != "none") + (self.alpha is not None) > 1
-        return several or self.masks == "bands" or (bool(self.nodata) and not self.uniform)
+        odd = self.masks == "bands" or self.mask_set != 255
+        return several or odd or (bool(self.nodata) and not self.uniform)
 
     def output(self) -> tuple[Validity, float | None]:
         """Return how an output marks invalid pixels, in one way, and its nodata value."""
@@ -83,6 +90,29 @@ def masks_of(dataset: Any, bands: Sequence[int]) -> Literal["none", "dataset", "
         return "none"
     # The flag of metadata NODATA_VALUES, which GDAL evaluates, stands beside that of nodata.
     return "dataset"
+
+
+def mask_value(dataset: Any, band: int) -> int:
+    """Return the value of valid pixels in a band's mask: 255, or 1 in some external masks.
+
+    GDAL expands masks inside files to 255, those beside them (.msk) it does not.
+
+    Parameters
+    ----------
+    dataset : open rasterio dataset
+    band : int
+        1-based.
+    """
+    if not any(str(file).endswith(".msk") for file in dataset.files):
+        return 255
+    high, wide = min(_SIDE_PX, dataset.height), min(_SIDE_PX, dataset.width)
+    highest = 0
+    for row in np.linspace(0, dataset.height - high, _STEPS).astype(int).tolist():
+        for col in np.linspace(0, dataset.width - wide, _STEPS).astype(int).tolist():
+            highest = max(
+                highest, int(dataset.read_masks(band, window=Window(col, row, wide, high)).max())
+            )
+    return 1 if highest == 1 else 255
 
 
 def finite(pixels: NDArray[Any], valid: NDArray[np.bool_] | np.bool_) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import shutil
 
 import geopandas as gpd
 import numpy as np
@@ -10,7 +11,7 @@ import shapely
 from conftest import REPO
 
 from geossda import formats, info, polygonize, scenes
-from geossda.data.labels import find_footprints, read_footprints
+from geossda.data.labels import find_footprints, is_vector, read_footprints
 from geossda.errors import OutputError
 from geossda.formats import VECTOR_FORMATS, VectorFormat, suffix_of, vector_suffixes
 
@@ -38,8 +39,17 @@ def test_what_is_only_read_is_not_written(mask, tmp_path, suffix):
     with pytest.raises(OutputError, match=r"a name ending in \.gpkg, \.fgb, \.geojson, \.parquet"):
         polygonize(mask, tmp_path / f"out{suffix}")
     frame = gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 9, 9)], crs="EPSG:32632")
-    frame.to_file(tmp_path / f"in{suffix}", driver=VECTOR_FORMATS[suffix].driver)
+    if suffix == ".zip":  # as portals of offices deliver shapefiles
+        (tmp_path / "parts").mkdir()
+        frame.to_file(tmp_path / "parts" / "in.shp")
+        shutil.make_archive(str(tmp_path / "in"), "zip", tmp_path / "parts")
+    else:
+        if suffix == ".geojsonl":  # has no CRS to declare
+            frame = frame.to_crs("EPSG:4326")
+        driver = VECTOR_FORMATS[suffix].driver
+        frame.to_file(tmp_path / f"in{suffix}", driver=driver, layer="buildings")
     assert len(read_footprints(tmp_path / f"in{suffix}", None)) == 1
+    assert is_vector(tmp_path / f"in{suffix}")
 
 
 def test_scenes_are_written_where_every_gdal_reads_them(tmp_path, make_raster):
@@ -49,8 +59,8 @@ def test_scenes_are_written_where_every_gdal_reads_them(tmp_path, make_raster):
 
 def test_a_format_is_one_entry(mask, tmp_path, monkeypatch):
     """Newline-delimited GeoJSON is written and read once it is in the table."""
-    monkeypatch.setitem(VECTOR_FORMATS, ".geojsonl", VectorFormat(".geojsonl", "GeoJSONSeq"))
-    out = tmp_path / "footprints.geojsonl"
+    monkeypatch.setitem(VECTOR_FORMATS, ".geojsons", VectorFormat(".geojsons", "GeoJSONSeq"))
+    out = tmp_path / "footprints.geojsons"
     assert polygonize(mask, out).buildings == 1
     assert len(read_footprints(out, None)) == 1 and info(out)["buildings"] == 1
 
