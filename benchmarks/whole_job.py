@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from geossda.raster.cog import COG_OPTIONS
+from geossda.raster.creation_options import COG_OPTIONS
 
 VERSIONS = """
 import rasterio, torch

@@ -34,7 +34,8 @@ from geossda.harmonization.style import Style
 from geossda.layers import split_layer
 from geossda.parallel.scheduler import check_scheduler, local_paths
 from geossda.progress import SILENT, Progress, Stages, begin_output
-from geossda.raster.cog import Description, parse_creation_options, provenance
+from geossda.raster.creation_options import parse_creation_options
+from geossda.raster.description import Description, provenance
 from geossda.raster.mosaic import Mosaic, find_sources
 from geossda.raster.scaling import with_common_range
 from geossda.raster.source import gdal_environment

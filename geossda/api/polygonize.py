@@ -7,7 +7,8 @@ from geossda.config import PolygonizeConfig, SegmentConfig, config_from
 from geossda.errors import GeoreferenceError
 from geossda.footprints.building_raster import BuildingRaster, open_buildings
 from geossda.footprints.polygonize import polygonize as polygonize_blocks
-from geossda.footprints.shaping import Shaping, shape_footprints
+from geossda.footprints.shaper import shape_footprints
+from geossda.footprints.shaping import Shaping
 from geossda.footprints.watershed import Splitter
 from geossda.footprints.write import (
     Written,
@@ -18,7 +19,7 @@ from geossda.footprints.write import (
 from geossda.layers import split_layer
 from geossda.parallel.ordered_map import Helpers, OrderedPool
 from geossda.progress import SILENT, Progress
-from geossda.raster.cog import provenance
+from geossda.raster.description import provenance
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.source import gdal_environment
 from geossda.runs.lock import exclusive

@@ -21,7 +21,8 @@ from geossda.evaluation.structure_map import UNCHANGED, StructureMap, compare_st
 from geossda.evaluation.window_seams import LatticeSteps, lattice_steps
 from geossda.progress import SILENT, Progress
 from geossda.raster.area import read_area
-from geossda.raster.cog import new_cog, provenance
+from geossda.raster.cog import new_cog
+from geossda.raster.description import provenance
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.imagery import warn_of_fill
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic

@@ -14,7 +14,8 @@ from geossda.layers import split_layer
 from geossda.models.segmenter import load_segmenter
 from geossda.parallel.scheduler import check_scheduler, local_paths
 from geossda.progress import SILENT, Progress, Stages
-from geossda.raster.cog import parse_creation_options, provenance
+from geossda.raster.creation_options import parse_creation_options
+from geossda.raster.description import provenance
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import find_sources
 from geossda.raster.source import gdal_environment

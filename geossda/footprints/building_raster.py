@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from geossda.errors import BandError, InputError
 from geossda.footprints.records import BuildingWindow
 from geossda.progress import SILENT, Progress
-from geossda.raster.cog import Description
+from geossda.raster.description import Description
 from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.source import Source, gdal_environment
 from geossda.raster.windows import Window

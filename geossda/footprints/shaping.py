@@ -1,8 +1,6 @@
 """Outlines of footprints: regularized, separated, measured and placed on the ground."""
 
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -11,16 +9,11 @@ from odc.geo.geobox import GeoBox
 
 from geossda.config import Regularity
 from geossda.footprints.ground_scale import apply_affine, centres, ground_matrices
-from geossda.footprints.overlaps import GRAIN_PX, OverlapResolver
+from geossda.footprints.overlaps import GRAIN_PX
 from geossda.footprints.party_walls import partition, shared_walls
-from geossda.footprints.records import Footprints, OpenComponents
+from geossda.footprints.records import Footprints
 from geossda.footprints.regularize import REACH, regularize
 from geossda.footprints.ring_arrays import Outlines
-from geossda.footprints.watershed import Splitter
-from geossda.parallel.ordered_map import OrderedPool
-
-# Footprints that a thread shapes at a time: one large patch can take as long as hundreds of houses.
-_BATCH_SIZE = 16
 
 
 @dataclass(frozen=True)
@@ -239,132 +232,6 @@ def reach_m(regularity: Regularity, tolerance_m: float, gsd_m: float) -> float:
     if regularity == "none":
         return 0.0
     return tolerance_m if regularity == "simplify" else REACH * max(tolerance_m, gsd_m)
-
-
-class ShapedBatch(NamedTuple):
-    """Footprints with new outlines, not yet checked for overlaps.
-
-    Attributes
-    ----------
-    footprints : Footprints
-        Geometry as traced, in pixels.
-    polygons : (n,) array of shapely.Polygon
-        New outlines, in pixels.
-    open_components : OpenComponents or None
-        With the last batch of a strip, the components that the strip did not complete.
-    """
-
-    footprints: Footprints
-    polygons: NDArray[np.object_]
-    open_components: OpenComponents | None
-
-
-@dataclass(frozen=True)
-class Shaper:
-    """Regularizes and separates a batch of footprints; can be sent to another process.
-
-    Attributes
-    ----------
-    shaping : Shaping
-    splitter : Splitter or None
-        Separates touching buildings.
-    """
-
-    shaping: Shaping
-    splitter: Splitter | None
-
-    def __call__(self, batch: tuple[Footprints, OpenComponents | None]) -> ShapedBatch:
-        """Return the new outlines of a batch of footprints, or of their pieces."""
-        footprints, open_components = batch
-        polygons = self.shaping.regularized(footprints.polygons)
-        if self.splitter is None:
-            return ShapedBatch(footprints, polygons, open_components)
-        pieces, owner = self.splitter.split(footprints)
-        outlines = self.shaping.separate(footprints, polygons, pieces.polygons, owner)
-        return ShapedBatch(pieces, outlines, open_components)
-
-
-def shape_footprints(
-    traced: Iterable[tuple[Footprints, OpenComponents]],
-    shaping: Shaping,
-    splitter: Splitter | None = None,
-    pool: OrderedPool | None = None,
-) -> Iterator[Footprints]:
-    """Regularize, separate, measure and place footprints as they come.
-
-    Parameters
-    ----------
-    traced : iterable of (Footprints, OpenComponents)
-        As :func:`geossda.footprints.polygonize.polygonize` yields them.
-    shaping : Shaping
-    splitter : Splitter, optional
-        Separates touching buildings.
-    pool : OrderedPool, optional
-        Threads that measure; they or their helper processes regularize and separate. Everything
-        is done in the calling thread by default.
-
-    Yields
-    ------
-    Footprints
-        In the CRS, with areas; no two overlap.
-    """
-    pool = pool or OrderedPool(1)
-
-    def measure(strip: tuple[Footprints, OpenComponents]) -> Footprints:
-        footprints, _ = strip
-        if isinstance(footprints.geometry, Outlines):
-            return shaping.measured_traced(footprints, footprints.geometry)
-        return shaping.measured(footprints, footprints.geometry)
-
-    if splitter is None and shaping.regularity == "none":
-        yield from pool.map(measure, traced)
-        return
-    shaped = pool.spread(Shaper(shaping, splitter), _batches(traced, shaping, splitter))
-    resolved = _resolve_overlaps(shaped, shaping)
-    yield from pool.map(lambda strip: shaping.measured(*strip), resolved)
-
-
-def _batches(
-    traced: Iterable[tuple[Footprints, OpenComponents]],
-    shaping: Shaping,
-    splitter: Splitter | None,
-) -> Iterator[tuple[Footprints, OpenComponents | None]]:
-    """Yield large footprints in small batches; the last of a strip has its open components."""
-    for strip, open_components in traced:
-        footprints = shaping.drop_small(strip._replace(geometry=strip.polygons))
-        if splitter is not None:
-            splitter.warn_of_wide(footprints)
-        count = len(footprints.pixels)
-        begins = range(0, max(1, count), _BATCH_SIZE)
-        for begin in begins:
-            batch = footprints.take(np.arange(begin, min(begin + _BATCH_SIZE, count)))
-            yield batch, open_components if begin == begins[-1] else None
-
-
-def _resolve_overlaps(
-    batches: Iterable[ShapedBatch], shaping: Shaping
-) -> Iterator[tuple[Footprints, NDArray[np.object_]]]:
-    """Cut overlaps of outlines off, strip by strip."""
-    # A metre is longest in pixels where pixels are smallest; a tenth more for a raster whose
-    # pixels vary in size on the ground.
-    reach_px = 1.1 * shaping.reach_m / shaping.gsd_m + 1
-    resolver = OverlapResolver(reach_px) if shaping.regularity != "none" else None
-    strip: list[ShapedBatch] = []
-    for batch in batches:
-        strip.append(batch)
-        if batch.open_components is None:
-            continue
-        footprints, polygons = _concatenated(strip)
-        strip = []
-        if resolver is not None:
-            footprints, polygons = resolver.add(footprints, polygons, batch.open_components)
-            polygons = valid_polygons(polygons)
-        yield footprints, polygons
-
-
-def _concatenated(batches: Sequence[ShapedBatch]) -> tuple[Footprints, NDArray[np.object_]]:
-    footprints = Footprints.concatenate([batch.footprints for batch in batches])
-    return footprints, np.concatenate([batch.polygons for batch in batches])
 
 
 def on_grain(polygons: NDArray[np.object_]) -> NDArray[np.object_]:

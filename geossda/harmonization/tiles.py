@@ -17,7 +17,8 @@ from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import as_dtype
-from geossda.raster.source import avoid_nodata, gdal_environment
+from geossda.raster.source import gdal_environment
+from geossda.raster.validity import avoid_nodata
 from geossda.raster.windows import Window, tiles
 from geossda.runs.shards import Shards
 

@@ -1,6 +1,7 @@
 """How the pixels of one grid lie on another."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -8,8 +9,10 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
+from rasterio.warp import transform as transform_points
 
 from geossda.errors import GeoreferenceError
+from geossda.raster.windows import Window
 
 # Pixels from a grid's origin beyond which sums of coordinates lose whole pixels.
 _FARTHEST_PX = 2**48
@@ -117,3 +120,56 @@ def inside(start: int, length: int, scale: float, offset: float, size: int) -> s
 def ends(run: slice) -> tuple[int, int]:
     """Return the first pixel of a run, and the one after its last."""
     return run.start, run.stop
+
+
+def _to_own(own: GeoBox, target: GeoBox, cols: Any, rows: Any) -> tuple[Any, Any]:
+    """Transform pixel coordinates of `target` to columns and rows of `own`."""
+    x, y = target.transform * (cols, rows)
+    if own.crs != target.crs and own.crs is not None and target.crs is not None:
+        x, y = transform_points(target.crs.to_wkt(), own.crs.to_wkt(), x, y)
+    col, row = ~own.transform * (np.asarray(x), np.asarray(y))
+    return col, row
+
+
+def pixels_across(own: GeoBox, target: GeoBox) -> int:
+    """Return how many pixels of `own` make one of `target` at its centre, at least 1.
+
+    Parameters
+    ----------
+    own, target : GeoBox
+    """
+    col, row = target.shape.x / 2, target.shape.y / 2
+    cols, rows = _to_own(own, target, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
+    steps = np.hypot(np.diff(cols[[0, 1, 0, 2]])[::2], np.diff(rows[[0, 1, 0, 2]])[::2])
+    return max(1, int(steps.min())) if np.isfinite(steps).all() else 1
+
+
+def covering(own: GeoBox, target: GeoBox, factor: int) -> Window | None:
+    """Return the window of `own` that resampling to `target` reads; None if there is none.
+
+    Parameters
+    ----------
+    own, target : GeoBox
+    factor : int
+        The window starts and ends at multiples of so many pixels.
+    """
+    height, width = int(target.shape.y), int(target.shape.x)
+    steps = np.linspace(0, 1, 33)
+    cols, rows = (each.ravel() for each in np.meshgrid(steps * width, steps * height))
+    col, row = _to_own(own, target, cols, rows)
+    seen = np.isfinite(col) & np.isfinite(row)
+    if not seen.any():
+        return None
+    # Between points 1/32 of a side apart, a curved border reaches out by less than that.
+    margin = 2 * factor + int(max(np.ptp(col[seen]), np.ptp(row[seen])) / 32)
+
+    def blocks(places: Any, size: int) -> tuple[int, int]:
+        last = size // factor * factor
+        first = min(max(0, int(places.min()) - margin), last) // factor * factor
+        end = -(-max(0, int(places.max()) + margin + 1) // factor) * factor
+        return first, min(end, last)
+
+    (top, bottom), (left, right) = blocks(row[seen], own.shape.y), blocks(col[seen], own.shape.x)
+    if bottom <= top or right <= left:
+        return None
+    return Window(top, left, bottom - top, right - left)

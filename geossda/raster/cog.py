@@ -1,12 +1,9 @@
 """Write rasters tile by tile, then as a cloud-optimized GeoTIFF; whole or not at all."""
 
 import contextlib
-import json
-import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,163 +13,19 @@ import rasterio.shutil
 import rasterio.windows
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.control import GroundControlPoint
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.io import MemoryFile
+from rasterio.enums import MaskFlags
 
-from geossda._version import __version__
 from geossda.errors import OutputError
-from geossda.parallel.cores import cores
 from geossda.progress import SILENT, Progress
-from geossda.raster.source import (
-    GDAL_ERRORS,
-    GDAL_SETTINGS,
-    Source,
-    gdal_reason,
-)
+from geossda.raster.creation_options import COG_OPTIONS, with_cores
+from geossda.raster.description import Description, describe_dataset
+from geossda.raster.source import GDAL_ERRORS, GDAL_SETTINGS, gdal_reason
 from geossda.raster.validity import Validity
 from geossda.raster.windows import Window
 from geossda.staging import atomic_write, check_space
-from geossda.urls import redact
-
-COG_OPTIONS = {
-    "BLOCKSIZE": "512",
-    "COMPRESS": "DEFLATE",
-    # A third less time than level 6 takes, for up to 6 % more bytes.
-    "LEVEL": "1",
-    "PREDICTOR": "YES",
-    "BIGTIFF": "IF_SAFER",
-    "NUM_THREADS": "ALL_CPUS",  # replaced by the number of cores available when writing
-    "OVERVIEWS": "IGNORE_EXISTING",
-}
 
 # Of uncompressed rasters.
 _BLOCK_COLS = 512
-
-
-@dataclass(frozen=True)
-class Description:
-    """Metadata of a raster.
-
-    Attributes
-    ----------
-    tags : dict
-        Of the dataset.
-    namespaces : dict of dict
-        Tag domains kept whole, such as RPC.
-    bands : list of dict
-        For each band: ``description``, ``colorinterp``, ``unit``, ``scale``, ``offset``, ``tags``.
-    gcps : tuple of GroundControlPoint
-        In pixels of the raster, where they place it instead of a CRS and a transform.
-    gcps_crs : str or None
-        WKT of the points' coordinates.
-    """
-
-    tags: dict[str, str] = field(default_factory=dict)
-    namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
-    bands: list[dict[str, Any]] = field(default_factory=list)
-    gcps: tuple[GroundControlPoint, ...] = ()
-    gcps_crs: str | None = None
-
-    @classmethod
-    def of(cls, source: Source, corner: tuple[int, int] = (0, 0)) -> "Description":
-        """Read the description of the bands chosen in a source; stale statistics are left out.
-
-        Parameters
-        ----------
-        source : Source
-        corner : (int, int)
-            Row and column of the pixel of `source` that is first in what is described.
-        """
-        with rasterio.open(source.path) as dataset:
-            bands = []
-            for band in (source.bands[place] for place in source.file_order):
-                tags = dataset.tags(band)
-                bands.append(
-                    {
-                        "description": dataset.descriptions[band - 1],
-                        "colorinterp": dataset.colorinterp[band - 1],
-                        "unit": dataset.units[band - 1],
-                        "scale": dataset.scales[band - 1],
-                        "offset": dataset.offsets[band - 1],
-                        "tags": {k: v for k, v in tags.items() if not k.startswith("STATISTICS_")},
-                    }
-                )
-            spaces = {}
-            if rpcs := dataset.tags(ns="RPC"):
-                for name, start in zip(("LINE_OFF", "SAMP_OFF"), corner, strict=True):
-                    if start and name in rpcs:
-                        rpcs[name] = repr(float(rpcs[name]) - start)
-                spaces["RPC"] = rpcs
-            points, crs = dataset.gcps
-            moved = tuple(
-                GroundControlPoint(
-                    p.row - corner[0], p.col - corner[1], p.x, p.y, p.z, p.id, p.info
-                )
-                for p in (points if source.placed_by == "gcps" else ())
-            )
-            return cls(dataset.tags(), spaces, bands, moved, crs.to_wkt() if crs else None)
-
-
-def provenance(command: str, **facts: Any) -> dict[str, str]:
-    """Return the tags of the provenance of an output, without secrets of URLs."""
-    tags = {"GEOSSDA_VERSION": __version__, "GEOSSDA_COMMAND": command}
-    for key, value in facts.items():
-        text = value if isinstance(value, str) else json.dumps(value)
-        tags[f"GEOSSDA_{key.upper()}"] = redact(text)
-    return tags
-
-
-def parse_creation_options(options: tuple[str, ...]) -> dict[str, str]:
-    """Turn NAME=VALUE texts into a dict over the defaults.
-
-    Raises
-    ------
-    OutputError
-        A text without ``=``, or an option or value GDAL does not know.
-    """
-    chosen = dict(COG_OPTIONS)
-    if any(text.upper().startswith("COMPRESS=") for text in options):
-        del chosen["LEVEL"]  # another kind of compression has levels of its own
-    for text in options:
-        name, sign, value = text.partition("=")
-        if not sign:
-            raise OutputError(f"creation option {text}: NAME=VALUE was expected")
-        chosen[name.upper()] = value
-    if chosen["COMPRESS"].upper() not in ("DEFLATE", "LZW", "ZSTD", "LERC_DEFLATE", "LERC_ZSTD"):
-        if not any(text.upper().startswith("PREDICTOR=") for text in options):
-            del chosen["PREDICTOR"]
-    if options:
-        _try_options(chosen)
-    return chosen
-
-
-def _try_options(options: dict[str, str]) -> None:
-    """Write a COG of a few pixels: GDAL only logs what it does not understand, and goes on."""
-    messages: list[str] = []
-    listener = logging.Handler(logging.WARNING)
-    listener.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("rasterio._env")
-    logger.addHandler(listener)
-    try:
-        with rasterio.Env(), MemoryFile() as small, MemoryFile() as copy:
-            with small.open(
-                driver="GTiff",
-                width=16,
-                height=16,
-                count=1,
-                dtype="uint8",
-                crs="EPSG:3857",
-                transform=rasterio.Affine.translation(1, 1),
-            ) as probe:
-                probe.write(np.zeros((1, 16, 16), np.uint8))
-            rasterio.shutil.copy(small.name, copy.name, driver="COG", **options)
-    except GDAL_ERRORS as error:
-        messages.append(gdal_reason(error))
-    finally:
-        logger.removeHandler(listener)
-    if messages:
-        raise OutputError(f"creation options cannot be used: {messages[0]}")
 
 
 class RasterWriter:
@@ -415,53 +268,9 @@ def _to_cog(
         part,
         driver="COG",
         OVERVIEW_RESAMPLING=overviews.upper(),
-        **_with_cores(options or COG_OPTIONS),
+        **with_cores(options or COG_OPTIONS),
     )
     _check_cog(part)
-
-
-def _with_cores(options: Mapping[str, str]) -> dict[str, str]:
-    """Replace ALL_CPUS, which GDAL takes for the machine's number, by the cores available."""
-    return {k: str(cores()) if v == "ALL_CPUS" else v for k, v in options.items()}
-
-
-def describe_dataset(
-    dataset: Any, description: Description, tags: Mapping[str, str], count: int, validity: Validity
-) -> None:
-    """Write a description and tags into an open dataset of `count` bands, alpha not counted.
-
-    Parameters
-    ----------
-    dataset : rasterio dataset open for writing
-    description : Description
-        Names, colour interpretation and tags to carry over.
-    tags : mapping
-        Tags to add, which replace those of the description.
-    count : int
-        Bands, alpha not counted.
-    validity : {"all", "nodata", "mask", "alpha"}
-        How invalid pixels are marked.
-    """
-    dataset.update_tags(**{**description.tags, **tags})
-    for namespace, entries in description.namespaces.items():
-        dataset.update_tags(ns=namespace, **entries)
-    if description.gcps:
-        dataset.gcps = list(description.gcps), description.gcps_crs
-    colors = [ColorInterp.undefined] * count
-    for index, band in enumerate(description.bands, start=1):
-        if band["description"]:
-            dataset.set_band_description(index, band["description"])
-        if band["tags"]:
-            dataset.update_tags(index, **band["tags"])
-        colors[index - 1] = band["colorinterp"]
-    if description.bands:
-        alphas = [ColorInterp.alpha] if validity == "alpha" else []
-        dataset.colorinterp = colors + alphas
-        extra: list[Any] = [None] if alphas else []
-        if any(band["unit"] for band in description.bands):
-            dataset.units = [band["unit"] or "" for band in description.bands] + ["" for _ in extra]
-        dataset.scales = [band["scale"] for band in description.bands] + [1.0 for _ in extra]
-        dataset.offsets = [band["offset"] for band in description.bands] + [0.0 for _ in extra]
 
 
 def _check_working(working: Path, size: int) -> None:

@@ -13,7 +13,8 @@ from rasterio.errors import CRSError
 from geossda.errors import BandError, GeoreferenceError, RasterError
 from geossda.raster.alpha import alpha_band
 from geossda.raster.bands import declared_colors, rgb_first
-from geossda.raster.source import GDAL_ERRORS, Handles, Source, gdal_reason
+from geossda.raster.handles import Handles
+from geossda.raster.source import GDAL_ERRORS, Source, gdal_reason
 from geossda.raster.validity import ValidityTests, can_hold, mask_value, masks_of
 from geossda.urls import is_remote, public_name
 

@@ -1,7 +1,6 @@
 """One raster file: which of its pixels are valid, and how to read it on any grid."""
 
 import contextlib
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
@@ -12,19 +11,17 @@ import rasterio.windows
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.vrt import WarpedVRT
 from rasterio.warp import reproject
-from rasterio.warp import transform as transform_points
 
 from geossda.errors import RasterError
-from geossda.raster.alignment import axis_scale, ends, inside, outline_in
-from geossda.raster.alpha import type_opaque, without_alpha_label
+from geossda.raster.alignment import axis_scale, covering, ends, inside, outline_in, pixels_across
 from geossda.raster.area import Area
-from geossda.raster.validity import Validity, ValidityTests, finite
+from geossda.raster.handles import Handles
+from geossda.raster.validity import Validity, ValidityTests, avoid_nodata, finite
 from geossda.raster.windows import Window
-from geossda.urls import is_remote, public_name
+from geossda.urls import public_name
 
 # GDAL keeps 5 % of the machine's memory by default; a fixed cache keeps our promise on memory.
 GDAL_SETTINGS: dict[str, Any] = {
@@ -103,7 +100,7 @@ class Source:
     tests: ValidityTests
     colors: tuple[str | None, ...]
     paletted: bool
-    _handles: "Handles" = field(repr=False, compare=False)
+    _handles: Handles = field(repr=False, compare=False)
     reordered: bool = False
     correction: Correction | None = None
     common_range: tuple[float, float] | None = None
@@ -291,8 +288,8 @@ class Source:
         target = grid[window.rows, window.cols]
         # Finer pixels than the target's are first read at about its resolution, in whole blocks
         # of `factor` that are the same whatever the window.
-        factor = _pixels_across(self.grid, grid)
-        around = _covering(self.grid, target, factor)
+        factor = pixels_across(self.grid, grid)
+        around = covering(self.grid, target, factor)
         warped = np.zeros((len(self.bands), window.height, window.width), self.dtype)
         whole = np.zeros((window.height, window.width), np.float32)
         if around is None:
@@ -327,130 +324,5 @@ class Source:
             ) from error
 
 
-class Handles(threading.local):
-    """Open datasets, one set a thread, since GDAL's must not be shared."""
-
-    def __init__(self) -> None:
-        self.datasets: dict[Any, Any] = {}
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        """Return what recreates it in another process, with no file open."""
-        return Handles, ()
-
-    def get(self, path: str) -> Any:
-        """Open a file, or return the dataset that this thread has open."""
-        if path not in self.datasets:
-            # Side files (.msk, .tfw, .aux.xml) count; over a network looking for them is slow.
-            listing = "EMPTY_DIR" if is_remote(path) else "FALSE"
-            # 25 MB a file, which pays over a network only.
-            with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=listing, VSI_CACHE=is_remote(path)):
-                self.datasets[path] = rasterio.open(path)
-        return self.datasets[path]
-
-    def warped(self, source: Source, grid: GeoBox) -> Any:
-        """Return a WarpedVRT of a source on another grid, whose validity GDAL can warp."""
-        key = (source.path, grid)
-        if key not in self.datasets:
-            tests = source.tests
-            # The alpha band that GDAL adds, or finds, is scaled by its type unless this is set.
-            fill: dict[str, Any] = {"add_alpha": True, "DST_ALPHA_MAX": "255"}
-            if tests.nodata:
-                value = next(value for value in tests.nodata if value is not None)
-                fill = {"src_nodata": value, "nodata": value}
-            elif tests.alpha is not None:
-                opaque = f"{tests.opaque:.17g}"
-                fill = {"SRC_ALPHA_MAX": opaque, "DST_ALPHA_MAX": opaque}
-                if tests.opaque == type_opaque(source.dtype):
-                    fill = {}
-            dataset = self.get(source.path)
-            if source.grid.transform != dataset.transform:  # moved by a turn of longitude
-                fill["src_transform"] = source.grid.transform
-            if tests.alpha is None and ColorInterp.alpha in dataset.colorinterp:
-                dataset = self.datasets[key, "unlabelled"] = without_alpha_label(dataset)
-            self.datasets[key] = WarpedVRT(
-                dataset,
-                crs=grid.crs.to_wkt() if grid.crs else None,
-                transform=grid.transform,
-                height=grid.height,
-                width=grid.width,
-                resampling=Resampling.bilinear,
-                **fill,
-            )
-        return self.datasets[key]
-
-
-def avoid_nodata(
-    changed: NDArray[Any],
-    before: NDArray[Any],
-    valid: NDArray[np.bool_],
-    nodata: float | None,
-) -> NDArray[Any]:
-    """Move valid pixels that were mapped onto the nodata value to the next value beside it.
-
-    Parameters
-    ----------
-    changed : array
-        Pixels after a change of values.
-    before : array
-        The same pixels before it, of the same shape.
-    valid : bool array
-        Which of them are valid, of a shape that broadcasts to theirs.
-    nodata : float, optional
-        In digital numbers of `changed`.
-    """
-    if nodata is None or np.isnan(nodata):
-        return changed
-    hit = (changed == nodata) & valid & (before != nodata)
-    if hit.any():
-        dtype = changed.dtype
-        if dtype.kind == "f":
-            beside = np.nextafter(dtype.type(nodata), dtype.type(np.inf))
-        else:
-            beside = dtype.type(nodata + 1 if nodata < np.iinfo(dtype).max else nodata - 1)
-        changed = np.where(hit, beside, changed)
-    return changed
-
-
 def _rio(window: Window) -> Any:
     return rasterio.windows.Window(window.col, window.row, window.width, window.height)
-
-
-def _to_own(own: GeoBox, target: GeoBox, cols: Any, rows: Any) -> tuple[Any, Any]:
-    """Transform pixel coordinates of `target` to columns and rows of `own`."""
-    x, y = target.transform * (cols, rows)
-    if own.crs != target.crs and own.crs is not None and target.crs is not None:
-        x, y = transform_points(target.crs.to_wkt(), own.crs.to_wkt(), x, y)
-    col, row = ~own.transform * (np.asarray(x), np.asarray(y))
-    return col, row
-
-
-def _pixels_across(own: GeoBox, target: GeoBox) -> int:
-    """Return how many pixels of `own` make one of `target` at its centre, at least 1."""
-    col, row = target.shape.x / 2, target.shape.y / 2
-    cols, rows = _to_own(own, target, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
-    steps = np.hypot(np.diff(cols[[0, 1, 0, 2]])[::2], np.diff(rows[[0, 1, 0, 2]])[::2])
-    return max(1, int(steps.min())) if np.isfinite(steps).all() else 1
-
-
-def _covering(own: GeoBox, target: GeoBox, factor: int) -> Window | None:
-    """Return the window of `own`, in blocks of `factor`, that resampling to `target` reads."""
-    height, width = int(target.shape.y), int(target.shape.x)
-    steps = np.linspace(0, 1, 33)
-    cols, rows = (each.ravel() for each in np.meshgrid(steps * width, steps * height))
-    col, row = _to_own(own, target, cols, rows)
-    seen = np.isfinite(col) & np.isfinite(row)
-    if not seen.any():
-        return None
-    # Between points 1/32 of a side apart, a curved border reaches out by less than that.
-    margin = 2 * factor + int(max(np.ptp(col[seen]), np.ptp(row[seen])) / 32)
-
-    def blocks(places: Any, size: int) -> tuple[int, int]:
-        last = size // factor * factor
-        first = min(max(0, int(places.min()) - margin), last) // factor * factor
-        end = -(-max(0, int(places.max()) + margin + 1) // factor) * factor
-        return first, min(end, last)
-
-    (top, bottom), (left, right) = blocks(row[seen], own.shape.y), blocks(col[seen], own.shape.x)
-    if bottom <= top or right <= left:
-        return None
-    return Window(top, left, bottom - top, right - left)

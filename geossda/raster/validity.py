@@ -150,3 +150,35 @@ def _same(one: float | None, other: float | None) -> bool:
     if one is None or other is None:
         return one is other
     return one == other or (math.isnan(one) and math.isnan(other))
+
+
+def avoid_nodata(
+    changed: NDArray[Any],
+    before: NDArray[Any],
+    valid: NDArray[np.bool_],
+    nodata: float | None,
+) -> NDArray[Any]:
+    """Move valid pixels that were mapped onto the nodata value to the next value beside it.
+
+    Parameters
+    ----------
+    changed : array
+        Pixels after a change of values.
+    before : array
+        The same pixels before it, of the same shape.
+    valid : bool array
+        Which of them are valid, of a shape that broadcasts to theirs.
+    nodata : float, optional
+        In digital numbers of `changed`.
+    """
+    if nodata is None or np.isnan(nodata):
+        return changed
+    hit = (changed == nodata) & valid & (before != nodata)
+    if hit.any():
+        dtype = changed.dtype
+        if dtype.kind == "f":
+            beside = np.nextafter(dtype.type(nodata), dtype.type(np.inf))
+        else:
+            beside = dtype.type(nodata + 1 if nodata < np.iinfo(dtype).max else nodata - 1)
+        changed = np.where(hit, beside, changed)
+    return changed

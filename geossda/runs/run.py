@@ -12,7 +12,7 @@ from geossda._version import __version__
 from geossda.config import NOT_IN_PROVENANCE, HarmonizeConfig, SegmentConfig, settings_of
 from geossda.parallel.dask_workers import Workers
 from geossda.progress import Stages
-from geossda.raster.cog import provenance
+from geossda.raster.description import provenance
 from geossda.runs.distribute import ConfigT, Opener, ShardJob, ShardTask, make_shards
 from geossda.runs.fingerprint import absolute, digest, was_written_by
 from geossda.runs.lock import output_lock

@@ -17,13 +17,8 @@ import rasterio
 
 from geossda.errors import OutputError
 from geossda.progress import SILENT, Progress
-from geossda.raster.cog import (
-    Description,
-    RasterWriter,
-    describe_dataset,
-    new_working_raster,
-    write_cog,
-)
+from geossda.raster.cog import RasterWriter, new_working_raster, write_cog
+from geossda.raster.description import Description, describe_dataset
 from geossda.raster.source import gdal_environment
 from geossda.runs.checksums import is_intact, publish, remove
 from geossda.runs.shard_layout import Layout

@@ -29,7 +29,8 @@ from geossda.footprints.labelling import connected_groups
 from geossda.footprints.polygonize import polygonize
 from geossda.footprints.records import BuildingWindow, Footprints, OpenComponents
 from geossda.footprints.rtree import Index
-from geossda.footprints.shaping import Shaping, shape_footprints
+from geossda.footprints.shaper import shape_footprints
+from geossda.footprints.shaping import Shaping
 from geossda.footprints.stream import RecordStream
 from geossda.footprints.wkb import to_wkb
 from geossda.footprints.write import check_vector_output, write_features

@@ -27,7 +27,8 @@ from geossda.footprints.rectilinear import (
     rectilinear_outline,
 )
 from geossda.footprints.regularize import REACH, _within_reach, overlap, regularize, smoothed
-from geossda.footprints.shaping import Shaping, shape_footprints, valid_polygons
+from geossda.footprints.shaper import shape_footprints
+from geossda.footprints.shaping import Shaping, valid_polygons
 from geossda.footprints.wall_lines import edge_midpoints, split_runs
 from geossda.footprints.watershed import Splitter, _separate, extended_maxima
 

@@ -22,7 +22,7 @@ from geossda import HarmonizeConfig, harmonize
 from geossda.config import METHODS, Structure
 from geossda.errors import Cancelled, OutputError, OutputExistsError, SettingError, StyleError
 from geossda.harmonization.methods import METHODS as REGISTRY
-from geossda.raster.cog import parse_creation_options
+from geossda.raster.creation_options import parse_creation_options
 from geossda.runs.shard_folder import shards_folder
 
 SIZE = (157, 211)
