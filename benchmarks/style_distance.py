@@ -14,8 +14,8 @@ from pathlib import Path
 import geossda
 from geossda.config import METHODS, HarmonizeConfig
 from geossda.evaluation.metrics import wasserstein
+from geossda.raster.histograms import histograms
 from geossda.raster.mosaic import open_mosaic
-from geossda.raster.statistics import histograms
 
 
 def main() -> None:

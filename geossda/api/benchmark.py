@@ -18,10 +18,10 @@ from geossda.evaluation.calibration import Reliability
 from geossda.evaluation.experiments import Trial
 from geossda.evaluation.table import ROW_TITLES, markdown, plot, summary
 from geossda.progress import SILENT, Progress
+from geossda.raster.histograms import Histograms, histograms
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import Scaling, percentile_stretch, scaling
 from geossda.raster.source import gdal_environment
-from geossda.raster.statistics import Histograms, histograms
 from geossda.staging import PathLike, atomic_write
 
 FORMS = ("one-to-others", "leave-one-out")

@@ -10,10 +10,10 @@ from geossda.harmonization.model_statistics import Features
 from geossda.harmonization.style import load_style
 from geossda.layers import split_layer
 from geossda.raster.gsd import ground_sample_distance
+from geossda.raster.histograms import histograms
 from geossda.raster.imagery import undeclared_fill
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import working_range
-from geossda.raster.statistics import histograms
 from geossda.staging import PathLike
 
 

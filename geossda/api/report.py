@@ -24,11 +24,11 @@ from geossda.raster.area import read_area
 from geossda.raster.cog import new_cog
 from geossda.raster.description import provenance
 from geossda.raster.gsd import ground_sample_distance
+from geossda.raster.histograms import Histograms, histograms
 from geossda.raster.imagery import warn_of_fill
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
 from geossda.raster.opening import open_source
 from geossda.raster.source import gdal_environment
-from geossda.raster.statistics import Histograms, histograms
 from geossda.raster.windows import Window, tiles
 from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, atomic_write, check_output

@@ -15,9 +15,9 @@ from geossda.balance.scenes import Scenes, read_scenes
 from geossda.balance.seam_detection import find_scenes
 from geossda.balance.tone_curves import KNOTS, solve_curves
 from geossda.progress import SILENT, Progress
+from geossda.raster.histograms import histograms
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import as_dtype, working_range
-from geossda.raster.statistics import histograms
 from geossda.raster.windows import Window
 
 # Accepted in place of a file of scene outlines.

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from geossda.raster.histograms import Histograms
 from geossda.raster.scaling import as_dtype
-from geossda.raster.statistics import Histograms
 
 
 class Transform(Protocol):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.raster.statistics import Histograms
+from geossda.raster.histograms import Histograms
 
 TEMPLATE = "report.html.j2"
 # Bars of a histogram at most, its width and height in SVG units, and histograms on a page.

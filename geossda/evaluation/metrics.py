@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.raster.statistics import Histograms
+from geossda.raster.histograms import Histograms
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from geossda.harmonization.style import Style
 from geossda.models.style_model import StyleModel
 from geossda.models.style_statistics import StyleStatistics
 from geossda.progress import SILENT, Progress
-from geossda.raster.statistics import Histograms
+from geossda.raster.histograms import Histograms
 
 RANGE = (0.0, 255.0)
 Pixels = NDArray[np.uint8]

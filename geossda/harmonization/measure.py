@@ -25,9 +25,9 @@ from geossda.harmonization.statistic import (
 )
 from geossda.harmonization.style import Style
 from geossda.progress import SILENT, Progress
+from geossda.raster.histograms import Histograms
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic
-from geossda.raster.statistics import Histograms
 from geossda.urls import file_name
 
 if TYPE_CHECKING:

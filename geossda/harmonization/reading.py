@@ -11,15 +11,10 @@ from numpy.typing import NDArray
 from geossda.config import Structure
 from geossda.errors import EmptyRasterError
 from geossda.progress import SILENT, Progress
+from geossda.raster.histograms import Histograms, histograms
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import working_range
-from geossda.raster.statistics import (
-    Histograms,
-    covariance,
-    histograms,
-    over_tiles,
-    sample_windows,
-)
+from geossda.raster.statistics import covariance, over_tiles, sample_windows
 
 if TYPE_CHECKING:
     from geossda.models.style_model import StyleModel

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from geossda.config import ScalingKind
 from geossda.progress import SILENT, Progress
+from geossda.raster.histograms import Histograms, histograms, pooled
 from geossda.raster.mosaic import Mosaic
-from geossda.raster.statistics import SAMPLE_PX, Histograms, histograms, pooled
+from geossda.raster.statistics import SAMPLE_PX
 
 # Pixels of each source from which the working range of many is taken.
 RANGE_LEAST_PX = 2**18

@@ -28,8 +28,8 @@ from geossda.evaluation.pair import Pair
 from geossda.evaluation.scene_seams import scene_borders, scene_steps
 from geossda.evaluation.structure_map import compare_structure
 from geossda.evaluation.window_seams import lattice_steps
+from geossda.raster.histograms import histograms
 from geossda.raster.mosaic import open_mosaic
-from geossda.raster.statistics import histograms
 
 SIZE = (300, 420)
 

@@ -18,8 +18,8 @@ from geossda.harmonization.methods import METHODS, known_statistics, pixel_metho
 from geossda.harmonization.pooling import pool
 from geossda.harmonization.reference_statistics import SHARES, Lab, Quantiles
 from geossda.harmonization.style import load_style
+from geossda.raster.histograms import histograms
 from geossda.raster.mosaic import open_mosaic
-from geossda.raster.statistics import histograms
 
 SIZE = (157, 211)
 PIXEL_METHODS = get_args(ColorMethod)

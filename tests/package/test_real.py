@@ -10,8 +10,8 @@ import geossda
 from geossda import HarmonizeConfig, evaluate, harmonize, info, segment
 from geossda.config import METHODS
 from geossda.evaluation.metrics import wasserstein
+from geossda.raster.histograms import histograms
 from geossda.raster.mosaic import open_mosaic
-from geossda.raster.statistics import histograms
 
 MODEL = REPO / "geossda" / "weights" / "segmenter.safetensors"
 

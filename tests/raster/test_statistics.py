@@ -8,16 +8,10 @@ from hypothesis import strategies as st
 
 from geossda.errors import EmptyRasterError
 from geossda.evaluation.metrics import wasserstein
+from geossda.raster.histograms import FLOAT_BINS, Histograms, histograms, pooled
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import Stretch, percentile_stretch, widened, working_range
-from geossda.raster.statistics import (
-    FLOAT_BINS,
-    Histograms,
-    histograms,
-    over_tiles,
-    pooled,
-    sample_tiles,
-)
+from geossda.raster.statistics import over_tiles, sample_tiles
 from geossda.raster.windows import Window, tiles
 
 SIZE = (157, 211)
