@@ -74,25 +74,43 @@ def outline_in(own: GeoBox, target: GeoBox) -> NDArray[np.float64]:
     return corners
 
 
+def turns_towards(grid: GeoBox, x: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the whole turns of longitude that bring coordinates nearest to a grid.
+
+    Parameters
+    ----------
+    grid : GeoBox
+    x : float or array
+        In the grid's CRS.
+
+    Returns
+    -------
+    array like `x`
+        To add to the coordinates; 0 in a CRS without longitudes.
+    """
+    if grid.crs is None or not grid.crs.geographic:
+        return np.zeros_like(x, dtype=float)
+    turn = round(2 * math.pi / grid.crs.proj.axis_info[0].unit_conversion_factor, 6)
+    middle, _ = grid.transform * (grid.shape.x / 2, grid.shape.y / 2)
+    return np.asarray(np.round((middle - x) / turn) * turn)
+
+
 def unwrapped(own: GeoBox, first: GeoBox) -> GeoBox:
     """Return a grid moved by whole turns of longitude to where it lies nearest to another.
 
-    So do rasters on both sides of the antimeridian lie side by side. Grids of another CRS, or in a
-    CRS without longitudes, are returned as they are.
+    So do rasters on both sides of the antimeridian lie side by side. Grids of another CRS are
+    returned as they are.
 
     Parameters
     ----------
     own, first : GeoBox
         The grid to move, and the one it should lie near.
     """
-    if own.crs is None or own.crs != first.crs or not own.crs.geographic:
+    if own.crs != first.crs:
         return own
-    turn = round(2 * math.pi / own.crs.proj.axis_info[0].unit_conversion_factor, 6)
-    west, east = ((grid.transform * (grid.shape.x / 2, 0))[0] for grid in (own, first))
-    turns = round((east - west) / turn)
-    if not turns:
-        return own
-    return GeoBox(own.shape, Affine.translation(turns * turn, 0) * own.transform, own.crs)
+    middle, _ = own.transform * (own.shape.x / 2, own.shape.y / 2)
+    east = float(turns_towards(first, middle))
+    return GeoBox(own.shape, Affine.translation(east, 0) * own.transform, own.crs) if east else own
 
 
 def inside(start: int, length: int, scale: float, offset: float, size: int) -> slice:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geossda.errors import GeoreferenceError, VectorError
+from geossda.raster.alignment import turns_towards
 from geossda.raster.rasterize import burn
 from geossda.raster.windows import Window
 from geossda.staging import PathLike
@@ -51,11 +52,13 @@ class Area:
             if grid.crs is None:
                 raise GeoreferenceError(f"{self.name}: the raster it is laid over has no CRS")
             shapes = gpd.GeoSeries(list(self.polygons), crs=self.crs)
-            shapes = placed(shapes, grid.crs.to_wkt(), self.name)
-            back = ~grid.transform
-            self._placed[grid] = shapely.transform(
-                shapes.to_numpy(), lambda xy: np.column_stack(back * (xy[:, 0], xy[:, 1]))
-            )
+            polygons = placed(shapes, grid.crs.to_wkt(), self.name).to_numpy()
+            # A grid over the antimeridian counts on beyond 180 degrees.
+            east = turns_towards(grid, shapely.bounds(polygons)[:, ::2].mean(axis=1))
+            by = np.repeat(east, shapely.get_num_coordinates(polygons))
+            x, y = shapely.get_coordinates(polygons).T
+            moved = np.column_stack(~grid.transform * (x + by, y))
+            self._placed[grid] = shapely.set_coordinates(polygons.copy(), moved)
         return self._placed[grid]
 
     def window(self, grid: GeoBox) -> Window:

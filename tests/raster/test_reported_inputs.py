@@ -294,3 +294,21 @@ def test_datums_that_fit_within_a_buildings_width_only(tmp_path, listener, own, 
     evaluate(tmp_path / "true.gpkg", tmp_path / "found.gpkg", progress=listener)
     told = [text for text in listener.warnings if f"within {metres} m only" in text]
     assert len(told) == (1 if metres else 0) == len(listener.warnings)
+
+
+def test_an_area_in_a_mosaic_over_the_antimeridian(tmp_path, make_raster):
+    step = 5e-6
+    path = make_raster(
+        tmp_path / "a.tif", size=SIZE, crs="EPSG:4326",
+        transform=Affine(step, 0, 180 - 40 * step, 0, -step, -17),
+    )  # fmt: skip
+    # Columns 30 to 50 and rows 10 to 20, as GeoJSON cuts it.
+    south, north = -17 - 20 * step, -17 - 10 * step
+    west = shapely.box(180 - 10 * step, south, 180, north)
+    east = shapely.box(-180, south, -180 + 10 * step, north)
+    area = tmp_path / "area.geojson"
+    gpd.GeoDataFrame(geometry=[shapely.MultiPolygon([west, east])], crs="EPSG:4326").to_file(area)
+    _, valid = whole(open_mosaic(path).within(read_area(area)))
+    expected = np.zeros(SIZE, bool)
+    expected[10:20, 30:50] = True
+    assert np.array_equal(valid, expected)
