@@ -181,7 +181,7 @@ def test_an_area_that_nothing_of_is_selected_is_refused(
         run("harmonize", given, listen)
 
 
-def test_an_area_beside_the_raster_is_refused_by_the_layers_name(
+def test_an_area_that_does_not_overlap_is_refused_by_the_layers_name(
     qgis, listen, make_raster, quarters, tmp_path
 ):
     from qgis.core import QgsProcessingException
@@ -192,5 +192,5 @@ def test_an_area_beside_the_raster_is_refused_by_the_layers_name(
     del place
     given = {"INPUT": str(tmp_path / "town.tif"), "METHOD": "equalize", "AREA": quarters,
              "OUTPUT": str(tmp_path / "out.tif")}  # fmt: skip
-    with pytest.raises(QgsProcessingException, match=r"elsewhere\S* lies beside the raster"):
+    with pytest.raises(QgsProcessingException, match=r"elsewhere\S* does not overlap the raster"):
         run("harmonize", given, listen)
