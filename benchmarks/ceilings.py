@@ -95,23 +95,20 @@ def segmenter(mosaic: str, batch: int, fold: bool) -> Steps:
 
 def segmenter_in_threads(mosaic: str) -> Steps:
     """Run the same windows as segment does, one a thread."""
-    import torch
-
     from geossda.config import SegmentConfig
-    from geossda.models.segmenter import load_segmenter
+    from geossda.runtime.segmenter_network import open_segmenter
     from geossda.segmentation.model_runner import Read, run_windows
 
     card, reader, places = windows(mosaic)
-    network = load_segmenter("default")[0]
+    network = open_segmenter(SegmentConfig())
     shape = (len(card.bands), card.patch_px, card.patch_px)
     image = (255 * noise(*shape)).astype("uint8")
     whole = Read(reader.read(0, 0).window, image, image[0] >= 0)
 
     def run(count: int) -> None:
         for _ in run_windows(
-            places[:count], lambda row, col: whole, network, torch.device("cpu"),
-            SegmentConfig().batch,
-        ):  # fmt: skip
+            places[:count], lambda row, col: whole, network, SegmentConfig().batch
+        ):
             pass
 
     run(4)
@@ -122,8 +119,8 @@ def segmenter_in_threads(mosaic: str) -> Steps:
 def generator(mosaic: str, structure: str) -> Steps:
     """Run the style model on tiles of 1024 px without halo."""
     from geossda.harmonization.ssda import scale
-    from geossda.models.style_model import load_style_model
     from geossda.raster.mosaic import open_mosaic
+    from geossda.runtime.style_network import load_style_model
 
     height, width = open_mosaic(mosaic).shape
     model = load_style_model("default")
@@ -155,21 +152,20 @@ def encode(mosaic: str) -> Steps:
 def started(verb: str) -> Steps:
     """Start, and stop with the model's first window."""
     if verb == "segment":
-        import torch
-
         import geossda.api.segment
-        from geossda.models.segmenter import load_segmenter
+        from geossda.config import SegmentConfig
+        from geossda.runtime.segmenter_network import open_segmenter
 
-        network, card = load_segmenter("default")
-        with torch.inference_mode():
-            network(torch.zeros(1, len(card.bands), card.patch_px, card.patch_px))
+        network = open_segmenter(SegmentConfig())
+        card = network.card
+        network(np.zeros((1, len(card.bands), card.patch_px, card.patch_px), np.uint8))
     else:
         import geossda.api.harmonize  # noqa: F401
 
         if verb == "ssda":
-            from geossda.models.style_model import load_style_model
+            from geossda.runtime.style_network import Settings, open_style_model
 
-            load_style_model("default")
+            open_style_model("default", Settings())
     yield
 
 

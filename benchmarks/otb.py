@@ -19,7 +19,7 @@ from pathlib import Path
 import rasterio.shutil
 from whole_job import child
 
-START = "from geossda.api import harmonize; from geossda.models.style_model import load_style_model as load; load()"  # noqa: E501
+START = "from geossda.api import harmonize; from geossda.runtime.style_network import load_style_model as load; load()"  # noqa: E501
 
 
 def cut(mosaic: str, path: Path, window: rasterio.windows.Window) -> None:

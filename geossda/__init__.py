@@ -1,6 +1,7 @@
 """Harmonize satellite and aerial mosaics, and map their buildings.
 
-Importing this package loads neither torch nor GDAL; functions load what they need when called.
+Importing this package loads neither torch, OpenVINO nor GDAL; functions load what they need when
+called.
 """
 
 from importlib import import_module
@@ -12,6 +13,7 @@ from geossda.config import (
     DemoConfig,
     EvaluateConfig,
     EvaluateStyleConfig,
+    ExportConfig,
     HarmonizeConfig,
     MatrixConfig,
     PaperBenchmarkConfig,
@@ -31,9 +33,11 @@ if TYPE_CHECKING:
     from geossda.api.demo import demo
     from geossda.api.evaluate import evaluate
     from geossda.api.evaluate_style import evaluate_style
+    from geossda.api.export import export
     from geossda.api.harmonize import harmonize
     from geossda.api.info import info
     from geossda.api.matrix import matrix
+    from geossda.api.models import list_models
     from geossda.api.polygonize import polygonize
     from geossda.api.report import report
     from geossda.api.scenes import scenes
@@ -52,10 +56,12 @@ _LAZY = {
     "demo": "geossda.api.demo",
     "evaluate": "geossda.api.evaluate",
     "evaluate_style": "geossda.api.evaluate_style",
+    "export": "geossda.api.export",
     "harmonize": "geossda.api.harmonize",
     "info": "geossda.api.info",
     "make_style": "geossda.api.style",
     "matrix": "geossda.api.matrix",
+    "list_models": "geossda.api.models",
     "open_mosaic": "geossda.raster.mosaic",
     "polygonize": "geossda.api.polygonize",
     "report": "geossda.api.report",
@@ -65,11 +71,15 @@ _LAZY = {
     "train_style": "geossda.api.train_style",
 }
 
+# What trains.
+_NEED_TORCH = ("benchmark_paper", "benchmark_places", "train_segmenter", "train_style")
+
 __all__ = [
     "BenchmarkConfig",
     "DemoConfig",
     "EvaluateConfig",
     "EvaluateStyleConfig",
+    "ExportConfig",
     "GeossdaError",
     "HarmonizeConfig",
     "MatrixConfig",
@@ -87,8 +97,10 @@ __all__ = [
     "demo",
     "evaluate",
     "evaluate_style",
+    "export",
     "harmonize",
     "info",
+    "list_models",
     "make_style",
     "matrix",
     "open_mosaic",
@@ -103,5 +115,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
+        if name in _NEED_TORCH:
+            from geossda.devices import require_torch
+
+            require_torch(name.replace("_", "-"))
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'geossda' has no attribute {name!r}")

@@ -1,15 +1,48 @@
-"""The device and the precision that networks run in."""
+"""The device and the precision that PyTorch computes in; it is imported when it is first needed."""
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from geossda.errors import InputError
 
+if TYPE_CHECKING:
+    import torch
 
-def choose(device: str) -> torch.device:
+TRAIN_EXTRA = "install PyTorch with pip install 'geossda[train]'"
+
+
+def require_torch(what: str) -> None:
+    """Check that PyTorch and what comes with it can be imported.
+
+    Parameters
+    ----------
+    what : str
+        What needs it, for the message.
+
+    Raises
+    ------
+    InputError
+        It is not installed, or cannot be loaded.
+    """
+    try:
+        import segmentation_models_pytorch
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"{what} needs PyTorch ({error}): {TRAIN_EXTRA}") from error
+    del segmentation_models_pytorch
+
+
+def best_gpu() -> str | None:
+    """Return the GPU that PyTorch uses if it may choose: CUDA, else MPS, else None."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else None
+
+
+def choose(device: str) -> "torch.device":
     """Return the device of a name; ``"auto"`` is CUDA if available, else MPS, else the CPU.
 
     Raises
@@ -17,36 +50,45 @@ def choose(device: str) -> torch.device:
     InputError
         This machine, or this build of PyTorch, has no such device.
     """
+    import torch
+
     if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device(best_gpu() or "cpu")
     available = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
     if not available.get(device, False):
-        raise InputError(f"device {device} is not available on this machine: use --device auto")
+        raise InputError(f"PyTorch finds no device {device} on this machine: use --device auto")
     return torch.device(device)
 
 
-def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Return autocast to bfloat16 where the hardware multiplies it faster than float32.
+def has_bfloat16(device: "torch.device") -> bool:
+    """Return whether the hardware multiplies bfloat16 faster than float32.
 
     CPUs do with AMX or AVX-512 BF16 (measured with the latter: 2 times faster inference, 1.5 times
     faster training); without them bfloat16 is emulated and slower.
     """
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
-        return torch.autocast("cuda", torch.bfloat16)
-    if device.type == "cpu" and (
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return device.type == "cpu" and bool(
         torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    ):
-        return torch.autocast("cpu", torch.bfloat16)
+    )
+
+
+def mixed_precision(device: "torch.device") -> contextlib.AbstractContextManager[Any]:
+    """Return autocast to bfloat16 where the hardware has it, for training."""
+    import torch
+
+    if has_bfloat16(device):
+        return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
 
 
-def depthwise_in_float32(network: torch.nn.Module, device: torch.device) -> None:
+def depthwise_in_float32(network: "torch.nn.Module", device: "torch.device") -> None:
     """Replace the forward pass of depthwise convolutions by one in float32, for training on a CPU.
 
     Their backward pass in bfloat16 has no fast kernel on CPUs (measured: 3 to 18 times slower than
@@ -59,6 +101,8 @@ def depthwise_in_float32(network: torch.nn.Module, device: torch.device) -> None
     device : device
         Nothing is changed on others than CPUs.
     """
+    import torch
+
     if device.type != "cpu":
         return
     for module in network.modules():
@@ -67,8 +111,10 @@ def depthwise_in_float32(network: torch.nn.Module, device: torch.device) -> None
 
 
 def _in_float32(
-    forward: Callable[[torch.Tensor], torch.Tensor],
-) -> Callable[[torch.Tensor], torch.Tensor]:
+    forward: "Callable[[torch.Tensor], torch.Tensor]",
+) -> "Callable[[torch.Tensor], torch.Tensor]":
+    import torch
+
     def run(x: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", enabled=False):
             return forward(x.float())

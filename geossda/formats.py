@@ -66,7 +66,8 @@ _FORMATS = (
 VECTOR_FORMATS = {each.suffix: each for each in _FORMATS}
 # In folders; a file that is named may be any raster that GDAL reads.
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
-MODEL_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
+ONNX_SUFFIX, WEIGHTS_SUFFIX = ".onnx", ".safetensors"
+MODEL_SUFFIXES = (WEIGHTS_SUFFIX, ONNX_SUFFIX, ".pt", ".pth", ".ckpt")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 STYLE_SUFFIX = ".json"
 

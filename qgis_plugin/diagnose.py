@@ -22,7 +22,7 @@ from .environment import home, system_pythons
 PACKAGES = """
 import importlib.metadata as m, sys
 print("python", sys.version)
-for name in ("geossda", "torch", "numpy", "rasterio", "pyogrio", "pyproj", "dask", "click"):
+for name in ("geossda", "openvino", "torch", "numpy", "rasterio", "pyogrio", "pyproj", "click"):
     try:
         print(name, m.version(name))
     except m.PackageNotFoundError:
@@ -30,6 +30,8 @@ for name in ("geossda", "torch", "numpy", "rasterio", "pyogrio", "pyproj", "dask
 try:
     import torch
     print("cuda", torch.cuda.is_available())
+except ModuleNotFoundError:
+    pass
 except Exception as error:
     print("torch cannot be loaded:", error)
 """

@@ -30,13 +30,16 @@ ACTIONS = {
     "remove": "Remove",
 }
 # Sizes on Linux with torch 2.14; the log has those of the day before anything is downloaded.
-COMPUTERS = {
-    "cpu": "Any computer (0.5 GB to download, 2 GB on disk)",
-    "cuda": "With an NVIDIA card (3.3 GB to download, 6.7 GB on disk)",
+KINDS = {
+    "light": "To harmonize and to find buildings (0.4 GB to download, 1 GB on disk)",
+    "cpu": "With training (0.7 GB to download, 2 GB on disk)",
+    "cuda": "With training, on an NVIDIA card (3.5 GB to download, 6.7 GB on disk)",
 }
 HELP = (
-    "<p>Puts geossda and PyTorch into an environment of their own, in .qgis_geossda in your home "
-    "folder. QGIS's own Python stays as it is.</p>"
+    "<p>Puts geossda into an environment of its own, in .qgis_geossda in your home folder. QGIS's "
+    "own Python stays as it is.</p>"
+    "<p>PyTorch is much the largest part. It is needed to train models, and to use an NVIDIA card; "
+    "it can be added later.</p>"
     "<p>The log shows the size before anything is downloaded. At the end one tile is harmonized "
     "and one window predicted, so that what is reported ready is.</p>"
     "<p>After an interruption run it again. Needs Python %s or newer on the system.</p>"
@@ -90,7 +93,7 @@ class SetupAlgorithm(QgsProcessingAlgorithm):
         folder = QgsProcessingParameterFile.Behavior.Folder
         common = (
             choice("ACTION", "What to do", ACTIONS, "install"),
-            choice("TORCH", "Computer", COMPUTERS, "cpu"),
+            choice("TORCH", "What for", KINDS, "light"),
             QgsProcessingParameterFile(
                 "WHEELS", "Folder of wheels, to install without a network", folder, optional=True
             ),

@@ -26,7 +26,8 @@ def request(kind, platform, source, options=(), wheels=""):
 
     Parameters
     ----------
-    kind : {"cpu", "cuda"}
+    kind : {"light", "cpu", "cuda"}
+        Without PyTorch, or with it and what trains models, for a processor or an NVIDIA card.
     platform : str
         As ``sys.platform``.
     source : str
@@ -39,11 +40,15 @@ def request(kind, platform, source, options=(), wheels=""):
     Returns
     -------
     dict
-        "index" and "label" of PyTorch ("" for PyPI's), "options" and "packages".
+        "index" and "label" of PyTorch ("" for PyPI's; None: any, or none), "options" and
+        "packages".
     """
+    if kind != "light" and not source.endswith("]"):
+        source += "[train]"
     if wheels:
         options = ["--no-index", "--find-links", wheels, *options]
-        return {"index": "", "label": None, "options": options, "packages": [source]}
+    if wheels or kind == "light":
+        return {"index": "", "label": None, "options": [*options], "packages": [source]}
     index, label = INDEXES.get((kind, platform), ("", ""))
     packages = [*TORCH, source]
     return {"index": index, "label": label, "options": [*options], "packages": packages}

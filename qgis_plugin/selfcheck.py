@@ -46,7 +46,7 @@ def run(*arguments):
 
 def check():
     """Run both networks on a small raster, and print the versions that did it."""
-    import torch
+    import rasterio
 
     import geossda
 
@@ -57,9 +57,20 @@ def check():
         harmonized = pathlib.Path(folder, "harmonized.tif")
         run("harmonize", source, "--style", reference, "--method", "ssda", "-o", harmonized)
         run("segment", harmonized, "-o", pathlib.Path(folder, "buildings.gpkg"))
+        with rasterio.open(harmonized) as file:
+            runtime = file.tags()["GEOSSDA_RUNTIME"]
+    print(f"geossda {geossda.__version__} with {runtime}{card()}: one tile harmonized, one window "
+          "predicted")  # fmt: skip
+
+
+def card():
+    """Return what PyTorch computes on, if it is there."""
+    try:
+        import torch
+    except ImportError:
+        return ""
     device = "NVIDIA card" if torch.cuda.is_available() else "processor"
-    print(f"geossda {geossda.__version__} with torch {torch.__version__} on the {device}: one tile "
-          "harmonized, one window predicted")  # fmt: skip
+    return f", PyTorch {torch.__version__} on the {device}"
 
 
 if __name__ == "__main__":

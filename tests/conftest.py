@@ -240,6 +240,7 @@ def tiny_model(tmp_path_factory, one_thread):
     import torch
 
     from geossda.models.card import SegmenterCard, save
+    from geossda.models.onnx_export import export
     from geossda.models.segmenter import build
 
     torch.manual_seed(5)
@@ -257,7 +258,8 @@ def tiny_model(tmp_path_factory, one_thread):
         "tiny", "0", "unet", encoder, gsd_m=0.5, patch_px=64, overlap_px=16, licence="MIT"
     )
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save(path, network.state_dict(), card)
+    card = save(path, network.state_dict(), card)
+    export(path, path.with_suffix(".onnx"))
     return path
 
 

@@ -131,7 +131,7 @@ def write_wheel(index, name, version, needs=()):
         f"{name}/__init__.py": f"__version__ = {version!r}\n",
         f"{stem}.dist-info/METADATA": "\n".join(
             ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}",
-             *(f"Requires-Dist: {need}" for need in needs)]
+             "Provides-Extra: train", *(f"Requires-Dist: {need}" for need in needs)]
         ) + "\n",
         f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }  # fmt: skip
@@ -158,7 +158,8 @@ def indexes(tmp_path, monkeypatch):
     for index, torch, vision in ((pypi, "2.9.1", "0.24.1"), (pytorch, "2.9.0+cpu", "0.24.0+cpu")):
         write_wheel(index, "torch", torch)
         write_wheel(index, "torchvision", vision, [f"torch=={torch.partition('+')[0]}"])
-    write_wheel(pypi, "geossda", "0.1.0", ["torch", "torchvision"])
+    training = [f"{name} ; extra == 'train'" for name in ("torch", "torchvision")]
+    write_wheel(pypi, "geossda", "0.1.0", training)
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -179,13 +180,15 @@ def test_pytorch_stays_of_one_kind_where_indexes_are_out_of_step(qgis, listen, t
     from qgis.core import QgsProcessingException
 
     given = {"PYTHON": os.path.realpath(CORE)}
-    for kind, torch, vision in (("cpu", "2.9.0+cpu", "0.24.0+cpu"), ("cuda", "2.9.1", "0.24.1"),
+    for kind, torch, vision in ((None, None, None), ("cpu", "2.9.0+cpu", "0.24.0+cpu"),
+                                ("cuda", "2.9.1", "0.24.1"),
                                 ("cpu", "2.9.0+cpu", "0.24.0+cpu")):  # fmt: skip
         heard = listen()
         with pytest.raises(QgsProcessingException, match="what was installed does not work"):
-            processing.run("geossda:setup", {**given, "TORCH": kind}, feedback=heard)
+            kinds = {"TORCH": kind} if kind else {}  # the light one by default
+            processing.run("geossda:setup", {**given, **kinds}, feedback=heard)
         installed = versions_in(tmp_path / "home")
-        assert (installed["torch"], installed["torchvision"]) == (torch, vision)
+        assert (installed.get("torch"), installed.get("torchvision")) == (torch, vision)
         assert installed["geossda"] == "0.1.0"
         sizes = [text for text in heard.infos if "to download" in text]
         assert sizes and heard.stages.index("Measuring sizes") < heard.stages.index(
@@ -200,7 +203,7 @@ def test_an_index_of_another_kind_is_refused(qgis, listen, tmp_path, indexes, mo
 
     pypi = os.environ["PIP_INDEX_URL"]
     monkeypatch.setitem(packages.INDEXES, ("cpu", "linux"), (pypi, "cpu"))
-    given = {"PYTHON": os.path.realpath(CORE)}
+    given = {"PYTHON": os.path.realpath(CORE), "TORCH": "cpu"}
     with pytest.raises(QgsProcessingException, match=r"pip has chosen torch 2\.9\.1: remove"):
         processing.run("geossda:setup", given, feedback=listen())
     assert "torch" not in versions_in(tmp_path / "home")
@@ -213,7 +216,7 @@ def test_without_a_network_the_network_is_named(qgis, listen, tmp_path, indexes,
 
     # Nothing listens at this port.
     monkeypatch.setitem(packages.INDEXES, ("cpu", "linux"), ("http://127.0.0.1:9/simple", "cpu"))
-    given = {"PYTHON": os.path.realpath(CORE)}
+    given = {"PYTHON": os.path.realpath(CORE), "TORCH": "cpu"}
     with pytest.raises(QgsProcessingException, match="Choosing PyTorch failed: the package index"):
         processing.run("geossda:setup", given, feedback=listen())
 
@@ -227,7 +230,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_downloaded(
 
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(install.shutil, "disk_usage", lambda path: usage)
-    given = {"PYTHON": os.path.realpath(CORE)}
+    given = {"PYTHON": os.path.realpath(CORE), "TORCH": "cpu"}
     with pytest.raises(QgsProcessingException, match="make room, or set GEOSSDA_QGIS_HOME"):
         processing.run("geossda:setup", given, feedback=listen())
     assert "torch" not in versions_in(tmp_path / "home")

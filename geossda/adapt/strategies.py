@@ -15,8 +15,8 @@ from geossda.config import AdaptMethod, ScalingKind, TrainSegmenterConfig
 from geossda.data.patches import Recolor
 from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import InputError
-from geossda.models.style_model import StyleModel, load_style_model
 from geossda.progress import SILENT, Progress
+from geossda.runtime.style_network import StyleModel, load_style_model
 from geossda.training.mean_teacher import MeanTeacher
 from geossda.training.objective import Objective
 

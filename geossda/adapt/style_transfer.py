@@ -12,9 +12,9 @@ from geossda.data.patches import draw_probabilities, random_patch
 from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import EmptyRasterError
 from geossda.harmonization.ssda import Transfer, measure_look
-from geossda.models.style_model import StyleModel
-from geossda.models.style_statistics import Gaussian, StyleStatistics, pool_statistics
+from geossda.models.style_arrays import ImageStyle, PixelGaussian, pool_styles
 from geossda.progress import SILENT, Progress
+from geossda.runtime.style_network import StyleModel
 
 # Random patches of a raster that its style is measured on.
 STYLE_PATCHES = 48
@@ -36,7 +36,7 @@ def measure_styles(
     seed: int,
     *,
     progress: Progress = SILENT,
-) -> list[StyleStatistics]:
+) -> list[ImageStyle]:
     """Measure the style of each raster on random patches.
 
     Parameters
@@ -53,7 +53,7 @@ def measure_styles(
 
     Returns
     -------
-    list of StyleStatistics
+    list of ImageStyle
         One per raster.
 
     Raises
@@ -66,7 +66,7 @@ def measure_styles(
     styles = []
     for raster in rasters:
         patches = [_patch(raster, side, rng) for _ in range(STYLE_PATCHES)]
-        styles.append(pool_statistics([_measure(model, *patch, structure) for patch in patches]))
+        styles.append(pool_styles([_measure(model, *patch, structure) for patch in patches]))
         progress.advance()
     return styles
 
@@ -84,7 +84,7 @@ class StyleTransfer:
     model : StyleModel
         Frozen, in evaluation mode.
     structure : {"lock", "full"}
-    own, other : sequences of StyleStatistics
+    own, other : sequences of ImageStyle
         Styles of the rasters that patches are drawn from, and of those to translate to.
     probability : (rasters,) float64 array
         Probability of each of the latter to be drawn.
@@ -92,8 +92,8 @@ class StyleTransfer:
 
     model: StyleModel
     structure: Structure
-    own: Sequence[StyleStatistics]
-    other: Sequence[StyleStatistics]
+    own: Sequence[ImageStyle]
+    other: Sequence[ImageStyle]
     probability: NDArray[np.float64]
 
     def __call__(
@@ -108,7 +108,7 @@ class StyleTransfer:
 
 def style_transfers(
     model: StyleModel,
-    styles: Sequence[StyleStatistics],
+    styles: Sequence[ImageStyle],
     sources: Sequence[WorkingRaster],
     targets: Sequence[WorkingRaster],
     structure: Structure,
@@ -118,7 +118,7 @@ def style_transfers(
     Parameters
     ----------
     model : StyleModel
-    styles : sequence of StyleStatistics
+    styles : sequence of ImageStyle
         Styles of `sources`, then of `targets`.
     sources, targets : sequences of WorkingRaster
     structure : {"lock", "full"}
@@ -201,18 +201,18 @@ def _patch(raster: WorkingRaster, side: int, rng: Generator) -> tuple[Bytes, NDA
 
 def _measure(
     model: StyleModel, image: Bytes, valid: NDArray[np.bool_], structure: Structure
-) -> StyleStatistics:
+) -> ImageStyle:
     scaled = np.asarray(image / np.float32(255), np.float32)
     known = scaled[:, valid].astype(np.float64)
     pixels = known.mean(1), np.atleast_2d(np.cov(known)) + 1e-6 * np.eye(len(image))
     return measure_look(model, scaled[None], valid[None], pixels, structure)
 
 
-def _limit_contrast(own: StyleStatistics, other: StyleStatistics) -> StyleStatistics:
+def _limit_contrast(own: ImageStyle, other: ImageStyle) -> ImageStyle:
     """Return the other style with no more than the greatest contrast that the own may be given."""
-    variance = [float(style.pixels.covariance[0].trace()) for style in (own, other)]
+    variance = [float(style.pixels.covariance.trace()) for style in (own, other)]
     gain = np.sqrt(variance[1] / variance[0])
     if gain <= MAX_CONTRAST_GAIN:
         return other
-    covariance = other.pixels.covariance * (MAX_CONTRAST_GAIN / gain) ** 2
-    return StyleStatistics(Gaussian(other.pixels.mean, covariance), other.groups)
+    covariance = other.pixels.covariance * np.float32((MAX_CONTRAST_GAIN / gain) ** 2)
+    return ImageStyle(PixelGaussian(other.pixels.mean, covariance), other.groups)

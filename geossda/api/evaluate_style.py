@@ -14,9 +14,9 @@ from geossda.evaluation.style_scores import (
     mixture,
     score,
 )
-from geossda.models.style_model import load_style_model
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import find_sources
+from geossda.runtime.style_network import open_style_model
 from geossda.staging import PathLike
 
 
@@ -62,7 +62,7 @@ def evaluate_style(
         aligned=config.truth,
         progress=progress,
     )
-    model = load_style_model(config.style_model, config.device)
+    model = open_style_model(config.style_model, config, progress)
     model.require_bands(samples[0].pixels.shape[1])
     methods: dict[str, Method] = {
         "identity": identity,

@@ -139,12 +139,13 @@ def harmonize(
             )
         _check_style(mosaics, paths, references, style, pooled, method, progress)
         method = method_for_style(method, pooled, config, progress)
-        config = dataclasses.replace(config, method=method.name)
+        ran = {} if method.model is None else {"runtime": method.model.runtime.tag}
+        config = dataclasses.replace(config, method=method.name, **_settings_of(method))
         planned[0][1].parent.mkdir(exist_ok=True)
         for number, (run, mosaic) in enumerate(zip(runs, mosaics, strict=True), start=1):
             begin_output(progress, number, len(runs))
             run = dataclasses.replace(run, config=config)
-            tags = run.tags(method=method.name, style=pooled.name if pooled else "none")
+            tags = run.tags(method=method.name, style=pooled.name if pooled else "none", **ran)
             if not run.has_finished(run.output, tags, resumes=resumes):
                 _harmonize_one(run, mosaic, method, pooled, tags, options)
     return HarmonizeResult(
@@ -176,6 +177,11 @@ def _harmonize_one(
             options=options,
             progress=progress,
         )
+
+
+def _settings_of(method: Method) -> dict[str, Any]:
+    """Return the settings by which workers choose the same runtime."""
+    return {} if method.model is None else method.model.runtime.settings()
 
 
 def _description(mosaic: Mosaic, config: HarmonizeConfig) -> Description:
@@ -214,10 +220,11 @@ def _inputs(
     mosaic: Mosaic, style: Style | list[Any], method: Method, config: HarmonizeConfig
 ) -> dict[str, Any]:
     """Return what an output's pixels follow from."""
+    model = method.model
     return {
         "sources": fingerprints(source.path for source in mosaic.sources),
         "style": [digest(style.to_state())] if isinstance(style, Style) else style,
-        "model": method.model.card.sha256 if method.model else "",
+        "model": [model.card.sha256, model.runtime.tag] if model else [],
         "scenes": [] if config.scenes in SCENE_KEYWORDS else fingerprints([config.scenes]),
         "area": [] if config.area is None else fingerprints([split_layer(config.area)[0]]),
         "settings": settings_of(config, EXECUTION_ONLY),

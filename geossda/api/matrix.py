@@ -10,10 +10,10 @@ from geossda.evaluation.samples import sample_rasters
 from geossda.evaluation.style_matrix import draw_matrix
 from geossda.evaluation.style_scores import Method, classical, learned
 from geossda.formats import PICTURE_SUFFIXES, suffix_of
-from geossda.models.style_model import load_style_model
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import find_sources
 from geossda.runs.lock import exclusive
+from geossda.runtime.style_network import open_style_model
 from geossda.staging import PathLike, atomic_write, check_output
 
 
@@ -67,7 +67,7 @@ def matrix(
         progress=progress,
     )
     if config.method == "ssda":
-        model = load_style_model(config.style_model, config.device)
+        model = open_style_model(config.style_model, config, progress)
         model.require_bands(samples[0].pixels.shape[1])
         method: Method = learned(model, config.structure)
     else:

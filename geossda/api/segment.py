@@ -11,7 +11,6 @@ from geossda.footprints.building_raster import open_buildings
 from geossda.footprints.shaping import reach_m
 from geossda.footprints.write import Written, check_append, check_vector_output
 from geossda.layers import split_layer
-from geossda.models.segmenter import load_segmenter
 from geossda.parallel.scheduler import check_scheduler, local_paths
 from geossda.progress import SILENT, Progress, Stages
 from geossda.raster.creation_options import parse_creation_options
@@ -21,6 +20,7 @@ from geossda.raster.mosaic import find_sources
 from geossda.raster.source import gdal_environment
 from geossda.runs.fingerprint import fingerprints
 from geossda.runs.run import Run, check_outputs
+from geossda.runtime.segmenter_network import open_segmenter, with_runtime
 from geossda.segmentation.prepare import choose_bands, write_on_grid
 from geossda.segmentation.segment_job import (
     STATE,
@@ -91,7 +91,8 @@ def segment(
     options = parse_creation_options(config.co)
     check_scheduler(config.scheduler, local_paths([*paths, config.area], output))
     mosaic = open_for(paths, config)
-    network, card = load_segmenter(config.model)
+    network = open_segmenter(config, progress)
+    card, config = network.card, with_runtime(config, network.runtime)
     gsd_m = config.gsd or card.gsd_m
     threshold = card.threshold if config.threshold is None else config.threshold
     # A pixel more than an outline can move keeps buildings off nodata.
@@ -104,7 +105,7 @@ def segment(
         area = [] if config.area is None else fingerprints([split_layer(config.area)[0]])
         inputs = {
             "sources": fingerprints(paths),
-            "model": [card.sha256, card.temperature],
+            "model": [card.sha256, card.temperature, network.runtime.tag],
             "settings": [
                 gsd_m,
                 clearance_m,
@@ -120,6 +121,7 @@ def segment(
             model=f"{card.name} {card.version} {card.sha256[:12]}",
             threshold=f"{threshold:g}",
             temperature=f"{card.temperature:g}",
+            runtime=network.runtime.tag,
         )
         unfinished = {
             kind: path
@@ -132,7 +134,7 @@ def segment(
             )
             state = work.compute_once(STATE, measure)
             reader = reader_from(mosaic, state, card, gsd_m, progress)
-            job = SegmentJob(reader, network, card, work.shards, config)
+            job = SegmentJob(reader, network, work.shards, config)
             work.make_shards(job, open_segment_job, "segmenting")
             predicted = work.shards.vrt()
             for kind, path in unfinished.items():

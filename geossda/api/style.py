@@ -22,7 +22,7 @@ from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, atomic_write, check_output
 
 if TYPE_CHECKING:
-    from geossda.models.style_model import StyleModel
+    from geossda.runtime.style_network import StyleModel
 
 
 @exclusive(lambda given: [given["output"]])
@@ -59,9 +59,9 @@ def make_style(
     check_output(output, overwrite=config.overwrite, inputs=given)
     model = None
     if config.style_model != "none":
-        from geossda.models.style_model import load_style_model
+        from geossda.runtime.style_network import open_style_model
 
-        model = load_style_model(config.style_model, config.device)
+        model = open_style_model(config.style_model, config, progress)
     style = resolve_style(
         given,
         bands=config.bidx,

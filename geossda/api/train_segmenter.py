@@ -18,7 +18,9 @@ from geossda.devices import choose
 from geossda.errors import BandError, EmptyRasterError, GeoreferenceError, VectorError
 from geossda.evaluation.calibration import calibration
 from geossda.evaluation.style_matrix import draw_pairs
+from geossda.formats import ONNX_SUFFIX
 from geossda.models.card import SegmenterCard, read_card_of, resolve
+from geossda.models.onnx_export import export_beside
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
@@ -59,7 +61,7 @@ def train_segmenter(
     sources : path or sequence of path
         Rasters, folders or globs; footprints must be complete in all of each, or within `area`.
     output : path
-        The ``.safetensors`` file.
+        The ``.safetensors`` file; the ``.onnx`` file is written beside it.
     footprints : sequence of path, optional
         One vector file or mask for all rasters, or one per raster in the same order. By default the
         one vector file in each raster's folder.
@@ -95,6 +97,7 @@ def train_segmenter(
     """
     config = config_from(TrainSegmenterConfig, config, settings)
     output = check_output(output, overwrite=config.overwrite)
+    check_output(output.with_suffix(ONNX_SUFFIX), overwrite=config.overwrite)
     device = choose(config.device)  # before any work is done
     paths = find_sources(sources)
     wanted = find_sources(targets) if targets else []
@@ -145,7 +148,7 @@ def train_segmenter(
     folder = run_folder(output, run)
     if streams.preview is not None and not (folder / "last.pt").exists():
         _write_preview(streams.preview, folder / "patches.png")
-    return train(
+    card = train(
         streams.labelled,
         rasters[0].mosaic.count,
         output,
@@ -159,6 +162,8 @@ def train_segmenter(
         calibrate=calibration(rasters, device, progress=progress),
         progress=progress,
     )
+    export_beside(output, overwrite=config.overwrite, progress=progress)
+    return card
 
 
 def _resolved(config: TrainSegmenterConfig, has_target: bool) -> TrainSegmenterConfig:

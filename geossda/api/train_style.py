@@ -10,19 +10,22 @@ import numpy as np
 from geossda.config import TrainStyleConfig, config_from
 from geossda.data.scaled_rasters import UnlabelledRaster
 from geossda.data.views import ViewSampler
-from geossda.devices import choose
+from geossda.devices import choose, has_bfloat16
 from geossda.errors import BandError, EmptyRasterError
 from geossda.evaluation.samples import Sample, sample_raster
 from geossda.evaluation.style_matrix import draw_matrix
 from geossda.evaluation.style_scores import learned, score
+from geossda.formats import ONNX_SUFFIX
 from geossda.models.card import StyleCard
 from geossda.models.generator import Generator
-from geossda.models.style_model import StyleModel
+from geossda.models.onnx_export import export_beside
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.runs.lock import exclusive
+from geossda.runtime.choice import Runtime
+from geossda.runtime.style_network import style_model_of
 from geossda.staging import PathLike, atomic_write, check_output
 from geossda.training.rundir import run_folder
 from geossda.training.style_loop import train
@@ -53,7 +56,7 @@ def train_style(
         Rasters, folders or globs, of any type; of those with more bands than the model takes,
         bands are drawn at random.
     output : path
-        The ``.safetensors`` file.
+        The ``.safetensors`` file; the ``.onnx`` file is written beside it.
     run : path, optional
         Run directory, ``<output stem>_run`` beside the output by default; training resumes from
         its last checkpoint. It holds ``config.json``, ``stats.jsonl``, ``sample.png`` (a style
@@ -79,6 +82,7 @@ def train_style(
     """
     config = config_from(TrainStyleConfig, config, settings)
     output = check_output(output, overwrite=config.overwrite)
+    check_output(output.with_suffix(ONNX_SUFFIX), overwrite=config.overwrite)
     choose(config.device)  # before any work is done
     paths = find_sources(sources)
     rasters: list[UnlabelledRaster] = []
@@ -99,7 +103,7 @@ def train_style(
             progress.advance()
     sampler = ViewSampler(rasters, config.bands, config.patch, config.seed)
     daug = config.preset == "daug"
-    return train(
+    card = train(
         sampler.draw,
         output,
         run_folder(output, run),
@@ -111,6 +115,9 @@ def train_style(
         validate=None if daug else _Validation(paths, config, progress),
         progress=progress,
     )
+    if not daug:  # which only training uses
+        export_beside(output, overwrite=config.overwrite, progress=progress)
+    return card
 
 
 class _Validation:
@@ -118,6 +125,9 @@ class _Validation:
 
     def __init__(self, paths: list[str], config: TrainStyleConfig, progress: Progress) -> None:
         self.config, self.samples = config, list[Sample]()
+        device = choose(config.device)
+        precision = "bfloat16" if has_bfloat16(device) else "float32"
+        self.runtime = Runtime("torch", device.type, precision)
         bands = config.bidx[: config.bands] or tuple(range(1, config.bands + 1))
         chosen = [paths[index * len(paths) // SAMPLE_RASTERS] for index in range(SAMPLE_RASTERS)]
         for path in dict.fromkeys(chosen):
@@ -138,7 +148,7 @@ class _Validation:
         if len(self.samples) < 2:
             return {"score": np.inf}
         card = StyleCard("", "", self.config.preset, self.config.bands, self.config.adain)
-        model = StyleModel(generator, card, choose(self.config.device))
+        model = style_model_of(generator, card, self.runtime)
         method = learned(model, "full")
         scores = score(self.samples, {"ssda": method})[0]
         with atomic_write(folder / "sample.png") as part:

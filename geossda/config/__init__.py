@@ -21,8 +21,11 @@ from geossda.config.choices import (
     MatchingMethod,
     MatrixMethod,
     NamedMethod,
+    PrecisionName,
     Regularity,
     Row,
+    RunsModel,
+    RuntimeName,
     ScalingKind,
     StretchOf,
     Structure,
@@ -36,7 +39,7 @@ from geossda.config.color_configs import (
 )
 from geossda.config.provenance import EXECUTION_ONLY, NOT_IN_PROVENANCE
 from geossda.config.setting import Config, config_from, kind_of, settings_of, unknown_setting
-from geossda.config.training_configs import TrainSegmenterConfig, TrainStyleConfig
+from geossda.config.training_configs import ExportConfig, TrainSegmenterConfig, TrainStyleConfig
 
 __all__ = [
     "DEVICES",
@@ -51,6 +54,7 @@ __all__ = [
     "DemoConfig",
     "EvaluateConfig",
     "EvaluateStyleConfig",
+    "ExportConfig",
     "HarmonizeConfig",
     "HarmonizeMethod",
     "MatchingMethod",
@@ -59,9 +63,12 @@ __all__ = [
     "NamedMethod",
     "PaperBenchmarkConfig",
     "PolygonizeConfig",
+    "PrecisionName",
     "Regularity",
     "ReportConfig",
     "Row",
+    "RunsModel",
+    "RuntimeName",
     "ScalingKind",
     "ScenesConfig",
     "SegmentConfig",

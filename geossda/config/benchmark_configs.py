@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from typing import get_args
 
 from geossda.config import shared_settings as shared
-from geossda.config.choices import ROWS, MatrixMethod, Row, ScalingKind, Schedule, Structure
+from geossda.config.choices import (
+    ROWS,
+    MatrixMethod,
+    PrecisionName,
+    Row,
+    RuntimeName,
+    ScalingKind,
+    Schedule,
+    Structure,
+)
 from geossda.config.setting import Config, documented, setting
 from geossda.errors import SettingError
 
@@ -93,7 +102,9 @@ class MatrixConfig(Config):
     cell: int = setting(128, "Side of a picture in the matrix, in pixels.", low=16, high=1024)
     bidx: tuple[int, ...] = shared.bidx()
     nodata: float | None = shared.nodata()
-    device: str = shared.device()
+    device: str = shared.run_device()
+    runtime: RuntimeName = shared.runtime()
+    precision: PrecisionName = shared.precision()
     overwrite: bool = shared.overwrite()
 
 
@@ -118,4 +129,6 @@ class EvaluateStyleConfig(Config):
     )
     bidx: tuple[int, ...] = shared.bidx()
     nodata: float | None = shared.nodata()
-    device: str = shared.device()
+    device: str = shared.run_device()
+    runtime: RuntimeName = shared.runtime()
+    precision: PrecisionName = shared.precision()

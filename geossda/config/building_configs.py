@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from typing import get_args
 
 from geossda.config import shared_settings as shared
-from geossda.config.choices import Connectivity, Regularity, StretchOf, Symmetries
+from geossda.config.choices import (
+    Connectivity,
+    PrecisionName,
+    Regularity,
+    RuntimeName,
+    StretchOf,
+    Symmetries,
+)
 from geossda.config.color_configs import check_bounds
 from geossda.config.setting import Config, documented, setting
 from geossda.errors import SettingError
@@ -15,7 +22,7 @@ from geossda.errors import SettingError
 class SegmentConfig(Config):
     """Settings of `segment`."""
 
-    model: str = setting("default", 'Building model: "default" or a safetensors file.')
+    model: str = setting("default", 'Building model: "default", or a safetensors or ONNX file.')
     threshold: float | None = setting(
         None,
         "Probability from which a pixel is a building (default: the model's own).",
@@ -49,7 +56,9 @@ class SegmentConfig(Config):
     bounds: tuple[float, float, float, float] | None = shared.bounds()
     bounds_crs: str | None = shared.bounds_crs()
     batch: int = setting(2, "Windows predicted at a time.", low=1, high=256, advanced=True)
-    device: str = shared.device()
+    device: str = shared.run_device()
+    runtime: RuntimeName = shared.runtime()
+    precision: PrecisionName = shared.precision()
     co: tuple[str, ...] = shared.creation_options()
     workers: int = shared.workers()
     scheduler: str | None = shared.scheduler()

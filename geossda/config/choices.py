@@ -1,6 +1,6 @@
 """Types of settings that have few values, and those values."""
 
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 # Pixelwise methods that match a style; all pixelwise methods; all methods.
 MatchingMethod = Literal["histogram", "reinhard", "linear"]
@@ -27,3 +27,20 @@ Row = Literal[
 METHODS: tuple[ColorMethod, ...] = get_args(ColorMethod)
 ROWS: tuple[Row, ...] = get_args(Row)
 DEVICES = ("auto", "cpu", "cuda", "mps")
+# Of training, and of what runs models, which OpenVINO does on one more.
+RUN_DEVICES = (*DEVICES, "intel-gpu")
+RuntimeName = Literal["auto", "openvino", "torch"]
+PrecisionName = Literal["auto", "float32", "bfloat16"]
+
+
+class RunsModel(Protocol):
+    """Settings of a command that runs a model."""
+
+    @property
+    def device(self) -> str: ...  # noqa: D102
+
+    @property
+    def runtime(self) -> RuntimeName: ...  # noqa: D102
+
+    @property
+    def precision(self) -> PrecisionName: ...  # noqa: D102

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from geossda.config import shared_settings as shared
-from geossda.config.choices import HarmonizeMethod, Structure
+from geossda.config.choices import HarmonizeMethod, PrecisionName, RuntimeName, Structure
 from geossda.config.setting import Config, documented, setting
 from geossda.errors import SettingError
 
@@ -20,7 +20,9 @@ class HarmonizeConfig(Config):
         choices=get_args(HarmonizeMethod),
     )
     structure: Structure = shared.structure()
-    style_model: str = setting("default", 'Style model of ssda: "default" or a safetensors file.')
+    style_model: str = setting(
+        "default", 'Style model of ssda: "default", or a safetensors or ONNX file.'
+    )
     strength: float = setting(
         1.0,
         "How far to go from the colours of the source (0) to those of the style (1).",
@@ -50,7 +52,9 @@ class HarmonizeConfig(Config):
         advanced=True,
     )
     co: tuple[str, ...] = shared.creation_options()
-    device: str = shared.device()
+    device: str = shared.run_device()
+    runtime: RuntimeName = shared.runtime()
+    precision: PrecisionName = shared.precision()
     workers: int = shared.workers()
     scheduler: str | None = shared.scheduler()
     resume: bool = shared.resume()
@@ -105,13 +109,15 @@ class StyleConfig(Config):
     )
     style_model: str = setting(
         "default",
-        'Style model to compute style statistics for: "default", a safetensors file, or "none".',
+        'Style model to measure for: "default", a safetensors or ONNX file, or "none".',
         none_word=True,
     )
     bidx: tuple[int, ...] = shared.bidx()
     nodata: float | None = shared.nodata()
     area: str | None = shared.area()
-    device: str = shared.device()
+    device: str = shared.run_device()
+    runtime: RuntimeName = shared.runtime()
+    precision: PrecisionName = shared.precision()
     overwrite: bool = shared.overwrite()
 
     def check_together(self) -> None:

@@ -2,7 +2,16 @@
 
 from typing import Any, get_args
 
-from geossda.config.choices import DEVICES, Regularity, ScalingKind, Schedule, Structure
+from geossda.config.choices import (
+    DEVICES,
+    RUN_DEVICES,
+    PrecisionName,
+    Regularity,
+    RuntimeName,
+    ScalingKind,
+    Schedule,
+    Structure,
+)
 from geossda.config.setting import setting
 
 
@@ -56,7 +65,37 @@ def creation_options() -> Any:
 
 def device() -> Any:
     """Return the field of the device that networks run on."""
-    return setting("auto", "Device the model runs on.", choices=DEVICES, advanced=True)
+    return setting("auto", "Device the model is trained on.", choices=DEVICES, advanced=True)
+
+
+def run_device() -> Any:
+    """Return the field of the device that a model runs on."""
+    return setting(
+        "auto",
+        "Device the model runs on: auto is a GPU that PyTorch can use, else the CPU.",
+        choices=RUN_DEVICES,
+        advanced=True,
+    )
+
+
+def runtime() -> Any:
+    """Return the field of what runs a model."""
+    return setting(
+        "auto",
+        "What runs the model: auto is PyTorch on a GPU, OpenVINO elsewhere if it is installed.",
+        choices=get_args(RuntimeName),
+        advanced=True,
+    )
+
+
+def precision() -> Any:
+    """Return the field of the precision that a model runs in."""
+    return setting(
+        "auto",
+        "Precision the model runs in: auto is bfloat16 where the hardware has it, else float32.",
+        choices=get_args(PrecisionName),
+        advanced=True,
+    )
 
 
 def workers() -> Any:

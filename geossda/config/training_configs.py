@@ -11,6 +11,14 @@ from geossda.errors import SettingError
 
 @documented
 @dataclass(frozen=True)
+class ExportConfig(Config):
+    """Settings of `export`."""
+
+    overwrite: bool = shared.overwrite()
+
+
+@documented
+@dataclass(frozen=True)
 class TrainSegmenterConfig(Config):
     """Settings of `train-segmenter`."""
 

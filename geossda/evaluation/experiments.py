@@ -14,18 +14,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 
 from geossda.adapt.samplers import training_streams
 from geossda.adapt.strategies import STRATEGIES
-from geossda.config import AdaptMethod, BenchmarkConfig, Row, TrainSegmenterConfig
+from geossda.config import AdaptMethod, BenchmarkConfig, Row, SegmentConfig, TrainSegmenterConfig
 from geossda.data.scaled_rasters import WorkingRaster
-from geossda.devices import choose
 from geossda.evaluation.calibration import Reliability
-from geossda.models.card import SegmenterCard
-from geossda.models.segmenter import load_segmenter
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
+from geossda.runtime.segmenter_network import SegmenterNetwork, open_segmenter
 from geossda.segmentation.sliding_window import WindowReader, predict
 from geossda.staging import atomic_write
 from geossda.training.segmenter_loop import train
@@ -162,9 +159,9 @@ def run(
         progress=progress,
     )
     figures = {}
-    network, card = load_segmenter(model)
+    network = open_segmenter(SegmentConfig(model=str(model), device=config.device, runtime="torch"))
     for name, rasters in tests.items():
-        reliability = measure(network, card, rasters, config.device)
+        reliability = measure(network, rasters)
         counts = reliability.confusion().to_dict()
         figures[name] = {
             # Ratios of nothing are NaN, which JSON cannot hold.
@@ -216,23 +213,20 @@ def _plain(entries: dict[str, Any]) -> dict[str, Any]:
     return cast(dict[str, Any], json.loads(json.dumps(entries)))
 
 
-def measure(
-    network: torch.nn.Module, card: SegmenterCard, rasters: Sequence[WorkingRaster], device: str
-) -> Reliability:
+def measure(network: SegmenterNetwork, rasters: Sequence[WorkingRaster]) -> Reliability:
     """Predict rasters as ``segment`` does, and return counts of pixels by logit and label.
 
     Parameters
     ----------
-    network, card
-        As :func:`geossda.models.segmenter.load_segmenter` returns them.
+    network : SegmenterNetwork
     rasters : sequence of WorkingRaster
         With labels.
-    device : str
     """
+    card = network.card
     total = Reliability.none()
     for raster in rasters:
         reader = WindowReader(raster.mosaic, [raster.scaling], card.patch_px, 0)
-        strips = predict(reader, network, choose(device), overlap_px=card.overlap_px, batch=1)
+        strips = predict(reader, network, overlap_px=card.overlap_px, batch=1)
         for strip in strips:
             height, width = strip.probability.shape
             label = raster.read(Window(strip.row, 0, height, width))[-2]

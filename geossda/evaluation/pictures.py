@@ -21,7 +21,12 @@ from geossda.raster.windows import Window, tiles
 _TILE_PX = 512
 # Colours of the structure map, readable in grey and by the colour-blind; the correlation at which
 # they end.
-COLOR_RAMP = "YlOrBr"
+COLOR_RAMP = np.array(  # YlOrBr of ColorBrewer (Brewer 2002), with nine classes
+    [
+        [255, 255, 229], [255, 247, 188], [254, 227, 145], [254, 196, 79], [254, 153, 41],
+        [236, 112, 20], [204, 76, 2], [153, 52, 4], [102, 37, 6],
+    ]
+)  # fmt: skip
 RAMP_LOW = 0.5
 
 
@@ -158,10 +163,10 @@ def legend() -> list[tuple[float, str]]:
 
 
 def _ramp(values: NDArray[np.floating]) -> NDArray[np.uint8]:
-    import matplotlib
-
     # Pale where the structure is unchanged, so that changes stand out.
-    return np.array(matplotlib.colormaps[COLOR_RAMP](1 - values, bytes=True), np.uint8)
+    place = np.clip(1 - values, 0, 1) * (len(COLOR_RAMP) - 1)
+    bands = [np.interp(place, np.arange(len(COLOR_RAMP)), band) for band in COLOR_RAMP.T]
+    return np.asarray(np.rint(np.stack([*bands, np.full_like(place, 255)], axis=-1)), np.uint8)
 
 
 def _uri(kind: str, content: bytes) -> str:

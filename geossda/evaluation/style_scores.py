@@ -21,10 +21,10 @@ from geossda.harmonization.reference_statistics import COMMON
 from geossda.harmonization.ssda import ContrastLimit, Transfer, measure_look
 from geossda.harmonization.statistic import measure_all
 from geossda.harmonization.style import Style
-from geossda.models.style_model import StyleModel
-from geossda.models.style_statistics import StyleStatistics
+from geossda.models.style_arrays import ImageStyle
 from geossda.progress import SILENT, Progress
 from geossda.raster.histograms import Histograms
+from geossda.runtime.style_network import StyleModel
 
 RANGE = (0.0, 255.0)
 Pixels = NDArray[np.uint8]
@@ -154,9 +154,9 @@ def learned(model: StyleModel, structure: Structure) -> Method:
         How the structure of the source is kept; see `HarmonizeConfig`.
     """
     # By the sample's id, with the sample itself, so that the id stays its own.
-    styles: dict[int, tuple[StyleStatistics, Sample]] = {}
+    styles: dict[int, tuple[ImageStyle, Sample]] = {}
 
-    def style(sample: Sample) -> StyleStatistics:
+    def style(sample: Sample) -> ImageStyle:
         valid = np.ones((len(sample.pixels), *sample.pixels.shape[2:]), bool)
         return measure_look(model, sample.scaled, valid, _pixels(sample), structure)
 

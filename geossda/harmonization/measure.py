@@ -31,7 +31,7 @@ from geossda.raster.mosaic import Mosaic
 from geossda.urls import file_name
 
 if TYPE_CHECKING:
-    from geossda.models.style_model import StyleModel
+    from geossda.runtime.style_network import StyleModel
 
 # Those of the methods that come with the package, in the order of style files.
 STATISTICS: tuple[type[Statistic], ...] = (

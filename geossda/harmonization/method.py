@@ -17,7 +17,7 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
 
 if TYPE_CHECKING:
-    from geossda.models.style_model import StyleModel
+    from geossda.runtime.style_network import StyleModel
 
 State = dict[str, Any]
 

@@ -29,7 +29,7 @@ from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import as_dtype
 
 if TYPE_CHECKING:
-    from geossda.models.style_model import StyleModel
+    from geossda.runtime.style_network import StyleModel
 
 
 class Histogram(PixelMethod):
@@ -196,10 +196,10 @@ class Ssda(Method):
     @classmethod
     def load(cls, config: HarmonizeConfig) -> "Ssda":
         """Return the method with the style model of some settings."""
-        # Loads torch, which the other methods do without.
-        from geossda.models.style_model import load_style_model
+        # Imported here, since the other methods do without.
+        from geossda.runtime.style_network import open_style_model
 
-        return cls(load_style_model(config.style_model, config.device), config.structure)
+        return cls(open_style_model(config.style_model, config), config.structure)
 
     def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
         """Measure style statistics and contrast limits of a mosaic of one source.

@@ -83,7 +83,7 @@ class Features(Statistic):
         model = _model_of(reading)
         if model is None or not isinstance(reading, RasterReading):
             return None
-        # Imported here, since it loads torch, which the classical methods do without.
+        # Imported here, since the classical methods do without.
         from geossda.harmonization.style_features import (
             features_of,
             measure_features,

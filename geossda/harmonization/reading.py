@@ -17,7 +17,7 @@ from geossda.raster.scaling import working_range
 from geossda.raster.statistics import covariance, over_tiles, sample_windows
 
 if TYPE_CHECKING:
-    from geossda.models.style_model import StyleModel
+    from geossda.runtime.style_network import StyleModel
 
 # Colors of pixels: so many are kept, from tiles of this side, of at most so many pixels in all.
 SAMPLE_COLORS = 4096

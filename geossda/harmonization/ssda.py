@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from geossda.color.guided_filter import apply_affine, fit_affine, reduce
 from geossda.config import Structure
-from geossda.models.style_model import StyleModel
-from geossda.models.style_statistics import StyleStatistics
+from geossda.models.style_arrays import ImageStyle
+from geossda.runtime.style_network import StyleModel
 
 # For `lock`: side of a cell in pixels, radius of a neighbourhood in cells, and what is added to
 # the variances of images of 0..1. Measured in docs/decisions/0006.
@@ -30,7 +30,7 @@ def measure_look(
     valid: NDArray[np.bool_],
     pixels: tuple[NDArray[np.float64], NDArray[np.float64]],
     structure: Structure,
-) -> StyleStatistics:
+) -> ImageStyle:
     """Measure the style statistics of one image from patches of it.
 
     Parameters
@@ -102,7 +102,7 @@ class Transfer:
     Attributes
     ----------
     model : StyleModel
-    own, other : StyleStatistics
+    own, other : ImageStyle
         Statistics of the image and of the reference, measured for the same `structure`. Where the
         image has no features, because it is too small, the reference's stand in: then Gaussians
         are matched.
@@ -112,14 +112,14 @@ class Transfer:
     """
 
     model: StyleModel
-    own: StyleStatistics
-    other: StyleStatistics
+    own: ImageStyle
+    other: ImageStyle
     structure: Structure
 
     def __post_init__(self) -> None:
         """Replace the features of an image that has none by the reference's."""
         if not self.own.groups:
-            object.__setattr__(self, "own", StyleStatistics(self.own.pixels, self.other.groups))
+            object.__setattr__(self, "own", ImageStyle(self.own.pixels, self.other.groups))
 
     @property
     def align(self) -> int:

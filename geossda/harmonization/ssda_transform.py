@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from geossda.color.guided_filter import apply_affine, reduce
@@ -18,9 +17,9 @@ from geossda.harmonization.style_features import (
     read_patches,
     statistics_of,
 )
-from geossda.models.style_model import StyleModel
-from geossda.models.style_statistics import Gaussian, Moments, StyleStatistics
+from geossda.models.style_arrays import ImageStyle, LevelMoments, PixelGaussian
 from geossda.raster.scaling import as_dtype
+from geossda.runtime.style_network import StyleModel
 
 # Patches on which the share of clipped pixels is measured.
 CONTRAST_PATCHES = 8
@@ -69,8 +68,8 @@ def measure_transform(
         contrast = ContrastLimit.of(np.concatenate(translated, axis=1), *ends)
     own = transfer.own
     return {
-        "pixels": [part.numpy() for part in own.pixels],
-        "groups": [[[m.mean.numpy(), m.std.numpy()] for m in levels] for levels in own.groups],
+        "pixels": list(own.pixels),
+        "groups": [[list(moments) for moments in levels] for levels in own.groups],
         "headroom": None if contrast is None else [contrast.mean, contrast.contrast],
         "limits": [float(end) for end in limits],
     }
@@ -117,11 +116,10 @@ class SsdaTransform:
         strength : float
             0 keeps the source as it is, 1 goes all the way to the style; linear in between.
         """
-        source = StyleStatistics(
-            Gaussian(*map(torch.from_numpy, state["pixels"])),
+        source = ImageStyle(
+            PixelGaussian(*state["pixels"]),
             tuple(
-                tuple(Moments(*map(torch.from_numpy, moments)) for moments in levels)
-                for levels in state["groups"]
+                tuple(LevelMoments(*moments) for moments in levels) for levels in state["groups"]
             ),
         )
         contrast = None if state["headroom"] is None else ContrastLimit(*state["headroom"])

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from geossda.config import Structure
@@ -11,14 +10,14 @@ from geossda.errors import EmptyRasterError, StyleError
 from geossda.harmonization.model_statistics import Covariance, Features
 from geossda.harmonization.ssda import measure_look, scale
 from geossda.harmonization.style import Style
-from geossda.models.style_model import StyleModel
-from geossda.models.style_statistics import Gaussian, Moments, StyleStatistics
+from geossda.models.style_arrays import ImageStyle, LevelMoments, PixelGaussian
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.statistics import sample_windows
 from geossda.raster.windows import Window
+from geossda.runtime.style_network import StyleModel
 
 # Windows spread over the image on which features are measured, and their sides in pixels; those of
 # `lock`, which sees cells of several pixels, are larger.
@@ -95,7 +94,7 @@ def read_patches(
 
 def measure_features(
     pixels: PixelMoments, patches: Patches, model: StyleModel, structure: Structure
-) -> StyleStatistics:
+) -> ImageStyle:
     """Measure the style statistics of one source's image, nodata left out.
 
     An image too small to have features measured has none (``groups`` is empty).
@@ -114,17 +113,15 @@ def measure_features(
     cell = model.stride * scale(structure)
     cells = valid.reshape(len(valid), side // cell, cell, side // cell, cell).all((2, 4)).sum()
     statistics = measure_look(model, image, valid, pixels, structure)
-    return statistics if cells >= MIN_CELLS else StyleStatistics(statistics.pixels, ())
+    return statistics if cells >= MIN_CELLS else ImageStyle(statistics.pixels, ())
 
 
-def features_of(statistics: StyleStatistics) -> list[Any]:
+def features_of(statistics: ImageStyle) -> list[Any]:
     """Return the features as lists, as a style file keeps them."""
-    return [
-        [[m.mean[0].tolist(), m.std[0].tolist()] for m in levels] for levels in statistics.groups
-    ]
+    return [[[m.mean.tolist(), m.std.tolist()] for m in levels] for levels in statistics.groups]
 
 
-def statistics_of(style: Style, model: StyleModel, structure: Structure) -> StyleStatistics:
+def statistics_of(style: Style, model: StyleModel, structure: Structure) -> ImageStyle:
     """Return a style's statistics for a model.
 
     Parameters
@@ -146,15 +143,15 @@ def statistics_of(style: Style, model: StyleModel, structure: Structure) -> Styl
             "was made without it, or of too small a raster; make it again with geossda style"
         )
     low, high = style.working_range
-    pixels = Gaussian(
-        torch.tensor((spread.mean - low) / (high - low))[None].float(),
-        torch.tensor(spread.matrix / (high - low) ** 2)[None].float(),
+    pixels = PixelGaussian(
+        np.asarray((spread.mean - low) / (high - low), np.float32),
+        np.asarray(spread.matrix / (high - low) ** 2, np.float32),
     )
     groups = tuple(
-        tuple(Moments(torch.tensor([mean]), torch.tensor([std])) for mean, std in levels)
+        tuple(LevelMoments(*np.asarray(moments, np.float32)) for moments in levels)
         for levels in measured[structure]
     )
-    statistics = StyleStatistics(pixels, groups)
+    statistics = ImageStyle(pixels, groups)
     model.require_levels(statistics, style.name)
     return statistics
 

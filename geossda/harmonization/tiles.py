@@ -1,7 +1,6 @@
 """Application of one color transform per source to a mosaic, tile by tile."""
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.color.value_curves import Transform
-from geossda.parallel.cores import cores
+from geossda.parallel.cores import cores, cores_each
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
@@ -163,7 +162,7 @@ def recolor(
         read: Reader = mosaic.read_source
         if shared:
             read = stack.enter_context(_by_one_thread(read))
-        begin = stack.enter_context(_one_core_each()) if small else None
+        begin = stack.enter_context(cores_each(1)) if small else None
         # One more than cores where they wait for their turn to read.
         workers = cores() + (shared and small)
         results = stack.enter_context(
@@ -182,25 +181,6 @@ def _tiles_of(strip: Window, shard: int, tile_px: int) -> Iterator[_Tile]:
     for tile in tiles((strip.height, strip.width), tile_px):
         place = tile._replace(row=tile.row + strip.row, col=tile.col + strip.col)
         yield _Tile(shard, place, tile)
-
-
-@contextlib.contextmanager
-def _one_core_each() -> Iterator[Callable[[], None] | None]:
-    """Yield a function that a thread calls to compute on one core, side by side with others.
-
-    Measured with torch: two threads of one core each compute windows of `lock` in two thirds of the
-    time that two cores take for one window after the other.
-    """
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield None
-        return
-    before = torch.get_num_threads()
-    try:
-        yield lambda: torch.set_num_threads(1)
-    finally:
-        # Set in one thread, it is what later threads begin with too.
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -12,13 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from safetensors import SafetensorError, safe_open
 
 from geossda.config import ScalingKind
 from geossda.errors import ModelError
+from geossda.formats import ONNX_SUFFIX, WEIGHTS_SUFFIX, suffix_of
 from geossda.models.card_checks import OUTPUTS, checked_entries
+from geossda.models.download import downloaded, is_address
+from geossda.models.onnx_file import card_of_onnx
 
 if TYPE_CHECKING:
     import torch  # two seconds to load, and reading a card does without
@@ -156,10 +159,59 @@ def resolve(model: str | os.PathLike[str], kind: type[C]) -> Path:
     """
     if os.fspath(model) == DEFAULT:
         return Path(str(resources.files("geossda") / "weights" / f"{kind.kind}.safetensors"))
+    if is_address(os.fspath(model)):
+        return downloaded(os.fspath(model))
     path = Path(model)
     if not path.exists():
-        raise ModelError(f'unknown model {model}: give "{DEFAULT}" or a safetensors file')
+        raise ModelError(f'unknown model {model}: give "{DEFAULT}", a safetensors or an ONNX file')
     return path
+
+
+class ModelFiles(NamedTuple):
+    """The files of a model, at least one.
+
+    Attributes
+    ----------
+    weights : Path or None
+        The safetensors file, which PyTorch runs and trains on from.
+    graph : Path or None
+        The ONNX file, which OpenVINO runs.
+    """
+
+    weights: Path | None
+    graph: Path | None
+
+
+def read_model(model: str | os.PathLike[str], kind: type[C]) -> tuple[ModelFiles, C]:
+    """Return the files of a model and its card, without its weights.
+
+    Parameters
+    ----------
+    model : str or path
+        ``"default"``, or either file: the other one lies beside it under the same name, if it is
+        there.
+    kind : type
+        The card's class.
+
+    Raises
+    ------
+    ModelError
+        There is no such model, as :func:`read_card_of` raises it, or the two files hold different
+        weights.
+    """
+    path = resolve(model, kind)
+    card = read_card_of(path, kind)
+    is_graph = suffix_of(path) == ONNX_SUFFIX
+    other = path.with_suffix(WEIGHTS_SUFFIX if is_graph else ONNX_SUFFIX)
+    if not other.is_file():
+        return (ModelFiles(None, path) if is_graph else ModelFiles(path, None)), card
+    files = ModelFiles(other, path) if is_graph else ModelFiles(path, other)
+    if read_card_of(other, kind).sha256 != card.sha256:
+        raise ModelError(
+            f"{files.graph} and {files.weights} hold different weights: make the former again with "
+            f"geossda export {files.weights} --overwrite, or move it away"
+        )
+    return files, card
 
 
 def digest(tensors: "Mapping[str, torch.Tensor]") -> str:
@@ -202,16 +254,19 @@ def save(path: str | os.PathLike[str], tensors: "Mapping[str, torch.Tensor]", ca
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:
-    """Read the card of a model of any kind, without its weights.
+    """Read the card in either file of a model of any kind, without its weights.
 
     Raises
     ------
     ModelError
-        The file is missing, is not safetensors (pickles are refused, since loading one can run any
-        code), has no geossda card, or a card that cannot be used.
+        The file is missing, is not safetensors or ONNX (pickles are refused, since loading one can
+        run any code), has no geossda card, or a card that cannot be used.
     """
-    with _opened(path, "numpy") as file:
-        header = (file.metadata() or {}).get(HEADER_KEY)
+    if suffix_of(path) == ONNX_SUFFIX:
+        header = card_of_onnx(path)
+    else:
+        with _opened(path, "numpy") as file:
+            header = (file.metadata() or {}).get(HEADER_KEY)
     if header is None:
         raise ModelError(f"{path} holds weights without a geossda card: not made by geossda")
     try:
@@ -266,6 +321,8 @@ def load(path: str | os.PathLike[str], kind: type[C]) -> "tuple[dict[str, torch.
         As :func:`read_card_of`; the weights do not have the card's hash, or are not finite.
     """
     card = read_card_of(path, kind)
+    if suffix_of(path) == ONNX_SUFFIX:
+        raise ModelError(f"{path} holds no weights to train on: give the model's safetensors file")
     with _opened(path, "pt") as file:
         try:
             tensors = {name: file.get_tensor(name) for name in file.keys()}

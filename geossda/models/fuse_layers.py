@@ -1,6 +1,7 @@
 """Fused layers with the same outputs in fewer steps, for prediction only."""
 
 import copy
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -23,26 +24,41 @@ class Upconvolution(nn.Module):
     Parameters
     ----------
     block : UnetDecoderBlock
-        With folded norms, no attention, and nearest-neighbour upsampling.
+        With no attention and nearest-neighbour upsampling.
     channels : int
         Number of input channels that are upsampled; the others are the skip connection's.
     """
 
     def __init__(self, block: UnetDecoderBlock, channels: int) -> None:
         super().__init__()
-        first: nn.Conv2d = block.conv1[0]
-        weight = first.weight.detach()
-        below, beside = weight[:, :channels], weight[:, channels:].clone()
+        self.conv1, self.conv2, self.channels = block.conv1, block.conv2, channels
         # Output row o depends on input rows (o + k - 1) // 2, through row t of the 4 x 4 kernel.
-        taps = torch.zeros(4, 3)
+        self.taps = torch.zeros(4, 3)
         for o in range(2):
             for k in range(3):
-                taps[o + 1 - 2 * ((o + k - 1) // 2), k] = 1
-        kernel = torch.einsum("oikl,ak,bl->ioab", below, taps, taps)
-        self.below = nn.Parameter(kernel, requires_grad=False)
-        self.beside = nn.Parameter(beside, requires_grad=False)
-        self.bias = first.bias
-        self.rest = nn.Sequential(*list(block.conv1)[1:], block.conv2)
+                self.taps[o + 1 - 2 * ((o + k - 1) // 2), k] = 1
+        for name in ("below", "beside", "bias"):
+            self.register_parameter(name, None)
+
+    def kernels(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Return both kernels, for what is upsampled and for the skip, and the bias."""
+        conv: Any = self.conv1[0]
+        norm: Any = self.conv1[1]
+        weight, bias = conv.weight, conv.bias
+        if not isinstance(norm, nn.Identity):
+            scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+            shift = norm.running_mean if bias is None else norm.running_mean - bias
+            weight, bias = weight * scale[:, None, None, None], norm.bias - shift * scale
+        below = weight[:, : self.channels].transpose(0, 1)
+        kernel = torch.matmul(torch.matmul(self.taps, below), self.taps.mT)
+        return kernel, weight[:, self.channels :], bias
+
+    def fix(self) -> None:
+        """Compute the kernels once and for all."""
+        for name, tensor in zip(("below", "beside", "bias"), self.kernels(), strict=True):
+            fixed = None if tensor is None else nn.Parameter(tensor.detach().clone(), False)
+            self.register_parameter(name, fixed)
+        self.conv1 = nn.Sequential(nn.Identity(), nn.Identity(), self.conv1[2])
 
     def forward(
         self,
@@ -60,10 +76,12 @@ class Upconvolution(nn.Module):
             Not used: twice the size of `feature_map`.
         skip_connection : (N, others, 2H, 2W) tensor, optional
         """
-        result = F.conv_transpose2d(feature_map, self.below, self.bias, stride=2, padding=1)
+        fixed: Any = self.below, self.beside, self.bias
+        below, beside, bias = self.kernels() if self.below is None else fixed
+        result = F.conv_transpose2d(feature_map, below, bias, stride=2, padding=1)
         if skip_connection is not None:
-            result = result.add_(F.conv2d(skip_connection, self.beside, padding=1))
-        return self.rest(result)  # type: ignore[no-any-return]
+            result = result.add_(F.conv2d(skip_connection, beside, padding=1))
+        return self.conv2(self.conv1[2](result))  # type: ignore[no-any-return]
 
 
 def folded(network: nn.Module, bands: int) -> nn.Module:
@@ -87,7 +105,31 @@ def folded(network: nn.Module, bands: int) -> nn.Module:
         In evaluation mode.
     """
     normless = _without_norms(network)
-    candidates = (_with_upconvolutions(normless), normless)
+    fused = _with_upconvolutions(normless)
+    for module in fused.modules():
+        if isinstance(module, Upconvolution):
+            module.fix()
+    return _first_alike((fused, normless), network, bands)
+
+
+def with_upconvolutions(network: nn.Module, bands: int) -> nn.Module:
+    """Return a network of the same weights and outputs with its upconvolutions, for export.
+
+    Norms stay as they are: runtimes fold them as they load the network, and every weight in the
+    exported file is one of the trained ones.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode; it is not changed.
+    bands : int
+        Input channels.
+    """
+    return _first_alike((_with_upconvolutions(network),), network, bands)
+
+
+def _first_alike(candidates: Sequence[nn.Module], network: nn.Module, bands: int) -> nn.Module:
+    """Return the first candidate whose outputs on noise are the network's, else the network."""
     noise = torch.rand((1, bands, 64, 64), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = network(noise)
@@ -134,4 +176,5 @@ def _is_replaceable(block: object) -> bool:
         and block.interpolation_mode == "nearest"
         and isinstance(block.attention1.attention, nn.Identity)
         and isinstance(block.attention2.attention, nn.Identity)
+        and isinstance(block.conv1[1], nn.BatchNorm2d | nn.Identity)
     )

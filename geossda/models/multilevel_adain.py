@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from geossda.models.generator import Content, Features, Generator, groups
+from geossda.models.band_groups import groups
+from geossda.models.generator import Content, Features, Generator
 from geossda.models.style_statistics import (
     Gaussian,
     Levels,
-    Moments,
     StyleStatistics,
     at_stride,
     measure_moments,
@@ -98,19 +98,25 @@ class SpectralGenerator(Generator):
         """
         if other is own:
             return restyle(content.pixels, own.pixels.moments)
-        patches = len(content.pixels)
         gain = torch.zeros_like(content.pixels)
         for index, group in enumerate(groups(content.pixels.shape[1], self.bands)):
-            levels, mine = other.groups[index], own.groups[index]
-            if self.adain == "deepest":
-                deepest = Moments(*(m[:, :, 0, 0] for m in levels[-1].for_patches(patches)))
-                levels = (*mine[:-1], deepest)
-            features = content.groups[index]
-            change = self._decode_features(features, levels) - self._decode_features(features, mine)
+            change = self.change(content.groups[index], own.groups[index], other.groups[index])
             gain[:, group.fresh] = change[:, group.fresh_indices].float()
         if self.adain == "deepest":
             return restyle(content.pixels + gain, own.pixels.moments)
         return self._recolored(content.pixels, gain, own.pixels, other.pixels)
+
+    def change(self, features: Features, own: Levels, other: Levels) -> torch.Tensor:
+        """Return what the other style's levels add to normalised images of a group of bands.
+
+        Parameters
+        ----------
+        features, own, other
+            As in :meth:`Generator.change`.
+        """
+        if self.adain == "deepest":
+            other = (*own[:-1], other[-1])
+        return self._decode_features(features, other) - self._decode_features(features, own)
 
     def _recolored(
         self, normal: torch.Tensor, gain: torch.Tensor, own: Gaussian, other: Gaussian

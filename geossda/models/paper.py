@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from geossda.models.generator import Content, Features, Generator, groups
+from geossda.models.band_groups import groups
+from geossda.models.generator import Content, Features, Generator
 from geossda.models.style_statistics import (
     Levels,
     StyleStatistics,
@@ -88,14 +89,24 @@ class PaperGenerator(Generator):
         """
         result = torch.empty_like(content.pixels)
         for index, group in enumerate(groups(content.pixels.shape[1], self.bands)):
-            *skips, deepest = content.groups[index]
-            x = restyle(deepest, other.groups[index][-1])
-            for skip, convolve in zip(reversed(skips), self.up, strict=True):
-                x = functional.interpolate(x, scale_factor=2)
-                x = functional.relu(convolve(torch.cat([x, skip], 1)))
-            x = self.head(functional.interpolate(x, scale_factor=2))
+            x = self.change(content.groups[index], own.groups[index], other.groups[index])
             result[:, group.fresh] = x[:, group.fresh_indices].float()
         return result
+
+    def change(self, features: Features, own: Levels, other: Levels) -> torch.Tensor:
+        """Return images of a group of bands in the other style.
+
+        Parameters
+        ----------
+        features, own, other
+            As in :meth:`Generator.change`.
+        """
+        *skips, deepest = features
+        x = restyle(deepest, other[-1])
+        for skip, convolve in zip(reversed(skips), self.up, strict=True):
+            x = functional.interpolate(x, scale_factor=2)
+            x = functional.relu(convolve(torch.cat([x, skip], 1)))
+        return self.head(functional.interpolate(x, scale_factor=2))  # type: ignore[no-any-return]
 
 
 class PaperDiscriminator(nn.Module):

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,26 @@ def load_segmenter(
     """
     path = resolve(model, SegmenterCard)
     tensors, card = load(path, SegmenterCard)
+    network = build_from_card(tensors, card)
+    with torch.no_grad():  # the card's temperature, applied in the last layer
+        for parameter in network.get_submodule("segmentation_head").parameters():
+            parameter[:1].div_(card.temperature)
+    return (folded(network, len(card.bands)) if fold else network), card
+
+
+def build_from_card(tensors: Mapping[str, torch.Tensor], card: SegmenterCard) -> torch.nn.Module:
+    """Return the network of a card with its trained weights, in evaluation mode and 32 bit.
+
+    Parameters
+    ----------
+    tensors : dict of str to tensor
+    card : SegmenterCard
+
+    Raises
+    ------
+    ModelError
+        The tensors are not those of the network that the card names.
+    """
     network = build(card.architecture, card.encoder, len(card.bands), outputs=len(card.outputs))
     try:
         network.load_state_dict(
@@ -218,10 +239,7 @@ def load_segmenter(
         )
     except RuntimeError as error:
         raise ModelError(
-            f"{path} does not hold the {card.architecture} with {card.encoder} its card names"
+            f"model {card.name} does not hold the {card.architecture} with {card.encoder} its card "
+            "names"
         ) from error
-    network.eval()
-    with torch.no_grad():  # the card's temperature, applied in the last layer
-        for parameter in network.get_submodule("segmentation_head").parameters():
-            parameter[:1].div_(card.temperature)
-    return (folded(network, len(card.bands)) if fold else network), card
+    return network.eval()

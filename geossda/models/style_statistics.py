@@ -6,7 +6,7 @@ weighted by validity, or given, so that a large raster is normalised by the same
 its tiles.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -25,10 +25,10 @@ class Moments(NamedTuple):
     std: torch.Tensor
 
     def for_patches(self, patches: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return mean and std as (patches, channels, 1, 1), one row for each patch."""
+        """Return mean and std as (patches, channels, 1, 1), or one row that is all patches'."""
         per_image = patches // len(self.mean)
         mean, std = self.mean, self.std
-        if per_image > 1:
+        if per_image > 1 and len(self.mean) > 1:
             mean, std = mean.repeat_interleave(per_image, 0), std.repeat_interleave(per_image, 0)
         return mean[:, :, None, None], std[:, :, None, None]
 
@@ -74,36 +74,6 @@ class StyleStatistics(NamedTuple):
             Gaussian(*map(change, self.pixels)),
             tuple(tuple(Moments(*map(change, m)) for m in levels) for levels in self.groups),
         )
-
-
-def pool_statistics(statistics: Sequence[StyleStatistics]) -> StyleStatistics:
-    """Return statistics of images of equal size as if their pixels had been measured together."""
-    pixels = [style.pixels for style in statistics]
-    mean, offset = _centred([gaussian.mean for gaussian in pixels])
-    spread = torch.stack([gaussian.covariance for gaussian in pixels])
-    covariance = (spread + offset[..., :, None] * offset[..., None, :]).mean(0)
-    return StyleStatistics(
-        Gaussian(mean, covariance),
-        tuple(
-            tuple(
-                _pool_moments([style.groups[group][level] for style in statistics])
-                for level in range(len(levels))
-            )
-            for group, levels in enumerate(statistics[0].groups)
-        ),
-    )
-
-
-def _pool_moments(levels: Sequence[Moments]) -> Moments:
-    mean, offset = _centred([moments.mean for moments in levels])
-    variance = torch.stack([moments.std**2 for moments in levels]) + offset**2
-    return Moments(mean, variance.mean(0).sqrt())
-
-
-def _centred(means: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    stacked = torch.stack(list(means))
-    mean = stacked.mean(0)
-    return mean, stacked - mean
 
 
 def measure_moments(
@@ -271,4 +241,4 @@ def at_stride(weight: torch.Tensor | None, stride: int) -> torch.Tensor | None:
         return weight
     fraction = functional.avg_pool2d(weight, stride)
     whole = (fraction == 1).to(weight.dtype)
-    return whole if whole.any() else fraction
+    return torch.where(whole.sum() > 0, whole, fraction)

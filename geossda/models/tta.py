@@ -1,7 +1,10 @@
 """Test-time augmentation: predictions averaged over mirror images and rotations of a window."""
 
-import torch
-from torch import nn
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 # Whether rows are reversed, columns are reversed, and rows and columns are exchanged. The first two
 # are the window and its mirror image, the first four all that leave rows as rows.
@@ -12,39 +15,41 @@ SYMMETRIES = tuple(
     for cols in (False, True)
 )
 
+Predict = Callable[[NDArray[Any]], NDArray[np.float32]]
 
-class Symmetric(nn.Module):
-    """Average a network's logits over symmetries of the square.
+
+def mean_logits(predict: Predict, images: NDArray[Any], count: int) -> NDArray[np.float32]:
+    """Return logits averaged over symmetries of the square, (N, side, side).
 
     Imagery from above has no preferred direction, but no network is fully invariant: what it gets
     wrong in one orientation it often gets right in another.
 
     Parameters
     ----------
-    network : torch.nn.Module
-        (N, bands, side, side) to (N, 1, side, side) logits.
+    predict : callable
+        (N, bands, side, side) images to (N, side, side) logits.
+    images : (N, bands, side, side) array
     count : {1, 2, 4, 8}
         Number of symmetries; prediction takes as many times as long.
     """
-
-    def __init__(self, network: nn.Module, count: int) -> None:
-        super().__init__()
-        self.network, self.count = network, count
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Return (N, 1, side, side) mean logits of (N, bands, side, side) images in 0..1."""
-        total: torch.Tensor = self.network(image).float()
-        for symmetry in SYMMETRIES[1 : self.count]:
-            turned = _turned(image, *symmetry).contiguous(memory_format=torch.channels_last)
-            total += _turned_back(self.network(turned).float(), *symmetry)
-        return total / self.count
+    total = predict(images)
+    if count == 1:
+        return total
+    total = total.copy()
+    for symmetry in SYMMETRIES[1:count]:
+        total += _turned_back(predict(np.ascontiguousarray(_turned(images, *symmetry))), *symmetry)
+    return np.asarray(total / np.float32(count))
 
 
-def _turned(image: torch.Tensor, rows: bool, cols: bool, diagonal: bool) -> torch.Tensor:
-    image = image.transpose(2, 3) if diagonal else image
-    return image.flip([axis for axis, turned in ((2, rows), (3, cols)) if turned])
+def _turned(image: NDArray[Any], rows: bool, cols: bool, diagonal: bool) -> NDArray[Any]:
+    image = image.swapaxes(-2, -1) if diagonal else image
+    return _mirrored(image, rows, cols)
 
 
-def _turned_back(image: torch.Tensor, rows: bool, cols: bool, diagonal: bool) -> torch.Tensor:
-    image = image.flip([axis for axis, turned in ((2, rows), (3, cols)) if turned])
-    return image.transpose(2, 3) if diagonal else image
+def _turned_back(image: NDArray[Any], rows: bool, cols: bool, diagonal: bool) -> NDArray[Any]:
+    image = _mirrored(image, rows, cols)
+    return image.swapaxes(-2, -1) if diagonal else image
+
+
+def _mirrored(image: NDArray[Any], rows: bool, cols: bool) -> NDArray[Any]:
+    return image[..., :: -1 if rows else 1, :: -1 if cols else 1]

@@ -1,9 +1,11 @@
 """Number of cores that this process may use."""
 
+import contextlib
 import functools
 import math
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _limit: int | None = None
@@ -33,8 +35,32 @@ def limit_cores(count: int) -> None:
     global _limit
     _limit = max(1, count)
     cv2.setNumThreads(_limit)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(_limit)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(_limit)
+
+
+@contextlib.contextmanager
+def cores_each(count: int) -> Iterator[Callable[[], None]]:
+    """Yield a function that a thread calls to compute on some cores, side by side with others.
+
+    Measured with torch: two threads of one core each run windows in two thirds of the time that two
+    cores take for one window after the other. OpenVINO divides the cores by itself.
+
+    Parameters
+    ----------
+    count : int
+        Cores for each thread.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield lambda: None
+        return
+    before = torch.get_num_threads()
+    try:
+        yield lambda: torch.set_num_threads(count)
+    finally:
+        # Set in one thread, it is what later threads begin with too.
+        torch.set_num_threads(before)
 
 
 def _affinity() -> int:

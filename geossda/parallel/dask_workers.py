@@ -177,9 +177,9 @@ def _unpacked(packed: bytes) -> Callable[[Any], Any]:
 
 @contextlib.contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    silence()
     import dask
 
-    silence()
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(_SETTINGS))
         client = connected(scheduler) if scheduler else _started(workers, stack)

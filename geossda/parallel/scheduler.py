@@ -59,8 +59,22 @@ def check_scheduler(address: str | None, paths: Iterable[str] = ()) -> None:
 
 
 def silence() -> None:
-    """Keep Dask from logging what is reported in one line, or recovered from."""
-    import distributed  # noqa: F401  (first: it brings levels of its own)
+    """Keep Dask from logging what is reported in one line, or recovered from.
+
+    Raises
+    ------
+    InputError
+        Dask is not installed.
+    """
+    try:
+        import cryptography
+        import distributed  # noqa: F401  (first: it brings levels of its own)
+    except ImportError as error:
+        raise InputError(
+            f"--workers and --scheduler need Dask ({error}): install it with "
+            "pip install 'geossda[cluster]'"
+        ) from error
+    del cryptography
 
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -74,9 +88,9 @@ def connected(address: str) -> Any:
     InputError
         The address is malformed, or no scheduler answers there.
     """
+    silence()
     from distributed import Client
 
-    silence()
     match = _ADDRESS.fullmatch(address)
     if not match or not 0 < int(match["port"]) < 2**16:
         raise InputError(f"scheduler {address}: an address such as tcp://host:8786 was expected")

@@ -14,7 +14,7 @@ import rasterio.warp
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from geossda.errors import BandError, GeoreferenceError, RasterError
+from geossda.errors import BandError, GeoreferenceError, InputError, RasterError
 from geossda.formats import RASTER_SUFFIXES, suffix_of
 from geossda.raster.alignment import outline_in, unwrapped
 from geossda.raster.area import Area
@@ -227,10 +227,20 @@ class Mosaic:
         """Return a lazy Dask-backed Dataset with ``image`` (band, y, x) and ``valid`` (y, x).
 
         CRS and transform are set through rioxarray, so ``.rio`` works on it.
+
+        Raises
+        ------
+        InputError
+            xarray, rioxarray or Dask is not installed.
         """
-        import dask.array as da
-        import rioxarray  # noqa: F401  (registers .rio)
-        import xarray as xr
+        try:
+            import dask.array as da
+            import rioxarray  # noqa: F401  (registers .rio)
+            import xarray as xr
+        except ImportError as error:
+            raise InputError(
+                f"to_xarray needs xarray ({error}): install it with pip install 'geossda[xarray]'"
+            ) from error
 
         height, width = self.shape
         rows = [(r, min(chunk_px, height - r)) for r in range(0, height, chunk_px)]

@@ -1,20 +1,18 @@
 """Windows run through a model: one per thread on a CPU, in batches on a GPU."""
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from geossda.devices import mixed_precision
 from geossda.errors import InputError
-from geossda.parallel.cores import cores
+from geossda.parallel.cores import cores, cores_each
 from geossda.parallel.ordered_map import ordered_map, results_in_order
 from geossda.raster.windows import Window
+from geossda.runtime.graph import DeviceMemoryError
 
 
 class Read(NamedTuple):
@@ -40,11 +38,25 @@ Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 Ran = tuple[Read, NDArray[np.float32] | None]
 
 
+class Network(Protocol):
+    """(N, bands, patch, patch) images to (N, patch, patch) logits.
+
+    Attributes
+    ----------
+    side_by_side : bool
+        Whether several threads run one window each, as on a CPU; otherwise windows go in batches.
+    """
+
+    @property
+    def side_by_side(self) -> bool: ...  # noqa: D102
+
+    def __call__(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]: ...  # noqa: D102
+
+
 def run_windows(
     places: Iterable[tuple[int, int]],
     read: Reader,
-    network: torch.nn.Module,
-    device: torch.device,
+    network: Network,
     batch: int,
 ) -> Iterator[Ran]:
     """Read windows and run the model on them, in order.
@@ -54,9 +66,7 @@ def run_windows(
     places : iterable of (row, col)
     read : callable
         (row, col) to a window; called from several threads.
-    network : torch.nn.Module
-        (N, bands, patch, patch) in 0..1 to (N, 1, patch, patch) logits.
-    device : torch.device
+    network : Network
     batch : int
         Windows at a time: on a CPU as many threads that share its cores, each with one window.
 
@@ -66,20 +76,14 @@ def run_windows(
     (patch, patch) float32 array or None
         Probability; None where no pixel is valid.
     """
-    network = network.to(device).to(memory_format=torch.channels_last).eval()
-    run = _in_threads if device.type == "cpu" else _in_batches
-    return run(places, read, functools.partial(_probabilities, network, device), batch)
+    run = _in_threads if network.side_by_side else _in_batches
+    return run(places, read, lambda images: _probabilities(network(images)), batch)
 
 
-@torch.inference_mode()
-def _probabilities(
-    network: torch.nn.Module, device: torch.device, images: NDArray[np.uint8]
-) -> NDArray[np.float32]:
-    """Run (N, bands, height, width) images; gives (N, height, width)."""
-    stacked = torch.from_numpy(images).to(device).to(memory_format=torch.channels_last)
-    with mixed_precision(device):
-        logits = network(stacked.float().div_(255))
-    return np.asarray(torch.sigmoid(logits.float()).cpu().numpy()[:, 0])
+def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the logistic function of logits."""
+    # Beyond 80 the result is 0 all the same, and the exponential would overflow.
+    return np.asarray(1 / (1 + np.exp(np.minimum(-logits, 80))), np.float32)
 
 
 def _in_threads(
@@ -95,12 +99,14 @@ def _in_threads(
         item = reading.result()
         return item, run(item.image[None])[0] if item.valid.any() else None
 
-    count, before = min(batch, cores()), torch.get_num_threads()
-    share = -(-cores() // count)
+    count = min(batch, cores())
     # Each reader opens files of its own and decodes by itself what neighbouring windows share.
     readers = ThreadPoolExecutor(max(1, count // 2))
-    runners = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(share,))
-    with readers, runners:
+    with (
+        cores_each(-(-cores() // count)) as begin,
+        readers,
+        ThreadPoolExecutor(count, initializer=begin) as runners,
+    ):
         try:
             yield from results_in_order(
                 lambda place: runners.submit(ran, readers.submit(read, *place)),
@@ -111,7 +117,6 @@ def _in_threads(
         finally:
             for pool in (runners, readers):  # no thread may wait for a window that is not read
                 pool.shutdown(wait=pool is runners, cancel_futures=True)
-            torch.set_num_threads(before)  # new threads have the number that was set last
 
 
 def _in_batches(
@@ -169,15 +174,13 @@ class Fitting:
             filled[: len(part)] = part
             try:
                 results.append(run(filled)[: len(part)])
-            except torch.cuda.OutOfMemoryError as error:
+            except DeviceMemoryError as error:
                 if self.batch == 1:
                     raise InputError(
                         f"the GPU's memory does not hold one window of {images.shape[2]} px: close "
                         "other programs that use it, or give --device cpu"
                     ) from error
                 self.batch //= 2
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
                 continue
             place += len(part)
         return np.concatenate(results)

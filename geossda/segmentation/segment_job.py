@@ -2,17 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from geossda.config import SegmentConfig, StretchOf
-from geossda.devices import choose
 from geossda.models.card import SegmenterCard
-from geossda.models.segmenter import load_segmenter
-from geossda.models.tta import Symmetric
 from geossda.progress import SILENT, Progress
 from geossda.raster.area import read_area
 from geossda.raster.gsd import grid_at_gsd
@@ -23,6 +18,7 @@ from geossda.raster.windows import Window, starts
 from geossda.runs.distribute import ShardTask, consecutive
 from geossda.runs.shard_layout import MIN_STRIP_PX, Layout
 from geossda.runs.shards import Shards
+from geossda.runtime.segmenter_network import SegmenterNetwork, open_segmenter
 from geossda.segmentation.prepare import (
     NODATA,
     choose_bands,
@@ -42,30 +38,22 @@ class SegmentJob:
     Attributes
     ----------
     reader : WindowReader
-    network : torch.nn.Module
-    card : SegmenterCard
+    network : SegmenterNetwork
     shards : Shards
     config : SegmentConfig
     """
 
     reader: WindowReader
-    network: torch.nn.Module
-    card: SegmenterCard
+    network: SegmenterNetwork
     shards: Shards
     config: SegmentConfig
 
     # The first row of windows of consecutive shards needs those of the row above.
     min_run: ClassVar[int] = 8
 
-    @cached_property
-    def model(self) -> torch.nn.Module:
-        """The network, averaged over as many symmetries as the settings say."""
-        count = self.config.tta
-        return self.network if count == 1 else Symmetric(self.network, count)
-
     def steps(self, index: int) -> int:
         """Return the number of windows of a shard."""
-        card, strip = self.card, self.shards.layout.strips[index]
+        card, strip = self.network.card, self.shards.layout.strips[index]
         stride = card.patch_px - card.overlap_px
         rows = starts(self.reader.mosaic.shape[0], card.patch_px, card.overlap_px)
         inside = sum(strip.row <= row < strip.row + strip.height for row in rows)
@@ -89,8 +77,9 @@ class SegmentJob:
     def _predicted(self, run: list[int], progress: Progress) -> Iterator[Strip]:
         """Yield the strips of consecutive shards."""
         first, last = (self.shards.layout.strips[index] for index in (run[0], run[-1]))
-        stride = self.card.patch_px - self.card.overlap_px
-        lines = len(starts(self.reader.mosaic.shape[0], self.card.patch_px, self.card.overlap_px))
+        card = self.network.card
+        stride = card.patch_px - card.overlap_px
+        lines = len(starts(self.reader.mosaic.shape[0], card.patch_px, card.overlap_px))
         end = (
             lines
             if last.row + last.height == self.reader.mosaic.shape[0]
@@ -98,9 +87,8 @@ class SegmentJob:
         )
         return predict(
             self.reader,
-            self.model,
-            choose(self.config.device),
-            overlap_px=self.card.overlap_px,
+            self.network,
+            overlap_px=card.overlap_px,
             batch=self.config.batch,
             lines=range(first.row // stride, end),
             progress=progress,
@@ -213,10 +201,11 @@ def reader_from(
 def open_segment_job(task: ShardTask[SegmentConfig]) -> SegmentJob:
     """Open everything that a task names, on a worker."""
     config = task.config
-    network, card = load_segmenter(config.model)
+    network = open_segmenter(config)
+    card = network.card
     mosaic = choose_bands(open_for(task.paths, config), card)
     gsd_m = config.gsd or card.gsd_m
     with gdal_environment():
         shards = task.shards(layout_of(mosaic, card, gsd_m))
         reader = reader_from(mosaic, shards.load(STATE), card, gsd_m)
-    return SegmentJob(reader, network, card, shards, config)
+    return SegmentJob(reader, network, shards, config)

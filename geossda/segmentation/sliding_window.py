@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from geossda.progress import SILENT, Progress
@@ -14,7 +13,7 @@ from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import Scaling
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, starts
-from geossda.segmentation.model_runner import Read, run_windows
+from geossda.segmentation.model_runner import Network, Read, run_windows
 
 
 class Strip(NamedTuple):
@@ -88,8 +87,7 @@ class WindowReader:
 
 def predict(
     reader: WindowReader,
-    network: torch.nn.Module,
-    device: torch.device,
+    network: Network,
     *,
     overlap_px: int,
     batch: int,
@@ -105,9 +103,8 @@ def predict(
     Parameters
     ----------
     reader : WindowReader
-    network : torch.nn.Module
-        (N, bands, patch, patch) in 0..1 to (N, 1, patch, patch) logits.
-    device : torch.device
+    network : Network
+        (N, bands, patch, patch) images to (N, patch, patch) logits.
     overlap_px : int
     batch : int
         Windows at a time.
@@ -139,7 +136,7 @@ def predict(
             buffer[patch - stride :] = 0
         return strip
 
-    for read, probability in run_windows(places, reader.read, network, device, batch):
+    for read, probability in run_windows(places, reader.read, network, batch):
         row, col = read.window.row, read.window.col
         while row > rows[done]:
             strip = flush(rows[done])

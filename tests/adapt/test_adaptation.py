@@ -34,16 +34,17 @@ from geossda.errors import BandError, Cancelled, EmptyRasterError, InputError, S
 from geossda.models.card import read_card
 from geossda.models.losses import masked_bce_dice
 from geossda.models.segmenter import load_segmenter
-from geossda.models.style_model import load_style_model
-from geossda.models.style_statistics import (
-    Gaussian,
-    StyleStatistics,
+from geossda.models.style_arrays import (
+    ImageStyle,
+    LevelMoments,
+    PixelGaussian,
     measure_gaussian,
-    measure_moments,
-    pool_statistics,
+    pool_styles,
 )
+from geossda.models.style_statistics import measure_moments
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import scaling
+from geossda.runtime.style_network import load_style_model
 from geossda.training import mean_teacher
 from geossda.training import segmenter_loop as segmenter
 from geossda.training.mean_teacher import BEGIN, BINS, MIN_RASTER_FRACTION, RAMP, MeanTeacher
@@ -187,13 +188,14 @@ def test_merged_looks_are_those_of_all_patches_together():
     patches = torch.rand(5, 3, 16, 16) * torch.linspace(0.2, 1, 5)[:, None, None, None]
 
     def look(x):
-        return StyleStatistics(measure_gaussian(x, 1), ((measure_moments(x, 1),),))
+        moments = LevelMoments(*(part[0].numpy() for part in measure_moments(x, 1)))
+        return ImageStyle(measure_gaussian(x.numpy()), ((moments,),))
 
-    pooled, together = pool_statistics([look(x[None]) for x in patches]), look(patches)
-    assert torch.allclose(pooled.pixels.mean, together.pixels.mean, atol=1e-6)
-    assert torch.allclose(pooled.pixels.covariance, together.pixels.covariance, atol=1e-5)
-    assert torch.allclose(pooled.groups[0][0].mean, together.groups[0][0].mean, atol=1e-6)
-    assert torch.allclose(pooled.groups[0][0].std, together.groups[0][0].std, atol=1e-4)
+    pooled, together = pool_styles([look(x[None]) for x in patches]), look(patches)
+    assert np.allclose(pooled.pixels.mean, together.pixels.mean, atol=1e-6)
+    assert np.allclose(pooled.pixels.covariance, together.pixels.covariance, atol=1e-5)
+    assert np.allclose(pooled.groups[0][0].mean, together.groups[0][0].mean, atol=1e-6)
+    assert np.allclose(pooled.groups[0][0].std, together.groups[0][0].std, atol=1e-4)
 
 
 def transfers(rasters, sources, side=32):
@@ -259,11 +261,8 @@ def test_flat_ground_is_not_blown_up(tmp_path):
 
 
 def test_contrast_is_raised_so_far_and_no_further():
-    flat, wild = (
-        StyleStatistics(Gaussian(torch.zeros(1, 3), torch.eye(3)[None] * v), ())
-        for v in (0.001, 0.1)
-    )
-    gain = (_limit_contrast(flat, wild).pixels.covariance[0, 0, 0] / 0.001) ** 0.5
+    flat, wild = (ImageStyle(PixelGaussian(np.zeros(3), np.eye(3) * v), ()) for v in (0.001, 0.1))
+    gain = (_limit_contrast(flat, wild).pixels.covariance[0, 0] / 0.001) ** 0.5
     assert float(gain) == pytest.approx(MAX_CONTRAST_GAIN, rel=1e-4)
     assert _limit_contrast(wild, flat) is flat
 
@@ -764,8 +763,8 @@ def test_domains_are_folders_with_a_style_each(domains, villages, tmp_path):
     for name, path in (("red", villages[0]), ("blue", villages[1])):
         look = model.domain_style(name)
         pixels = prepared(path).in_memory[:3].reshape(3, -1) / 255
-        assert np.abs(look.pixels.mean[0].numpy() - pixels.mean(1)).max() < 0.15
-        deviation = look.pixels.moments.std[0].numpy() / pixels.std(1)
+        assert np.abs(look.pixels.mean - pixels.mean(1)).max() < 0.15
+        deviation = look.pixels.std / pixels.std(1)
         assert deviation.min() > 0.5 and deviation.max() < 2
     config = dataclasses.replace(TINY, adapt="daug", style_model=str(domains))
     card = train_segmenter(

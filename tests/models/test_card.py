@@ -15,7 +15,7 @@ from geossda.errors import ModelError
 from geossda.models.card import SegmenterCard, StyleCard, digest, load, read_card, resolve, save
 from geossda.models.card_checks import LIMITS
 from geossda.models.segmenter import build, load_segmenter
-from geossda.models.style_model import load_style_model
+from geossda.runtime.style_network import load_style_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from geossda.errors import BandError, ModelError
+from geossda.models.band_groups import groups
 from geossda.models.card import StyleCard, load, save
-from geossda.models.generator import groups
 from geossda.models.presets import build_discriminator, build_generator
-from geossda.models.style_model import StyleModel, load_style_model
 from geossda.models.style_statistics import Gaussian, measure_gaussian, measure_moments, transport
+from geossda.runtime.choice import Runtime
+from geossda.runtime.style_network import load_style_model, style_model_of
 
-CPU = torch.device("cpu")
+EXACT = Runtime("torch", "cpu", "float32")
 
 
 def random_generator(preset="geossda", bands=3, adain="all", seed=0):
@@ -155,7 +156,7 @@ def test_groups_cover_every_band_once():
 
 def test_windows_of_an_image_with_its_look_are_the_whole(tmp_path):
     """The law of cut-invariance, on the model alone."""
-    model = StyleModel(random_generator(), StyleCard("x", "0"), CPU)
+    model = style_model_of(random_generator(), StyleCard("x", "0"), EXACT)
     whole = images(1, bands=4, side=192).numpy()
     own = model.measure(whole)
     other = model.measure(whole[:, ::-1] ** 2)

@@ -27,21 +27,23 @@ MAY_IMPORT = {
     "parallel": set(),
     "raster": {"parallel"},
     "models": set(),
+    "runtime": {"models", "parallel"},
     "runs": {"raster", "parallel"},
     "color": {"raster"},
     "balance": {"raster", "parallel"},
     "footprints": {"raster", "parallel"},
     "data": {"raster", "footprints"},
     "training": {"data", "models", "parallel"},
-    "harmonization": {"raster", "runs", "parallel", "color", "balance", "models"},
-    "segmentation": {"raster", "runs", "parallel", "models"},
-    "adapt": {"data", "models", "color", "harmonization", "training"},
+    "harmonization": {"raster", "runs", "parallel", "color", "balance", "models", "runtime"},
+    "segmentation": {"raster", "runs", "parallel", "models", "runtime"},
+    "adapt": {"data", "models", "color", "harmonization", "training", "runtime"},
     "weights": set(),
     "synthetic": set(),
     "evaluation": {"raster", "color", "balance", "models", "footprints", "data", "training",
-                   "harmonization", "segmentation", "adapt", "parallel", "runs"},
+                   "harmonization", "segmentation", "adapt", "parallel", "runs", "runtime"},
     "api": {"parallel", "raster", "models", "runs", "color", "balance", "footprints", "data",
-            "training", "harmonization", "segmentation", "adapt", "synthetic", "evaluation"},
+            "training", "harmonization", "segmentation", "adapt", "synthetic", "evaluation",
+            "runtime"},
 }  # fmt: skip
 SUBPACKAGES = tuple(MAY_IMPORT)
 BASE_MAY_IMPORT = {
@@ -200,8 +202,8 @@ def test_no_two_modules_share_a_name():
     assert verbs <= commands
 
 
-HEAVY = {"torch", "torchvision", "rasterio", "osgeo", "geopandas", "pyogrio", "pyproj", "shapely",
-         "xarray", "dask", "odc", "cv2", "numpy", "rich"}  # fmt: skip
+HEAVY = {"torch", "torchvision", "openvino", "rasterio", "osgeo", "geopandas", "pyogrio",
+         "pyproj", "shapely", "xarray", "dask", "odc", "cv2", "numpy", "rich"}  # fmt: skip
 
 
 def loaded_after(code):
@@ -247,7 +249,7 @@ def test_help_is_light(arguments):
 def test_a_models_card_is_told_without_its_network(what):
     code = f"import geossda\nfrom geossda.models.card import StyleCard\ngeossda.info({what})"
     loaded = loaded_after(code)
-    assert "safetensors" in loaded and "torch" not in loaded
+    assert "safetensors" in loaded and not loaded & {"torch", "openvino"}
 
 
 def test_exported_names_resolve_and_are_sorted():
@@ -292,6 +294,7 @@ def test_every_error_is_drawn_in_the_tree():
 CONFIGS = {
     "demo": config.DemoConfig,
     "evaluate": config.EvaluateConfig,
+    "export": config.ExportConfig,
     "harmonize": config.HarmonizeConfig,
     "polygonize": config.PolygonizeConfig,
     "report": config.ReportConfig,
@@ -326,7 +329,7 @@ def test_every_config_has_a_command():
     configs = {value for value in vars(config).values() if dataclasses.is_dataclass(value)}
     configs.remove(config.Config)
     assert configs == set(CONFIGS.values())
-    told = {*(name.split()[0] for name in CONFIGS), "info", "describe"}
+    told = {*(name.split()[0] for name in CONFIGS), "info", "describe", "models"}
     assert set(geossda_cli.main.COMMANDS) == told
     assert set(geossda_cli.main.SUMMARIES) == set(geossda_cli.main.COMMANDS)
 

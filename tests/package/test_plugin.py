@@ -240,12 +240,16 @@ def test_pytorch_comes_from_one_index(tmp_path):
         report("2.9.1+cpu", "0.24.1")
     install = packages.install(request, "pins.txt")
     assert install[install.index("--constraint") + 1] == "pins.txt"
-    assert install[-3:] == ["torch", "torchvision", "geossda"]
+    assert install[-3:] == ["torch", "torchvision", "geossda[train]"]
     # PyPI's own are of one kind; a folder of wheels is the only source there is.
     request = packages.request("cuda", "linux", "geossda")
     assert not request["index"] and "--index-url" not in packages.install(request)
     offline = packages.install(packages.request("cpu", "linux", "geossda", [], "/wheels"))
-    assert "--no-index" in offline and "torch" not in offline
+    assert "--no-index" in offline and "torch" not in offline and offline[-1] == "geossda[train]"
+    # Most do without PyTorch, with a network or from a folder.
+    for wheels in ("", "/wheels"):
+        light = packages.request("light", "linux", "geossda", [], wheels)
+        assert not light["index"] and light["packages"] == ["geossda"]
 
 
 def test_what_pip_fails_for():

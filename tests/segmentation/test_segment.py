@@ -1,6 +1,5 @@
 """`segment` from mosaic to GeoPackage, with a tiny model of seeded weights."""
 
-import contextlib
 import json
 import threading
 
@@ -23,7 +22,7 @@ from geossda.errors import BandError, Cancelled, ModelError, OutputExistsError, 
 from geossda.footprints.shaping import reach_m
 from geossda.models.card import SegmenterCard
 from geossda.models.segmenter import load_segmenter
-from geossda.models.tta import Symmetric
+from geossda.models.tta import mean_logits
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import Stretch
 from geossda.raster.windows import Window
@@ -412,25 +411,24 @@ class Count(WindowReader):
         return super().read(row, col)
 
 
-class Pointwise(torch.nn.Module):
+class Pointwise:
     """Looks at one pixel at a time, so windows cannot matter to it."""
 
-    def forward(self, x):
-        return (x.mean(dim=1, keepdim=True) - 0.4) * 6
+    side_by_side = True
+
+    def __call__(self, images):
+        return (images.mean(axis=1, dtype=np.float32) / 255 - np.float32(0.4)) * 6
 
 
 def whole_prediction(path, patch, overlap, batch=2, reader=WindowReader):
     mosaic = open_mosaic(path)
     stretch = Stretch(np.zeros(3), np.full(3, 255.0))
     ready = reader(mosaic, [stretch], patch, 0)
-    return list(predict(ready, Pointwise(), torch.device("cpu"), overlap_px=overlap, batch=batch))
+    return list(predict(ready, Pointwise(), overlap_px=overlap, batch=batch))
 
 
 @pytest.mark.parametrize(("patch", "overlap"), [(64, 16), (64, 0), (32, 24), (96, 40), (512, 64)])
-def test_windows_cover_the_mosaic_and_blend_to_one(town, patch, overlap, monkeypatch):
-    monkeypatch.setattr(
-        "geossda.segmentation.model_runner.mixed_precision", lambda device: contextlib.nullcontext()
-    )
+def test_windows_cover_the_mosaic_and_blend_to_one(town, patch, overlap):
     strips = whole_prediction(town, patch, overlap)
     assert [strip.row for strip in strips] == [
         sum(len(before.valid) for before in strips[:index]) for index in range(len(strips))
@@ -453,7 +451,7 @@ def test_windows_are_read_once_and_not_all_at_once(make_raster, tmp_path):
     mosaic = open_mosaic(path)
     reader = Count(mosaic, [Stretch(np.zeros(3), np.full(3, 255.0))], 64, 0)
     Count.reads = 0
-    strips = predict(reader, Pointwise(), torch.device("cpu"), overlap_px=16, batch=2)
+    strips = predict(reader, Pointwise(), overlap_px=16, batch=2)
     first = next(strips)
     assert first.row == 0 and not first.valid.any()
     assert Count.reads < 20
@@ -462,20 +460,22 @@ def test_windows_are_read_once_and_not_all_at_once(make_raster, tmp_path):
     assert len(rest) == 49 and rest[-1].valid.any()
 
 
-class Convolving(torch.nn.Module):
+class Convolving:
     """Looks at some pixels around each, so that windows matter to it."""
 
+    side_by_side = True
+
     def __init__(self):
-        super().__init__()
         self.layer = torch.nn.Conv2d(3, 1, 15, padding=7, bias=False)
         torch.nn.init.normal_(self.layer.weight, 0, 0.1, generator=torch.Generator().manual_seed(0))
 
-    def forward(self, x):
-        return self.layer(x)
+    @torch.inference_mode()
+    def __call__(self, images):
+        return self.layer(torch.from_numpy(images).float() / 255)[:, 0].numpy()
 
 
-MIRRORED = {"columns": lambda x: x.flip(3), "rows": lambda x: x.flip(2),
-            "both": lambda x: x.transpose(2, 3)}  # fmt: skip
+MIRRORED = {"columns": lambda x: x[..., ::-1], "rows": lambda x: x[..., ::-1, :],
+            "both": lambda x: x.swapaxes(-2, -1)}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -483,17 +483,20 @@ MIRRORED = {"columns": lambda x: x.flip(3), "rows": lambda x: x.flip(2),
 )
 def test_symmetries_that_are_averaged_over_make_no_difference(count, alike):
     """The mirror image of what is found is what is found in the mirror image."""
-    image = torch.from_numpy(synthesize(3, (48, 48), "uint8", 1)).float()[None] / 255
-    network = Symmetric(Convolving(), count)
-    with torch.no_grad():
-        same = [
-            name
-            for name, mirrored in MIRRORED.items()
-            if torch.allclose(network(mirrored(image)), mirrored(network(image)), atol=1e-5)
-        ]
-        assert tuple(same) == alike
-        # What knows no direction is left as it is.
-        assert torch.allclose(Symmetric(Pointwise(), count)(image), Pointwise()(image), atol=1e-6)
+    image = synthesize(3, (48, 48), "uint8", 1)[None]
+    network = Convolving()
+
+    def averaged(images):
+        return mean_logits(network, np.ascontiguousarray(images), count)
+
+    same = [
+        name
+        for name, mirrored in MIRRORED.items()
+        if np.allclose(averaged(mirrored(image)), mirrored(averaged(image)), atol=1e-5)
+    ]
+    assert tuple(same) == alike
+    # What knows no direction is left as it is.
+    assert np.allclose(mean_logits(Pointwise(), image, count), Pointwise()(image), atol=1e-6)
 
 
 def test_symmetries_are_averaged_over_on_demand(town, tmp_path, settings, cluster):
@@ -524,12 +527,11 @@ def test_workers_give_the_same_outlines(town, tmp_path, settings, interrupter, c
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_a_window_a_thread_is_the_same_as_batches(town, batch, monkeypatch):
     """The first is a CPU's way, the other a GPU's."""
-    monkeypatch.setattr(running, "mixed_precision", lambda device: contextlib.nullcontext())
     before = torch.get_num_threads()
     ready = WindowReader(open_mosaic(town), [Stretch(np.zeros(3), np.full(3, 255.0))], 64, 0)
 
     def strips():
-        return list(predict(ready, Convolving(), torch.device("cpu"), overlap_px=16, batch=batch))
+        return list(predict(ready, Convolving(), overlap_px=16, batch=batch))
 
     one_a_thread = strips()
     assert torch.get_num_threads() == before

@@ -482,7 +482,8 @@ def test_the_verb_trains_on_files_and_the_model_segments(village, tmp_path, list
         progress=listener,
     )  # fmt: skip
     assert any("bare.tif holds no footprint" in text for text in listener.warnings)
-    assert listener.stages[-1] == "training"
+    assert listener.stages[-2:] == ["training", "writing out.onnx"]
+    assert read_card(out.with_suffix(".onnx")) == card
     by_itself = train_segmenter([raster], tmp_path / "again.safetensors", config=TINY)
     assert (tmp_path / "again_run" / "last.pt").exists()
     assert by_itself.bands == card.bands

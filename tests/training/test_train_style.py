@@ -15,8 +15,8 @@ from geossda.data.scaled_rasters import UnlabelledRaster
 from geossda.data.views import ViewSampler
 from geossda.errors import BandError, Cancelled, EmptyRasterError, InputError, TrainingError
 from geossda.models.card import StyleCard, read_card
-from geossda.models.style_model import load_style_model
 from geossda.raster.mosaic import open_mosaic
+from geossda.runtime.style_network import load_style_model
 from geossda.training import style_loop as loop
 from geossda.training.style_recipe import Recipe, learning_rate
 

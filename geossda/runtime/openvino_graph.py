@@ -1,0 +1,189 @@
+"""Networks run by OpenVINO, from ONNX files."""
+
+import functools
+import queue
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geossda.errors import InputError, ModelError
+from geossda.models.onnx_file import OnnxFile
+from geossda.parallel.cores import cores
+from geossda.runtime.choice import Runtime
+
+# Windows of no more pixels run side by side, each on its share of the cores; of larger ones as
+# many at once would take too much memory.
+SIDE_BY_SIDE_PX = 512 * 512
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class OpenvinoGraph:
+    """Outputs of an ONNX file, computed by OpenVINO.
+
+    It is compiled when it is first run, once per shape of its inputs, which are static then.
+
+    Parameters
+    ----------
+    file : OnnxFile
+    inputs, outputs : sequence of str
+        Names of the inputs that are given, in their order, and of the values that are returned.
+    runtime : Runtime
+    callers : int
+        Threads that run windows at the same time, at most; 0 is one for each core.
+    """
+
+    def __init__(
+        self,
+        file: OnnxFile,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        runtime: Runtime,
+        callers: int = 0,
+    ) -> None:
+        self._runtime, self._callers, self._path = runtime, callers, file.path
+        self._model = _read(file, inputs, outputs)
+        self._compiled: dict[Shapes, queue.SimpleQueue[_Request]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether several threads run one window each."""
+        return self._runtime.device == "cpu"
+
+    def __call__(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Run arrays; see :class:`geossda.runtime.graph.Graph`."""
+        requests = self._requests(tuple(each.shape for each in inputs))
+        request = requests.get()
+        try:
+            return request(inputs)
+        finally:
+            requests.put(request)
+
+    def _requests(self, shapes: Shapes) -> "queue.SimpleQueue[_Request]":
+        """Return the requests of the network compiled for some shapes."""
+        with self._lock:
+            if shapes not in self._compiled:
+                self._compiled[shapes] = self._compile(shapes)
+            return self._compiled[shapes]
+
+    def _compile(self, shapes: Shapes) -> "queue.SimpleQueue[_Request]":
+        import openvino
+
+        model = self._model.clone()
+        small = max(shape[-2] * shape[-1] for shape in shapes if len(shape) == 4) <= SIDE_BY_SIDE_PX
+        streams = min(self._callers or cores(), cores()) if small and self.side_by_side else 1
+        # Never left to the machine, or pixels would differ from one to the next.
+        settings: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "bf16" if self._runtime.precision == "bfloat16" else "f32"
+        }
+        if self._runtime.device == "cpu":
+            settings |= {
+                "NUM_STREAMS": streams,
+                "INFERENCE_NUM_THREADS": cores(),
+                "ENABLE_CPU_PINNING": False,  # other processes may work on the same cores
+            }
+        device = "CPU" if self._runtime.device == "cpu" else "GPU"
+        try:
+            sizes = zip(model.inputs, shapes, strict=True)
+            model.reshape({port: openvino.PartialShape(list(shape)) for port, shape in sizes})
+            compiled = _core().compile_model(model, device, settings)
+        except RuntimeError as error:
+            raise ModelError(f"{self._path} cannot be run by OpenVINO: {_reason(error)}") from error
+        requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        for _ in range(streams):
+            requests.put(_Request(compiled))
+        return requests
+
+
+class _Request:
+    """One run of a compiled network at a time, with memory of its own for inputs and outputs.
+
+    Arrays are bound to it once, in one thread: OpenVINO's conversion of arrays in several threads
+    at once was seen to wait for itself for ever (2026.4).
+
+    Parameters
+    ----------
+    compiled : openvino.CompiledModel
+    """
+
+    def __init__(self, compiled: Any) -> None:
+        import openvino
+
+        self._request = compiled.create_infer_request()
+        self._inputs, self._outputs = (
+            [np.zeros(tuple(port.shape), np.float32) for port in ports]
+            for ports in (compiled.inputs, compiled.outputs)
+        )
+        for index, array in enumerate(self._inputs):
+            self._request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
+        for index, array in enumerate(self._outputs):
+            self._request.set_output_tensor(index, openvino.Tensor(array, shared_memory=True))
+
+    def __call__(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Run arrays; bytes are scaled to 0..1."""
+        for array, given in zip(self._inputs, inputs, strict=True):
+            if given.dtype == np.uint8:
+                np.divide(given, np.float32(255), out=array, dtype=np.float32)
+            else:
+                np.copyto(array, given, casting="same_kind")
+        self._request.start_async()
+        self._request.wait()
+        return [array.copy() for array in self._outputs]
+
+
+def has_bfloat16() -> bool:
+    """Return whether this CPU multiplies bfloat16 in hardware, as OpenVINO sees it."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def has_intel_gpu() -> bool:
+    """Return whether OpenVINO finds an Intel GPU."""
+    return any(device.startswith("GPU") for device in _core().available_devices)
+
+
+def _read(file: OnnxFile, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+    """Return the part of a model that leads from some inputs to some outputs."""
+    import openvino
+
+    try:
+        model = _core().read_model(str(file.path))
+        ports = {
+            name: port
+            for node in model.get_ordered_ops()
+            for port in node.outputs()
+            for name in port.get_names()
+        }
+        if missing := [name for name in (*inputs, *outputs) if name not in ports]:
+            raise ModelError(f"{file.path} has no {missing[0]}, which its card promises: make it "
+                             "with geossda export")  # fmt: skip
+        declared = {name: port.node for port in model.outputs for name in port.get_names()}
+        results = [
+            declared[name] if name in declared else openvino.opset13.result(ports[name])
+            for name in outputs
+        ]
+        return openvino.Model(results, [ports[name].get_node() for name in inputs])
+    except RuntimeError as error:
+        raise ModelError(f"{file.path} cannot be read by OpenVINO: {_reason(error)}") from error
+
+
+@functools.cache
+def _core() -> Any:
+    try:
+        import openvino
+
+        return openvino.Core()
+    except (ImportError, OSError, RuntimeError) as error:
+        raise InputError(
+            f"OpenVINO cannot be loaded ({_reason(error)}): install it again with "
+            "pip install --force-reinstall openvino"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the last line of an error that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
