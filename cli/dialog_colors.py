@@ -74,8 +74,8 @@ VERBS = {
         },
         folded=("bidx", "nodata"),
         results=(("SCENES", "count", "Scenes in the layer"),),
-        help="Detects the seams where scenes of a mosaic meet along straight lines, and outlines "
-        "the scenes: look at them, edit them, and use them as “Outlines of scenes” in Harmonize.",
+        help="Detects the scenes of a mosaic, parts of unlike light, and outlines them: look at "
+        "them, edit them, and use them as “Outlines of scenes” in Harmonize.",
     ),
     "report": Verb(
         "Report on a harmonized raster",

@@ -164,7 +164,7 @@ CHOICES = {
         "bits": "8 bit as they are",
         "equalize": "Equalized",
     },
-    "scenes": {"auto": "Yes, where they meet along straight lines", "none": "No"},
+    "scenes": {"auto": "Yes, where their light differs clearly", "none": "No"},
     "schedule": {"cosine": "Cosine", "polynomial": "Polynomial", "trapezoid": "Trapezoid"},
     "stretch": {"source": "Each raster", "mosaic": "All rasters together"},
     "structure": {"lock": "Keep every detail", "full": "Let the network redraw"},
@@ -192,8 +192,8 @@ HELP = {
     "nodata": "Value of pixels without data, if the file does not declare it.",
     "regularize": "Square corners are right-angled where walls nearly are; simplified outlines "
     "have few corners; or outlines follow the pixels.",
-    "scenes": "Brings scenes of a mosaic to one radiometry where they meet along straight lines, "
-    "before its colors are matched.",
+    "scenes": "Brings scenes of a mosaic, of any shape, to one radiometry before its colors are "
+    "matched.",
     "scheduler": "Workers of a Dask cluster do the work, such as tcp://host:8786.",
     "split": "Cuts buildings that touch where the probabilities dip or a mask is narrow.",
     "steps": "More steps fit the model better, and take longer.",

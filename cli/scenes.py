@@ -24,7 +24,7 @@ from .progress import print_result
 def command(source: str, output: str, progress: Progress, config: ScenesConfig) -> None:
     """Detect the scenes of a mosaic and write their outlines.
 
-    Scenes are detected where they meet along straight seams. FILE can be checked,
+    Scenes may have any shape, and hard or feathered borders. FILE can be checked,
     edited and given to harmonize.
 
     \b

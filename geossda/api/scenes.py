@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geossda.balance.scene_detection import find_scenes
 from geossda.balance.scenes import write_scenes
-from geossda.balance.seam_detection import find_scenes
 from geossda.config import ScenesConfig, config_from
 from geossda.errors import OutputError
 from geossda.footprints.write import check_vector_output
@@ -44,7 +44,7 @@ def scenes(
     progress: Progress = SILENT,
     **settings: Any,
 ) -> ScenesResult:
-    """Find where scenes of unlike radiometry meet along straight lines, and write their outlines.
+    """Find the scenes of a mosaic, parts of unlike radiometry, and write their outlines.
 
     They can be looked at, mended by hand and given to `harmonize`.
 

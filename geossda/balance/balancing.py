@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geossda.balance.border_tones import measure_borders
+from geossda.balance.scene_detection import find_scenes
 from geossda.balance.scenes import Scenes, read_scenes
-from geossda.balance.seam_detection import find_scenes
 from geossda.balance.tone_curves import KNOTS, solve_curves
 from geossda.progress import SILENT, Progress
 from geossda.raster.histograms import histograms
@@ -216,7 +216,7 @@ def balance_scenes(
     ----------
     mosaic : Mosaic
     scenes : str
-        ``"auto"`` detects scenes with straight borders, ``"none"`` does nothing; else a vector
+        ``"auto"`` detects scenes, ``"none"`` does nothing; else a vector
         file of their outlines.
     progress : Progress
 

@@ -232,7 +232,8 @@ def _measure_border(
     sides = sides[known.any(axis=(1, 2))]
     if fewest < _MIN_BORDER_PX or covariance is None or len(sides) == 0:
         return None
-    return Border(border.first, border.second, sides, covariance, float(fewest))
+    # Wide stripes have more pixels than narrow ones, but tell no more of the border.
+    return Border(border.first, border.second, sides, covariance, fewest / stripe)
 
 
 def _covariance(steps: NDArray[np.float64]) -> NDArray[np.float64] | None:

@@ -15,6 +15,9 @@ from geossda.raster.windows import Window
 _LENGTH_PX, _MAX_PROFILES = 256, 48
 # Length that profiles are shortened to, in pixels, for a border to have this many.
 _MIN_LENGTH_PX, _WANTED_PROFILES = 32, 24
+# Distance in pixels that the course of a border is simplified by, and half the length that it is
+# averaged over where it bends.
+_TOLERANCE_PX, _SMOOTHED_PX = 0.75, 12.0
 
 
 class Profile(NamedTuple):
@@ -62,7 +65,9 @@ def read_profiles(
     list of Profile
         Those with valid pixels.
     """
-    parts = [part for part in shapely.get_parts(line) if part.length >= 1]
+    # Outlines drawn along the edges of pixels have a corner at each of them.
+    simple = shapely.get_parts(shapely.simplify(line, _TOLERANCE_PX))
+    parts = [part for part in simple if part.length >= 1]
     total = sum(part.length for part in parts)
     if shorten:
         length = min(length, max(_MIN_LENGTH_PX, int(total / _WANTED_PROFILES)))
@@ -73,27 +78,29 @@ def read_profiles(
         for number in range(count):
             at = (number + 0.5) * part.length / count
             half = min(length, part.length / count) / 2
-            ends = [part.interpolate(at - half), part.interpolate(at + half)]
-            sections.append((_xy(part.interpolate(at)), _xy(ends[1]) - _xy(ends[0]), 2 * half))
+            sections.append((part, at - half, at + half))
     profiles = ordered_map(lambda section: _read_profile(mosaic, *section, reach), sections)
     return [profile for profile in profiles if profile is not None and profile.valid.any()]
 
 
 def _read_profile(
-    mosaic: Mosaic,
-    centre: NDArray[np.float64],
-    along: NDArray[np.float64],
-    length: float,
-    reach: int,
+    mosaic: Mosaic, line: shapely.LineString, start: float, end: float, reach: int
 ) -> Profile | None:
-    span = float(np.hypot(*along))
-    if span == 0:
+    """Read the pixels beside a section of a line, from `start` to `end` pixels along it."""
+    count = max(1, round(end - start))
+    u = (start + end) / 2 + np.arange(count) + 0.5 - count / 2
+    shifts = np.linspace(-_SMOOTHED_PX, _SMOOTHED_PX, 9)
+    course = np.stack([along_line(line, u + shift) for shift in shifts])
+    along = course[-1] - course[0]
+    span = np.hypot(*along.T)
+    if (span == 0).any():
         return None
-    along = along / span
-    across = np.array([-along[1], along[0]])
-    u = np.arange(max(1, round(min(length, span)))) + 0.5
+    along /= span[:, None]
+    across = np.stack([-along[:, 1], along[:, 0]], 1)
+    straight = len(line.coords) == 2
+    centre = along_line(line, u) if straight else course.mean(0)
     v = np.arange(-reach, reach) + 0.5
-    points = centre + (u - u.mean())[:, None, None] * along + v[None, :, None] * across
+    points = centre[:, None] + v[None, :, None] * across[:, None]
     cols, rows = np.floor(points[..., 0]).astype(int), np.floor(points[..., 1]).astype(int)
     height, width = mosaic.shape
     inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
@@ -109,5 +116,20 @@ def _read_profile(
     return Profile(pixels[:, row, col], valid[row, col] & inside, rows, cols)
 
 
-def _xy(point: shapely.Point) -> NDArray[np.float64]:
-    return np.array([point.x, point.y])
+def along_line(line: shapely.LineString, at: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return points of a line.
+
+    Parameters
+    ----------
+    line : LineString
+    at : (points,) array
+        Distances along it; beyond its ends they give its ends.
+
+    Returns
+    -------
+    (points, 2) array
+    """
+    corners = shapely.get_coordinates(line)
+    lengths = np.hypot(*np.diff(corners, axis=0).T)
+    known = np.concatenate([[0.0], np.cumsum(lengths)])
+    return np.stack([np.interp(at, known, each) for each in corners.T], axis=1)

@@ -1,4 +1,4 @@
-"""Detection of a mosaic's scenes from its pixels alone."""
+"""Detection of scenes with straight borders."""
 
 from typing import Any
 
@@ -19,16 +19,10 @@ from geossda.balance.seam_search import (
     count_tones,
 )
 from geossda.parallel.ordered_map import ordered_map
-from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
-from geossda.raster.source import gdal_environment
-from geossda.raster.windows import Window, tiles
 
-# Pixels of the overview along its longer side; and pixels along the side of a cell, and of the
-# finer cells that seams are placed with.
-_OVERVIEW_PX, _CELL_PX, _FINE_CELL_PX = 2048, 16, 8
-# Side in pixels, at full resolution, of what is read at once.
-_READ_PX = 2048
+# Pixels along the side of a cell, and of the finer cells that seams are placed with.
+CELL_PX, _FINE_CELL_PX = 16, 8
 # Most scenes that are searched for.
 _MAX_SCENES = 64
 # Strength from which a line is examined for a hard seam.
@@ -52,65 +46,47 @@ _BATCH_TURNS = 32
 _MIN_SCENE_SHARE = 0.25
 
 
-def find_scenes(mosaic: Mosaic, *, progress: Progress = SILENT) -> Scenes:
+def find_straight_scenes(
+    mosaic: Mosaic, pixels: NDArray[Any], valid: NDArray[np.bool_], step: int
+) -> tuple[Scenes, bool]:
     """Detect scenes of different radiometry with straight borders, hard or feathered.
 
     Parameters
     ----------
     mosaic : Mosaic
         A mosaic of one source.
-    progress : Progress
+    pixels : (bands, height, width) array
+        Overview of it.
+    valid : (height, width) bool array
+    step : int
+        Side of its pixels in pixels of the mosaic.
 
     Returns
     -------
-    Scenes
+    scenes : Scenes
         Without polygons if there is a single scene.
+    hard : bool
+        Whether all of their borders are hard.
     """
     height, width = mosaic.shape
-    step = max(1, -(-max(height, width) // _OVERVIEW_PX))
-    if min(height, width) // step < _CELL_PX * MIN_SEAM_CELLS:
-        return Scenes(())
-    pixels, valid = _read_overview(mosaic, step, progress)
-    progress.stage("detecting seams")
-    coarse = SeamSearch(count_tones(pixels, valid, _CELL_PX), _CELL_PX**2)
+    coarse = SeamSearch(count_tones(pixels, valid, CELL_PX), CELL_PX**2)
     fine = SeamSearch(
-        count_tones(pixels, valid, _FINE_CELL_PX), _FINE_CELL_PX**2, _CELL_PX // _FINE_CELL_PX
+        count_tones(pixels, valid, _FINE_CELL_PX), _FINE_CELL_PX**2, CELL_PX // _FINE_CELL_PX
     )
-    del pixels
     whole = shapely.box(0, 0, width, height)
     pending: list[BaseGeometry] = [whole]
     scenes: list[BaseGeometry] = []
+    hard = True
     while pending and len(pending) + len(scenes) < _MAX_SCENES:
         polygon = pending.pop()
-        parts = _split(mosaic, coarse, fine, polygon, step, feathered=polygon is whole)
+        parts, sharp = _split(mosaic, coarse, fine, polygon, step, feathered=polygon is whole)
+        hard &= sharp
         if len(parts) == 1:
             scenes += parts
         else:
             pending += parts
     scenes += pending
-    return Scenes(tuple(scenes) if len(scenes) > 1 else ())
-
-
-def _read_overview(
-    mosaic: Mosaic, step: int, progress: Progress
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Read the mosaic at reduced resolution: one pixel for `step` x `step`."""
-    height, width = (length // step for length in mosaic.shape)
-    overview = mosaic.resampled(mosaic.grid[: height * step, : width * step].zoom_out(step))
-    # What a window reads at full resolution must not grow with the mosaic.
-    windows = list(tiles((height, width), max(_CELL_PX, _READ_PX // step)))
-    progress.stage("computing tone statistics", len(windows))
-    pixels = np.zeros((mosaic.count, height, width), mosaic.dtype)
-    valid = np.zeros((height, width), bool)
-
-    def read(window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        with gdal_environment():
-            return overview.read(window)
-
-    for window, (values, known) in zip(windows, ordered_map(read, windows), strict=True):
-        pixels[:, window.rows, window.cols], valid[window.rows, window.cols] = values, known
-        progress.advance()
-    return pixels, valid
+    return Scenes(tuple(scenes) if len(scenes) > 1 else ()), hard
 
 
 def _split(
@@ -121,14 +97,18 @@ def _split(
     step: int,
     *,
     feathered: bool,
-) -> list[BaseGeometry]:
-    """Split a polygon along its seams; feathered ones are detected in the whole mosaic only."""
+) -> tuple[list[BaseGeometry], bool]:
+    """Split a polygon along its seams, and return whether all of them are hard.
+
+    Feathered ones are detected in the whole mosaic only.
+    """
     side = _FINE_CELL_PX * step
-    min_area = _MIN_SCENE_SHARE * (MIN_SEAM_CELLS * _CELL_PX * step) ** 2
+    min_area = _MIN_SCENE_SHARE * (MIN_SEAM_CELLS * CELL_PX * step) ** 2
     within, within_fine = (_cells_within(search, polygon, step) for search in (coarse, fine))
     parts: list[BaseGeometry] = [polygon]
     seams: list[shapely.LineString] = []
     lines: list[Line] = []
+    hard = True
     for candidate in coarse.strongest(within):
         hopeful = feathered and _is_feathered_seam(candidate, lines)
         if candidate.strength < _MIN_STRENGTH and not hopeful:
@@ -143,15 +123,16 @@ def _split(
         min_strength = _HARD_PARALLEL_STRENGTH if _is_parallel(line, lines) else _HARD_STRENGTH
         seam, continuous = _find_hard_seam(mosaic, crossing, drawn, 4 * side, min_strength)
         # Lines that cross a seam, or run beside it, show something of it too.
-        spacing = 2 * MIN_SCENE_CELLS * _CELL_PX * step
+        spacing = 2 * MIN_SCENE_CELLS * CELL_PX * step
         clear = not (shapely.distance(crossing, seams) < spacing).any()
         if seam is None and hopeful and _is_feathered_seam(line, lines) and clear:
             seam = drawn
+            hard = False
         if seam is not None and continuous:
             seams.append(seam)
             lines.append(line)
             parts = [half for part in parts for half in _halves(part, seam, min_area) or (part,)]
-    return parts
+    return parts, hard
 
 
 def _is_feathered_seam(line: Line, known: list[Line]) -> bool:
@@ -178,7 +159,7 @@ def _is_parallel(line: Line, known: list[Line]) -> bool:
 def _cells_within(search: SeamSearch, polygon: BaseGeometry, step: int) -> NDArray[np.bool_]:
     """Return which cells of a search have their centre in a polygon."""
     rows, cols = search.counts.shape[1:]
-    y, x = (np.mgrid[:rows, :cols] + 0.5) * (_CELL_PX * step / search.fine)
+    y, x = (np.mgrid[:rows, :cols] + 0.5) * (CELL_PX * step / search.fine)
     return np.asarray(shapely.contains_xy(polygon, x, y))
 
 

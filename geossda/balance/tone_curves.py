@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 QUANTILES = np.array([1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99]) / 100
 # Knots of a curve, evenly spaced.
 KNOTS = 17
-# Weights of a smooth curve, of a curve that changes nothing, and of a mean over the scenes that
-# changes nothing, relative to borders of weight 1.
-_SMOOTHNESS_WEIGHT, _IDENTITY_WEIGHT, _MEAN_WEIGHT = 3.0, 0.01, 100.0
+# Weights of a smooth curve, and of a mean over the scenes that changes nothing, relative to borders
+# of weight 1.
+_SMOOTHNESS_WEIGHT, _MEAN_WEIGHT = 3.0, 100.0
+# Weights of a curve that changes nothing: the first with which contrast between the second and the
+# last but one eighth of tones changes by no more than a factor.
+_IDENTITY_WEIGHTS, _GREATEST_CONTRAST = (0.01, 0.1, 0.3, 1.0), 2.5
 # Share of the variances that replaces correlations, which few sections estimate badly.
 _SHRINKAGE = 0.2
 # Rounds of iterated reweighting.
@@ -67,12 +70,30 @@ def solve_curves(borders: Sequence[Border], scenes: int, bands: int) -> NDArray[
         Output values at evenly spaced knots from 0 to 1; curves never fall.
     """
     equations = [[_equations(border, band) for band in range(bands)] for border in borders]
+    curves = np.zeros((scenes, bands, KNOTS))
+    for identity in _IDENTITY_WEIGHTS:
+        curves = _solve(borders, equations, scenes, bands, identity)
+        eighth = KNOTS // 8
+        contrast = (curves[..., -1 - eighth] - curves[..., eighth]) / (1 - 2 * eighth / (KNOTS - 1))
+        if (contrast >= 1 / _GREATEST_CONTRAST).all() and (contrast <= _GREATEST_CONTRAST).all():
+            break
+    return curves
+
+
+def _solve(
+    borders: Sequence[Border],
+    equations: list[list[Equations]],
+    scenes: int,
+    bands: int,
+    identity: float,
+) -> NDArray[np.float64]:
+    """Choose the curves with a weight of curves that change nothing."""
     weights = [np.ones(len(border.tones)) for border in borders]
     change = np.zeros((scenes, bands, KNOTS))
     for _ in range(_REWEIGHTING_ROUNDS):
         for band in range(bands):
             of_band = [by_band[band] for by_band in equations]
-            change[:, band] = _solve_band(borders, of_band, weights, scenes)
+            change[:, band] = _solve_band(borders, of_band, weights, scenes, identity)
         weights = [
             _section_weights(
                 np.concatenate([change[border.first], -change[border.second]], 1), by_band
@@ -106,6 +127,7 @@ def _solve_band(
     equations: list[Equations],
     section_weights: list[NDArray[np.float64]],
     scenes: int,
+    identity: float,
 ) -> NDArray[np.float64]:
     """Solve one band's changes at the knots of all scenes by least squares, (scenes, KNOTS)."""
     bend = np.diff(np.eye(KNOTS), 2, axis=0)
@@ -113,7 +135,7 @@ def _solve_band(
     target = np.zeros((scenes, KNOTS))
     for scene in range(scenes):
         matrix[scene, :, scene] += _SMOOTHNESS_WEIGHT**2 * bend.T @ bend
-        matrix[scene, :, scene] += _IDENTITY_WEIGHT**2 * np.eye(KNOTS)
+        matrix[scene, :, scene] += identity**2 * np.eye(KNOTS)
     # Without this, one gray for all pixels would match all borders.
     bordering = sorted({scene for border in borders for scene in border[:2]})
     for one in bordering:

@@ -31,7 +31,7 @@ class HarmonizeConfig(Config):
     )
     scenes: str = setting(
         "auto",
-        'Scenes to balance before harmonizing: "auto" detects those with straight borders, '
+        'Scenes to balance before harmonizing: "auto" detects them, '
         '"none", or a vector file of their outlines.',
         words=("auto", "none"),
         none_word=True,

@@ -12,8 +12,9 @@ from odc.geo.geobox import GeoBox
 
 from geossda import HarmonizeConfig, harmonize, scenes
 from geossda.balance.balancing import balance_scenes, measure_balance
+from geossda.balance.scene_detection import find_scenes
 from geossda.balance.scenes import Scenes, read_scenes
-from geossda.balance.seam_detection import _straightest, find_scenes
+from geossda.balance.seam_detection import _straightest
 from geossda.balance.seam_search import SeamSearch, count_tones
 from geossda.balance.tone_curves import KNOTS, QUANTILES, Border, solve_curves
 from geossda.errors import GeoreferenceError, OutputError, OutputExistsError, VectorError

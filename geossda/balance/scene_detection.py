@@ -1,0 +1,148 @@
+"""Detection of a mosaic's scenes from its pixels alone, with straight borders or of any shape."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio import Affine
+
+from geossda.balance.region_outlines import outline_regions
+from geossda.balance.region_search import explained_share, find_regions
+from geossda.balance.scenes import Scenes
+from geossda.balance.seam_detection import CELL_PX, find_straight_scenes
+from geossda.balance.seam_search import MIN_SEAM_CELLS
+from geossda.balance.tone_field import measure_field
+from geossda.parallel.ordered_map import ordered_map
+from geossda.progress import SILENT, Progress
+from geossda.raster.mosaic import Mosaic
+from geossda.raster.source import gdal_environment
+from geossda.raster.windows import Window, tiles
+
+# Pixels of the overview along its longer side, and side in pixels, at full resolution, of what is
+# read of it at once.
+_OVERVIEW_PX, _READ_PX = 2048, 2048
+# Most cells that regions are detected in, and their bands: the colours.
+_REGION_CELLS, _REGION_BANDS = 6400, 3
+# Scenes with straight borders are kept if they explain this share of what regions of any shape do.
+_STRAIGHT_SHARE = 0.9
+
+
+def find_scenes(mosaic: Mosaic, *, progress: Progress = SILENT) -> Scenes:
+    """Detect scenes of different radiometry: with straight borders, else of any shape.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        A mosaic of one source.
+    progress : Progress
+
+    Returns
+    -------
+    Scenes
+        Without polygons if there is a single scene.
+    """
+    height, width = mosaic.shape
+    step = max(1, -(-max(height, width) // _OVERVIEW_PX))
+    if min(height, width) // step < CELL_PX * MIN_SEAM_CELLS:
+        return Scenes(())
+    pixels, valid = _read_overview(mosaic, step, progress)
+    progress.stage("detecting seams")
+    straight, hard = find_straight_scenes(mosaic, pixels, valid, step)
+    return _with_regions(straight, hard, pixels, valid, step, progress)
+
+
+def _with_regions(
+    straight: Scenes,
+    hard: bool,
+    pixels: NDArray[Any],
+    valid: NDArray[np.bool_],
+    step: int,
+    progress: Progress,
+) -> Scenes:
+    """Detect scenes of any shape, and return those that explain the tones better.
+
+    Parameters
+    ----------
+    straight : Scenes
+        With straight borders.
+    hard : bool
+        Whether all of these are hard.
+    pixels, valid : arrays
+        An overview.
+    step : int
+        Side of its pixels in pixels of the raster.
+    progress : Progress
+    """
+    if len(pixels) < _REGION_BANDS or not valid.any():
+        return straight
+    progress.stage("detecting regions")
+    factor = int(np.ceil(np.sqrt(valid.size / (_REGION_CELLS * CELL_PX**2))))
+    pixels, valid = _reduced(_as_8bit(pixels[:_REGION_BANDS], valid), valid, factor)
+    field = measure_field(pixels, valid, CELL_PX)
+    labels, _ = find_regions(field)
+    if labels.max() < 1:
+        return straight
+    side = CELL_PX * step * factor
+    regions, sharp = outline_regions(labels, pixels, valid, CELL_PX, step * factor)
+    if not regions.polygons:
+        return straight
+    if straight.polygons:
+        cell = GeoBox(field.known.shape, Affine.scale(side), None)
+        unit = GeoBox(field.known.shape, Affine.identity(), None)
+        rows, cols = field.known.shape
+        own = straight.on(unit, cell).labels(Window(0, 0, rows, cols))
+        explained = explained_share(own, field) / explained_share(labels, field)
+        if explained >= _STRAIGHT_SHARE and (hard or not sharp):
+            return straight
+    return regions
+
+
+def _read_overview(
+    mosaic: Mosaic, step: int, progress: Progress
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read the mosaic at reduced resolution: one pixel for `step` x `step`."""
+    height, width = (length // step for length in mosaic.shape)
+    overview = mosaic.resampled(mosaic.grid[: height * step, : width * step].zoom_out(step))
+    # What a window reads at full resolution must not grow with the mosaic.
+    windows = list(tiles((height, width), max(CELL_PX, _READ_PX // step)))
+    progress.stage("computing tone statistics", len(windows))
+    pixels = np.zeros((mosaic.count, height, width), mosaic.dtype)
+    valid = np.zeros((height, width), bool)
+
+    def read(window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        with gdal_environment():
+            return overview.read(window)
+
+    for window, (values, known) in zip(windows, ordered_map(read, windows), strict=True):
+        pixels[:, window.rows, window.cols], valid[window.rows, window.cols] = values, known
+        progress.advance()
+    return pixels, valid
+
+
+def _as_8bit(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return pixels of any type scaled as those of 8 bits are."""
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.float32)
+    known = pixels[:, valid][:, :: 1 + int(valid.sum()) // 2**18].astype(np.float64)
+    low = min(0.0, float(np.quantile(known, 0.002)))
+    high = max(float(np.quantile(known, 0.998)), low + 1e-9)
+    return np.clip((pixels - low) * (255 / (high - low)), 0, 255).astype(np.float32)
+
+
+def _reduced(
+    pixels: NDArray[np.float32], valid: NDArray[np.bool_], factor: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Average the valid ones of `factor` x `factor` pixels."""
+    if factor == 1:
+        return np.where(valid, pixels, 0), valid
+    height, width = (length // factor for length in valid.shape)
+
+    def summed(values: NDArray[Any]) -> NDArray[np.float32]:
+        inner = values[..., : height * factor, : width * factor]
+        split = inner.reshape(*values.shape[:-2], height, factor, width, factor)
+        return np.asarray(split.sum((-3, -1), dtype=np.float32))
+
+    count = summed(valid)
+    mean = np.asarray(summed(np.where(valid, pixels, 0)) / np.maximum(count, 1), np.float32)
+    return mean, 2 * count >= factor**2
