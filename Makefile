@@ -14,8 +14,14 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-demo: $(VENV)/.installed ## Harmonize and map a rendered town, into demo/
-	$(BIN)/geossda demo --output demo --overwrite
+# What users install, without PyTorch.
+$(VENV)-demo/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-demo
+	$(VENV)-demo/bin/python -m pip install --quiet --editable .
+	touch $@
+
+demo: $(VENV)-demo/.installed ## Harmonize and map a rendered town, into demo/
+	$(VENV)-demo/bin/geossda demo --output demo --overwrite
 
 # Types are checked beside the tests: it takes half a minute on one core.
 test: lint ## Check style and types, run the tests on all cores, print the coverage
@@ -63,4 +69,4 @@ qgis: $(VENV)/.installed $(VENV)-qgis/.installed ## Test the plugin in the syste
 		$(VENV)-qgis/bin/python -m pytest tests_qgis
 
 clean: ## Remove the virtual environment and what was built
-	rm -rf $(VENV) $(VENV)-plugin $(VENV)-qgis build dist demo site *.egg-info
+	rm -rf $(VENV) $(VENV)-demo $(VENV)-plugin $(VENV)-qgis build dist demo site *.egg-info
