@@ -14,7 +14,8 @@ _READ_STYLE = (
 _HARMONIZE = (
     *_READ_STYLE,
     ("computing tone statistics", 2),
-    ("detecting seams", 6),
+    ("detecting seams", 5),
+    ("detecting regions", 1),
     ("balancing scenes", 1),
     ("reading statistics", 4),
     ("sampling colours", 1),
@@ -56,7 +57,11 @@ PLANS: Mapping[str, Sequence[tuple[str, float]]] = {
         ("measuring scene borders", 10),
         ("drawing overviews", 25),
     ),
-    "scenes": (("computing tone statistics", 25), ("detecting seams", 75)),
+    "scenes": (
+        ("computing tone statistics", 25),
+        ("detecting seams", 65),
+        ("detecting regions", 10),
+    ),
     "segment": _SEGMENT,
     "style": _READ_STYLE,
     "train-segmenter": _TRAINING,

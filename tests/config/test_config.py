@@ -24,6 +24,7 @@ CALLS = {
     "demo": ("demo", 1, config.DemoConfig),
     "evaluate": ("evaluate", 2, config.EvaluateConfig),
     "evaluate_style": ("evaluate-style", 1, config.EvaluateStyleConfig),
+    "export": ("export", 1, config.ExportConfig),
     "harmonize": ("harmonize", 1, config.HarmonizeConfig),
     "make_style": ("style", 2, config.StyleConfig),
     "matrix": ("matrix", 2, config.MatrixConfig),
@@ -183,7 +184,7 @@ def test_every_check_of_settings_together_is_tried():
 def test_an_unknown_setting_is_the_same_line_everywhere(function, capsys, folder):
     command, arguments, kind = CALLS[function]
     first = dataclasses.fields(kind)[0].name
-    for name, said in ((f"{first}x", f"did you mean {first}?"), ("qqqq", f"one of {first}, ")):
+    for name, said in ((f"{first}x", f"did you mean {first}?"), ("qqqq", f"one of {first}")):
         with pytest.raises(SettingError) as called:
             getattr(geossda, function)(*["x"] * arguments, **{name: 1})
         assert said in str(called.value)

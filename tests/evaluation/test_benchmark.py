@@ -32,11 +32,12 @@ from geossda.errors import Cancelled, InputError, VectorError
 from geossda.evaluation import experiments as trials
 from geossda.evaluation.calibration import BIN_WIDTH, Reliability
 from geossda.evaluation.table import markdown, plot, summary
-from geossda.models.segmenter import build, load_segmenter
+from geossda.models.segmenter import build
 from geossda.progress import SILENT
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import scaling
 from geossda.raster.windows import Window
+from geossda.runtime.segmenter_network import open_segmenter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -473,8 +474,8 @@ def test_what_is_measured_is_what_segment_finds(towns, tmp_path, tiny_model):
     mosaic = open_mosaic(place / "mosaic_0.tif")
     shapes = read_footprints(place / "footprints.gpkg", UTM)
     raster = WorkingRaster.prepare(mosaic, 0.5, scaling("percentile", mosaic), shapes=shapes)
-    counts = trials.measure(*load_segmenter(tiny_model), [raster], "cpu").confusion()
     config = SegmentConfig(model=str(tiny_model), device="cpu", threshold=0.5)
+    counts = trials.measure(open_segmenter(config), [raster]).confusion()
     files = {"mask": tmp_path / "mask.tif", "probabilities": tmp_path / "p.tif"}
     segment(place / "mosaic_0.tif", tmp_path / "o.gpkg", config=config, **files)
     with rasterio.open(files["mask"]) as source:

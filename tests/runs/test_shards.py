@@ -20,6 +20,7 @@ from geossda.errors import Cancelled, OutputError, OutputExistsError, RasterErro
 from geossda.runs.shard_folder import shards_folder
 from geossda.runs.shard_layout import strips_of
 from geossda.runs.state import load_state, save_state
+from geossda.runtime.graph import DeviceMemoryError
 from geossda.segmentation.model_runner import Fitting
 
 
@@ -412,7 +413,7 @@ class Small(torch.nn.Module):
 
     def forward(self, x):
         if len(x) > 2:
-            raise torch.cuda.OutOfMemoryError("no room")
+            raise DeviceMemoryError("no room")
         return x.mean(dim=1)
 
 
