@@ -40,7 +40,7 @@ class Case(NamedTuple):
 
 
 def cases(count: int, size: int, seed: int = 0) -> list[Case]:
-    """Give cases in which regions are some 300 px wide at least, and wider than their feather."""
+    """Return cases in which regions are some 300 px wide at least, and wider than their feather."""
     rng = np.random.default_rng(seed)
     made = []
     for number in range(count):
@@ -53,7 +53,7 @@ def cases(count: int, size: int, seed: int = 0) -> list[Case]:
 
 
 def regions(shape: tuple[int, int], case: Case) -> NDArray[np.int32]:
-    """Give the region of every pixel: nearest seeds, of a warped plane where borders are curved."""
+    """Return the region of every pixel: nearest seeds, of a warped plane where borders are curved."""
     rng = np.random.default_rng(case.seed)
     height, width = shape
     seeds = [rng.uniform(0, 1, 2)]
@@ -78,7 +78,7 @@ def regions(shape: tuple[int, int], case: Case) -> NDArray[np.int32]:
 
 
 def radiometry(case: Case) -> list[tuple[float, float, float, float, NDArray[np.float64]]]:
-    """Give gain, offset, gamma, share of white haze and tints of every region."""
+    """Return gain, offset, gamma, share of white haze and tints of every region."""
     rng = np.random.default_rng(case.seed + 500_000)
     made = []
     for _ in range(case.regions):
@@ -90,7 +90,7 @@ def radiometry(case: Case) -> list[tuple[float, float, float, float, NDArray[np.
 
 
 def shares(label: NDArray[np.int32], case: Case) -> list[NDArray[np.float32]]:
-    """Give the share of every region in every pixel; it falls linearly over the feather."""
+    """Return the share of every region in every pixel; it falls linearly over the feather."""
     made = []
     for number in range(case.regions):
         own = (label == number).astype(np.float32)
@@ -102,7 +102,7 @@ def shares(label: NDArray[np.int32], case: Case) -> list[NDArray[np.float32]]:
 
 
 def paint(clean: NDArray[np.uint8], label: NDArray[np.int32], case: Case) -> NDArray[np.uint8]:
-    """Give a mosaic (bands, height, width) in regions."""
+    """Return a mosaic (bands, height, width) in regions."""
     total = np.zeros(clean.shape, np.float32)
     looks = radiometry(case)
     values = np.arange(256) / 255
@@ -117,7 +117,7 @@ def paint(clean: NDArray[np.uint8], label: NDArray[np.int32], case: Case) -> NDA
 def steps(
     change: NDArray[np.float32], valid: NDArray[np.bool_], label: NDArray[np.int32], feather: int
 ) -> list[tuple[float, int]]:
-    """Give the step of a change (bands, ...) across the border of every pair, and its pixels.
+    """Return the step of a change (bands, ...) across the border of every pair, and its pixels.
 
     Sections of some 128 px are compared each by itself.
     """
@@ -127,7 +127,7 @@ def steps(
         cv2.distanceTransform((label != one).astype(np.uint8), cv2.DIST_L2, 5)
         for one in range(count)
     ]
-    told = []
+    found = []
     for one in range(count):
         for other in range(one + 1, count):
             sides = []
@@ -144,8 +144,8 @@ def steps(
             for where in sides[0].keys() & sides[1].keys():
                 (front, some), (back, others) = sides[0][where], sides[1][where]
                 if min(some, others) > 100:
-                    told.append((float(np.abs(back - front).mean()), int(min(some, others))))
-    return told
+                    found.append((float(np.abs(back - front).mean()), int(min(some, others))))
+    return found
 
 
 def measure(
@@ -155,10 +155,10 @@ def measure(
     label: NDArray[np.int32],
     feather: int,
 ) -> tuple[float, float, float]:
-    """Give the step, the correlation of gradients and the mean distance to the clean mosaic."""
+    """Return the step, the correlation of gradients and the mean distance to the clean mosaic."""
     change = image.astype(np.float32) - clean
-    told = np.array(steps(change, valid, label, feather))
-    step = float(np.average(told[:, 0], weights=told[:, 1])) if len(told) else np.nan
+    found = np.array(steps(change, valid, label, feather))
+    step = float(np.average(found[:, 0], weights=found[:, 1])) if len(found) else np.nan
     likeness = []
     for axis in (1, 2):
         both = np.minimum(*(np.delete(valid, edge, axis - 1) for edge in (0, -1)))
@@ -170,7 +170,7 @@ def measure(
 def read_middle(
     path: Path, size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], dict[str, Any]]:
-    """Give the middle of a mosaic: its pixels, which are valid, and a profile to write it."""
+    """Return the middle of a mosaic: its pixels, which are valid, and a profile to write it."""
     with rasterio.open(path) as data:
         width, height = min(size, data.width), min(size, data.height)
         window = rasterio.windows.Window(
