@@ -53,7 +53,7 @@ def cases(count: int, size: int, seed: int = 0) -> list[Case]:
 
 
 def regions(shape: tuple[int, int], case: Case) -> NDArray[np.int32]:
-    """Return the region of every pixel: nearest seeds, of a warped plane where borders are curved."""
+    """Return the region of every pixel: the nearest seed, on a warped plane for curved borders."""
     rng = np.random.default_rng(case.seed)
     height, width = shape
     seeds = [rng.uniform(0, 1, 2)]
