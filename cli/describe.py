@@ -26,7 +26,7 @@ VERBS = {**dialog_colors.VERBS, **dialog_buildings.VERBS, **dialog_training.VERB
 FORMAT = 3
 PYTHON = "3.11"
 # Fields that a dialog does not ask for, or asks for as a layer, with a `Port`.
-HIDDEN = ("overwrite", "resume", "bounds_crs", "area")
+HIDDEN = ("overwrite", "resume", "bounds_crs", "area", "timings")
 
 
 @click.command("describe")

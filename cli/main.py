@@ -5,6 +5,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -57,6 +58,12 @@ SUMMARIES = {
     "train-segmenter": "Train a building model on rasters with footprints.",
     "train-style": "Train a style model on rasters without labels.",
 }
+
+
+# How libraries in C and C++ say it.
+_NO_MEMORY = re.compile(
+    "(?i)can(no|')t allocate memory|bad_alloc|out of memory|can't start new thread"
+)
 
 
 class LazyGroup(click.Group):
@@ -122,16 +129,18 @@ def main(arguments: list[str] | None = None) -> None:
         code = error.exit_code
     except click.ClickException as error:
         code = _fail(usage_message(error), error, error.exit_code, as_json)
+    except BrokenPipeError:
+        code = 1
     except (KeyboardInterrupt, click.Abort, Cancelled) as error:
         code = _fail("stopped; nothing was left half-written", error, 130, as_json)
     except GeossdaError as error:
         code = _fail(str(error), error, 2 if isinstance(error, SettingError) else 1, as_json)
-    except MemoryError as error:
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not (isinstance(error, MemoryError) or _NO_MEMORY.search(str(error))):
+            raise
         code = _fail(
             "out of memory: lower --tile or --batch, or close other programs", error, 1, as_json
         )
-    except BrokenPipeError:
-        code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -3,6 +3,7 @@
 import click
 
 from geossda.config import PolygonizeConfig
+from geossda.errors import counted
 from geossda.formats import vector_suffixes
 from geossda.progress import Progress
 
@@ -34,4 +35,6 @@ def command(source: str, output: str, progress: Progress, config: PolygonizeConf
     from geossda import polygonize
 
     result = polygonize(source, output, config=config, progress=progress)
-    print_result(f"{result.output}: {result.buildings:,} buildings, {result.area_m2:,.0f} m²")
+    print_result(
+        f"{result.output}: {counted(result.buildings, 'building')}, {result.area_m2:,.0f} m²"
+    )

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
+from geossda.errors import one_line
 from geossda.progress import Progress, Silent
 from geossda.run_estimate import PLANS, RunEstimate, in_words
-from geossda.urls import redact
 
 # Where a command's context keeps its bar.
 _BAR = "geossda.bar"
@@ -79,7 +79,7 @@ class Quiet(Silent):
 
     def warn(self, text: str) -> None:
         """Print the warning."""
-        print_error(f"geossda: warning: {redact(text)}")
+        print_error(f"geossda: warning: {one_line(text)}")
 
 
 class Lines:
@@ -122,11 +122,11 @@ class Lines:
 
     def note(self, text: str) -> None:
         """Print a note."""
-        self._print(event="note", text=redact(text))
+        self._print(event="note", text=one_line(text))
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self._print(event="warning", text=redact(text))
+        self._print(event="warning", text=one_line(text))
 
     @property
     def _run(self) -> float:
@@ -184,12 +184,12 @@ class Bar:
 
     def note(self, text: str) -> None:
         """Print above the bar."""
-        self._bar.console.print(redact(text), highlight=False, markup=False)
+        self._bar.console.print(one_line(text), highlight=False, markup=False)
 
     def warn(self, text: str) -> None:
         """Print above the bar."""
         self._bar.console.print(
-            f"warning: {redact(text)}", style="yellow", highlight=False, markup=False
+            f"warning: {one_line(text)}", style="yellow", highlight=False, markup=False
         )
 
     def close(self) -> None:

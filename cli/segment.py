@@ -3,6 +3,7 @@
 import click
 
 from geossda.config import SegmentConfig
+from geossda.errors import counted
 from geossda.formats import vector_suffixes
 from geossda.progress import Progress
 
@@ -48,4 +49,6 @@ def command(
         config=config,
         progress=progress,
     )
-    print_result(f"{result.output}: {result.buildings:,} buildings, {result.area_m2:,.0f} m²")
+    print_result(
+        f"{result.output}: {counted(result.buildings, 'building')}, {result.area_m2:,.0f} m²"
+    )

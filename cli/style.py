@@ -3,6 +3,7 @@
 import click
 
 from geossda.config import StyleConfig
+from geossda.errors import counted
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
@@ -28,4 +29,7 @@ def command(
     from geossda import make_style
 
     pooled = make_style(references, output, config=config, progress=progress)
-    print_result(f"{output}: {pooled.bands} bands, from {pooled.pixels:,} pixels of {pooled.name}")
+    print_result(
+        f"{output}: {counted(pooled.bands, 'band')}, from "
+        f"{counted(pooled.pixels, 'pixel')} of {pooled.name}"
+    )

@@ -3,6 +3,7 @@
 import click
 
 from geossda.config import TrainStyleConfig
+from geossda.errors import counted
 from geossda.progress import Progress
 
 from .options import config_options, progress_option
@@ -37,4 +38,4 @@ def command(
     from geossda import train_style
 
     card = train_style(sources, output, run=run, config=config, progress=progress)
-    print_result(f"{output}: {card.preset}, {card.bands} bands at a time")
+    print_result(f"{output}: {card.preset}, {counted(card.bands, 'band')} at a time")

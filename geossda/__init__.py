@@ -27,6 +27,7 @@ from geossda.config import (
 )
 from geossda.errors import GeossdaError
 from geossda.gdal_data import drop_foreign_data
+from geossda.local_only import restrict_libraries
 
 if TYPE_CHECKING:
     from geossda.api.benchmark import benchmark_paper, benchmark_places
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 # Before rasterio, pyogrio or pyproj look for their data.
 drop_foreign_data()
+restrict_libraries()
 
 _LAZY = {
     "benchmark_paper": "geossda.api.benchmark",

@@ -2,12 +2,16 @@
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geossda.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+
+# Bytes that a small network takes besides the libraries, on a CPU.
+ADDRESS_SPACE = 1_500_000_000
 
 TRAIN_EXTRA = "install PyTorch with pip install 'geossda[train]'"
 
@@ -48,8 +52,10 @@ def choose(device: str) -> "torch.device":
     Raises
     ------
     InputError
-        This machine, or this build of PyTorch, has no such device.
+        This machine, or this build of PyTorch, has no such device; or a limit on address space is
+        too low.
     """
+    require_address_space()
     import torch
 
     if device == "auto":
@@ -62,6 +68,33 @@ def choose(device: str) -> "torch.device":
     if not available.get(device, False):
         raise InputError(f"PyTorch finds no device {device} on this machine: use --device auto")
     return torch.device(device)
+
+
+def require_address_space() -> None:
+    """Check that a limit on address space leaves room for networks.
+
+    Where it does not, libraries in C++ end the process without a word.
+
+    Raises
+    ------
+    InputError
+        The limit, which ``ulimit -v`` sets, is too low.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    statistics = Path("/proc/self/statm")
+    if limit == resource.RLIM_INFINITY or not statistics.exists():
+        return
+    taken = int(statistics.read_text().split()[0]) * resource.getpagesize()
+    if limit - taken < ADDRESS_SPACE:
+        raise InputError(
+            f"the address space is limited to {limit / 1e9:.1f} GB (ulimit -v), of which libraries "
+            f"take {taken / 1e9:.1f} GB and networks need {ADDRESS_SPACE / 1e9:.1f} GB more: raise "
+            "the limit"
+        )
 
 
 def has_bfloat16(device: "torch.device") -> bool:

@@ -23,8 +23,20 @@ Messages are one line: what came, what was expected, what to do.
 from geossda.urls import redact
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the singular for 1: ``3 bands``, ``1 band``.
+
+    Parameters
+    ----------
+    number : int
+    noun : str
+        In the singular, of a plural in "s".
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 class GeossdaError(Exception):
-    """Base of every error geossda raises on purpose; a message keeps no secret of a URL.
+    """Base of every error geossda raises on purpose; one line, without secrets of URLs.
 
     Parameters
     ----------
@@ -33,7 +45,21 @@ class GeossdaError(Exception):
     """
 
     def __init__(self, *parts: object) -> None:
-        super().__init__(*(redact(part) if isinstance(part, str) else part for part in parts))
+        super().__init__(*(one_line(part) if isinstance(part, str) else part for part in parts))
+
+
+def one_line(text: str) -> str:
+    """Return a message without secrets of URLs, with line ends and control characters escaped.
+
+    Names of files may hold both, and terminals obey the latter.
+
+    Parameters
+    ----------
+    text : str
+    """
+    return "".join(
+        char if char.isprintable() else repr(char)[1:-1] for char in redact(text.rstrip())
+    )
 
 
 class InputError(GeossdaError, ValueError):

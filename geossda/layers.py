@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 from geossda.errors import OutputError
@@ -112,6 +113,48 @@ def atomic_layer(path: Path, layer: str) -> Iterator[tuple[Path, bool]]:
             shutil.copyfile(path, part)
             _drop_styles(part, layer)
         yield part, others
+        if path.suffix.lower() == ".gpkg":
+            set_dates(part, layer)
+
+
+def set_dates(path: str | os.PathLike[str], layer: str) -> None:
+    """Set the dates of a layer and its style to ``SOURCE_DATE_EPOCH``, if the environment has it.
+
+    Equal runs then give equal bytes (https://reproducible-builds.org/specs/source-date-epoch).
+
+    Parameters
+    ----------
+    path : path
+        A GeoPackage just written.
+    layer : str
+
+    Raises
+    ------
+    OutputError
+        The variable is no number of seconds.
+    """
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given is None:
+        return
+    try:
+        moment = datetime.fromtimestamp(int(given), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise OutputError(
+            f"SOURCE_DATE_EPOCH is {given!r}, seconds since 1970 were expected: correct or unset it"
+        ) from error
+    date = f"{moment:%Y-%m-%dT%H:%M:%S}.000Z"
+    with closing(sqlite3.connect(path)) as database, database:
+        for table, column, named in (
+            ("gpkg_contents", "last_change", "table_name"),
+            ("gpkg_metadata_reference", "timestamp", "table_name"),
+            ("layer_styles", "update_time", "f_table_name"),
+        ):
+            query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+            if database.execute(query, (table,)).fetchone():
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? WHERE {named} IN (?, 'layer_styles')",
+                    (date, layer),
+                )
 
 
 def _drop_styles(path: Path, layer: str) -> None:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from geossda.errors import OutputError, OutputExistsError
+from geossda.errors import OutputError, OutputExistsError, counted
 
 PathLike = str | os.PathLike[str]
 # What temporary files add to an output's name: .NAME.<process id>.part<suffix>.aux.xml
@@ -66,7 +66,7 @@ def _check_name(path: Path) -> None:
     length = len(os.fsencode(path.name))
     if length > longest - TEMPORARY_NAME_BYTES:
         raise OutputError(
-            f"the name of output {path} has {length} bytes, at most "
+            f"the name of output {path} has {counted(length, 'byte')}, at most "
             f"{longest - TEMPORARY_NAME_BYTES} leave room for temporary files: choose a shorter one"
         )
 

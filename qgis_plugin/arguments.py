@@ -34,7 +34,13 @@ def build(verb, values):
             for one in value if isinstance(value, list) else [value]:
                 named += [parameter["option"], _text(one)] if parameter["option"] else []
                 placed += [] if parameter["option"] else [_text(one)]
-    return [verb["command"], *placed, *named, *verb["switches"]]
+    # What is added to is not replaced.
+    switches = [
+        switch
+        for switch in verb["switches"]
+        if switch != "--overwrite" or "--append" not in named
+    ]
+    return [verb["command"], *placed, *named, *switches]
 
 
 def _text(value):

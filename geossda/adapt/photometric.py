@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geossda.data.patches import draw_probabilities, random_patch
 from geossda.data.scaled_rasters import WorkingRaster
-from geossda.errors import BandError, EmptyRasterError
+from geossda.errors import BandError, EmptyRasterError, counted
 
 Bytes = NDArray[np.uint8]
 # Largest shifts of Albumentations (Buslaev et al. 2020), which the paper's HSV and Gamma are from:
@@ -39,7 +39,9 @@ def hsv(image: Bytes, valid: NDArray[np.bool_], raster: int, rng: Generator) -> 
         The image does not have three bands.
     """
     if len(image) != 3:
-        raise BandError(f"hsv shifts red, green and blue, the images have {len(image)} bands")
+        raise BandError(
+            f"hsv shifts red, green and blue, the images have {counted(len(image), 'band')}"
+        )
     pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
     shifted = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV).astype(np.int16)
     shifted += rng.integers(

@@ -173,10 +173,11 @@ def _harmonize_one(
         work.shards.assemble(
             run.output,
             description=_description(mosaic, config),
-            tags=tags | provenance("harmonize", scenes=scenes, stages=progress.record()),
+            tags=tags | provenance("harmonize", scenes=scenes),
             options=options,
             progress=progress,
         )
+    run.save_timings()
 
 
 def _settings_of(method: Method) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from geossda.raster.histograms import histograms
 from geossda.raster.imagery import undeclared_fill
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import working_range
+from geossda.raster.source import gdal_environment
 from geossda.staging import PathLike
 
 
@@ -61,10 +62,10 @@ def info(path: PathLike) -> dict[str, Any]:
 
 
 def _vector(path: PathLike) -> dict[str, Any]:
-    from geossda.data.labels import read_footprints
     from geossda.footprints.ground_scale import ground_areas
+    from geossda.raster.polygons import polygons_of, read_frame
 
-    shapes = read_footprints(path, None)
+    shapes = polygons_of(read_frame(path), path, None, whole=True)
     areas = ground_areas(shapes)
     return {
         "kind": "footprints",
@@ -75,6 +76,7 @@ def _vector(path: PathLike) -> dict[str, Any]:
     }
 
 
+@gdal_environment()
 def _raster(path: PathLike) -> dict[str, Any]:
     mosaic = open_mosaic(path)
     height, width = mosaic.shape

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 
 from geossda.balance.scenes import read_scenes
 from geossda.config import HarmonizeConfig, ReportConfig, config_from
-from geossda.errors import GeoreferenceError, InputError
+from geossda.errors import GeoreferenceError, InputError, SettingError
 from geossda.evaluation.html_page import plain, plots, render
 from geossda.evaluation.pair import Pair
 from geossda.evaluation.pictures import before_and_after, draw_structure_map, legend
@@ -24,6 +23,7 @@ from geossda.raster.area import read_area
 from geossda.raster.cog import new_cog
 from geossda.raster.description import provenance
 from geossda.raster.gsd import ground_sample_distance
+from geossda.raster.handles import open_dataset
 from geossda.raster.histograms import Histograms, histograms
 from geossda.raster.imagery import warn_of_fill
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
@@ -31,6 +31,7 @@ from geossda.raster.opening import open_source
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
 from geossda.runs.lock import exclusive
+from geossda.runs.run import timings_file
 from geossda.staging import PathLike, atomic_write, check_output
 from geossda.urls import file_name, file_stem, is_remote
 
@@ -109,7 +110,7 @@ def report(
     harmonized = os.fspath(harmonized)
     with gdal_environment():
         tags = _tags(harmonized)
-        recorded = tags["settings"] if isinstance(tags.get("settings"), dict) else {}
+        recorded = _recorded(harmonized, tags)
         after = _open_result(harmonized, recorded, config)
         paths = _sources(harmonized, tags, sources)
         inputs = [harmonized, *paths, *([scenes] if scenes else [])]
@@ -128,6 +129,11 @@ def report(
         pair = Pair(before, after)
         outlines = read_scenes(scenes, after.grid).polygons if scenes is not None else None
         drawing = compare_structure(pair, config.cell, progress=progress)
+        if not len(drawing.known):
+            progress.warn(
+                f"no cell of {config.cell} px holds enough valid pixels to compare its structure: "
+                "give a smaller --cell"
+            )
         values = tuple(
             histograms(mosaic, budget_px=HISTOGRAM_PX, progress=progress)
             for mosaic in (before, after)
@@ -145,14 +151,15 @@ def report(
             {
                 "output": file_name(harmonized),
                 "sources": [file_name(path) for path in paths],
-                **{key: tags.get(key) for key in ("version", "method", "style", "settings")},
+                **{key: tags.get(key) for key in ("version", "method", "style")},
+                "settings": recorded or None,
                 **_about(after),
                 "nodata_share": 1 - drawing.pixels / (after.shape[0] * after.shape[1]),
                 "histograms": _band_statistics(values, names),
                 "seams": _seams(tile, *seams),
                 "strips": None if steps is None else [_strip(step) for step in steps],
                 "drawing": _drawing(drawing),
-                "stages": _stages(tags.get("stages")),
+                "stages": _stages(harmonized),
             }
         )
         text = render(
@@ -184,7 +191,7 @@ def _open_result(path: str, recorded: dict[str, Any], config: ReportConfig) -> M
 def _tags(path: str) -> dict[str, Any]:
     """Read what `harmonize` wrote of itself; empty for a raster it did not write."""
     open_source(path)  # refuses a missing file, or one that is not a raster, in one line
-    with rasterio.open(path) as dataset:
+    with open_dataset(path) as dataset:
         given = dataset.tags()
     tags: dict[str, Any] = {}
     for name, text in given.items():
@@ -196,10 +203,25 @@ def _tags(path: str) -> dict[str, Any]:
     return tags
 
 
+def _recorded(path: str, tags: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of the run, checked where they are used here."""
+    given = tags.get("settings")
+    if not isinstance(given, dict):
+        return {}
+    used = {name: given[name] for name in ("bidx", "nodata", "tile") if given.get(name) is not None}
+    try:
+        config_from(HarmonizeConfig, None, used)
+    except SettingError as error:
+        raise InputError(
+            f"tag GEOSSDA_SETTINGS of {path} cannot be used ({error}): harmonize the raster again"
+        ) from error
+    return given
+
+
 def _parsed(path: str, name: str, text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"tag {name} of {path} is not valid JSON ({error}): harmonize the raster again"
         ) from error
@@ -238,7 +260,7 @@ def _beside(harmonized: PathLike) -> Path:
 
 def _band_names(mosaic: Mosaic) -> list[str]:
     source = mosaic.sources[0]
-    with rasterio.open(source.path) as dataset:
+    with open_dataset(source.path) as dataset:
         named = [
             dataset.descriptions[band - 1] or dataset.colorinterp[band - 1].name
             for band in source.bands
@@ -315,8 +337,15 @@ def _drawing(drawing: StructureMap) -> dict[str, Any]:
     }
 
 
-def _stages(given: Any) -> list[dict[str, Any]]:
-    """Keep what is known of the stages' time and memory."""
+def _stages(harmonized: str) -> list[dict[str, Any]]:
+    """Read the time and memory of the stages, if `harmonize --timings` has written them."""
+    path = timings_file(harmonized)
+    if is_remote(harmonized) or not path.is_file():
+        return []
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON ({error}): remove it") from error
     if not isinstance(given, list):
         return []
     return [

@@ -14,7 +14,6 @@ from geossda.layers import split_layer
 from geossda.parallel.scheduler import check_scheduler, local_paths
 from geossda.progress import SILENT, Progress, Stages
 from geossda.raster.creation_options import parse_creation_options
-from geossda.raster.description import provenance
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import find_sources
 from geossda.raster.source import gdal_environment
@@ -143,11 +142,11 @@ def segment(
                     mosaic,
                     path,
                     threshold=threshold if kind == "mask" else None,
-                    tags=tags | provenance("segment", stages=progress.record()),
+                    tags=tags,
                     options=options,
                     progress=progress,
                 )
-            return polygonize_to(
+            written = polygonize_to(
                 footprints,
                 open_buildings(predicted, threshold, temperature=card.temperature),
                 gsd_m=gsd_m,
@@ -156,3 +155,5 @@ def segment(
                 progress=progress,
                 helpers=None if work.workers.alone else work.workers,
             )
+        run.save_timings()
+    return written

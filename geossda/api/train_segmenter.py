@@ -15,7 +15,7 @@ from geossda.data.labels import find_footprints, read_footprints
 from geossda.data.patches import Patch
 from geossda.data.scaled_rasters import WorkingRaster
 from geossda.devices import choose
-from geossda.errors import BandError, EmptyRasterError, GeoreferenceError, VectorError
+from geossda.errors import BandError, EmptyRasterError, GeoreferenceError, VectorError, counted
 from geossda.evaluation.calibration import calibration
 from geossda.evaluation.style_matrix import draw_pairs
 from geossda.formats import ONNX_SUFFIX
@@ -30,7 +30,7 @@ from geossda.raster.source import gdal_environment
 from geossda.runs.fingerprint import digest
 from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, atomic_write, check_output
-from geossda.training.rundir import run_folder
+from geossda.training.rundir import removed_unless_saved, run_folder
 from geossda.training.segmenter_loop import train
 from geossda.urls import file_name
 
@@ -104,7 +104,8 @@ def train_segmenter(
     config = _resolved(config, bool(wanted))
     if len(footprints) not in (0, 1, len(paths)):
         raise VectorError(
-            f"{len(footprints)} footprint files for {len(paths)} rasters: give none, one, "
+            f"{counted(len(footprints), 'footprint file')} for "
+            f"{counted(len(paths), 'raster')}: give none, one, "
             "or one each"
         )
     within = None if area is None else polygons_of(read_frame(area), area, None)
@@ -146,22 +147,23 @@ def train_segmenter(
         )
     streams = training_streams(config, rasters, unlabelled, progress=progress)
     folder = run_folder(output, run)
-    if streams.preview is not None and not (folder / "last.pt").exists():
-        _write_preview(streams.preview, folder / "patches.png")
-    card = train(
-        streams.labelled,
-        rasters[0].mosaic.count,
-        output,
-        folder,
-        config,
-        draw_target=streams.target,
-        objective=streams.objective,
-        sources=tuple(file_name(path) for path in (*paths, *wanted)),
-        labels=digest(drawn)[:12],
-        places=streams.places,
-        calibrate=calibration(rasters, device, progress=progress),
-        progress=progress,
-    )
+    with removed_unless_saved(folder):
+        if streams.preview is not None and not (folder / "last.pt").exists():
+            _write_preview(streams.preview, folder / "patches.png")
+        card = train(
+            streams.labelled,
+            rasters[0].mosaic.count,
+            output,
+            folder,
+            config,
+            draw_target=streams.target,
+            objective=streams.objective,
+            sources=tuple(file_name(path) for path in (*paths, *wanted)),
+            labels=digest(drawn)[:12],
+            places=streams.places,
+            calibrate=calibration(rasters, device, progress=progress),
+            progress=progress,
+        )
     export_beside(output, overwrite=config.overwrite, progress=progress)
     return card
 
@@ -204,7 +206,7 @@ def _open(
         raise GeoreferenceError(mosaic.sources[0].lacks_crs)
     if others and mosaic.count != others[0].mosaic.count:
         raise BandError(
-            f"{path} has {mosaic.count} bands, {others[0].mosaic.name} has "
+            f"{path} has {counted(mosaic.count, 'band')}, {others[0].mosaic.name} has "
             f"{others[0].mosaic.count}: choose common ones with --bidx"
         )
     check_imagery(mosaic, progress)

@@ -11,7 +11,7 @@ from geossda.config import TrainStyleConfig, config_from
 from geossda.data.scaled_rasters import UnlabelledRaster
 from geossda.data.views import ViewSampler
 from geossda.devices import choose, has_bfloat16
-from geossda.errors import BandError, EmptyRasterError
+from geossda.errors import BandError, EmptyRasterError, counted
 from geossda.evaluation.samples import Sample, sample_raster
 from geossda.evaluation.style_matrix import draw_matrix
 from geossda.evaluation.style_scores import learned, score
@@ -27,7 +27,7 @@ from geossda.runs.lock import exclusive
 from geossda.runtime.choice import Runtime
 from geossda.runtime.style_network import style_model_of
 from geossda.staging import PathLike, atomic_write, check_output
-from geossda.training.rundir import run_folder
+from geossda.training.rundir import removed_unless_saved, run_folder
 from geossda.training.style_loop import train
 from geossda.urls import file_name
 
@@ -93,7 +93,8 @@ def train_style(
             mosaic = open_mosaic(path, bands=config.bidx or None, nodata=config.nodata)
             if mosaic.count < config.bands:
                 raise BandError(
-                    f"{path} has {mosaic.count} bands, the model is to take {config.bands}: leave "
+                    f"{path} has {counted(mosaic.count, 'band')}, the model is to take "
+                    f"{config.bands}: leave "
                     "it out, or give a smaller --bands"
                 )
             check_imagery(mosaic, progress)
@@ -103,18 +104,20 @@ def train_style(
             progress.advance()
     sampler = ViewSampler(rasters, config.bands, config.patch, config.seed)
     daug = config.preset == "daug"
-    card = train(
-        sampler.draw,
-        output,
-        run_folder(output, run),
-        config,
-        sources=tuple(file_name(path) for path in paths),
-        # A domain is what lies in one folder.
-        domains=[Path(path).resolve().parent.name for path in paths] if daug else (),
-        # The validation rasters have no domain.
-        validate=None if daug else _Validation(paths, config, progress),
-        progress=progress,
-    )
+    folder = run_folder(output, run)
+    with removed_unless_saved(folder):
+        card = train(
+            sampler.draw,
+            output,
+            folder,
+            config,
+            sources=tuple(file_name(path) for path in paths),
+            # A domain is what lies in one folder.
+            domains=[Path(path).resolve().parent.name for path in paths] if daug else (),
+            # The validation rasters have no domain.
+            validate=None if daug else _Validation(paths, config, progress),
+            progress=progress,
+        )
     if not daug:  # which only training uses
         export_beside(output, overwrite=config.overwrite, progress=progress)
     return card

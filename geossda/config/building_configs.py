@@ -63,18 +63,21 @@ class SegmentConfig(Config):
     workers: int = shared.workers()
     scheduler: str | None = shared.scheduler()
     resume: bool = shared.resume()
+    timings: bool = shared.timings()
     append: bool = shared.append()
     overwrite: bool = shared.overwrite()
 
     def check_together(self) -> None:
-        """Raise SettingError for bounds in the wrong order, or their CRS without them.
+        """Raise SettingError for wrong bounds, for their CRS alone, or for append with overwrite.
 
         Raises
         ------
         SettingError
-            The bounds are in the wrong order, or only their CRS is given.
+            The bounds are in the wrong order, only their CRS is given, or both `append` and
+            `overwrite` are set.
         """
         check_bounds(self.bounds, self.bounds_crs)
+        _check_append(self.append, self.overwrite)
 
 
 @documented
@@ -112,18 +115,27 @@ class PolygonizeConfig(Config):
     overwrite: bool = shared.overwrite()
 
     def check_together(self) -> None:
-        """Raise SettingError for connectivity 8 with regular or separated outlines.
+        """Raise SettingError for connectivity 8 with regular outlines, or append and overwrite.
 
         Raises
         ------
         SettingError
-            Connectivity is 8, and outlines are regular or separated.
+            Connectivity is 8, and outlines are regular or separated; or both `append` and
+            `overwrite` are set.
         """
+        _check_append(self.append, self.overwrite)
         if self.connectivity == 8 and (self.regularize != "none" or self.split):
             raise SettingError(
                 "connectivity is 8, with which outlines touch themselves at corners: use "
                 "regularize none without split, or connectivity 4"
             )
+
+
+def _check_append(append: bool, overwrite: bool) -> None:
+    if append and overwrite:
+        raise SettingError(
+            "append keeps what a layer holds and overwrite replaces it: give one of the two"
+        )
 
 
 @documented

@@ -58,6 +58,7 @@ class HarmonizeConfig(Config):
     workers: int = shared.workers()
     scheduler: str | None = shared.scheduler()
     resume: bool = shared.resume()
+    timings: bool = shared.timings()
     overwrite: bool = shared.overwrite()
 
     def check_together(self) -> None:

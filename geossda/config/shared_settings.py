@@ -126,6 +126,15 @@ def resume() -> Any:
     )
 
 
+def timings() -> Any:
+    """Return the field of keeping time and memory of each stage."""
+    return setting(
+        False,
+        "Write the seconds and the peak memory of each stage to OUTPUT.stages.json.",
+        advanced=True,
+    )
+
+
 def append() -> Any:
     """Return the field of adding to an existing layer."""
     return setting(False, "Add to the layer of an existing GeoPackage.")

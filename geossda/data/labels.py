@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 import rasterio.features
 import shapely
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from geossda.errors import VectorError
 from geossda.formats import RASTER_SUFFIXES, VECTOR_FORMATS, suffix_of
 from geossda.layers import split_layer
 from geossda.progress import SILENT, Progress
+from geossda.raster.handles import open_dataset
 from geossda.raster.polygons import placed, polygons_of, read_frame
 from geossda.raster.rasterize import burn
 from geossda.raster.source import GDAL_ERRORS, gdal_environment, gdal_reason
@@ -76,7 +76,7 @@ def trace(path: Path, crs: Any) -> "gpd.GeoSeries":
 
     # Masks often declare one of their classes as nodata, so what is declared does not count.
     try:
-        with gdal_environment(), rasterio.open(path) as source:
+        with gdal_environment(), open_dataset(str(path)) as source:
             if source.crs is None:
                 raise VectorError(f"mask {path} has no CRS: assign one first")
             own = source.crs.to_wkt()

@@ -262,8 +262,10 @@ def random_patch(
         read = np.pad(read, ((0, 0), (0, read_px - rows), (0, read_px - cols)))
     if read_px != side:
         interpolation = cv2.INTER_AREA if read_px > side else cv2.INTER_LINEAR
-        image = cv2.resize(read[:-2].transpose(1, 2, 0), (side, side), interpolation=interpolation)
-        image = image.reshape(side, side, -1).transpose(2, 0, 1)
+        # One by one: OpenCV 5 averages at most four bands at a time.
+        image = np.stack(
+            [cv2.resize(band, (side, side), interpolation=interpolation) for band in read[:-2]]
+        )
         masks = cv2.resize(
             read[-2:].transpose(1, 2, 0), (side, side), interpolation=cv2.INTER_NEAREST
         ).transpose(2, 0, 1)

@@ -199,20 +199,23 @@ def polis(one: shapely.Polygon, other: shapely.Polygon) -> float:
     """
     distances = []
     for a, b in ((one, other), (other, one)):
-        rings = shapely.get_rings(a)
+        rings = shapely.get_rings(shapely.get_parts(a))
         corners = np.concatenate([shapely.get_coordinates(ring)[:-1] for ring in rings])
         distances.append(shapely.distance(shapely.points(corners), b.boundary).mean())
     return float(np.mean(distances))
 
 
 def _corner_counts(shapes: NDArray[np.object_]) -> NDArray[np.int64]:
-    rings = 1 + shapely.get_num_interior_rings(shapes)
-    return np.asarray(shapely.get_num_coordinates(shapes) - rings)
+    parts, owner = shapely.get_parts(shapes, return_index=True)
+    rings = np.bincount(owner, 1 + shapely.get_num_interior_rings(parts), len(shapes))
+    return np.asarray(shapely.get_num_coordinates(shapes) - rings.astype(np.int64))
 
 
 def _corner_angles(shapes: NDArray[np.object_]) -> NDArray[np.float64]:
     """Return the angles of all corners in degrees, 0 to 180."""
-    rings, owner = shapely.get_coordinates(shapely.get_rings(shapes), return_index=True)
+    rings, owner = shapely.get_coordinates(
+        shapely.get_rings(shapely.get_parts(shapes)), return_index=True
+    )
     if not len(rings):
         return np.zeros(0)
     step = np.diff(rings, axis=0)

@@ -123,7 +123,7 @@ def open_layer(path: str | os.PathLike[str], threshold: float) -> Layer:
     if is_vector(name):
         frame = read_frame(name)
         invalid = int((~frame.geometry.dropna().is_valid).sum())
-        return Layer(name, None, polygons_of(frame, name, None), threshold, invalid)
+        return Layer(name, None, polygons_of(frame, name, None, whole=True), threshold, invalid)
     mosaic = open_buildings(name, threshold, bands=(1,)).mosaic
     if mosaic.grid.crs is None:
         raise GeoreferenceError(mosaic.sources[0].lacks_crs)

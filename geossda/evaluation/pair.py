@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from geossda.errors import BandError
+from geossda.errors import BandError, counted
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
@@ -54,7 +54,8 @@ class Pair:
     def __post_init__(self) -> None:
         if self.before.count != self.after.count:
             raise BandError(
-                f"{self.before.name} has {self.before.count} bands, {self.after.name} has "
+                f"{self.before.name} has {counted(self.before.count, 'band')}, "
+                f"{self.after.name} has "
                 f"{self.after.count}: name the sources it was made from with --source"
             )
         if self.before.grid != self.after.grid:

@@ -5,7 +5,6 @@ import io
 import warnings
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from PIL import Image
@@ -14,6 +13,7 @@ from rasterio.enums import ColorInterp
 from geossda.evaluation.pair import Pair, Views
 from geossda.evaluation.structure_map import UNCHANGED, StructureMap
 from geossda.progress import SILENT, Progress
+from geossda.raster.handles import open_dataset
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import Stretch
 from geossda.raster.windows import Window, tiles
@@ -54,7 +54,7 @@ def shown_bands(mosaic: Mosaic) -> tuple[int, ...]:
     if mosaic.count < 3:
         return (0,)
     source = mosaic.sources[0]
-    with rasterio.open(source.path) as dataset:
+    with open_dataset(source.path) as dataset:
         colors = [dataset.colorinterp[band - 1] for band in source.bands]
     wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     if all(color in colors for color in wanted):

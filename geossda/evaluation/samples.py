@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.data.scaled_rasters import UnlabelledRaster
-from geossda.errors import BandError, EmptyRasterError, InputError
+from geossda.errors import BandError, EmptyRasterError, InputError, counted
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic, open_mosaic
@@ -91,7 +91,7 @@ def sample_rasters(
             mosaic = open_mosaic(path, bands=bands or None, nodata=nodata)
             if rasters and mosaic.count != rasters[0].mosaic.count:
                 raise BandError(
-                    f"{path} has {mosaic.count} bands, {paths[0]} has "
+                    f"{path} has {counted(mosaic.count, 'band')}, {paths[0]} has "
                     f"{rasters[0].mosaic.count}: choose common ones with --bidx"
                 )
             check_imagery(mosaic, progress)

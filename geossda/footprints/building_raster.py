@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.errors import BandError, InputError
+from geossda.errors import BandError, InputError, counted
 from geossda.footprints.records import BuildingWindow
 from geossda.progress import SILENT, Progress
 from geossda.raster.description import Description
@@ -153,7 +153,8 @@ def open_buildings(
     mosaic = open_mosaic(path, bands=bands or None, nodata=nodata)
     if mosaic.count > 1:
         raise BandError(
-            f"{path} has {mosaic.count} bands, one of buildings was expected: choose it with --bidx"
+            f"{path} has {counted(mosaic.count, 'band')}, one of buildings was expected: "
+            "choose it with --bidx"
         )
     source = mosaic.sources[0]
     declared = source.validity == "nodata" and nodata is None

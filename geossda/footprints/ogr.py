@@ -90,7 +90,7 @@ def write_errors(frame: gpd.GeoDataFrame, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     frame : GeoDataFrame
-        Of polygons.
+        Of Polygons and MultiPolygons.
     path : path
         ``.gpkg``; another layer's name may follow ``|layername=``. Other layers are kept.
 
@@ -101,6 +101,7 @@ def write_errors(frame: gpd.GeoDataFrame, path: str | os.PathLike[str]) -> None:
     """
     file, named = split_layer(path)
     layer = named or "errors"
+    multi = bool((frame.geom_type == "MultiPolygon").any())
     with atomic_layer(file, layer) as (part, beside_others):
         try:
             pyogrio.write_dataframe(
@@ -108,7 +109,8 @@ def write_errors(frame: gpd.GeoDataFrame, path: str | os.PathLike[str]) -> None:
                 part,
                 layer=layer,
                 driver="GPKG",
-                geometry_type="Polygon",
+                geometry_type="MultiPolygon" if multi else "Polygon",
+                promote_to_multi=multi,
                 dataset_options=None if beside_others else _GPKG,
                 layer_options={"GEOMETRY_NAME": "geom"},
             )

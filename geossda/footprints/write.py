@@ -15,7 +15,7 @@ from geossda.footprints.geopackage import LAYER, add_style
 from geossda.footprints.records import Footprints
 from geossda.footprints.stream import RecordStream
 from geossda.formats import VECTOR_FORMATS, suffix_of, vector_suffixes
-from geossda.layers import atomic_layer, holds_others, is_split, split_layer
+from geossda.layers import atomic_layer, holds_others, is_split, set_dates, split_layer
 from geossda.staging import atomic_write
 
 
@@ -171,7 +171,9 @@ def write_features(
                 shutil.copyfile(path, part)
             kind = "MultiPolygon" if multi else "Polygon"
             write(stream, part, crs, metadata, kind)
-            if suffix == ".gpkg" and not append:
+            if append:
+                set_dates(part, layer)
+            elif suffix == ".gpkg":
                 add_style(part, layer)
         except failures as error:
             # An error of ours, on its way through Arrow's C interface, has lost its name.

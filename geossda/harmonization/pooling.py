@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.errors import StyleError
+from geossda.errors import StyleError, counted
 from geossda.harmonization.statistic import Statistic
 from geossda.harmonization.style import Style
 
@@ -56,7 +56,8 @@ def pool(styles: Sequence[Style], weights: Sequence[float] = ()) -> Style:
     for other in styles[1:]:
         if other.bands != first.bands:
             raise StyleError(
-                f"reference {other.name} has {other.bands} bands, {first.name} has {first.bands}: "
+                f"reference {other.name} has {counted(other.bands, 'band')}, {first.name} "
+                f"has {first.bands}: "
                 "choose common ones with --bidx"
             )
     styles = [style.fitted_to(first.dtype, first.working_range) for style in styles]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.errors import BandError, StyleError
+from geossda.errors import BandError, StyleError, counted
 from geossda.harmonization.reference_statistics import Colors, Moments, Pixels
 from geossda.harmonization.statistic import (
     Measured,
@@ -93,7 +93,8 @@ class Style(Measured):
         """
         if self.bands != bands:
             raise BandError(
-                f"the style {self.name} has {self.bands} bands, {name} has {bands}: choose bands "
+                f"the style {self.name} has {counted(self.bands, 'band')}, {name} has "
+                f"{bands}: choose bands "
                 "with --bidx, here or when making the style"
             )
 

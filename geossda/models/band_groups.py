@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from geossda.errors import ModelError
+from geossda.errors import ModelError, counted
 
 
 class Group(NamedTuple):
@@ -41,7 +41,9 @@ def groups(count: int, at_a_time: int) -> list[Group]:
         The image has fewer bands than the network takes.
     """
     if count < at_a_time:
-        raise ModelError(f"the network takes {at_a_time} bands at a time, the image has {count}")
+        raise ModelError(
+            f"the network takes {counted(at_a_time, 'band')} at a time, the image has {count}"
+        )
     covering = []
     for start in range(0, count, at_a_time):
         first = min(start, count - at_a_time)

@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from geossda.config import TrainSegmenterConfig
-from geossda.errors import BandError, ModelError
+from geossda.devices import require_address_space
+from geossda.errors import BandError, ModelError, counted
 from geossda.models.card import SegmenterCard, load, resolve
 from geossda.models.card_checks import OUTPUTS
 from geossda.models.fuse_layers import folded
@@ -136,7 +137,7 @@ def _load_encoder(network: Any, path: str) -> None:
         ) from error
     if missing:
         raise ModelError(
-            f"{path} lacks {len(missing)} tensors of the encoder, such as {missing[0]}"
+            f"{path} lacks {counted(len(missing), 'tensor')} of the encoder, such as {missing[0]}"
         )
 
 
@@ -163,7 +164,8 @@ def initial_network(config: TrainSegmenterConfig, bands: int) -> torch.nn.Module
     network, card = load_segmenter(config.init_from, fold=False)
     if len(card.bands) != bands:
         raise BandError(
-            f"model {card.name} takes {len(card.bands)} bands, the rasters have {bands}: choose "
+            f"model {card.name} takes {counted(len(card.bands), 'band')}, the rasters have "
+            f"{bands}: choose "
             "as many with --bidx"
         )
     if len(card.outputs) != outputs:
@@ -207,6 +209,7 @@ def load_segmenter(
     ModelError
         The file is missing, damaged, no segmenter, or does not hold the network its card names.
     """
+    require_address_space()
     path = resolve(model, SegmenterCard)
     tensors, card = load(path, SegmenterCard)
     network = build_from_card(tensors, card)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import MaskFlags
 
-from geossda.errors import OutputError
+from geossda.errors import OutputError, counted
 from geossda.progress import SILENT, Progress
 from geossda.raster.creation_options import COG_OPTIONS, with_cores
 from geossda.raster.description import Description, describe_dataset
@@ -277,7 +277,8 @@ def _check_working(working: Path, size: int) -> None:
     """Catch what GDAL does not report: a disk that fills up while it closes a file."""
     if (written := working.stat().st_size) < size:
         raise OutputError(
-            f"only {written} of {size} bytes could be written to {working.parent}: is the disk "
+            f"only {written} of {counted(size, 'byte')} could be written to "
+            f"{working.parent}: is the disk "
             "full?"
         )
 

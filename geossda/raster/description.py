@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import rasterio
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
 from geossda._version import __version__
+from geossda.raster.handles import open_dataset
 from geossda.raster.source import Source
 from geossda.raster.validity import Validity
 from geossda.urls import redact
@@ -49,7 +49,7 @@ class Description:
         corner : (int, int)
             Row and column of the pixel of `source` that is first in what is described.
         """
-        with rasterio.open(source.path) as dataset:
+        with open_dataset(source.path) as dataset:
             bands = []
             for band in (source.bands[place] for place in source.file_order):
                 tags = dataset.tags(band)

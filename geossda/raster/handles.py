@@ -1,18 +1,48 @@
 """Open datasets of a source, one set a thread."""
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
 import rasterio
 from odc.geo.geobox import GeoBox
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
+from geossda.local_only import RASTER_DRIVERS, local_only
 from geossda.raster.alpha import type_opaque, without_alpha_label
 from geossda.urls import is_remote
 
 if TYPE_CHECKING:
     from geossda.raster.source import Source
+
+
+# Files that this process has made, which may name others it has made.
+OWN_FILES: set[str] = set()
+
+
+def open_dataset(path: str) -> Any:
+    """Open a raster for reading, with its side files.
+
+    Where only local files are allowed, formats that name other files are not opened, nor are side
+    files, which may be of such formats.
+
+    Parameters
+    ----------
+    path : str
+        A path or URL.
+    """
+    restricted = local_only() and path not in OWN_FILES
+    # Side files (.msk, .tfw, .aux.xml) count; over a network looking for them is slow.
+    listing = "EMPTY_DIR" if is_remote(path) or restricted else "FALSE"
+    # 25 MB a file, which pays over a network only.
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=listing, VSI_CACHE=is_remote(path)):
+        for driver in RASTER_DRIVERS[:-1] if restricted else ():
+            with contextlib.suppress(RasterioError, CPLE_BaseError):
+                return rasterio.open(path, driver=driver)
+        return rasterio.open(path, driver=RASTER_DRIVERS[-1] if restricted else None)
 
 
 class Handles(threading.local):
@@ -28,11 +58,7 @@ class Handles(threading.local):
     def get(self, path: str) -> Any:
         """Open a file, or return the dataset that this thread has open."""
         if path not in self.datasets:
-            # Side files (.msk, .tfw, .aux.xml) count; over a network looking for them is slow.
-            listing = "EMPTY_DIR" if is_remote(path) else "FALSE"
-            # 25 MB a file, which pays over a network only.
-            with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=listing, VSI_CACHE=is_remote(path)):
-                self.datasets[path] = rasterio.open(path)
+            self.datasets[path] = open_dataset(path)
         return self.datasets[path]
 
     def warped(self, source: "Source", grid: GeoBox) -> Any:

@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from geossda.progress import SILENT, Progress
 from geossda.raster.bands import interpreted_colors, named_colors
+from geossda.raster.handles import open_dataset
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import Source, gdal_environment
 from geossda.raster.windows import Window
@@ -158,7 +158,7 @@ def _stands_apart(value: float, others: NDArray[Any]) -> bool:
 
 
 def _check_names(source: Source, progress: Progress) -> None:
-    with gdal_environment(), rasterio.open(source.path) as dataset:
+    with gdal_environment(), open_dataset(source.path) as dataset:
         named = named_colors(dataset, source.bands)
         shown = interpreted_colors(dataset, source.bands)
     differ = [

@@ -14,7 +14,7 @@ import rasterio.warp
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from geossda.errors import BandError, GeoreferenceError, InputError, RasterError
+from geossda.errors import BandError, GeoreferenceError, InputError, RasterError, counted
 from geossda.formats import RASTER_SUFFIXES, suffix_of
 from geossda.raster.alignment import outline_in, unwrapped
 from geossda.raster.area import Area
@@ -351,7 +351,7 @@ def open_mosaic(
     for other in sources[1:]:
         if len(other.bands) != len(first.bands):
             raise BandError(
-                f"{other.name} has {len(other.bands)} bands, {first.name} has "
+                f"{other.name} has {counted(len(other.bands), 'band')}, {first.name} has "
                 f"{len(first.bands)}: choose common ones with --bidx"
             )
         if other.dtype != first.dtype:

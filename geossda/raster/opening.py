@@ -11,10 +11,11 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 
 from geossda.errors import BandError, GeoreferenceError, RasterError
+from geossda.local_only import RASTER_DRIVERS, local_only
 from geossda.raster.alpha import alpha_band
 from geossda.raster.bands import declared_colors, rgb_first
 from geossda.raster.handles import Handles
-from geossda.raster.source import GDAL_ERRORS, Source, gdal_reason
+from geossda.raster.source import GDAL_ERRORS, Source, gdal_environment, gdal_reason
 from geossda.raster.validity import ValidityTests, can_hold, mask_value, masks_of
 from geossda.urls import is_remote, public_name
 
@@ -23,6 +24,7 @@ LARGEST_BLOCK = 2**31
 _PARTS_NAMED = 3
 
 
+@gdal_environment()
 def open_source(
     path: str | os.PathLike[str],
     *,
@@ -56,11 +58,17 @@ def open_source(
     try:
         return _describe(handles.get(path), path, handles, bands, nodata)
     except (*GDAL_ERRORS, CRSError) as error:
-        raise RasterError(f"{name} is not a raster GDAL can open ({gdal_reason(error)})") from error
+        which = f"of the formats {', '.join(RASTER_DRIVERS)}" if local_only() else "GDAL can open"
+        raise RasterError(f"{name} is not a raster {which} ({gdal_reason(error)})") from error
 
 
 def _require_file(path: str) -> None:
     if is_remote(path):
+        if local_only():
+            raise RasterError(
+                f"{public_name(path)} is not a local file, and GEOSSDA_LOCAL_ONLY is set: copy it "
+                "here first"
+            )
         return
     try:
         path.encode()

@@ -1,8 +1,9 @@
 """Polygons of vector files: read, repaired, and placed in the CRS of a raster."""
 
 import contextlib
+import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,7 +112,12 @@ def _chosen(
 
 
 def polygons_of(
-    frame: "gpd.GeoDataFrame", path: PathLike, crs: Any, progress: Progress = SILENT
+    frame: "gpd.GeoDataFrame",
+    path: PathLike,
+    crs: Any,
+    progress: Progress = SILENT,
+    *,
+    whole: bool = False,
 ) -> "gpd.GeoSeries":
     """Return the valid polygons of a frame, each part by itself, in the wanted CRS.
 
@@ -124,6 +130,8 @@ def polygons_of(
         None keeps the frame's own.
     progress : Progress
         See :func:`placed`.
+    whole : bool
+        Whether the pieces into which a repair cuts one polygon stay together, as a MultiPolygon.
 
     Raises
     ------
@@ -141,7 +149,10 @@ def polygons_of(
         # Heights, which some sources give, are of no use here and trip make_valid.
         flat = shapely.force_2d(given.to_numpy())
         require_fit(flat, frame.crs, path)
-        shapes = gpd.GeoSeries(polygon_parts(repaired(flat, path)), crs=frame.crs)
+        parts = polygon_parts(flat if whole else repaired(flat, path))
+        if whole:
+            parts = _objects(piece for part in repaired(parts, path) for piece in _joined(part))
+        shapes = gpd.GeoSeries(parts, crs=frame.crs)
     if len(frame) and not len(shapes):
         kinds = ", ".join(sorted(set(given.geom_type)))
         raise VectorError(f"{path} holds {kinds or 'no geometry'}, polygons were expected")
@@ -151,12 +162,12 @@ def polygons_of(
 def placed(
     shapes: "gpd.GeoSeries", crs: Any, path: PathLike, progress: Progress = SILENT
 ) -> "gpd.GeoSeries":
-    """Return polygons in another CRS, valid there.
+    """Return polygons in another CRS, valid there; MultiPolygons stay whole.
 
     Parameters
     ----------
     shapes : GeoSeries
-        Polygons with a CRS.
+        Polygons, or MultiPolygons, with a CRS.
     crs : pyproj.CRS or what it can be made from
         The CRS to transform to.
     path : path
@@ -186,7 +197,25 @@ def placed(
         )
     if shapely.is_valid(geometry).all():
         return moved.reset_index(drop=True)
-    return gpd.GeoSeries(polygon_parts(repaired(geometry, path)), crs=moved.crs)
+    whole = shapely.get_type_id(geometry) == shapely.GeometryType.MULTIPOLYGON
+    shapes_there = (
+        _joined(shape) if kept else polygon_parts(np.array([shape], object))
+        for shape, kept in zip(repaired(geometry, path), whole, strict=True)
+    )
+    return gpd.GeoSeries(_objects(itertools.chain(*shapes_there)), crs=moved.crs)
+
+
+def _objects(shapes: Iterable[Any]) -> NDArray[np.object_]:
+    listed = list(shapes)
+    result = np.empty(len(listed), object)
+    result[:] = listed
+    return result
+
+
+def _joined(shape: Any) -> list[Any]:
+    """Return the polygons of a geometry as one Polygon or MultiPolygon, or none."""
+    parts = polygon_parts(np.array([shape], object))
+    return [shapely.multipolygons(parts)] if len(parts) > 1 else list(parts)
 
 
 def accuracy_m(shapes: "gpd.GeoSeries", crs: Any) -> float:

@@ -1,6 +1,7 @@
 """A run: one output that a command makes in shards, and how far earlier attempts have come."""
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,8 +26,14 @@ from geossda.runs.shard_folder import (
 )
 from geossda.runs.shard_layout import Layout
 from geossda.runs.shards import Shards
-from geossda.staging import PathLike, check_output
+from geossda.staging import PathLike, atomic_write, check_output
 from geossda.urls import file_name
+
+
+def timings_file(output: PathLike) -> Path:
+    """Return the file for time and memory of the stages of an output's run, beside it."""
+    output = Path(output)
+    return output.with_name(f"{output.name}.stages.json")
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,15 @@ class Run(Generic[ConfigT]):
             sources=[file_name(path) for path in self.sources],
             key=digest(self.key),
         )
+
+    def save_timings(self) -> None:
+        """Write time and memory of the stages beside the output, if that is asked for.
+
+        A file of its own: in the output, they would make no two runs alike.
+        """
+        if self.config.timings:
+            with atomic_write(timings_file(self.output)) as part:
+                part.write_text(json.dumps(self.progress.record(), indent=2) + "\n")
 
     def has_finished(self, path: Path, tags: Mapping[str, str], *, resumes: bool) -> bool:
         """Return whether an earlier attempt has finished a file; else check that it may be written.

@@ -15,10 +15,11 @@ from typing import Any
 
 import rasterio
 
-from geossda.errors import OutputError
+from geossda.errors import OutputError, counted
 from geossda.progress import SILENT, Progress
 from geossda.raster.cog import RasterWriter, new_working_raster, write_cog
 from geossda.raster.description import Description, describe_dataset
+from geossda.raster.handles import OWN_FILES
 from geossda.raster.source import gdal_environment
 from geossda.runs.checksums import is_intact, publish, remove
 from geossda.runs.shard_layout import Layout
@@ -119,14 +120,15 @@ class Shards:
         """
         if missing := self.missing():
             raise OutputError(
-                f"{len(missing)} shards are not in {self.folder}: workers and this program must "
-                "see the same folder"
+                f"{counted(len(missing), 'shard')} are not in {self.folder}: workers and "
+                "this program must see the same folder"
             )
         path, layout = self.folder / "whole.vrt", self.layout
         # GDAL keeps ground control points only where there is no transform.
         by_transform = description is None or not description.gcps
         names = [self.path(index).name for index in range(len(layout.strips))]
         path.write_text(layout.vrt(names, by_transform=by_transform))
+        OWN_FILES.add(str(path))
         with gdal_environment(), rasterio.open(path, "r+") as dataset:
             describe_dataset(
                 dataset, description or Description(), tags or {}, layout.count, layout.validity

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from geossda.config import RunsModel
-from geossda.devices import TRAIN_EXTRA, best_gpu
+from geossda.devices import TRAIN_EXTRA, best_gpu, require_address_space
 from geossda.errors import InputError, ModelError
 from geossda.models.card import ModelFiles
 from geossda.progress import SILENT, Progress
@@ -67,6 +67,7 @@ def choose_runtime(config: RunsModel, files: ModelFiles, progress: Progress = SI
     ModelError
         The runtime that is installed or asked for needs the other file of the model.
     """
+    require_address_space()
     name, device = config.runtime, config.device
     if name == "auto":
         if device in ("cuda", "mps"):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.config import PrecisionName, RunsModel, RuntimeName
-from geossda.errors import BandError, ModelError, StyleError
+from geossda.errors import BandError, ModelError, StyleError, counted
 from geossda.models.band_groups import Group, groups
 from geossda.models.card import DEFAULT, ModelFiles, StyleCard, read_model
 from geossda.models.onnx_file import GENERATOR_KEY, read_onnx
@@ -100,7 +100,8 @@ class StyleModel:
         """
         if count < self.card.bands:
             raise BandError(
-                f"the style model takes {self.card.bands} bands at a time, the image has {count}: "
+                f"the style model takes {counted(self.card.bands, 'band')} at a time, the "
+                f"image has {count}: "
                 "give another --style-model"
             )
 

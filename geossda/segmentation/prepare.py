@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from geossda.config import StretchOf
-from geossda.errors import BandError, GeoreferenceError
+from geossda.errors import BandError, GeoreferenceError, counted
 from geossda.models.card import SegmenterCard
 from geossda.progress import SILENT, Progress
 from geossda.raster.bands import RGB
@@ -57,7 +57,8 @@ def choose_bands(mosaic: Mosaic, card: SegmenterCard, progress: Progress = SILEN
         progress.note(f"{mosaic.name}: using bands {list(sources[0].bands)} as {names}")
         return dataclasses.replace(mosaic, sources=tuple(sources))
     raise BandError(
-        f"{mosaic.name} has {mosaic.count} bands, the model expects {wanted} ({names}): name them "
+        f"{mosaic.name} has {counted(mosaic.count, 'band')}, the model expects {wanted} "
+        f"({names}): name them "
         "with --bidx"
     )
 

@@ -4,10 +4,12 @@
 ``last.pt`` the last checkpoint (tensors and numbers only, so that loading it runs no code).
 """
 
+import contextlib
 import json
 import os
+import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,24 @@ def run_folder(output: str | os.PathLike[str], run: str | os.PathLike[str] | Non
     """
     output = Path(output)
     return output.with_name(f"{output.stem}_run") if run is None else Path(run)
+
+
+@contextlib.contextmanager
+def removed_unless_saved(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Remove a run folder that the block creates and leaves early, without a checkpoint.
+
+    Parameters
+    ----------
+    folder : path
+    """
+    folder = Path(folder)
+    existed = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed and not (folder / "last.pt").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 class RunDirectory:

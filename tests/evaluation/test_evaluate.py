@@ -12,7 +12,7 @@ import shapely.affinity
 from click.testing import CliRunner
 from conftest import UTM, synthesize
 
-from geossda import EvaluateConfig, evaluate
+from geossda import EvaluateConfig, evaluate, info
 from geossda.errors import GeoreferenceError, InputError
 from geossda.evaluation.buildings import intersecting_pairs, match, polis, score
 from geossda.evaluation.metrics import Confusion
@@ -427,3 +427,26 @@ def test_layers_are_chosen_by_name(vector, tmp_path):
     frame.iloc[:1].to_file(both, layer="new")
     assert evaluate(f"{both}|layername=new", true).objects.recall == 0.5
     assert evaluate(f"{both}|layername=old", true).objects.recall == 1
+
+
+def test_a_building_that_its_repair_cuts_in_two_is_one(vector, tmp_path):
+    # Two wings that touch in a point, drawn as one ring that crosses itself there.
+    wings = shapely.Polygon([(4, 4), (14, 4), (4, 14), (14, 14), (4, 4)])
+    found = tmp_path / "found.gpkg"
+    gpd.GeoDataFrame(geometry=[wings, box(30, 4, 40, 14)], crs=UTM).to_file(found)
+    halves = shapely.get_parts(shapely.make_valid(wings))
+    assert len(halves) == 2
+    true = tmp_path / "true.gpkg"
+    gpd.GeoDataFrame(geometry=[shapely.MultiPolygon(list(halves)).buffer(0.2),
+                               box(30, 4, 40, 14)], crs=UTM).to_file(true)  # fmt: skip
+    result = evaluate(found, true, errors=tmp_path / "errors.gpkg")
+    assert result.objects == Confusion(hit=2, false_alarm=0, miss=0)
+    assert result.shapes.invalid == 1 and result.shapes.vertices == 5
+    kinds = gpd.read_file(tmp_path / "errors.gpkg", layer="errors")
+    assert list(kinds["kind"]) == ["hit", "hit"]
+    assert info(found)["buildings"] == 2
+    # A layer of which all is one MultiPolygon still holds as many buildings as parts.
+    dissolved = tmp_path / "dissolved.gpkg"
+    parts = [box(x, 4, x + 8, 12) for x in (4, 14, 24)]
+    gpd.GeoDataFrame(geometry=[shapely.MultiPolygon(parts)], crs=UTM).to_file(dissolved)
+    assert evaluate(dissolved, dissolved).objects.hit == 3

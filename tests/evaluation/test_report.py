@@ -30,6 +30,7 @@ from geossda.evaluation.structure_map import compare_structure
 from geossda.evaluation.window_seams import lattice_steps
 from geossda.raster.histograms import histograms
 from geossda.raster.mosaic import open_mosaic
+from geossda.runs.run import timings_file
 
 SIZE = (300, 420)
 
@@ -322,14 +323,42 @@ def test_several_sources_and_scenes_on_the_command_line(tmp_path, make_raster):
 def test_stages_are_told_and_every_text_is_escaped(tmp_path, harmonized):
     _, out = harmonized()
     bad = "<script>alert(1)</script>"
+    stages = [{"stage": bad, "seconds": 12.3, "peak_mb": 456.0}, {"stage": "writing"}]
+    timings_file(out).write_text(json.dumps(stages))
     with rasterio.open(out, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
-        stages = [{"stage": bad, "seconds": 12.3, "peak_mb": 456.0}, {"stage": "writing"}]
-        dataset.update_tags(GEOSSDA_STYLE=bad, GEOSSDA_STAGES=json.dumps(stages))
+        dataset.update_tags(GEOSSDA_STYLE=bad)
     result = report(out)
     text = result.page.read_text()
     assert bad not in text and "&lt;script&gt;alert(1)" in text
     assert "12.3 s" in text and "456 MB" in text
     assert result.figures["stages"][1] == {"stage": "writing", "seconds": None, "peak_mb": None}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ('["tile"]', None),
+        ('{"tile": "x"}', "GEOSSDA_SETTINGS"),
+        ('{"bidx": ["a"]}', "GEOSSDA_SETTINGS"),
+        ("[" * 5000, "not valid JSON"),
+    ],
+)
+def test_settings_recorded_by_someone_else(harmonized, settings, message):
+    _, out = harmonized()
+    with rasterio.open(out, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+        dataset.update_tags(GEOSSDA_SETTINGS=settings)
+    if message is None:
+        assert report(out).figures["settings"] is None
+    else:
+        with pytest.raises(InputError, match=message):
+            report(out)
+
+
+def test_a_raster_too_small_for_cells_is_told_of(tmp_path, make_raster, listener):
+    source = make_raster(tmp_path / "a.tif", size=(1, 64))
+    report(source, tmp_path / "a.html", sources=[source], qa=tmp_path / "qa.tif",
+           progress=listener)  # fmt: skip
+    assert any("no cell of 64 px" in text for text in listener.warnings)
 
 
 def test_missing_sources_are_asked_for(tmp_path, harmonized, make_raster):

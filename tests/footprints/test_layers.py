@@ -9,8 +9,16 @@ import pyogrio
 import pytest
 from shapely import Point, box
 
-from geossda import EvaluateConfig, PolygonizeConfig, ScenesConfig, evaluate, polygonize, scenes
-from geossda.errors import OutputError
+from geossda import (
+    EvaluateConfig,
+    PolygonizeConfig,
+    ScenesConfig,
+    SegmentConfig,
+    evaluate,
+    polygonize,
+    scenes,
+)
+from geossda.errors import OutputError, SettingError
 from geossda.layers import split_layer
 
 OVERWRITE = PolygonizeConfig(overwrite=True)
@@ -120,3 +128,9 @@ def test_names_of_layers_as_qgis_writes_them(tmp_path):
     assert split_layer(path) == (path, None)
     assert split_layer(f"{path}|layername=b c|geometrytype=Polygon") == (path, "b c")
     assert split_layer(f"{path}|layername=") == (path, None)
+
+
+@pytest.mark.parametrize("kind", [PolygonizeConfig, SegmentConfig])
+def test_append_and_overwrite_exclude_each_other(kind):
+    with pytest.raises(SettingError, match="give one of the two"):
+        kind(append=True, overwrite=True)

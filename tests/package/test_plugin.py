@@ -151,6 +151,10 @@ def test_arguments():
     assert build(describe("train-segmenter"), flags) == [
         "train-segmenter", "a", "--no-mean-teacher", "--output", "o", "--overwrite",
     ]  # fmt: skip
+    added = {"INPUT": "a.tif", "APPEND": True, "OUTPUT": "o.gpkg"}
+    assert build(describe("polygonize"), added) == [
+        "polygonize", "a.tif", "--append", "--output", "o.gpkg",
+    ]  # fmt: skip
 
 
 def test_the_zip_is_built_without_what_the_core_needs():

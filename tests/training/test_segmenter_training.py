@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from geossda import SegmentConfig, TrainSegmenterConfig, segment, train_segmenter
 from geossda.data.augment import jitter_color, random_symmetry
 from geossda.data.labels import find_footprints, rasterize, read_footprints
-from geossda.data.patches import Patch, PatchSampler
+from geossda.data.patches import Patch, PatchSampler, random_patch
 from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import (
     BandError,
@@ -77,6 +77,14 @@ def labelled(village, gsd=0.5, percent=(0.0, 100.0)):
     mosaic = open_mosaic(raster)
     shapes = read_footprints(footprints, mosaic.grid.crs.to_wkt())
     return WorkingRaster.prepare(mosaic, gsd, scaling("percentile", mosaic, percent), shapes=shapes)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_patches_of_many_bands_are_resized(make_raster, tmp_path, scale):
+    mosaic = open_mosaic(make_raster(tmp_path / "a.tif", bands=7, size=SIZE))
+    raster = WorkingRaster.prepare(mosaic, 0.5, scaling("percentile", mosaic))
+    patch = random_patch(raster, 64, np.random.default_rng(0), (scale, scale))
+    assert patch.shape == (9, 64, 64) and patch[:7].std(axis=(1, 2)).min() > 5
 
 
 # Losses
