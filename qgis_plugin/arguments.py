@@ -36,9 +36,7 @@ def build(verb, values):
                 placed += [] if parameter["option"] else [_text(one)]
     # What is added to is not replaced.
     switches = [
-        switch
-        for switch in verb["switches"]
-        if switch != "--overwrite" or "--append" not in named
+        switch for switch in verb["switches"] if switch != "--overwrite" or "--append" not in named
     ]
     return [verb["command"], *placed, *named, *switches]
 
