@@ -351,4 +351,14 @@ def _opened(path: str | os.PathLike[str], framework: Literal["numpy", "pt"]) -> 
     try:
         return safe_open(path, framework=framework)
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} is not a safetensors file ({error})") from error
+        raise ModelError(f"{path} is not a safetensors file ({first_clause(error)})") from error
+
+
+def first_clause(error: Exception) -> str:
+    """Return what a library says of a file it cannot parse, without the details of where.
+
+    Parameters
+    ----------
+    error : Exception
+    """
+    return str(error).removeprefix("Error while deserializing header: ").split(":")[0]

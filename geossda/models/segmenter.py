@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from geossda.config import TrainSegmenterConfig
 from geossda.devices import require_address_space
 from geossda.errors import BandError, ModelError, counted
-from geossda.models.card import SegmenterCard, load, resolve
+from geossda.models.card import SegmenterCard, first_clause, load, resolve
 from geossda.models.card_checks import OUTPUTS
 from geossda.models.fuse_layers import folded
 
@@ -130,7 +130,7 @@ def _load_encoder(network: Any, path: str) -> None:
     try:
         missing, _ = encoder.load_state_dict(load_file(path), strict=False)
     except SafetensorError as error:
-        raise ModelError(f"{path} is not a safetensors file ({error})") from error
+        raise ModelError(f"{path} is not a safetensors file ({first_clause(error)})") from error
     except RuntimeError as error:
         raise ModelError(
             f"{path} does not fit the encoder: {str(error).splitlines()[-1].strip()}"

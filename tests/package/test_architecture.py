@@ -401,7 +401,7 @@ def test_description_holds_every_option_of_the_command(name):
         ruled = any(rule.kind == "one" and ports[0].id in rule.ids for rule in verb.rules)
         assert not params[param].required or not ports[0].optional or ruled
     settings = {entry["option"]: entry for entry in told["parameters"] if "default" in entry}
-    shown = set(fields) - {"area", "overwrite", "resume", "bounds_crs"}
+    shown = set(fields) - {"area", "overwrite", "resume", "bounds_crs", "timings"}
     assert set(settings) == {f"--{field.replace('_', '-')}" for field in shown}
     for field in shown:
         entry, about = settings[f"--{field.replace('_', '-')}"], fields[field].metadata

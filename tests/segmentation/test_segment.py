@@ -18,7 +18,14 @@ from conftest import ragged_border, synthesize
 
 import geossda
 from geossda import SegmentConfig, segment
-from geossda.errors import BandError, Cancelled, ModelError, OutputExistsError, RasterError
+from geossda.errors import (
+    BandError,
+    Cancelled,
+    ModelError,
+    OutputExistsError,
+    RasterError,
+    counted,
+)
 from geossda.footprints.shaping import reach_m
 from geossda.models.card import SegmenterCard
 from geossda.models.segmenter import load_segmenter
@@ -337,7 +344,8 @@ def test_bands_are_chosen_by_their_colours(found, town, make_raster, settings, t
 @pytest.mark.parametrize("bands", [1, 2, 4, 8])
 def test_bands_that_cannot_be_told_are_asked_for(make_raster, settings, tmp_path, bands):
     path = make_raster(tmp_path / "a.tif", bands=bands, dtype="uint16")
-    with pytest.raises(BandError, match=rf"has {bands} bands, the model expects 3.*--bidx"):
+    asked = rf"has {counted(bands, 'band')}, the model expects 3.*--bidx"
+    with pytest.raises(BandError, match=asked):
         segment(path, tmp_path / "out.gpkg", config=settings())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tif"]
 

@@ -188,7 +188,7 @@ def test_bad_settings_are_said_before_any_work(tmp_path, looks, make_raster):
     with pytest.raises(InputError, match="batch is 5: give a multiple of 2"):
         train_style(looks, out, config=dataclasses.replace(TINY, batch=5))
     gray = make_raster(tmp_path / "gray.tif", bands=1)
-    with pytest.raises(BandError, match=r"gray.tif has 1 bands, the model is to take 3"):
+    with pytest.raises(BandError, match=r"gray.tif has 1 band, the model is to take 3"):
         train_style([*looks, gray], out, config=TINY)
     train_style(looks, out, config=dataclasses.replace(TINY, steps=1))
     with pytest.raises(TrainingError, match="begun with steps=1"):
