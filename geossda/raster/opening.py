@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
@@ -114,7 +115,7 @@ def _describe(
         1.0 if alpha is None else alpha.opaque,
     )
     transform = dataset.transform
-    if not all(map(math.isfinite, transform[:6])) or transform.determinant == 0:
+    if not _invertible(transform):
         raise GeoreferenceError(
             f"{name} has a transform that places all its pixels on a line or nowhere "
             f"({', '.join(f'{value:g}' for value in transform[:6])}): georeference it anew"
@@ -139,6 +140,16 @@ def _describe(
         placed_by=_placement(dataset),
         _handles=handles,
     )
+
+
+def _invertible(transform: Affine) -> bool:
+    """Return whether GDAL can invert a transform: if it turns, within a relative bound."""
+    a, b, _, d, e, _ = transform[:6]
+    determinant = a * e - b * d
+    if not all(map(math.isfinite, transform[:6])) or determinant == 0:
+        return False
+    largest = max(abs(a), abs(b), abs(d), abs(e))
+    return bool(b == d == 0 or abs(determinant) > 1e-10 * largest**2)
 
 
 def _placement(dataset: Any) -> Literal["crs", "gcps", "rpcs", "nothing"]:

@@ -30,6 +30,7 @@ NAN = float("nan")
 TRANSFORMS = {
     "singular": Affine(0, 0, 5e5, 0, 0, 1e6),
     "on a line": Affine(1, 1, 5e5, 1, 1, 1e6),
+    "nearly on a line": Affine(1, 1, 5e5, 1, 1 + 1e-11, 1e6),
     "not a number": Affine(NAN, 0, 5e5, 0, -0.3, 1e6),
     "too small": Affine(1e-300, 0, 5e5, 0, -1e-300, 1e6),
 }
