@@ -19,7 +19,7 @@ from geossda.raster.mosaic import find_sources
 from geossda.raster.source import gdal_environment
 from geossda.runs.fingerprint import fingerprints
 from geossda.runs.run import Run, check_outputs
-from geossda.runtime.segmenter_network import open_segmenter, with_runtime
+from geossda.runtime.segmenter_network import SegmenterNetwork, open_segmenter, with_runtime
 from geossda.segmentation.prepare import choose_bands, write_on_grid
 from geossda.segmentation.segment_job import (
     STATE,
@@ -101,20 +101,7 @@ def segment(
         mosaic = choose_bands(mosaic, card, progress)
         if config.append:
             check_append(footprints, mosaic.grid.crs.to_wkt(), probabilities=True)
-        area = [] if config.area is None else fingerprints([split_layer(config.area)[0]])
-        inputs = {
-            "sources": fingerprints(paths),
-            "model": [card.sha256, card.temperature, network.runtime.tag],
-            "settings": [
-                gsd_m,
-                clearance_m,
-                config.tta,
-                config.bidx,
-                config.nodata,
-                config.stretch,
-            ],
-            "area": [config.bounds, config.bounds_crs, *area],
-        }
+        inputs = _inputs_of(paths, config, network, gsd_m, clearance_m)
         run = Run("segment", tuple(paths), output, inputs, config, progress)
         tags = run.tags(
             model=f"{card.name} {card.version} {card.sha256[:12]}",
@@ -157,3 +144,21 @@ def segment(
             )
         run.save_timings()
     return written
+
+
+def _inputs_of(
+    paths: Sequence[str],
+    config: SegmentConfig,
+    network: SegmenterNetwork,
+    gsd_m: float,
+    clearance_m: float,
+) -> dict[str, Any]:
+    """Return what the probabilities depend on, so that a run with others does not resume."""
+    area = [] if config.area is None else fingerprints([split_layer(config.area)[0]])
+    chosen = [config.tta, config.bidx, config.nodata, config.stretch]
+    return {
+        "sources": fingerprints(paths),
+        "model": [network.card.sha256, network.card.temperature, network.runtime.tag],
+        "settings": [gsd_m, clearance_m, *chosen],
+        "area": [config.bounds, config.bounds_crs, *area],
+    }
