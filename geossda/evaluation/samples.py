@@ -156,7 +156,9 @@ def _grid(shape: tuple[int, int], side: int, hold_out: float) -> tuple[list[Wind
     room = min(height, width - left)
     side = side if side <= room else room // 16 * 16
     if side < 16:
-        raise EmptyRasterError(f"{height} x {width - left} pixels have no room for a patch")
+        raise EmptyRasterError(
+            f"{height} x {width - left} px have no room for a patch: give a larger raster"
+        )
     rows = range(0, height - side + 1, side)
     cols = range(left, width - side + 1, side)
     return [Window(row, col, side, side) for row in rows for col in cols], side
