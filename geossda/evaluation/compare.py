@@ -22,7 +22,7 @@ from geossda.footprints.polygonize import polygonize
 from geossda.footprints.records import BuildingWindow
 from geossda.progress import SILENT, Progress
 from geossda.raster.gsd import ground_sample_distance
-from geossda.raster.mosaic import Mosaic, open_mosaic
+from geossda.raster.mosaic import LARGEST_SIDE_PX, Mosaic, open_mosaic
 from geossda.raster.polygons import placed, polygon_parts, polygons_of, read_frame, vector_errors
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
@@ -240,6 +240,11 @@ def _windows(grid: GeoBox, detected: Layer, true: Layer) -> list[Window]:
     shape = (int(grid.shape.y), int(grid.shape.x))
     if detected.shapes is None or true.shapes is None:
         return list(tiles(shape, _TILE))
+    if max(shape) > LARGEST_SIDE_PX:
+        raise InputError(
+            f"{detected.name} and {true.name} hold polygons {max(shape):.3g} pixels apart: remove "
+            "those that are far away, or compare within an --area"
+        )
     bounds = [
         shapely.bounds(_moved(layer.shapes.to_numpy(), ~grid.transform))
         for layer in (detected, true)

@@ -419,6 +419,12 @@ def test_polygons_over_a_continent_are_refused(vector):
         evaluate(vector("huge", [(0, 0, 3_000_000, 3_000_000)]), true)
 
 
+def test_polygons_beyond_the_earth_are_refused(vector):
+    true = vector("true", [(10, 10, 30, 20)])
+    with pytest.raises(InputError, match="far away"):
+        evaluate(vector("far", [(10, 10, 30, 20), (1e25, 0, 1e25 + 1e12, 9)]), true)
+
+
 def test_layers_are_chosen_by_name(vector, tmp_path):
     true = vector("true", [(10, 10, 30, 20), (50, 30, 70, 40)])
     frame = gpd.read_file(true)
