@@ -1,7 +1,7 @@
 """Damaged and hostile files through every verb that reads them.
 
     python benchmarks/fuzz.py --rasters 1000 --vectors 200 --models 200
-    python benchmarks/fuzz.py --only raster:317:segment --keep /tmp/look
+    python benchmarks/fuzz.py --only raster:317:segment --keep look
 
 Each case is a small file made by the script and mutated with a seed (`fuzz_rasters.py`,
 `fuzz_vectors.py`, `fuzz_models.py`), and goes through each verb in a process of its own, forked
@@ -154,22 +154,22 @@ def judge(case: Case, path: Path, folder: Path, code: Any, escaped: str) -> Iter
         return
     if code not in (0, 1, 2):
         yield f"exit code {code}"
-    told = (folder / "stderr").read_bytes().decode("utf-8", "replace").splitlines()
-    errors = [line for line in told if not line.startswith("geossda: warning: ")]
+    printed = (folder / "stderr").read_bytes().decode("utf-8", "replace").splitlines()
+    errors = [line for line in printed if not line.startswith("geossda: warning: ")]
     if len(errors) != (code != 0) or any(not line.startswith("geossda: ") for line in errors):
         yield f"{len(errors)} lines of error, exit code {code}: " + " / ".join(errors)[:150]
     if bad := re.search(
-        r"CPLE_\w+|<class|object at 0x|\b1 \w+s\b|RasterioIOError", "\n".join(told)
+        r"CPLE_\w+|<class|object at 0x|\b1 \w+s\b|RasterioIOError", "\n".join(printed)
     ):
         yield f"words of a library or wrong grammar: {bad[0]}"
     left = sorted(entry.name for entry in (folder / "out").iterdir())
     if code and left:
         yield "left behind: " + ", ".join(re.sub(r"\d+", "N", name) for name in left)
     if code == 0:
-        yield from suspicious(case, path, folder / "out", told)
+        yield from suspicious(case, path, folder / "out", printed)
 
 
-def suspicious(case: Case, path: Path, out: Path, told: list[str]) -> Iterator[str]:
+def suspicious(case: Case, path: Path, out: Path, printed: list[str]) -> Iterator[str]:
     """Yield what looks wrong about outputs of a run that says it succeeded."""
     for output in sorted(out.iterdir()):
         if output.name.startswith("."):
@@ -179,9 +179,9 @@ def suspicious(case: Case, path: Path, out: Path, told: list[str]) -> Iterator[s
                 pixels, valid = dataset.read(), dataset.dataset_mask() > 0
             if not np.isfinite(pixels[:, valid]).all():
                 yield f"{output.name} is not finite"
-            elif not valid.any() and not told:
+            elif not valid.any() and not printed:
                 yield f"{output.name} is empty, without a word"
-            elif output.name == "o.tif" and np.ptp(pixels[:, valid]) == 0 and not told:
+            elif output.name == "o.tif" and np.ptp(pixels[:, valid]) == 0 and not printed:
                 if _varies(path):
                     yield "o.tif is constant"
         elif output.suffix == ".json":

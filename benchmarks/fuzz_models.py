@@ -103,7 +103,7 @@ def foreign(path: Path, rng: Generator) -> None:
 
 
 def name(path: Path, rng: Generator) -> Path:
-    """Have a name that trips parsers and messages."""
+    """Rename the file so that parsers and messages may trip over it."""
     stems = ["a b", "-m", "%41%s{}", "a\nb", "[x]", "a?b#c=d", "ä☃😀", "'\"; drop", "x" * 200,
              "\x1b[31m", b"\xff\xfe".decode("utf-8", "surrogateescape")]  # fmt: skip
     other = path.with_name(stems[rng.integers(len(stems))] + path.suffix)

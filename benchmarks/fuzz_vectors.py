@@ -240,7 +240,7 @@ def entries(path: Path, rng: Generator) -> Path:
 
 
 def name(path: Path, rng: Generator) -> Path:
-    """Have a name that trips parsers and messages."""
+    """Rename the file so that parsers and messages may trip over it."""
     path = whole(path, rng, (".gpkg", ".geojson", ".fgb", ".parquet"))
     stems = ["a b", "-f", "%41%s{}", "a\nb", "[x]", "a?b#c=d", "ä☃😀", "a|layername=b", "'\"; drop",
              "x" * 200, "\x1b[31m", b"\xff\xfe".decode("utf-8", "surrogateescape")]  # fmt: skip
