@@ -1,10 +1,13 @@
 """Open datasets of a source, one set a thread."""
 
 import contextlib
+import ctypes
+import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
 import rasterio
+import rasterio._base
 from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, Resampling
@@ -23,6 +26,20 @@ if TYPE_CHECKING:
 OWN_FILES: set[str] = set()
 
 
+@functools.cache
+def silence_libtiff() -> None:
+    """Keep libtiff from printing on standard error, which a library must not.
+
+    GDAL gives libtiff an error handler for each file, but reports what goes wrong in its own
+    reading, writing and seeking (a full disk, offsets that no file can have) to libtiff's global
+    handler, which prints; GDAL raises the error as well. The function is found among the libraries
+    that rasterio has loaded. It is not on Windows, nor where libtiff is part of GDAL: there the
+    line is still printed.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(rasterio._base.__file__).TIFFSetErrorHandler(None)
+
+
 def open_dataset(path: str) -> Any:
     """Open a raster for reading, with its side files.
 
@@ -34,6 +51,7 @@ def open_dataset(path: str) -> Any:
     path : str
         A path or URL.
     """
+    silence_libtiff()
     restricted = local_only() and path not in OWN_FILES
     # Side files (.msk, .tfw, .aux.xml) count; over a network looking for them is slow.
     listing = "EMPTY_DIR" if is_remote(path) or restricted else "FALSE"

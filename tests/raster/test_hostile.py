@@ -1,5 +1,9 @@
 """Rasters that say impossible things of themselves: one line, in bounded time and memory."""
 
+import struct
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import rasterio
@@ -108,3 +112,28 @@ def test_values_beyond_single_precision(tmp_path, make_raster):
     path = make_raster(tmp_path / "b.tif", image=image * 1e306, dtype="float64")
     with pytest.raises(EmptyRasterError, match="no valid pixel"):
         info(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the call that silences libtiff is not found")
+@pytest.mark.parametrize("place", ["directory", "strip"])
+def test_offsets_beyond_any_file_are_told_of_in_one_line(tmp_path, make_raster, place):
+    path = make_raster(tmp_path / "a.tif", size=(20, 30), BIGTIFF="YES", ENDIANNESS="LITTLE")
+    data = bytearray(path.read_bytes())
+    directory = struct.unpack_from("<Q", data, 8)[0]
+    if place == "directory":
+        struct.pack_into("<Q", data, 8, 2**56)
+    else:
+        count = struct.unpack_from("<Q", data, directory)[0]
+        entries = [directory + 8 + 20 * number for number in range(count)]
+        (strips,) = (at for at in entries if struct.unpack_from("<H", data, at)[0] == 273)
+        struct.pack_into("<HHQQ", data, strips, 273, 16, 1, 2**56)  # LONG8
+    path.write_bytes(data)
+    script = f"from geossda_cli.main import main; main(['info', {str(path)!r}])"
+    if place == "strip":
+        script = script.replace("info'", "harmonize', '--method', 'equalize', '-o', 'o.tif'")
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and done.stderr.startswith("geossda: "), done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.tif"]
