@@ -133,15 +133,18 @@ def segment(
                     options=options,
                     progress=progress,
                 )
+            raster = open_buildings(predicted, threshold, temperature=card.temperature)
             written = polygonize_to(
                 footprints,
-                open_buildings(predicted, threshold, temperature=card.temperature),
+                raster,
                 gsd_m=gsd_m,
                 config=config,
                 tags=tags,
                 progress=progress,
                 helpers=None if work.workers.alone else work.workers,
             )
+        if raster.is_empty:
+            reader.warn_of_nothing(progress)
         run.save_timings()
     return written
 

@@ -51,6 +51,7 @@ class BuildingRaster:
         self._warned = threading.Lock()
         # Whether nodata holds a value other than 0, which could be that of buildings.
         self._nodata_set = False
+        self._any_valid = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Support pickling; the copy in another process reports no progress."""
@@ -72,6 +73,7 @@ class BuildingRaster:
         with gdal_environment():
             pixels, valid = self.mosaic.read(window)
         values = pixels[0]
+        self._any_valid = self._any_valid or bool(valid.any())
         if not self.has_probability:
             inside = values != 0
             self._nodata_set = self._nodata_set or bool((inside & ~valid).any())
@@ -84,14 +86,24 @@ class BuildingRaster:
             (values >= self.threshold) & valid, values.astype(np.float32, copy=False)
         )
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no pixel that has been read so far is valid."""
+        return not self._any_valid
+
     def warn_of_none(self) -> None:
-        """Warn, where no building was found, of a mask that declares its buildings as nodata."""
+        """Warn, where no building was found, of nodata that is the reason for it."""
         if self._nodata_set:
             nodata = self.mosaic.sources[0].nodata
             value = "" if nodata is None else f" ({nodata:g})"
             self._progress.warn(
                 f"{self.mosaic.name} holds no building, but nodata{value} that is not 0: if it "
                 "marks the buildings, remove the declaration with gdal_edit.py -unsetnodata"
+            )
+        elif self.is_empty:
+            self._progress.warn(
+                f"{self.mosaic.name} holds no valid pixel, so there is nothing to convert: check "
+                "what it declares as nodata"
             )
 
     def _check_mask(self, values: NDArray[np.generic], inside: NDArray[np.bool_]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.progress import SILENT, Progress
+from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import Scaling
 from geossda.raster.source import gdal_environment
@@ -83,6 +84,21 @@ class WindowReader:
         patch = np.zeros((self.mosaic.count, self.patch_px, self.patch_px), np.uint8)
         patch[:, : window.height, : window.width] = image[:, *inner]
         return Read(window, patch, inside)
+
+    def warn_of_nothing(self, progress: Progress) -> None:
+        """Warn that all pixels are too near to nodata for a prediction.
+
+        Parameters
+        ----------
+        progress : Progress
+        """
+        distance = self.clearance_px * max(ground_sample_distance(self.mosaic.grid))
+        where = "" if self.mosaic.area is None else " of the area"
+        progress.warn(
+            f"{self.mosaic.name}: nothing was predicted, since all valid pixels{where} lie within "
+            f"{distance:.1f} m of nodata, where no footprint is drawn: check its nodata value, "
+            "mask or alpha band"
+        )
 
 
 def predict(

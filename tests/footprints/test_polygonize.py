@@ -96,6 +96,15 @@ def test_all_and_nothing(tmp_path, make_raster):
         assert about["features"] == expected and about["geometry_type"] == "Polygon"
 
 
+@pytest.mark.parametrize(("dtype", "nodata"), [("float32", -1), ("uint8", 255), ("int16", -9999)])
+def test_nothing_but_nodata_is_warned_of(raster, tmp_path, listener, dtype, nodata):
+    path = raster(
+        dtype=dtype, value=nodata, background=nodata, nodata=nodata, valid=np.zeros((60, 80), bool)
+    )
+    assert polygonize(path, tmp_path / "out.gpkg", progress=listener).buildings == 0
+    assert len(listener.warnings) == 1 and "nodata" in listener.warnings[0]
+
+
 def test_corners_join_with_eight(tmp_path, make_raster):
     image = np.zeros((1, 20, 20), np.uint8)
     image[0, 2:6, 2:6] = image[0, 6:9, 6:9] = 1

@@ -203,6 +203,21 @@ def test_no_building_touches_nodata(
     assert frame.within(extent.buffer(reach + 1e-6)).all()
 
 
+@pytest.mark.parametrize("how", ["nodata", "mask", "alpha"])
+@pytest.mark.parametrize("size", [1, 3])
+def test_what_is_too_near_to_nodata_for_a_prediction_is_warned_of(
+    make_raster, settings, tmp_path, listener, how, size
+):
+    valid = np.zeros((90, 100), bool)
+    valid[40 : 40 + size, 50 : 50 + size] = True
+    told = {how: 0 if how == "nodata" else True}
+    path = make_raster(tmp_path / "a.tif", size=valid.shape, valid=valid, **told)
+    frame, probability, mask = run(path, tmp_path, settings(), progress=listener)
+    assert not len(frame) and (probability == -1).all() and (mask == 255).all()
+    assert len(listener.warnings) == 1 and "nothing was predicted" in listener.warnings[0]
+    assert "m of nodata" in listener.warnings[0]
+
+
 def test_smaller_buildings_are_left_out(found, town, settings, tmp_path):
     every = found[0]
     frame = run(town, tmp_path, settings(regularize="none", min_area=8.0), rasters=False)
