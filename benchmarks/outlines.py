@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from odc.geo.geobox import GeoBox
 
 from geossda.data.labels import rasterize, read_footprints
 from geossda.evaluation.buildings import intersecting_pairs, match, polis, score
@@ -21,6 +20,7 @@ from geossda.footprints.overlaps import OverlapResolver
 from geossda.footprints.polygonize import polygonize as trace
 from geossda.footprints.records import BuildingWindow, Footprints, OpenComponents
 from geossda.footprints.shaping import Shaping
+from geossda.raster.grid import Grid
 from geossda.raster.gsd import grid_at_gsd
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.windows import Window
@@ -47,7 +47,7 @@ def buildingregulariser(raw: np.ndarray) -> np.ndarray:
     return shapely.transform(aligned(metres, made), lambda xy: xy / GSD_M)
 
 
-def drawn_from_masks(true: np.ndarray, grid: GeoBox) -> dict[str, np.ndarray]:
+def drawn_from_masks(true: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     """Draw true footprints again from their mask, in pixels."""
     mask = rasterize(true, grid, Window(0, 0, *grid.shape)).astype(bool)
     parts = [p for p, _ in trace(lambda w: BuildingWindow(mask[w.rows, w.cols]), tuple(grid.shape))]
@@ -63,9 +63,7 @@ def drawn_from_masks(true: np.ndarray, grid: GeoBox) -> dict[str, np.ndarray]:
     return {"none": raw, "simplify": settled("simplify"), "rectilinear": settled("rectilinear")}
 
 
-def drawn_by_model(
-    path: Path, grid: GeoBox, folder: Path, *, parted: bool
-) -> dict[str, np.ndarray]:
+def drawn_by_model(path: Path, grid: Grid, folder: Path, *, parted: bool) -> dict[str, np.ndarray]:
     """Have `segment` find buildings and draw them, in pixels."""
     import pyogrio
 
@@ -80,7 +78,7 @@ def drawn_by_model(
     return {how: aligned(made["none"], each) for how, each in made.items()}
 
 
-def in_pixels(polygons: np.ndarray, grid: GeoBox) -> np.ndarray:
+def in_pixels(polygons: np.ndarray, grid: Grid) -> np.ndarray:
     """Give polygons in a grid's CRS in its pixels."""
     to_pixel = ~grid.transform
     return shapely.transform(polygons, lambda xy: np.column_stack(to_pixel * (xy[:, 0], xy[:, 1])))
@@ -93,8 +91,8 @@ def shapes(places: Path, source: str, folder: Path) -> None:
     for path in sorted(places.glob("*/mosaic_*.tif")):
         grid = grid_at_gsd(open_mosaic(path).grid, GSD_M)
         true = read_footprints(path.parent / "footprints.gpkg", grid.crs.to_wkt())
-        true = true[true.intersects(grid.extent.geom)]
-        goal = in_pixels(true.to_numpy(), grid)
+        true = true[shapely.intersects(true.geometry, grid.extent)]
+        goal = in_pixels(true.geometry, grid)
         if source == "masks":
             ways = drawn_from_masks(true, grid)
         else:

@@ -12,13 +12,14 @@ import argparse
 import time
 from pathlib import Path
 
-from odc.geo.geobox import GeoBox
+import shapely
 from outlines import in_pixels
 
 import geossda
 from geossda.config import SegmentConfig, TrainSegmenterConfig
 from geossda.data.labels import read_footprints
 from geossda.evaluation.metrics import Confusion
+from geossda.raster.grid import Grid
 from geossda.raster.gsd import grid_at_gsd
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.windows import Window
@@ -34,13 +35,13 @@ def over_imagery(image: Path, layers: dict[str, Path], path: Path) -> None:
     height, width = small.shape
     side = min(height, width, 1200)
     window = Window((height - side) // 2, (width - side) // 2, side, side)
-    grid: GeoBox = small.grid[window.rows, window.cols]
+    grid: Grid = small.grid[window.rows, window.cols]
     pixels, _ = small.read(window)
     panels = []
     for title, file in layers.items():
         found = read_footprints(file, grid.crs.to_wkt())
-        inside = found[found.intersects(grid.extent.geom)]
-        panels.append((title, pixels[:3], list(in_pixels(inside.to_numpy(), grid))))
+        inside = found[shapely.intersects(found.geometry, grid.extent)]
+        panels.append((title, pixels[:3], list(in_pixels(inside.geometry, grid))))
     side_by_side(panels, path)
 
 

@@ -4,11 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
-import pyogrio
 import shapely
-from odc.geo.geobox import GeoBox
 
 from geossda.api.evaluate import evaluate
 from geossda.api.harmonize import harmonize
@@ -20,7 +17,10 @@ from geossda.evaluation.compare import Comparison
 from geossda.evaluation.window_seams import steps_across
 from geossda.progress import SILENT, Progress
 from geossda.raster.cog import new_cog
+from geossda.raster.grid import Grid
 from geossda.raster.mosaic import open_mosaic
+from geossda.raster.shapes import Shapes
+from geossda.raster.vector_files import write_shapes
 from geossda.raster.windows import Window
 from geossda.staging import PathLike, atomic_write, check_output
 from geossda.synthetic.picture import side_by_side
@@ -206,14 +206,13 @@ def _write_town(town: Town, folder: Path) -> list[Path]:
         town.crs,
     )
     with atomic_write(folder / "footprints.gpkg") as part:
-        frame = gpd.GeoDataFrame(geometry=town.footprints, crs=town.crs)
-        pyogrio.write_dataframe(frame, part, layer="buildings", geometry_type="Polygon")
+        write_shapes(Shapes(town.footprints, town.crs), part, "buildings")
     return paths
 
 
 def _write(path: Path, pixels: Any, valid: Any, transform: Any, crs: str) -> None:
     height, width = valid.shape
-    grid = GeoBox((height, width), transform, crs)
+    grid = Grid((height, width), transform, crs)
     with new_cog(path, grid, 3, np.dtype(np.uint8), validity="nodata", nodata=0) as writer:
         # No valid pixel may be 0, which stands for nodata.
         writer.write(Window(0, 0, height, width), np.maximum(pixels, 1), valid)
@@ -221,7 +220,7 @@ def _write(path: Path, pixels: Any, valid: Any, transform: Any, crs: str) -> Non
 
 def _in_pixels(path: Path, town: Town) -> list[Any]:
     to_pixel = ~town.transform
-    shapes = read_footprints(path, town.crs).to_numpy()
+    shapes = read_footprints(path, town.crs).geometry
     return list(
         shapely.transform(shapes, lambda xy: np.column_stack(to_pixel * (xy[:, 0], xy[:, 1])))
     )

@@ -75,5 +75,7 @@ def evaluate(
         progress=progress,
     )
     if errors is not None:
-        write_errors(result.errors, errors)
+        found_errors = result.errors
+        fields = {"kind": found_errors.kind, "iou": found_errors.iou}
+        write_errors(found_errors.shapes, fields, errors)
     return result

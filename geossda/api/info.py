@@ -63,16 +63,16 @@ def info(path: PathLike) -> dict[str, Any]:
 
 def _vector(path: PathLike) -> dict[str, Any]:
     from geossda.footprints.ground_scale import ground_areas
-    from geossda.raster.polygons import polygons_of, read_frame
+    from geossda.raster.polygons import polygons_of, read_shapes
 
-    shapes = polygons_of(read_frame(path), path, None, whole=True)
+    shapes = polygons_of(read_shapes(path), path, None, whole=True)
     areas = ground_areas(shapes)
     return {
         "kind": "footprints",
         "buildings": len(shapes),
-        "crs": shapes.crs.to_string(),
+        "crs": shapes.crs.to_string() if shapes.crs else None,
         "area_m2": float(areas.sum().round(1)),
-        "bounds": shapes.total_bounds.round(6).tolist(),
+        "bounds": shapes.bounds.round(6).tolist(),
     }
 
 
@@ -97,7 +97,7 @@ def _raster(path: PathLike) -> dict[str, Any]:
         "bands": mosaic.count,
         "dtype": str(mosaic.dtype),
         "crs": mosaic.grid.crs.to_wkt().split('"')[1] if mosaic.grid.crs else None,
-        "epsg": mosaic.grid.crs.epsg if mosaic.grid.crs else None,
+        "epsg": mosaic.grid.crs.to_epsg() if mosaic.grid.crs else None,
         "gsd_m": gsd,
         "validity": sorted({source.validity for source in mosaic.sources}),
         "nodata": mosaic.sources[0].nodata,

@@ -284,7 +284,7 @@ def _about(mosaic: Mosaic) -> dict[str, Any]:
         "bands": mosaic.count,
         "dtype": str(mosaic.dtype),
         "crs": crs.to_wkt().split('"')[1] if crs else None,
-        "epsg": crs.epsg if crs else None,
+        "epsg": crs.to_epsg() if crs else None,
         "gsd_m": gsd,
         "validity": mosaic.sources[0].validity,
         "nodata": mosaic.sources[0].nodata,

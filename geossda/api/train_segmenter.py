@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
+import shapely
 
 from geossda.adapt.samplers import training_streams
 from geossda.adapt.strategies import STRATEGIES, resolve_method
@@ -24,8 +24,9 @@ from geossda.models.onnx_export import export_beside
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
-from geossda.raster.polygons import placed, polygons_of, read_frame
+from geossda.raster.polygons import placed, polygons_of, read_shapes
 from geossda.raster.scaling import scaling
+from geossda.raster.shapes import Shapes
 from geossda.raster.source import gdal_environment
 from geossda.runs.fingerprint import digest
 from geossda.runs.lock import exclusive
@@ -108,7 +109,7 @@ def train_segmenter(
             f"{counted(len(paths), 'raster')}: give none, one, "
             "or one each"
         )
-    within = None if area is None else polygons_of(read_frame(area), area, None)
+    within = None if area is None else polygons_of(read_shapes(area), area, None)
     rasters: list[WorkingRaster] = []
     unlabelled: list[WorkingRaster] = []
     drawn: list[list[str]] = []
@@ -120,14 +121,14 @@ def train_segmenter(
             mosaic = _open(path, config, rasters, progress)
             shapes = read_footprints(chosen, mosaic.grid.crs.to_wkt(), progress)
             near = _intersecting(shapes, mosaic)
-            corners: list[gpd.GeoSeries | None] = [None]
+            corners: list[Shapes | None] = [None]
             inside = shapes[:0]
             if within is not None:
                 inside = _intersecting(placed(within, shapes.crs, area or ""), mosaic)
                 # One by one: between two distant polygons there would be little but nodata.
-                corners = [inside.iloc[[index]] for index in range(len(inside))]
+                corners = [inside[index : index + 1] for index in range(len(inside))]
             # Within an area, no footprint means that there is no building.
-            if not corners or (near.empty and within is None and not config.negatives):
+            if not corners or (not len(near) and within is None and not config.negatives):
                 missing = f"polygon of {area}" if not corners else f"footprint of {chosen}"
                 progress.warn(f"{path} holds no {missing}: left out as unlabelled")
                 corners = []
@@ -135,7 +136,10 @@ def train_segmenter(
                 rasters.append(_prepare(mosaic, config, room, near, corner))
                 room -= rasters[-1].pixels_in_memory
             if corners:  # a run is not resumed with other footprints or another area
-                drawn += [polygons.to_wkb(hex=True).tolist() for polygons in (near, inside)]
+                drawn += [
+                    shapely.to_wkb(polygons.geometry, hex=True).tolist()
+                    for polygons in (near, inside)
+                ]
             progress.advance()
         for path in wanted:
             unlabelled.append(_prepare(_open(path, config, rasters, progress), config, room))
@@ -213,16 +217,16 @@ def _open(
     return mosaic
 
 
-def _intersecting(shapes: gpd.GeoSeries, mosaic: Mosaic) -> gpd.GeoSeries:
-    return shapes[shapes.intersects(mosaic.grid.extent.geom)].reset_index(drop=True)
+def _intersecting(shapes: Shapes, mosaic: Mosaic) -> Shapes:
+    return shapes[shapely.intersects(shapes.geometry, mosaic.grid.extent)]
 
 
 def _prepare(
     mosaic: Mosaic,
     config: TrainSegmenterConfig,
     max_pixels: int,
-    shapes: gpd.GeoSeries | None = None,
-    area: gpd.GeoSeries | None = None,
+    shapes: Shapes | None = None,
+    area: Shapes | None = None,
 ) -> WorkingRaster:
     return WorkingRaster.prepare(
         mosaic,

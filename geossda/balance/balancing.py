@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from geossda.balance.border_tones import measure_borders
 from geossda.balance.scene_detection import find_scenes
 from geossda.balance.scenes import Scenes, read_scenes
 from geossda.balance.tone_curves import KNOTS, solve_curves
 from geossda.progress import SILENT, Progress
+from geossda.raster.grid import Grid
 from geossda.raster.histograms import histograms
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import as_dtype, working_range
@@ -33,7 +33,7 @@ class ToneBalance:
     Attributes
     ----------
     scenes : Scenes
-    grid : GeoBox
+    grid : Grid
         Grid of the scenes' pixels.
     limits : (float, float)
         Values at the first and the last knot; beyond them the change is constant.
@@ -44,13 +44,13 @@ class ToneBalance:
     """
 
     scenes: Scenes
-    grid: GeoBox
+    grid: Grid
     limits: tuple[float, float]
     curves: NDArray[np.float64]
     feathers: dict[tuple[int, int], int]
 
     def __call__(
-        self, pixels: NDArray[Any], valid: NDArray[np.bool_], window: Window, grid: GeoBox
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_], window: Window, grid: Grid
     ) -> NDArray[Any]:
         """Balance the pixels of a window.
 
@@ -61,7 +61,7 @@ class ToneBalance:
             Other pixels are returned unchanged.
         window : Window
             Position of the pixels in `grid`.
-        grid : GeoBox
+        grid : Grid
 
         Returns
         -------
@@ -131,14 +131,14 @@ class ToneBalance:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any], grid: GeoBox) -> "ToneBalance":
+    def from_state(cls, state: dict[str, Any], grid: Grid) -> "ToneBalance":
         """Restore a balance from its state.
 
         Parameters
         ----------
         state : dict
             As :meth:`to_state` returns it.
-        grid : GeoBox
+        grid : Grid
             Grid of the source.
         """
         pairs = map(tuple, np.asarray(state["pairs"]).tolist())
@@ -178,7 +178,7 @@ def count_scenes(state: dict[str, Any] | None) -> int:
 
 
 @lru_cache(maxsize=64)
-def _on_grid(scenes: Scenes, own: GeoBox, grid: GeoBox) -> tuple[Scenes, float]:
+def _on_grid(scenes: Scenes, own: Grid, grid: Grid) -> tuple[Scenes, float]:
     """Return scenes in the pixels of a grid, and how many of those one of their own spans."""
     if own == grid:
         return scenes, 1.0

@@ -6,7 +6,6 @@ from typing import Literal
 import cv2
 import numpy as np
 import rasterio.features
-import scipy.ndimage
 import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
@@ -94,10 +93,12 @@ def _smoothed(
     labels: NDArray[np.int32], count: int, shape: tuple[int, int], side: int
 ) -> NDArray[np.int32]:
     """Draw regions of cells in pixels, with smooth borders."""
-    nearest = scipy.ndimage.distance_transform_edt(
-        labels < 0, return_distances=False, return_indices=True
-    )
-    labels = labels[tuple(nearest)]
+    labels = labels.copy()
+    known = np.argwhere(labels >= 0)
+    unknown = np.argwhere(labels < 0)
+    cells = shapely.STRtree([shapely.Point(place) for place in known.tolist()])
+    nearest = cells.nearest([shapely.Point(place) for place in unknown.tolist()])
+    labels[tuple(unknown.T)] = labels[tuple(known[nearest].T)]
     best, smooth = np.full(shape, -1, np.float32), np.zeros(shape, np.int32)
     rows, cols = (length * side for length in labels.shape)
     pad = [(0, max(0, full - part)) for full, part in zip(shape, (rows, cols), strict=True)]

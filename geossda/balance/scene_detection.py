@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
 from geossda.balance.region_outlines import outline_regions
@@ -15,6 +14,7 @@ from geossda.balance.seam_search import MIN_SEAM_CELLS
 from geossda.balance.tone_field import measure_field
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
+from geossda.raster.grid import Grid
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
@@ -88,8 +88,8 @@ def _with_regions(
     if not regions.polygons:
         return straight
     if straight.polygons:
-        cell = GeoBox(field.known.shape, Affine.scale(side), None)
-        unit = GeoBox(field.known.shape, Affine.identity(), None)
+        cell = Grid(field.known.shape, Affine.scale(side), None)
+        unit = Grid(field.known.shape, Affine.identity(), None)
         rows, cols = field.known.shape
         own = straight.on(unit, cell).labels(Window(0, 0, rows, cols))
         explained = explained_share(own, field) / explained_share(labels, field)

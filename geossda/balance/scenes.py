@@ -1,7 +1,6 @@
 """Scenes of a mosaic: their outlines and the borders between them."""
 
 import os
-import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,22 +9,25 @@ import rasterio.warp
 import shapely
 import shapely.affinity
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 from rasterio import Affine
 from shapely.geometry.base import BaseGeometry
 
 from geossda.errors import GeoreferenceError, OutputError, VectorError
-from geossda.formats import VECTOR_FORMATS, suffix_of
 from geossda.layers import atomic_layer, split_layer
+from geossda.raster.grid import Grid
 from geossda.raster.polygons import (
     polygon_parts,
-    read_frame,
+    read_shapes,
     repaired,
     require_fit,
     vector_errors,
 )
 from geossda.raster.rasterize import burn
+from geossda.raster.shapes import Shapes
+from geossda.raster.vector_files import write_shapes
 from geossda.raster.windows import Window
+
+_POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
 
 class SharedBorder(NamedTuple):
@@ -81,12 +83,12 @@ class Scenes:
         corner = Affine.translation(window.col, window.row)
         return burn(shapes, (window.height, window.width), corner, rest, np.int32)
 
-    def on(self, own: GeoBox, other: GeoBox) -> "Scenes":
+    def on(self, own: Grid, other: Grid) -> "Scenes":
         """Return the scenes in pixels of another grid.
 
         Parameters
         ----------
-        own, other : GeoBox
+        own, other : Grid
             Grid of these scenes' pixels, and that of the result's.
         """
         if own == other:
@@ -141,14 +143,14 @@ class Scenes:
         return borders
 
 
-def read_scenes(path: str | os.PathLike[str], grid: GeoBox) -> Scenes:
+def read_scenes(path: str | os.PathLike[str], grid: Grid) -> Scenes:
     """Read the outlines of scenes from a vector file, in any CRS.
 
     Parameters
     ----------
     path : path
         Polygons, the first one on top.
-    grid : GeoBox
+    grid : Grid
         Grid of the raster they belong to.
 
     Returns
@@ -163,20 +165,19 @@ def read_scenes(path: str | os.PathLike[str], grid: GeoBox) -> Scenes:
     GeoreferenceError
         Only one of scenes and raster has a CRS, or no scene intersects the raster.
     """
-    frame = read_frame(path, "scenes")
-    frame = frame[frame.geometry.notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"])]
-    if frame.empty:
+    layer = read_shapes(path, "scenes")
+    polygonal = np.isin(shapely.get_type_id(layer.geometry), _POLYGONAL)
+    if not polygonal.any():
         raise VectorError(f"scenes {path} contains no polygon: one for each scene was expected")
-    if (frame.crs is None) != (grid.crs is None):
+    if (layer.crs is None) != (grid.crs is None):
         raise GeoreferenceError(
             f"scenes {path} and the raster must both have a CRS: only one of them has"
         )
-    shapes = shapely.force_2d(frame.geometry.to_numpy())
+    shapes = shapely.force_2d(layer.geometry[polygonal])
     with vector_errors(path):
-        if frame.crs is not None and grid.crs is not None:
-            require_fit(shapes, frame.crs, path)
-            frame = frame.set_geometry(shapes, crs=frame.crs).to_crs(grid.crs.to_wkt())
-            shapes = frame.geometry.to_numpy()
+        if layer.crs is not None and grid.crs is not None:
+            require_fit(shapes, layer.crs, path)
+            shapes = Shapes(shapes, layer.crs).to_crs(grid.crs).geometry
         if not np.isfinite(shapely.get_coordinates(shapes)).all():
             raise VectorError(f"scenes {path} cannot be placed in the CRS of the raster")
         back = ~grid.transform
@@ -198,7 +199,7 @@ def read_scenes(path: str | os.PathLike[str], grid: GeoBox) -> Scenes:
     return Scenes(inside)
 
 
-def write_scenes(scenes: Scenes, path: str | os.PathLike[str], grid: GeoBox) -> None:
+def write_scenes(scenes: Scenes, path: str | os.PathLike[str], grid: Grid) -> None:
     """Write outlines of scenes as polygons in the CRS of their raster, completely or not at all.
 
     Parameters
@@ -207,7 +208,7 @@ def write_scenes(scenes: Scenes, path: str | os.PathLike[str], grid: GeoBox) -> 
         Without polygons if there is a single scene: then the raster's outline is written.
     path : path
         With one of the suffixes that OGR writes; a GeoPackage that exists keeps its other layers.
-    grid : GeoBox
+    grid : Grid
         Grid of the raster.
 
     Raises
@@ -215,24 +216,16 @@ def write_scenes(scenes: Scenes, path: str | os.PathLike[str], grid: GeoBox) -> 
     OutputError
         The file cannot be written.
     """
-    import geopandas
-
     shapes = scenes.polygons or (shapely.box(0, 0, grid.shape.x, grid.shape.y),)
     forth = grid.transform
     matrix = [forth.a, forth.b, forth.d, forth.e, forth.c, forth.f]
-    frame = geopandas.GeoDataFrame(
-        {"scene": range(1, len(shapes) + 1)},
-        geometry=[shapely.affinity.affine_transform(shape, matrix) for shape in shapes],
-        crs=grid.crs.to_wkt() if grid.crs else None,
-    )
+    placed = (shapely.affinity.affine_transform(shape, matrix) for shape in shapes)
     file, named = split_layer(path)
     layer = named or "scenes"
-    with warnings.catch_warnings(), atomic_layer(file, layer) as (part, _):
-        warnings.filterwarnings("ignore", "'crs' was not provided")
+    with atomic_layer(file, layer) as (part, _):
         try:
-            frame.to_file(
-                part, layer=layer, engine="pyogrio", driver=VECTOR_FORMATS[suffix_of(part)].driver
-            )
+            numbers = {"scene": np.arange(1, len(shapes) + 1)}
+            write_shapes(Shapes(placed, grid.crs), part, layer, numbers)
         except (OSError, RuntimeError, ValueError) as error:
             raise OutputError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
 

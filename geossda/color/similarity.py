@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+# Side in pixels of the squares whose structure is compared.
+_SSIM_PX = 7
 # The fewest pairs of pixels whose correlation means something.
 MIN_PAIRS = 64
 SHARES = (np.arange(1024) + 0.5) / 1024
@@ -128,13 +131,34 @@ def ssim(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
     ----------
     first, second : (patches, bands, height, width) uint8 arrays
     """
-    from skimage.metrics import structural_similarity
+    pairs = zip(
+        first.reshape(-1, *first.shape[2:]), second.reshape(-1, *second.shape[2:]), strict=True
+    )
+    return float(np.mean([_ssim_of_band(a, b) for a, b in pairs]))
 
-    return float(
-        np.mean(
-            [
-                structural_similarity(a, b, channel_axis=0, data_range=255)
-                for a, b in zip(first, second, strict=True)
-            ]
+
+def _ssim_of_band(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """Return the mean structural similarity of two (height, width) arrays."""
+    edge = _SSIM_PX // 2
+    inner = (slice(edge, -edge), slice(edge, -edge))
+    a, b = first.astype(np.float64), second.astype(np.float64)
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(cv2.boxFilter(values, -1, (_SSIM_PX, _SSIM_PX)))[inner]
+
+    mean_a, mean_b = mean(a), mean(b)
+    # Of samples, not of populations.
+    unbiased = _SSIM_PX**2 / (_SSIM_PX**2 - 1)
+    variance_a, variance_b, covariance = (
+        unbiased * (mean(product) - means)
+        for product, means in (
+            (a * a, mean_a * mean_a),
+            (b * b, mean_b * mean_b),
+            (a * b, mean_a * mean_b),
         )
     )
+    steady_mean, steady_contrast = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    likeness = (2 * mean_a * mean_b + steady_mean) * (2 * covariance + steady_contrast)
+    likeness /= mean_a**2 + mean_b**2 + steady_mean
+    likeness /= variance_a + variance_b + steady_contrast
+    return float(likeness.mean())

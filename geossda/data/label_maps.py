@@ -1,18 +1,14 @@
 """Training targets of a segmenter, computed from footprints: building, boundary and distance."""
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from geossda.data.labels import within
+from geossda.raster.grid import Grid
 from geossda.raster.rasterize import burn
+from geossda.raster.shapes import Shapes
 from geossda.raster.windows import Window
-
-if TYPE_CHECKING:
-    import geopandas as gpd
 
 # Distances are kept in eighths of a pixel; a byte holds 31 pixels.
 STEPS_PER_PX = 8
@@ -22,14 +18,14 @@ BOUNDARY_PX = 2.0
 INTERIOR_PX = 8.0
 
 
-def rasterize_distances(shapes: "gpd.GeoSeries", grid: GeoBox, window: Window) -> NDArray[np.uint8]:
+def rasterize_distances(shapes: Shapes, grid: Grid, window: Window) -> NDArray[np.uint8]:
     """Compute the distance of every building pixel to the edge of its building.
 
     Parameters
     ----------
-    shapes : GeoSeries
+    shapes : Shapes
         Footprints in the CRS of `grid`.
-    grid : GeoBox
+    grid : Grid
     window : Window
         Of the grid.
 

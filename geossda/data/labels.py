@@ -2,27 +2,25 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import rasterio.features
 import shapely
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
 from geossda.errors import VectorError
 from geossda.formats import RASTER_SUFFIXES, VECTOR_FORMATS, suffix_of
 from geossda.layers import split_layer
 from geossda.progress import SILENT, Progress
+from geossda.raster.grid import Grid
 from geossda.raster.handles import open_dataset
-from geossda.raster.polygons import placed, polygons_of, read_frame
+from geossda.raster.polygons import placed, polygons_of, read_shapes
 from geossda.raster.rasterize import burn
+from geossda.raster.shapes import Shapes
 from geossda.raster.source import GDAL_ERRORS, gdal_environment, gdal_reason
 from geossda.raster.windows import Window
-
-if TYPE_CHECKING:
-    import geopandas as gpd  # a third of a second to load, for those who read footprints
 
 
 def is_vector(path: str | os.PathLike[str]) -> bool:
@@ -30,16 +28,14 @@ def is_vector(path: str | os.PathLike[str]) -> bool:
     return suffix_of(split_layer(path)[0]) in VECTOR_FORMATS
 
 
-def read_footprints(
-    path: str | os.PathLike[str], crs: Any, progress: Progress = SILENT
-) -> "gpd.GeoSeries":
+def read_footprints(path: str | os.PathLike[str], crs: Any, progress: Progress = SILENT) -> Shapes:
     """Read polygons from a vector file, made valid, in the wanted CRS.
 
     Parameters
     ----------
     path : path
         GeoPackage, GeoJSON, FlatGeobuf, GeoParquet or Shapefile, whose layer may be named as
-        ``FILE|layername=NAME``; see :func:`geossda.raster.polygons.read_frame`. Or a GeoTIFF mask,
+        ``FILE|layername=NAME``; see :func:`geossda.raster.polygons.read_shapes`. Or a GeoTIFF mask,
         whose every value but 0 is a building.
     crs : CRS or WKT
         Of the rasters; None keeps the file's own.
@@ -54,10 +50,10 @@ def read_footprints(
     file, _ = split_layer(path)
     if suffix_of(file) in RASTER_SUFFIXES and file.exists():
         return trace(file, crs)
-    return polygons_of(read_frame(path), path, crs, progress)
+    return polygons_of(read_shapes(path), path, crs, progress)
 
 
-def trace(path: Path, crs: Any) -> "gpd.GeoSeries":
+def trace(path: Path, crs: Any) -> Shapes:
     """Trace the buildings of a mask raster, whose every value but 0 is one, pixel by pixel.
 
     Parameters
@@ -72,8 +68,6 @@ def trace(path: Path, crs: Any) -> "gpd.GeoSeries":
     VectorError
         Not a raster, or without CRS.
     """
-    import geopandas as gpd
-
     # Masks often declare one of their classes as nodata, so what is declared does not count.
     try:
         with gdal_environment(), open_dataset(str(path)) as source:
@@ -89,7 +83,7 @@ def trace(path: Path, crs: Any) -> "gpd.GeoSeries":
             ]
     except GDAL_ERRORS as error:
         raise VectorError(f"mask {path} cannot be read ({gdal_reason(error)})") from error
-    shapes = gpd.GeoSeries(outlines, crs=own)
+    shapes = Shapes(outlines, own)
     return shapes if crs is None else placed(shapes, crs, path)
 
 
@@ -110,14 +104,14 @@ def find_footprints(raster: str) -> Path:
     return files[0]
 
 
-def rasterize(shapes: "gpd.GeoSeries", grid: GeoBox, window: Window) -> NDArray[np.uint8]:
+def rasterize(shapes: Shapes, grid: Grid, window: Window) -> NDArray[np.uint8]:
     """Burn polygons into a window of a grid: 1 where a pixel's centre is inside, else 0.
 
     Parameters
     ----------
-    shapes : GeoSeries
+    shapes : Shapes
         Polygons in the grid's CRS.
-    grid : GeoBox
+    grid : Grid
     window : Window
         In pixels of the grid; it may reach beyond it.
     """
@@ -125,24 +119,18 @@ def rasterize(shapes: "gpd.GeoSeries", grid: GeoBox, window: Window) -> NDArray[
     return burn(((shape, 1) for shape in near), (window.height, window.width), transform)
 
 
-def within(shapes: "gpd.GeoSeries", grid: GeoBox, window: Window) -> tuple[list[Any], Affine]:
+def within(shapes: Shapes, grid: Grid, window: Window) -> tuple[list[Any], Affine]:
     """Return the polygons near a window of a grid, and the transform of its pixels.
 
     Parameters
     ----------
-    shapes : GeoSeries
+    shapes : Shapes
         Polygons in the grid's CRS.
-    grid : GeoBox
+    grid : Grid
     window : Window
         In pixels of the grid; it may reach beyond it.
     """
     transform = grid.transform * grid.transform.translation(window.col, window.row)
     corners = [transform * (x, y) for x in (0, window.width) for y in (0, window.height)]
     low, high = np.min(corners, axis=0), np.max(corners, axis=0)
-    return list(shapes.iloc[shapes.sindex.query(_box(*low, *high))]), transform
-
-
-def _box(left: float, bottom: float, right: float, top: float) -> Any:
-    from shapely import box
-
-    return box(left, bottom, right, top)
+    return list(shapes.near(*low, *high)), transform

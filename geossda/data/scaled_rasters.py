@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +12,7 @@ from geossda.data.labels import rasterize
 from geossda.raster.gsd import grid_at_gsd
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import Scaling, scaling
+from geossda.raster.shapes import Shapes
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
 
@@ -114,14 +114,14 @@ class WorkingRaster(ScaledRaster):
 
     Attributes
     ----------
-    shapes : GeoSeries or None
+    shapes : Shapes or None
         Footprints in the mosaic's CRS, if there are any.
-    area : GeoSeries or None
+    area : Shapes or None
         Polygons in the mosaic's CRS; pixels outside count as nodata.
     """
 
-    shapes: gpd.GeoSeries | None = None
-    area: gpd.GeoSeries | None = None
+    shapes: Shapes | None = None
+    area: Shapes | None = None
 
     @classmethod
     def prepare(
@@ -130,8 +130,8 @@ class WorkingRaster(ScaledRaster):
         gsd_m: float,
         scaling: Scaling,
         *,
-        shapes: gpd.GeoSeries | None = None,
-        area: gpd.GeoSeries | None = None,
+        shapes: Shapes | None = None,
+        area: Shapes | None = None,
         hold_out: float = 0.0,
         max_pixels: int = MAX_IN_MEMORY_PX,
     ) -> "WorkingRaster":
@@ -143,7 +143,7 @@ class WorkingRaster(ScaledRaster):
         gsd_m : float
             Working resolution in metres.
         scaling : Scaling
-        shapes, area : GeoSeries, optional
+        shapes, area : Shapes, optional
             Footprints, and the polygons to draw within, in the mosaic's CRS. The working grid
             covers the bounds of the area only.
         hold_out : float
@@ -153,7 +153,7 @@ class WorkingRaster(ScaledRaster):
         """
         working = mosaic.resampled(grid_at_gsd(mosaic.grid, gsd_m))
         if area is not None:
-            working = working.cropped(area.total_bounds)
+            working = working.cropped(area.bounds.tolist())
         width = round(working.shape[1] * (1 - hold_out))
         raster = cls(mosaic=working, scaling=scaling, width=width, shapes=shapes, area=area)
         raster.load(max_pixels)

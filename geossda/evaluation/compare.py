@@ -1,16 +1,17 @@
 """Compare two layers of buildings, rasters or vectors, pixel by pixel and one by one."""
 
 import dataclasses
+import math
 import os
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
 import pyproj
 import rasterio.features
 import shapely
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
+from pyproj.aoi import AreaOfInterest
+from pyproj.database import query_utm_crs_info
 from rasterio import Affine
 
 from geossda.data.labels import is_vector, rasterize
@@ -21,9 +22,11 @@ from geossda.footprints.building_raster import open_buildings
 from geossda.footprints.polygonize import polygonize
 from geossda.footprints.records import BuildingWindow
 from geossda.progress import SILENT, Progress
+from geossda.raster.grid import Grid
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.mosaic import LARGEST_SIDE_PX, Mosaic, open_mosaic
-from geossda.raster.polygons import placed, polygon_parts, polygons_of, read_frame, vector_errors
+from geossda.raster.polygons import placed, polygon_parts, polygons_of, read_shapes, vector_errors
+from geossda.raster.shapes import Shapes
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
 
@@ -32,6 +35,25 @@ VECTOR_GSD_M = 0.3
 _TILE = 1024
 # Tiles that polygons may touch: more take hours.
 _MOST_TILES = 200_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Errors:
+    """Buildings of a comparison: hits as found, misses as they truly are, and false alarms.
+
+    Attributes
+    ----------
+    shapes : Shapes
+        n Polygons or MultiPolygons, in the CRS compared in.
+    kind : (n,) array of str
+        ``"hit"``, ``"miss"`` or ``"false alarm"``.
+    iou : (n,) float64 array
+        Of hits; NaN of others.
+    """
+
+    shapes: Shapes
+    kind: NDArray[np.object_]
+    iou: NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +68,13 @@ class Comparison:
         In buildings.
     shapes : ShapeScores
         Of the buildings found.
-    errors : GeoDataFrame
-        Hits (as found), misses (as they truly are) and false alarms: ``kind``, ``iou``.
+    errors : Errors
     """
 
     pixels: Confusion
     objects: Confusion
     shapes: ShapeScores
-    errors: gpd.GeoDataFrame = dataclasses.field(repr=False, compare=False)
+    errors: Errors = dataclasses.field(repr=False, compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +86,7 @@ class Layer:
     name : str
     raster : Mosaic or None
         Integers: every value but 0 is a building. Floats: probabilities.
-    shapes : GeoSeries or None
+    shapes : Shapes or None
     threshold : float
         For probabilities.
     invalid : int
@@ -74,16 +95,16 @@ class Layer:
 
     name: str
     raster: Mosaic | None
-    shapes: gpd.GeoSeries | None
+    shapes: Shapes | None
     threshold: float
     invalid: int = 0
 
-    def mask(self, grid: GeoBox, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def mask(self, grid: Grid, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return (building, known) in a window of `grid`.
 
         Parameters
         ----------
-        grid : GeoBox
+        grid : Grid
         window : Window
             In pixels of the grid.
 
@@ -121,9 +142,10 @@ def open_layer(path: str | os.PathLike[str], threshold: float) -> Layer:
     """
     name = os.fspath(path)
     if is_vector(name):
-        frame = read_frame(name)
-        invalid = int((~frame.geometry.dropna().is_valid).sum())
-        return Layer(name, None, polygons_of(frame, name, None, whole=True), threshold, invalid)
+        shapes = read_shapes(name)
+        given = shapes.geometry[~shapely.is_missing(shapes.geometry)]
+        invalid = int((~shapely.is_valid(given)).sum())
+        return Layer(name, None, polygons_of(shapes, name, None, whole=True), threshold, invalid)
     mosaic = open_buildings(name, threshold, bands=(1,)).mosaic
     if mosaic.grid.crs is None:
         raise GeoreferenceError(mosaic.sources[0].lacks_crs)
@@ -218,20 +240,17 @@ def compare(
     matched = pairs.found[hits], pairs.true[hits]
     missed = np.setdiff1d(np.arange(len(theirs)), matched[1])
     false = np.setdiff1d(np.arange(len(ours)), matched[0])
-    errors = gpd.GeoDataFrame(
-        {
-            "kind": ["hit"] * len(hits) + ["miss"] * len(missed) + ["false alarm"] * len(false),
-            "iou": np.concatenate([pairs.iou[hits], np.full(len(missed) + len(false), np.nan)]),
-        },
-        geometry=list(
-            _moved(np.concatenate([ours[matched[0]], theirs[missed], ours[false]]), grid.transform)
-        ),
-        crs=crs,
+    buildings = np.concatenate([ours[matched[0]], theirs[missed], ours[false]])
+    kinds = np.array(["hit", "miss", "false alarm"], object)
+    errors = Errors(
+        Shapes(_moved(buildings, grid.transform), crs),
+        np.repeat(kinds, [len(hits), len(missed), len(false)]),
+        np.concatenate([pairs.iou[hits], np.full(len(missed) + len(false), np.nan)]),
     )
     return Comparison(counts, Confusion(len(hits), len(false), len(missed)), scores, errors)
 
 
-def _windows(grid: GeoBox, detected: Layer, true: Layer) -> list[Window]:
+def _windows(grid: Grid, detected: Layer, true: Layer) -> list[Window]:
     """Return the tiles of the grid that are compared.
 
     All of them if one layer is a raster, whose grid it is; of polygons, those they touch: one far
@@ -246,7 +265,7 @@ def _windows(grid: GeoBox, detected: Layer, true: Layer) -> list[Window]:
             "those that are far away, or compare within an --area"
         )
     bounds = [
-        shapely.bounds(_moved(layer.shapes.to_numpy(), ~grid.transform))
+        shapely.bounds(_moved(layer.shapes.geometry, ~grid.transform))
         for layer in (detected, true)
         if layer.shapes is not None and len(layer.shapes)
     ]
@@ -286,19 +305,19 @@ def _outlines(known: NDArray[np.bool_], window: Window) -> list[Any]:
     return [shapely.geometry.shape(outline) for outline, _ in traced]
 
 
-def _clipped(shapes: gpd.GeoSeries, grid: GeoBox, region: Any) -> NDArray[np.object_]:
+def _clipped(shapes: Shapes, grid: Grid, region: Any) -> NDArray[np.object_]:
     """Return what lies of polygons in a region, in pixels, which are alike in ground area.
 
     Parameters
     ----------
-    shapes : GeoSeries
+    shapes : Shapes
         In the grid's CRS.
-    grid : GeoBox
+    grid : Grid
     region : shapely (Multi)Polygon
         Where both layers are known, in pixels of the grid. A building that its border cuts is
         compared by its part inside, as a raster shows it.
     """
-    in_pixels = _moved(shapes.to_numpy(), ~grid.transform)
+    in_pixels = _moved(shapes.geometry, ~grid.transform)
     shapely.prepare(region)
     inside = shapely.covers(region, in_pixels)
     cut = in_pixels[~inside & shapely.intersects(region, in_pixels)]
@@ -315,7 +334,7 @@ def _moved(shapes: NDArray[np.object_], transform: Any) -> NDArray[np.object_]:
     )
 
 
-def _common_grid(detected: Layer, true: Layer, area: Layer | None) -> GeoBox:
+def _common_grid(detected: Layer, true: Layer, area: Layer | None) -> Grid:
     for layer in (true, detected, area):
         if layer is not None and layer.raster is not None:
             return layer.raster.grid
@@ -327,32 +346,48 @@ def _common_grid(detected: Layer, true: Layer, area: Layer | None) -> GeoBox:
             f"{detected.name} and {true.name} are both empty: give at least one with buildings"
         )
     crs = leading.shapes.crs
-    if not pyproj.CRS(crs).is_projected:
+    if crs is None or not crs.is_projected:
         # Of the middle one, which some that are far away do not move.
-        middle = np.median(shapely.bounds(leading.shapes.to_numpy()), axis=0)
+        middle = np.median(shapely.bounds(leading.shapes.geometry), axis=0)
         # Beyond the antimeridian longitudes may go on counting.
         middle[[0, 2]] -= 360 * np.round(middle[[0, 2]].mean() / 360)
         with vector_errors(leading.name):
-            crs = gpd.GeoSeries([shapely.box(*middle)], crs=crs).estimate_utm_crs()
+            crs = _utm_around(middle, crs)
     bounds = [
-        placed(layer.shapes, crs, layer.name).total_bounds
+        placed(layer.shapes, crs, layer.name).bounds
         for layer in (detected, true)
         if layer.shapes is not None and len(layer.shapes)
     ]
     left, bottom = np.min(bounds, axis=0)[:2]
     right, top = np.max(bounds, axis=0)[2:]
     if area is not None and area.shapes is not None:
-        limits = placed(area.shapes, crs, area.name).total_bounds
+        limits = placed(area.shapes, crs, area.name).bounds
         left, bottom = max(left, limits[0]), max(bottom, limits[1])
         right, top = min(right, limits[2]), min(top, limits[3])
         if right <= left or top <= bottom:
             raise InputError(f"{area.name} does not overlap {detected.name} or {true.name}")
     # Where the leading layer is, a pixel is as long on the ground as it is to be.
-    middle = np.median(shapely.bounds(placed(leading.shapes, crs, leading.name)), axis=0)
+    middle = np.median(shapely.bounds(placed(leading.shapes, crs, leading.name).geometry), axis=0)
     x, y = (middle[0] + middle[2]) / 2, (middle[1] + middle[3]) / 2
-    local = GeoBox.from_bbox((x, y, x + 10, y + 10), crs=pyproj.CRS(crs).to_wkt(), resolution=1)
+    local = Grid((1, 1), Affine.translation(x, y) * Affine.scale(1, -1), crs)
     step = VECTOR_GSD_M / ground_sample_distance(local)[0]
-    return GeoBox.from_bbox((left, bottom, right, top), crs=local.crs, resolution=step)
+    # Edges of pixels at multiples of their size, but for a hundredth of it.
+    first_col, first_row = math.floor(left / step + 0.01), math.ceil(top / step - 0.01)
+    last_col, last_row = math.ceil(right / step - 0.01), math.floor(bottom / step + 0.01)
+    corner = Affine.translation(first_col * step, first_row * step)
+    shape = max(1, first_row - last_row), max(1, last_col - first_col)
+    return Grid(shape, corner * Affine.scale(step, -step), local.crs)
+
+
+def _utm_around(bounds: NDArray[np.float64], crs: pyproj.CRS | None) -> pyproj.CRS:
+    """Return the UTM zone, on WGS 84, that the middle of some bounds lies in."""
+    x, y = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
+    if crs is not None:
+        x, y = pyproj.Transformer.from_crs(crs, 4326, always_xy=True).transform(x, y)
+    zones = query_utm_crs_info("WGS 84", AreaOfInterest(x, y, x, y))
+    if not zones:
+        raise ValueError(f"no UTM zone holds {x:.6g}, {y:.6g}")
+    return pyproj.CRS(f"{zones[0].auth_name}:{zones[0].code}")
 
 
 def _in_crs(layer: Layer, crs: str, progress: Progress) -> Layer:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from geossda.errors import BandError, counted
 from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
+from geossda.raster.grid import Grid
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window
@@ -61,7 +61,7 @@ class Pair:
         if self.before.grid != self.after.grid:
             raise ValueError("the grids of a pair differ")
 
-    def resampled(self, grid: GeoBox) -> "Pair":
+    def resampled(self, grid: Grid) -> "Pair":
         """Return both on another grid."""
         return Pair(self.before.resampled(grid), self.after.resampled(grid))
 

@@ -6,13 +6,13 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 from PIL import Image
 from rasterio.enums import ColorInterp
 
 from geossda.evaluation.pair import Pair, Views
 from geossda.evaluation.structure_map import UNCHANGED, StructureMap
 from geossda.progress import SILENT, Progress
+from geossda.raster.grid import Grid
 from geossda.raster.handles import open_dataset
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import Stretch
@@ -30,12 +30,12 @@ COLOR_RAMP = np.array(  # YlOrBr of ColorBrewer (Brewer 2002), with nine classes
 RAMP_LOW = 0.5
 
 
-def overview_grid(grid: GeoBox, width_px: int) -> GeoBox:
+def overview_grid(grid: Grid, width_px: int) -> Grid:
     """Return a grid over the same rectangle, at most `width_px` wide and twice as high.
 
     Parameters
     ----------
-    grid : GeoBox
+    grid : Grid
     width_px : int
         In pixels.
     """
@@ -43,7 +43,7 @@ def overview_grid(grid: GeoBox, width_px: int) -> GeoBox:
     factor = max(1.0, width / width_px, height / (2 * width_px))
     small = max(1, round(height / factor)), max(1, round(width / factor))
     scale = grid.transform.scale(width / small[1], height / small[0])
-    return GeoBox(small, grid.transform * scale, grid.crs)
+    return Grid(small, grid.transform * scale, grid.crs)
 
 
 def shown_bands(mosaic: Mosaic) -> tuple[int, ...]:

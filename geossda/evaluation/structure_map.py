@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from geossda.color.similarity import gradient_correlations
 from geossda.evaluation.pair import Pair, Views
 from geossda.progress import SILENT, Progress
+from geossda.raster.grid import Grid
 from geossda.raster.windows import Window, tiles
 
 # Correlation below which the structure of a cell counts as changed.
@@ -45,10 +45,10 @@ class StructureMap:
         """Fraction of the known cells below 0.9; NaN if there are none."""
         return float((self.known < UNCHANGED).mean()) if len(self.known) else float("nan")
 
-    def grid(self, grid: GeoBox) -> GeoBox:
+    def grid(self, grid: Grid) -> Grid:
         """Return the grid of the cells on that of the raster; the last ones may exceed it."""
         transform = grid.transform * grid.transform.scale(self.cell_px)
-        return GeoBox(self.cells.shape, transform, grid.crs)
+        return Grid(self.cells.shape, transform, grid.crs)
 
 
 def compare_structure(pair: Pair, cell_px: int, *, progress: Progress = SILENT) -> StructureMap:

@@ -1,4 +1,4 @@
-"""Records as Arrow batches; apart from :mod:`stream` because loading pyarrow takes time."""
+"""Records as Arrow batches, for GeoParquet; pyarrow is installed by those who use that."""
 
 from collections.abc import Iterator
 

@@ -1,7 +1,7 @@
 """GeoPackages by SQLite alone, and what makes them open looking right in QGIS.
 
-OGR writes the same; but what loads it from Python, pyogrio, loads pandas and GeoPandas too, which
-takes as long as tracing a mask of 30 Mpx.
+OGR writes the same; but what loads it from Python, pyogrio, loads pandas and GeoPandas too where
+they are installed, which takes as long as tracing a mask of 30 Mpx.
 """
 
 import os
@@ -24,6 +24,8 @@ from geossda.footprints.wkb import to_wkb
 
 LAYER = "buildings"
 FAILURES = (sqlite3.Error,)
+# Of coordinates in no CRS, which the standard has as a row of each file.
+_NO_SRS = ("Undefined Cartesian SRS", -1, "NONE", -1, "undefined", None)
 # Of a geometry: little-endian, with an envelope of x and y.
 _HEADER = np.dtype([("magic", "S2"), ("version", "u1"), ("flags", "u1"), ("srs_id", "<i4"),
                     ("envelope", "<f8", 4)])  # fmt: skip
@@ -57,7 +59,7 @@ def write(
     part : Path
         The file to write; it must not exist.
     crs : str
-        WKT of the coordinates' CRS.
+        WKT of the coordinates' CRS; empty for a file that is read again without one.
     metadata : mapping
         Tags of the layer.
     kind : str
@@ -68,7 +70,7 @@ def write(
     ValueError
         The CRS has no number of EPSG or ESRI; see :func:`srs_of`.
     """
-    srs = srs_of(crs)
+    srs = srs_of(crs) if crs else _NO_SRS
     if srs is None:
         raise ValueError(f"a CRS without a number: {crs}")
     srs_id = srs[1]

@@ -1,6 +1,6 @@
 """Metres on the ground around a point, whatever the CRS."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -8,9 +8,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geossda.errors import GeoreferenceError
-
-if TYPE_CHECKING:
-    import geopandas as gpd  # loading it takes a third of a second
+from geossda.raster.shapes import Shapes
 
 
 def ground_matrices(crs: Any, xy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -62,14 +60,14 @@ def centres(geometries: NDArray[np.object_]) -> NDArray[np.float64]:
     return np.asarray((bounds[:, :2] + bounds[:, 2:]) / 2)
 
 
-def ground_areas(polygons: "gpd.GeoSeries") -> NDArray[np.float64]:
+def ground_areas(polygons: Shapes) -> NDArray[np.float64]:
     """Compute the areas of polygons on the ellipsoid, whatever their CRS.
 
     The scale at the centre of each is used, which is exact enough for buildings.
 
     Parameters
     ----------
-    polygons : GeoSeries
+    polygons : Shapes
         n polygons.
 
     Returns
@@ -77,7 +75,7 @@ def ground_areas(polygons: "gpd.GeoSeries") -> NDArray[np.float64]:
     (n,) float array
         In square metres.
     """
-    geometries = polygons.to_numpy()
+    geometries = polygons.geometry
     if not len(geometries):
         return np.zeros(0)
     matrices = ground_matrices(polygons.crs, centres(geometries))

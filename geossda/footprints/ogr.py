@@ -1,26 +1,29 @@
 """What OGR writes and reads: GeoPackage, FlatGeobuf and GeoJSON.
 
-pyogrio loads pandas and GeoPandas, which takes as long as a small raster: import this module where
-a file is written, not before.
+pyogrio loads pandas and GeoPandas where they are installed, which takes as long as a small raster:
+import this module where a file is written, not before.
 """
 
 import os
 import sqlite3
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
-import pyarrow as pa
+import numpy as np
 import pyogrio
 import pyproj
+from numpy.typing import NDArray
 
 from geossda.errors import OutputError
-from geossda.footprints.arrow import arrow_batches, schema_of
+from geossda.footprints import geopackage
 from geossda.footprints.geopackage import LAYER, add_style
 from geossda.footprints.stream import RecordStream
 from geossda.formats import VECTOR_FORMATS, suffix_of
 from geossda.layers import atomic_layer, split_layer
+from geossda.raster.shapes import Shapes
+from geossda.raster.vector_files import write_shapes
 
 _POLYGONS = ("Polygon", "MultiPolygon", "Polygon Z", "MultiPolygon Z")
 # QGIS 3.22 warns of 1.4 and newer.
@@ -32,7 +35,6 @@ FAILURES = (
     pyogrio.errors.FieldError,
     pyogrio.errors.GeometryError,
     sqlite3.Error,
-    pa.ArrowException,
 )
 
 
@@ -47,6 +49,9 @@ def write(
     layer: str = LAYER,
 ) -> None:
     """Write a stream to a new file, or to a GeoPackage: as a layer, or behind what it holds.
+
+    OGR takes what it is to write as Arrow batches and gives them too, so it reads them from a
+    GeoPackage that is written first: making them here would take pyarrow, as large as OGR itself.
 
     Parameters
     ----------
@@ -70,27 +75,33 @@ def write(
             options["layer_metadata"] = dict(metadata)
             if not part.exists():
                 options["dataset_options"] = _GPKG
-    schema = schema_of(stream)
-    pyogrio.raw.write_arrow(
-        pa.RecordBatchReader.from_batches(schema, arrow_batches(stream, schema)),
-        part,
-        layer=layer,
-        driver=form.driver,
-        geometry_name="geometry",
-        geometry_type=form.geometry_type or kind,
-        crs=crs,
-        append=append,
-        **options,
-    )
+    with tempfile.TemporaryDirectory(prefix=f".{part.name}.", dir=part.parent) as folder:
+        between = Path(folder, "records.gpkg")
+        geopackage.write(stream, between, "", {}, kind)
+        with pyogrio.raw.open_arrow(between, layer=LAYER) as (about, batches):
+            pyogrio.raw.write_arrow(
+                batches,
+                part,
+                layer=layer,
+                driver=form.driver,
+                geometry_name=about["geometry_name"],
+                geometry_type=form.geometry_type or kind,
+                crs=crs,
+                append=append,
+                **options,
+            )
 
 
-def write_errors(frame: gpd.GeoDataFrame, path: str | os.PathLike[str]) -> None:
+def write_errors(
+    shapes: Shapes, fields: Mapping[str, NDArray[Any]], path: str | os.PathLike[str]
+) -> None:
     """Write layer ``errors`` of a GeoPackage with its default style; whole or not at all.
 
     Parameters
     ----------
-    frame : GeoDataFrame
-        Of Polygons and MultiPolygons.
+    shapes : Shapes
+        Polygons and MultiPolygons.
+    fields : mapping of str to (n,) array
     path : path
         ``.gpkg``; another layer's name may follow ``|layername=``. Other layers are kept.
 
@@ -101,16 +112,13 @@ def write_errors(frame: gpd.GeoDataFrame, path: str | os.PathLike[str]) -> None:
     """
     file, named = split_layer(path)
     layer = named or "errors"
-    multi = bool((frame.geom_type == "MultiPolygon").any())
     with atomic_layer(file, layer) as (part, beside_others):
         try:
-            pyogrio.write_dataframe(
-                frame,
+            write_shapes(
+                shapes,
                 part,
-                layer=layer,
-                driver="GPKG",
-                geometry_type="MultiPolygon" if multi else "Polygon",
-                promote_to_multi=multi,
+                layer,
+                fields,
                 dataset_options=None if beside_others else _GPKG,
                 layer_options={"GEOMETRY_NAME": "geom"},
             )
@@ -159,5 +167,5 @@ def last_id(path: Path, crs: str, probabilities: bool, layer: str = LAYER) -> in
             f"layer {layer!r} of {path} is in {about['crs']}, what is appended in "
             f"{pyproj.CRS(crs).name}: choose another output"
         )
-    frame = pyogrio.read_dataframe(path, layer=layer, columns=["id"], read_geometry=False)
-    return int(frame["id"].max()) if len(frame) else 0
+    _, _, _, (ids,) = pyogrio.raw.read(path, layer=layer, columns=["id"], read_geometry=False)
+    return int(np.max(ids)) if len(ids) else 0

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geossda.footprints.wall_lines import Proposal
+from geossda.footprints.wall_lines import Proposal, median
 
 # How far a box may be turned from the main direction, which an annexe can distort, and the steps
 # of the search, in radians.
@@ -166,7 +166,7 @@ def _fit_box(
         if beside == before[axis]:
             break  # no wall will move any more
         before[axis] = beside
-        walls[:, axis] = _median(low[slice(*beside)]), _median(high[slice(*beside)])
+        walls[:, axis] = median(low[slice(*beside)]), median(high[slice(*beside)])
     area = 0.0
     for axis, (low, high, middle) in enumerate(extents):
         first, last = (bisect_left(middle, wall) for wall in walls[:, 1 - axis].tolist())
@@ -175,9 +175,3 @@ def _fit_box(
         width = high - low
         area += width[:first].sum() + width[last:].sum()
     return float(area) * pixel / 2, walls
-
-
-def _median(values: NDArray[np.float64]) -> float:
-    # numpy.median takes four times as long for so few values.
-    values = np.sort(values)
-    return float(values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2

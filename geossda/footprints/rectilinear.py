@@ -1,12 +1,13 @@
 """Outlines with right angles only, fitted to an outline along pixels."""
 
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+
+from geossda.footprints.wall_lines import median
 
 # A run is cut in two by a step if it leaves its axis by more than this slope.
 _MAX_SLOPE = 0.4
@@ -55,28 +56,51 @@ def rectilinear_outline(
     shapely.Polygon or None
         Valid; None if no valid polygon was found. Courtyards become rectangles.
     """
-    best, least = None, math.inf
+    best: Any = None
+    least = math.inf
     for angle in angles:
+        turned = _rotation(angle)
         courtyards = shapely.union_all([_rectangle(ring, angle) for ring in shape.interiors])
         yard_area = courtyards.area
         yard_common = shapely.area(shapely.intersection(courtyards, shape)) if yard_area else 0.0
         area = _CumulativeArea(shape, angle)
         for cut in runs:
-            for outline, corners in _outlines(cut, angle, _MIN_WALL * tolerance):
+            # Few corners first: with more, what they cost alone is soon too much.
+            for corners in reversed(_outlines(cut, angle, _MIN_WALL * tolerance)):
+                corner_cost = _CORNER_COST * len(corners)
+                if corner_cost >= least:
+                    break
+                common = area.within(corners) - yard_common
+                astray = _area(corners) - yard_area + shape.area - 2 * common
+                cost = astray / shape.length / tolerance + corner_cost
+                if cost >= least and not yard_area:
+                    continue
+                outline = shapely.Polygon(corners @ turned.T)
+                if not outline.is_valid or outline.area == 0:
+                    continue
                 if yard_area and not shapely.contains_properly(outline, courtyards):
                     pierced = shapely.difference(outline, courtyards)
                     if pierced.geom_type != "Polygon":
                         continue
                     astray = shapely.area(shapely.symmetric_difference(pierced, shape))
-                else:
-                    common = area.within(corners) - yard_common
-                    astray = outline.area - yard_area + shape.area - 2 * common
-                cost = astray / shape.length / tolerance + _CORNER_COST * len(corners)
+                    cost = astray / shape.length / tolerance + corner_cost
                 if cost < least:
                     best, least = outline, cost
                     if yard_area:
                         best = shapely.difference(outline, courtyards)
     return best
+
+
+def _area(corners: NDArray[np.float64]) -> float:
+    """Return the area of a rectilinear polygon."""
+    return abs(float(_signs(len(corners)) @ corners.prod(axis=1)))
+
+
+def _signs(count: int) -> NDArray[np.float64]:
+    """Return 1 and -1 by turns."""
+    signs = np.ones(count)
+    signs[1::2] = -1.0
+    return signs
 
 
 class _CumulativeArea:
@@ -117,7 +141,7 @@ class _CumulativeArea:
         corners : (n, 2) array
             Corners along the rotated axes, in order.
         """
-        signs = np.where(np.arange(len(corners)) % 2, -1.0, 1.0)
+        signs = _signs(len(corners))
         if signs @ corners.prod(axis=1) < 0:
             signs = -signs
         below = [self._below(x, y) for x, y in corners.tolist()]
@@ -144,35 +168,35 @@ class _CumulativeArea:
 
 def _outlines(
     runs: list[NDArray[np.float64]], angle: float, min_wall: float
-) -> Iterator[tuple[Any, NDArray[np.float64]]]:
-    """Yield valid rectilinear polygons of fewer and fewer corners, down to a box.
+) -> list[NDArray[np.float64]]:
+    """Return the corners of rectilinear outlines, along the rotated axes, the last ones a box's.
 
-    The shortest wall is left out, and its two neighbours, which are parallel, become one. With
-    each polygon come its corners along the rotated axes.
+    The shortest wall is left out, and its two neighbours, which are parallel, become one. Outlines
+    may cross themselves.
     """
+    outlines: list[NDArray[np.float64]] = []
     turned = _rotation(angle)
     walls = _alternating([run @ turned for run in runs])
     upright = np.array([wall.axis == 0 for wall in walls])
     offset = np.array([wall.offset for wall in walls])
     while len(offset) >= 4:
-        previous = np.roll(offset, 1)
+        previous = np.concatenate([offset[-1:], offset[:-1]])
         corners = np.column_stack(
             [np.where(upright, offset, previous), np.where(upright, previous, offset)]
         )
-        lengths = np.abs(np.roll(corners, -1, axis=0) - corners).sum(axis=1)
+        lengths = np.abs(np.concatenate([corners[1:], corners[:1]]) - corners).sum(axis=1)
         shortest = int(np.argmin(lengths))
         if lengths[shortest] >= min_wall or len(offset) == 4:
-            polygon = shapely.Polygon(corners @ turned.T)
-            if polygon.is_valid and polygon.area > 0:
-                yield polygon, corners
+            outlines.append(corners)
         if len(offset) == 4:
-            return
+            break
         before, after = (shortest - 1) % len(offset), (shortest + 1) % len(offset)
         moment = offset[before] * lengths[before] + offset[after] * lengths[after]
         offset[before] = moment / max(lengths[before] + lengths[after], 1e-9)
         kept = np.ones(len(offset), bool)
         kept[[shortest, after]] = False
         upright, offset = upright[kept], offset[kept]
+    return outlines
 
 
 def _alternating(runs: list[NDArray[np.float64]]) -> list[Wall]:
@@ -189,7 +213,7 @@ def _alternating(runs: list[NDArray[np.float64]]) -> list[Wall]:
                 Wall(axis, float(run[-1][axis] + middle[axis]) / 2, half),
             ]
         else:
-            added = [Wall(axis, float(np.median(run[:, axis])), float(len(run)))]
+            added = [Wall(axis, median(run[:, axis]), float(len(run)))]
         for wall in added:
             if walls and walls[-1].axis == wall.axis:
                 walls[-1] = _joined(walls[-1], wall, walls[-1].weight, wall.weight)

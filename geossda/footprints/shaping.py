@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from geossda.config import Regularity
 from geossda.footprints.ground_scale import apply_affine, centres, ground_matrices
@@ -14,6 +13,7 @@ from geossda.footprints.party_walls import partition, shared_walls
 from geossda.footprints.records import Footprints
 from geossda.footprints.regularize import REACH, regularize
 from geossda.footprints.ring_arrays import Outlines
+from geossda.raster.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Shaping:
 
     Attributes
     ----------
-    grid : GeoBox
+    grid : Grid
         Grid of the raster; with a CRS.
     gsd_m : float
         Approximate pixel size in metres.
@@ -33,7 +33,7 @@ class Shaping:
         Smaller footprints are left out, in square metres.
     """
 
-    grid: GeoBox
+    grid: Grid
     gsd_m: float
     regularity: Regularity
     tolerance_m: float

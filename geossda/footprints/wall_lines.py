@@ -365,3 +365,9 @@ def intersect_lines(rings: list[list[Line]], tolerance: float) -> Proposal | Non
     # A line along a common direction has one parameter, its offset; any other has its angle too.
     parameters = 1 + sum(1 if line.axis is not None else 2 for lines in rings for line in lines)
     return Proposal(polygon, parameters) if polygon.is_valid and polygon.area > 0 else None
+
+
+def median(values: NDArray[np.float64]) -> float:
+    """Return the median of a few values; numpy.median takes four times as long for so few."""
+    values = np.sort(values)
+    return float(values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geossda.footprints.flooding import flood
 from geossda.footprints.records import BuildingWindow, Footprints
 from geossda.footprints.tracing import build_polygons, find_corners
 from geossda.progress import SILENT, Progress
@@ -179,18 +180,16 @@ def _separate(
     (rows, cols) int32 array
         Pieces numbered from 1; 0 outside the patch.
     """
-    # Loading these takes half a second, which rasters without patches are spared.
-    from scipy import ndimage
-    from skimage.segmentation import watershed
-
-    peaks, count = ndimage.label(extended_maxima(height, inside, valley))
-    if count < 2:
+    hilltops = extended_maxima(height, inside, valley)
+    count, labels = cv2.connectedComponents(hilltops.view(np.uint8), connectivity=4)
+    if count < 3:  # with the background
         return inside.astype(np.int32)
+    peaks = np.asarray(labels, np.int32)
     while True:
         # Marker pixels with nothing to flood beside them would only fill the queue.
         flooded = inside & (peaks == 0)
         shores = cv2.dilate(flooded.view(np.uint8), _CROSS) > 0
-        pieces = watershed(-height, np.where(shores, peaks, 0), mask=inside & shores)
+        pieces = flood(-height, np.where(shores, peaks, 0), inside & shores)
         pieces = np.where(peaks > 0, peaks, pieces)
         small = np.flatnonzero(np.bincount(pieces.ravel()) < min_px)
         small = small[small > 0]
@@ -249,6 +248,21 @@ def extended_maxima(
     return hilltops & inside
 
 
+def _boxes(pieces: NDArray[np.int32]) -> list[tuple[slice, slice]]:
+    """Return the bounding box of each piece, in their order; none is missing."""
+    rows, cols = np.nonzero(pieces)
+    index = pieces[rows, cols] - 1
+    low = np.full((2, pieces.max()), max(pieces.shape))
+    high = np.zeros_like(low)
+    for axis, places in enumerate((rows, cols)):
+        np.minimum.at(low[axis], index, places)
+        np.maximum.at(high[axis], index, places + 1)
+    return [
+        (slice(top, bottom), slice(left, right))
+        for (top, left), (bottom, right) in zip(low.T.tolist(), high.T.tolist(), strict=True)
+    ]
+
+
 def _trace_pieces(
     pieces: NDArray[np.int32], probability: NDArray[np.float32] | None, top: int, left: int
 ) -> Footprints:
@@ -267,9 +281,7 @@ def _trace_pieces(
     Footprints
         In pixels of the raster.
     """
-    from scipy import ndimage
-
-    boxes = ndimage.find_objects(pieces)
+    boxes = _boxes(pieces)
     # Side by side on a canvas, a pixel apart, all are traced at once.
     heights = np.array([rows.stop - rows.start for rows, _ in boxes])
     widths = np.array([cols.stop - cols.start for _, cols in boxes])

@@ -1,5 +1,6 @@
 """Footprints to a file: GeoPackage, FlatGeobuf, GeoParquet or GeoJSON, batch by batch."""
 
+import importlib.util
 import os
 import shutil
 import sqlite3
@@ -16,6 +17,7 @@ from geossda.footprints.records import Footprints
 from geossda.footprints.stream import RecordStream
 from geossda.formats import VECTOR_FORMATS, suffix_of, vector_suffixes
 from geossda.layers import atomic_layer, holds_others, is_split, set_dates, split_layer
+from geossda.raster.polygons import PARQUET_EXTRA
 from geossda.staging import atomic_write
 
 
@@ -51,7 +53,8 @@ def check_vector_output(path: str | os.PathLike[str], *, append: bool) -> None:
     ------
     OutputError
         A suffix no format goes with, a path that could not be read, a layer or appending where a
-        file holds one layer only, a database that is no GeoPackage, or a GeoPackage in use.
+        file holds one layer only, a database that is no GeoPackage, a GeoPackage in use, or
+        GeoParquet without what writes it.
     """
     path, layer = split_layer(path)
     suffixes = vector_suffixes(writes=True)
@@ -59,6 +62,8 @@ def check_vector_output(path: str | os.PathLike[str], *, append: bool) -> None:
         raise OutputError(f"{path}: a name ending in {', '.join(suffixes)} was expected")
     if is_split(path):
         raise OutputError(f"{path} has ! or ; in its path: choose another output")
+    if not VECTOR_FORMATS[suffix_of(path)].driver and not importlib.util.find_spec("pyarrow"):
+        raise OutputError(f"{path} is GeoParquet: {PARQUET_EXTRA} to write it, or choose another")
     if append and not VECTOR_FORMATS[suffix_of(path)].layers:
         raise OutputError(f"{path}: only a GeoPackage (.gpkg) can be appended to")
     if layer is not None and not VECTOR_FORMATS[suffix_of(path)].layers:

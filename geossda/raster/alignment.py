@@ -7,11 +7,11 @@ import numpy as np
 import pyproj
 import shapely
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 from rasterio import Affine
 from rasterio.warp import transform as transform_points
 
 from geossda.errors import GeoreferenceError
+from geossda.raster.grid import Grid
 from geossda.raster.windows import Window
 
 # Pixels from a grid's origin beyond which sums of coordinates lose whole pixels.
@@ -22,14 +22,14 @@ _MISPLACED = (
 )
 
 
-def axis_scale(own: GeoBox, target: GeoBox) -> tuple[float, float, float, float] | None:
+def axis_scale(own: Grid, target: Grid) -> tuple[float, float, float, float] | None:
     """Return (scale x, scale y, offset x, offset y) from pixels of `target` to pixels of `own`.
 
     None if the two differ by more: another CRS, a rotation, a flip.
 
     Parameters
     ----------
-    own, target : GeoBox
+    own, target : Grid
         Grids whose pixel axes are compared.
     """
     if own.crs != target.crs:
@@ -50,12 +50,12 @@ def axis_scale(own: GeoBox, target: GeoBox) -> tuple[float, float, float, float]
     return exact[0], exact[1], exact[2], exact[3]
 
 
-def outline_in(own: GeoBox, target: GeoBox) -> NDArray[np.float64]:
+def outline_in(own: Grid, target: Grid) -> NDArray[np.float64]:
     """Return the outline of a grid in pixels of another, (points, 2) columns and rows.
 
     Parameters
     ----------
-    own, target : GeoBox
+    own, target : Grid
         With CRSs, unless both have none.
 
     Raises
@@ -64,22 +64,25 @@ def outline_in(own: GeoBox, target: GeoBox) -> NDArray[np.float64]:
         The CRS of `target` has no coordinates where `own` lies, as it is declared.
     """
     try:
-        extent = own.extent if own.crs == target.crs else own.extent.to_crs(target.crs)
-        to_pixel = ~target.transform
-        corners = np.array([to_pixel * xy for xy in extent.exterior.points])
+        x, y = shapely.get_coordinates(own.extent).T
+        if own.crs != target.crs:
+            x, y = pyproj.Transformer.from_crs(own.crs, target.crs, always_xy=True).transform(x, y)
+        if not np.isfinite([x, y]).all():
+            raise GeoreferenceError(_MISPLACED)
+        corners = np.column_stack(~target.transform * (x, y))
     except (pyproj.exceptions.ProjError, shapely.errors.ShapelyError, ValueError) as error:
         raise GeoreferenceError(_MISPLACED) from error
-    if not (len(corners) and np.isfinite(corners).all() and np.abs(corners).max() < _FARTHEST_PX):
+    if not (np.isfinite(corners).all() and np.abs(corners).max() < _FARTHEST_PX):
         raise GeoreferenceError(_MISPLACED)
     return corners
 
 
-def turns_towards(grid: GeoBox, x: float | NDArray[np.float64]) -> NDArray[np.float64]:
+def turns_towards(grid: Grid, x: float | NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the whole turns of longitude that bring coordinates nearest to a grid.
 
     Parameters
     ----------
-    grid : GeoBox
+    grid : Grid
     x : float or array
         In the grid's CRS.
 
@@ -88,14 +91,14 @@ def turns_towards(grid: GeoBox, x: float | NDArray[np.float64]) -> NDArray[np.fl
     array like `x`
         To add to the coordinates; 0 in a CRS without longitudes.
     """
-    if grid.crs is None or not grid.crs.geographic:
+    if grid.crs is None or not grid.crs.is_geographic:
         return np.zeros_like(x, dtype=float)
-    turn = round(2 * math.pi / grid.crs.proj.axis_info[0].unit_conversion_factor, 6)
+    turn = round(2 * math.pi / grid.crs.axis_info[0].unit_conversion_factor, 6)
     middle, _ = grid.transform * (grid.shape.x / 2, grid.shape.y / 2)
     return np.asarray(np.round((middle - x) / turn) * turn)
 
 
-def unwrapped(own: GeoBox, first: GeoBox) -> GeoBox:
+def unwrapped(own: Grid, first: Grid) -> Grid:
     """Return a grid moved by whole turns of longitude to where it lies nearest to another.
 
     So do rasters on both sides of the antimeridian lie side by side. Grids of another CRS are
@@ -103,14 +106,14 @@ def unwrapped(own: GeoBox, first: GeoBox) -> GeoBox:
 
     Parameters
     ----------
-    own, first : GeoBox
+    own, first : Grid
         The grid to move, and the one it should lie near.
     """
     if own.crs != first.crs:
         return own
     middle, _ = own.transform * (own.shape.x / 2, own.shape.y / 2)
     east = float(turns_towards(first, middle))
-    return GeoBox(own.shape, Affine.translation(east, 0) * own.transform, own.crs) if east else own
+    return Grid(own.shape, Affine.translation(east, 0) * own.transform, own.crs) if east else own
 
 
 def inside(start: int, length: int, scale: float, offset: float, size: int) -> slice:
@@ -140,7 +143,7 @@ def ends(run: slice) -> tuple[int, int]:
     return run.start, run.stop
 
 
-def _to_own(own: GeoBox, target: GeoBox, cols: Any, rows: Any) -> tuple[Any, Any]:
+def _to_own(own: Grid, target: Grid, cols: Any, rows: Any) -> tuple[Any, Any]:
     """Transform pixel coordinates of `target` to columns and rows of `own`."""
     x, y = target.transform * (cols, rows)
     if own.crs != target.crs and own.crs is not None and target.crs is not None:
@@ -149,12 +152,12 @@ def _to_own(own: GeoBox, target: GeoBox, cols: Any, rows: Any) -> tuple[Any, Any
     return col, row
 
 
-def pixels_across(own: GeoBox, target: GeoBox) -> int:
+def pixels_across(own: Grid, target: Grid) -> int:
     """Return how many pixels of `own` make one of `target` at its centre, at least 1.
 
     Parameters
     ----------
-    own, target : GeoBox
+    own, target : Grid
     """
     col, row = target.shape.x / 2, target.shape.y / 2
     cols, rows = _to_own(own, target, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
@@ -162,12 +165,12 @@ def pixels_across(own: GeoBox, target: GeoBox) -> int:
     return max(1, int(steps.min())) if np.isfinite(steps).all() else 1
 
 
-def covering(own: GeoBox, target: GeoBox, factor: int) -> Window | None:
+def covering(own: Grid, target: Grid, factor: int) -> Window | None:
     """Return the window of `own` that resampling to `target` reads; None if there is none.
 
     Parameters
     ----------
-    own, target : GeoBox
+    own, target : Grid
     factor : int
         The window starts and ends at multiples of so many pixels.
     """

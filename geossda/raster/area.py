@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from geossda.errors import GeoreferenceError, VectorError
 from geossda.raster.alignment import turns_towards
+from geossda.raster.grid import Grid
 from geossda.raster.rasterize import burn
+from geossda.raster.shapes import Shapes
 from geossda.raster.windows import Window
 from geossda.staging import PathLike
 
@@ -32,11 +33,11 @@ class Area:
     name: str
     polygons: tuple[Any, ...] = field(repr=False)
     crs: str = field(repr=False)
-    _placed: dict[GeoBox, NDArray[np.object_]] = field(
+    _placed: dict[Grid, NDArray[np.object_]] = field(
         default_factory=dict, repr=False, compare=False
     )
 
-    def in_pixels(self, grid: GeoBox) -> NDArray[np.object_]:
+    def in_pixels(self, grid: Grid) -> NDArray[np.object_]:
         """Return the polygons in pixels of a grid, columns right and rows down.
 
         Raises
@@ -45,14 +46,12 @@ class Area:
             The grid has no CRS.
         """
         if grid not in self._placed:
-            import geopandas as gpd
-
             from geossda.raster.polygons import placed
 
             if grid.crs is None:
                 raise GeoreferenceError(f"{self.name}: the raster it is laid over has no CRS")
-            shapes = gpd.GeoSeries(list(self.polygons), crs=self.crs)
-            polygons = placed(shapes, grid.crs.to_wkt(), self.name).to_numpy()
+            shapes = Shapes(self.polygons, self.crs)
+            polygons = placed(shapes, grid.crs.to_wkt(), self.name).geometry
             # A grid over the antimeridian counts on beyond 180 degrees.
             east = turns_towards(grid, shapely.bounds(polygons)[:, ::2].mean(axis=1))
             by = np.repeat(east, shapely.get_num_coordinates(polygons))
@@ -61,7 +60,7 @@ class Area:
             self._placed[grid] = shapely.set_coordinates(polygons.copy(), moved)
         return self._placed[grid]
 
-    def window(self, grid: GeoBox) -> Window:
+    def window(self, grid: Grid) -> Window:
         """Return the smallest window of a grid that holds all of the area in it.
 
         Raises
@@ -80,14 +79,14 @@ class Area:
         right, bottom = np.ceil(bounds[:, 2:].max(axis=0) - 1e-3).astype(int).tolist()
         return Window(top, left, max(1, bottom - top), max(1, right - left))
 
-    def mask(self, window: Window, grid: GeoBox) -> NDArray[np.bool_]:
+    def mask(self, window: Window, grid: Grid) -> NDArray[np.bool_]:
         """Return which pixels have their centres in the area.
 
         Parameters
         ----------
         window : Window
             Pixels of `grid`.
-        grid : GeoBox
+        grid : Grid
 
         Returns
         -------
@@ -97,18 +96,18 @@ class Area:
         near = [(shape, 1) for shape in self._near(window, grid)]
         return burn(near, (window.height, window.width), corner).astype(np.bool_)
 
-    def touches(self, window: Window, grid: GeoBox) -> bool:
+    def touches(self, window: Window, grid: Grid) -> bool:
         """Return whether the area reaches into a window.
 
         Parameters
         ----------
         window : Window
             Pixels of `grid`.
-        grid : GeoBox
+        grid : Grid
         """
         return len(self._near(window, grid)) > 0
 
-    def _near(self, window: Window, grid: GeoBox) -> NDArray[np.object_]:
+    def _near(self, window: Window, grid: Grid) -> NDArray[np.object_]:
         shapes = self.in_pixels(grid)
         left, top = window.col, window.row
         box = shapely.box(left, top, left + window.width, top + window.height)
@@ -128,21 +127,21 @@ def read_area(path: PathLike) -> Area:
     VectorError
         No vector file, no CRS, or no polygon in it.
     """
-    from geossda.raster.polygons import polygons_of, read_frame
+    from geossda.raster.polygons import polygons_of, read_shapes
 
-    shapes = polygons_of(read_frame(path), path, None)
+    shapes = polygons_of(read_shapes(path), path, None)
     if not len(shapes):
         raise VectorError(f"area {path} contains no polygon: at least one was expected")
-    return Area(str(path), tuple(shapes), shapes.crs.to_wkt())
+    return Area(str(path), tuple(shapes), shapes.crs.to_wkt() if shapes.crs else "")
 
 
-def tiles_in(area: Area, grid: GeoBox, windows: Sequence[Window]) -> list[Window]:
+def tiles_in(area: Area, grid: Grid, windows: Sequence[Window]) -> list[Window]:
     """Return the windows that an area reaches into.
 
     Parameters
     ----------
     area : Area
-    grid : GeoBox
+    grid : Grid
     windows : sequence of Window
         Pixels of `grid`.
     """

@@ -12,13 +12,13 @@ import rasterio
 import rasterio.shutil
 import rasterio.windows
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 from rasterio.enums import MaskFlags
 
 from geossda.errors import OutputError, counted
 from geossda.progress import SILENT, Progress
 from geossda.raster.creation_options import COG_OPTIONS, with_cores
 from geossda.raster.description import Description, describe_dataset
+from geossda.raster.grid import Grid
 from geossda.raster.source import GDAL_ERRORS, GDAL_SETTINGS, gdal_reason
 from geossda.raster.validity import Validity
 from geossda.raster.windows import Window
@@ -95,7 +95,7 @@ class RasterWriter:
 @contextlib.contextmanager
 def new_working_raster(
     path: str | os.PathLike[str],
-    grid: GeoBox,
+    grid: Grid,
     count: int,
     dtype: np.dtype[Any],
     *,
@@ -146,9 +146,7 @@ def new_working_raster(
     _check_working(Path(path), _bytes_of(grid, bands, dtype, (block_rows, _BLOCK_COLS)))
 
 
-def _bytes_of(
-    grid: GeoBox, bands: int, dtype: np.dtype[Any], block: tuple[int, int] = (1, 1)
-) -> int:
+def _bytes_of(grid: Grid, bands: int, dtype: np.dtype[Any], block: tuple[int, int] = (1, 1)) -> int:
     """Return the bytes of a raster, whose blocks at the right and bottom are filled up."""
     height, width = (-(-int(n) // m) * m for n, m in zip(grid.shape, block, strict=True))
     return height * width * bands * int(np.dtype(dtype).itemsize)
@@ -157,7 +155,7 @@ def _bytes_of(
 @contextlib.contextmanager
 def new_cog(
     path: str | os.PathLike[str],
-    grid: GeoBox,
+    grid: Grid,
     count: int,
     dtype: np.dtype[Any],
     *,
@@ -177,7 +175,7 @@ def new_cog(
     Parameters
     ----------
     path : path
-    grid : GeoBox
+    grid : Grid
         CRS, transform and shape.
     count : int
         Bands, alpha not counted.

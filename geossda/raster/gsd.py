@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pyproj
-from odc.geo.geobox import GeoBox
 
 from geossda.errors import GeoreferenceError
+from geossda.raster.grid import Grid
 
 
-def ground_sample_distance(grid: GeoBox) -> tuple[float, float]:
+def ground_sample_distance(grid: Grid) -> tuple[float, float]:
     """Return the size of a pixel at the grid's centre along the ellipsoid.
 
     Web Mercator's metres are not metres on the ground, and degrees are no length at all; a
@@ -17,7 +17,7 @@ def ground_sample_distance(grid: GeoBox) -> tuple[float, float]:
 
     Parameters
     ----------
-    grid : GeoBox
+    grid : Grid
         With a CRS and a transform.
 
     Returns
@@ -60,7 +60,7 @@ def ground_sample_distance(grid: GeoBox) -> tuple[float, float]:
     return step_x, step_y
 
 
-def grid_at_gsd(grid: GeoBox, gsd_m: float) -> GeoBox:
+def grid_at_gsd(grid: Grid, gsd_m: float) -> Grid:
     """Return the grid over the same rectangle whose pixels are nearest to `gsd_m` metres.
 
     The rectangle is kept exactly, so pixels miss `gsd_m` by at most half a pixel over the whole
@@ -68,7 +68,7 @@ def grid_at_gsd(grid: GeoBox, gsd_m: float) -> GeoBox:
 
     Parameters
     ----------
-    grid : GeoBox
+    grid : Grid
     gsd_m : float
         Ground sample distance in metres, above 0.
     """
@@ -78,4 +78,4 @@ def grid_at_gsd(grid: GeoBox, gsd_m: float) -> GeoBox:
     width = max(1, round(grid.shape.x * step_x / gsd_m))
     height = max(1, round(grid.shape.y * step_y / gsd_m))
     transform = grid.transform * grid.transform.scale(grid.shape.x / width, grid.shape.y / height)
-    return GeoBox((height, width), transform, grid.crs)
+    return Grid((height, width), transform, grid.crs)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import rasterio
 import rasterio._base
-from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
@@ -16,6 +15,7 @@ from rasterio.vrt import WarpedVRT
 
 from geossda.local_only import RASTER_DRIVERS, local_only
 from geossda.raster.alpha import type_opaque, without_alpha_label
+from geossda.raster.grid import Grid
 from geossda.urls import is_remote
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Handles(threading.local):
             self.datasets[path] = open_dataset(path)
         return self.datasets[path]
 
-    def warped(self, source: "Source", grid: GeoBox) -> Any:
+    def warped(self, source: "Source", grid: Grid) -> Any:
         """Return a WarpedVRT of a source on another grid, whose validity GDAL can warp."""
         key = (source.path, grid)
         if key not in self.datasets:

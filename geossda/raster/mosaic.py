@@ -12,12 +12,12 @@ import rasterio.crs
 import rasterio.errors
 import rasterio.warp
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from geossda.errors import BandError, GeoreferenceError, InputError, RasterError, counted
 from geossda.formats import RASTER_SUFFIXES, suffix_of
 from geossda.raster.alignment import outline_in, unwrapped
 from geossda.raster.area import Area
+from geossda.raster.grid import Grid
 from geossda.raster.opening import open_source
 from geossda.raster.source import Source, gdal_environment
 from geossda.raster.windows import Window
@@ -38,12 +38,12 @@ class Mosaic:
     Attributes
     ----------
     sources : tuple of Source
-    grid : GeoBox
+    grid : Grid
         CRS, transform and shape of what :meth:`read` gives.
     """
 
     sources: tuple[Source, ...]
-    grid: GeoBox
+    grid: Grid
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -219,7 +219,7 @@ class Mosaic:
         window = self.window_of(bounds, crs)
         return replace(self, grid=self.grid[window.rows, window.cols])
 
-    def resampled(self, grid: GeoBox) -> "Mosaic":
+    def resampled(self, grid: Grid) -> "Mosaic":
         """Return the same sources on another grid."""
         return replace(self, grid=grid)
 
@@ -366,7 +366,7 @@ def open_mosaic(
     return Mosaic(tuple(sources), _common_grid(sources))
 
 
-def _common_grid(sources: list[Source]) -> GeoBox:
+def _common_grid(sources: list[Source]) -> Grid:
     first = sources[0].grid
     if len(sources) == 1:
         return first
@@ -375,4 +375,4 @@ def _common_grid(sources: list[Source]) -> GeoBox:
     left, top = np.floor(np.min(corners, axis=0) + 1e-3).astype(int)
     right, bottom = np.ceil(np.max(corners, axis=0) - 1e-3).astype(int)
     transform = first.transform * first.transform.translation(int(left), int(top))
-    return GeoBox((int(bottom - top), int(right - left)), transform, first.crs)
+    return Grid((int(bottom - top), int(right - left)), transform, first.crs)

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 from affine import Affine
-from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 
@@ -15,6 +14,7 @@ from geossda.errors import BandError, GeoreferenceError, RasterError
 from geossda.local_only import RASTER_DRIVERS, local_only
 from geossda.raster.alpha import alpha_band
 from geossda.raster.bands import declared_colors, rgb_first
+from geossda.raster.grid import Grid
 from geossda.raster.handles import Handles
 from geossda.raster.source import GDAL_ERRORS, Source, gdal_environment, gdal_reason
 from geossda.raster.validity import ValidityTests, can_hold, mask_value, masks_of
@@ -120,7 +120,7 @@ def _describe(
             f"{name} has a transform that places all its pixels on a line or nowhere "
             f"({', '.join(f'{value:g}' for value in transform[:6])}): georeference it anew"
         )
-    grid = GeoBox(
+    grid = Grid(
         (dataset.height, dataset.width),
         transform,
         dataset.crs.to_wkt() if dataset.crs else None,

@@ -4,7 +4,8 @@ import contextlib
 import itertools
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -12,14 +13,14 @@ import shapely
 from numpy.typing import NDArray
 from pyproj.aoi import AreaOfInterest
 
-from geossda.errors import GeossdaError, VectorError
+from geossda.errors import GeossdaError, InputError, VectorError
 from geossda.layers import is_split, split_layer
 from geossda.progress import SILENT, Progress
+from geossda.raster.shapes import Shapes
 from geossda.staging import PathLike
 
-if TYPE_CHECKING:
-    import geopandas as gpd  # a third of a second to load, for those who read polygons
-
+# What to type for the libraries of GeoParquet.
+PARQUET_EXTRA = "pip install 'geossda[parquet]'"
 # Corners from which a polygon that crosses itself is looked at, and crossings it may have: their
 # number decides how long a repair takes, some ten seconds for so many.
 _MANY_CORNERS, _MOST_CROSSINGS = 500, 100_000
@@ -55,7 +56,7 @@ def vector_errors(path: PathLike) -> Iterator[None]:
         raise VectorError(f"{path} is not a vector file that can be read ({reason})") from error
 
 
-def read_frame(path: PathLike, preferred: str = "buildings") -> "gpd.GeoDataFrame":
+def read_shapes(path: PathLike, preferred: str = "buildings") -> Shapes:
     """Read the geometries of a layer as they are.
 
     Parameters
@@ -69,10 +70,9 @@ def read_frame(path: PathLike, preferred: str = "buildings") -> "gpd.GeoDataFram
     ------
     VectorError
         Missing, unreadable, without geometry, or with several layers that could be meant.
+    InputError
+        GeoParquet, and what reads it is not installed.
     """
-    import geopandas as gpd
-    import pyogrio
-
     file, layer = split_layer(path)
     if not file.exists():
         raise VectorError(f"vector file {file} does not exist")
@@ -80,15 +80,26 @@ def read_frame(path: PathLike, preferred: str = "buildings") -> "gpd.GeoDataFram
         raise VectorError(f"{file} has ! or ; in its path, which cannot be read: rename it")
     with vector_errors(path):
         if file.suffix.lower() == ".parquet":
-            frame = gpd.read_parquet(file)
-        else:
-            layers = {str(name): kind for name, kind in pyogrio.list_layers(file)}
-            frame = gpd.read_file(
-                file, layer=_chosen(path, layers, layer or preferred, layer), columns=[]
-            )
-    if not isinstance(frame, gpd.GeoDataFrame):
-        raise VectorError(f"{path} holds no geometry, polygons were expected")
-    return frame
+            return _read_parquet(file)
+        import pyogrio
+
+        layers = {str(name): kind for name, kind in pyogrio.list_layers(file)}
+        about, _, encoded, _ = pyogrio.raw.read(
+            file, layer=_chosen(path, layers, layer or preferred, layer), columns=[]
+        )
+        if encoded is None:
+            raise VectorError(f"{path} holds no geometry, polygons were expected")
+        return Shapes(shapely.from_wkb(encoded), about["crs"])
+
+
+def _read_parquet(file: Path) -> Shapes:
+    try:
+        import geopandas
+        import pyarrow  # noqa: F401  (which GeoPandas reads with)
+    except ImportError as error:
+        raise InputError(f"{file} is GeoParquet: {PARQUET_EXTRA} to read it") from error
+    frame = geopandas.read_parquet(file)
+    return Shapes(frame.geometry.to_numpy(), frame.crs)
 
 
 def _chosen(
@@ -112,22 +123,23 @@ def _chosen(
 
 
 def polygons_of(
-    frame: "gpd.GeoDataFrame",
+    shapes: Shapes,
     path: PathLike,
     crs: Any,
     progress: Progress = SILENT,
     *,
     whole: bool = False,
-) -> "gpd.GeoSeries":
-    """Return the valid polygons of a frame, each part by itself, in the wanted CRS.
+) -> Shapes:
+    """Return the valid polygons of a layer, each part by itself, in the wanted CRS.
 
     Parameters
     ----------
-    frame : GeoDataFrame
+    shapes : Shapes
+        As :func:`read_shapes` returns them.
     path : path
         Where it was read from, for messages.
     crs : CRS or WKT
-        None keeps the frame's own.
+        None keeps the layer's own.
     progress : Progress
         See :func:`placed`.
     whole : bool
@@ -139,34 +151,30 @@ def polygons_of(
         No CRS, no polygons, coordinates that do not fit the CRS, or a polygon that crosses itself
         too often to be repaired.
     """
-    import geopandas as gpd
-
-    if frame.crs is None:
+    if shapes.crs is None:
         raise VectorError(f"{path} has no CRS: assign one first")
-    given = frame.geometry.dropna()
-    given = given[~given.is_empty]
+    given = shapes.geometry[~shapely.is_missing(shapes.geometry)]
+    given = given[~shapely.is_empty(given)]
     with vector_errors(path):
         # Heights, which some sources give, are of no use here and trip make_valid.
-        flat = shapely.force_2d(given.to_numpy())
-        require_fit(flat, frame.crs, path)
+        flat = shapely.force_2d(given)
+        require_fit(flat, shapes.crs, path)
         parts = polygon_parts(flat if whole else repaired(flat, path))
         if whole:
             parts = _objects(piece for part in repaired(parts, path) for piece in _joined(part))
-        shapes = gpd.GeoSeries(parts, crs=frame.crs)
-    if len(frame) and not len(shapes):
-        kinds = ", ".join(sorted(set(given.geom_type)))
+    if len(shapes) and not len(parts):
+        kinds = ", ".join(sorted({shape.geom_type for shape in given}))
         raise VectorError(f"{path} holds {kinds or 'no geometry'}, polygons were expected")
-    return shapes if crs is None else placed(shapes, crs, path, progress)
+    polygons = Shapes(parts, shapes.crs)
+    return polygons if crs is None else placed(polygons, crs, path, progress)
 
 
-def placed(
-    shapes: "gpd.GeoSeries", crs: Any, path: PathLike, progress: Progress = SILENT
-) -> "gpd.GeoSeries":
+def placed(shapes: Shapes, crs: Any, path: PathLike, progress: Progress = SILENT) -> Shapes:
     """Return polygons in another CRS, valid there; MultiPolygons stay whole.
 
     Parameters
     ----------
-    shapes : GeoSeries
+    shapes : Shapes
         Polygons, or MultiPolygons, with a CRS.
     crs : pyproj.CRS or what it can be made from
         The CRS to transform to.
@@ -180,8 +188,6 @@ def placed(
     VectorError
         Some of them cannot be placed there.
     """
-    import geopandas as gpd
-
     with vector_errors(path):
         moved = shapes.to_crs(crs)
         if progress is not SILENT and (metres := accuracy_m(shapes, crs)) > _SURE_M:
@@ -189,20 +195,20 @@ def placed(
                 f"{path} is in {pyproj.CRS(shapes.crs).name}, which can be transformed to "
                 f"{pyproj.CRS(crs).name} within {metres:g} m only: check that it fits the imagery"
             )
-    geometry = moved.to_numpy()
+    geometry = moved.geometry
     if not np.isfinite(shapely.bounds(geometry)).all():
         raise VectorError(
             f"{path} lies where {pyproj.CRS(crs).name} has no coordinates: check its CRS, or leave "
             "out what is far away"
         )
     if shapely.is_valid(geometry).all():
-        return moved.reset_index(drop=True)
+        return moved
     whole = shapely.get_type_id(geometry) == shapely.GeometryType.MULTIPOLYGON
     shapes_there = (
         _joined(shape) if kept else polygon_parts(np.array([shape], object))
         for shape, kept in zip(repaired(geometry, path), whole, strict=True)
     )
-    return gpd.GeoSeries(_objects(itertools.chain(*shapes_there)), crs=moved.crs)
+    return Shapes(itertools.chain(*shapes_there), moved.crs)
 
 
 def _objects(shapes: Iterable[Any]) -> NDArray[np.object_]:
@@ -218,21 +224,21 @@ def _joined(shape: Any) -> list[Any]:
     return [shapely.multipolygons(parts)] if len(parts) > 1 else list(parts)
 
 
-def accuracy_m(shapes: "gpd.GeoSeries", crs: Any) -> float:
+def accuracy_m(shapes: Shapes, crs: Any) -> float:
     """Return how far off polygons may be once transformed to another CRS, in metres.
 
     Between datums PROJ needs grids, of which those at hand decide. 0 where it does not know.
 
     Parameters
     ----------
-    shapes : GeoSeries
+    shapes : Shapes
         Polygons with a CRS.
     crs : pyproj.CRS or what it can be made from
     """
     if not len(shapes) or pyproj.CRS(shapes.crs) == pyproj.CRS(crs):
         return 0.0
     degrees = pyproj.Transformer.from_crs(shapes.crs, 4326, always_xy=True)
-    bounds = degrees.transform_bounds(*shapes.total_bounds)
+    bounds = degrees.transform_bounds(*shapes.bounds)
     if not np.isfinite(bounds).all():
         return 0.0
     near: Any = AreaOfInterest(*bounds)

@@ -9,7 +9,6 @@ import numpy as np
 import rasterio
 import rasterio.windows
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
@@ -18,6 +17,7 @@ from rasterio.warp import reproject
 from geossda.errors import RasterError
 from geossda.raster.alignment import axis_scale, covering, ends, inside, outline_in, pixels_across
 from geossda.raster.area import Area
+from geossda.raster.grid import Grid
 from geossda.raster.handles import Handles
 from geossda.raster.validity import Validity, ValidityTests, avoid_nodata, finite
 from geossda.raster.windows import Window
@@ -49,7 +49,7 @@ class Correction(Protocol):
     """What is done to pixels as they are read."""
 
     def __call__(
-        self, pixels: NDArray[Any], valid: NDArray[np.bool_], window: Window, grid: GeoBox
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_], window: Window, grid: Grid
     ) -> NDArray[Any]:
         """Change the (bands, height, width) pixels of a window of `grid`; the type stays."""
 
@@ -62,7 +62,7 @@ class Source:
     ----------
     path : str
         A path or URL GDAL opens.
-    grid : GeoBox
+    grid : Grid
         Its own CRS, transform and shape.
     bands : tuple of int
         The bands in the order they are read, 1-based, alpha not among them.
@@ -92,7 +92,7 @@ class Source:
     """
 
     path: str
-    grid: GeoBox
+    grid: Grid
     bands: tuple[int, ...]
     dtype: np.dtype[Any]
     validity: Validity
@@ -160,7 +160,7 @@ class Source:
         )
 
     def read(
-        self, window: Window, grid: GeoBox | None = None, *, beyond_area: bool = False
+        self, window: Window, grid: Grid | None = None, *, beyond_area: bool = False
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a window of `grid`, resampled (bilinear) where that is not the source's own.
 
@@ -168,7 +168,7 @@ class Source:
         ----------
         window : Window
             Pixels of `grid`.
-        grid : GeoBox, optional
+        grid : Grid, optional
             Any grid; without one the source's own.
         beyond_area : bool
             Whether to read the whole window if its area reaches into it.
@@ -215,7 +215,7 @@ class Source:
             dataset = self._handles.get(self.path)
             return np.asarray(dataset.read(self.tests.alpha, window=_rio(window)))
 
-    def covered(self, grid: GeoBox) -> Window | None:
+    def covered(self, grid: Grid) -> Window | None:
         """Return the window of `grid` whose pixel centres can lie in this source."""
         if grid == self.grid:
             return Window(0, 0, *grid.shape)
@@ -266,7 +266,7 @@ class Source:
                 valid &= opacity > 0 if native else opacity == tests.opaque
         return pixels, finite(pixels, valid)
 
-    def _read_warped(self, window: Window, grid: GeoBox) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _read_warped(self, window: Window, grid: Grid) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         if self.tests.combined:
             return self._reproject(window, grid)
         with self._reading():
@@ -280,7 +280,7 @@ class Source:
                 valid = vrt.read(self.tests.alpha or vrt.count, window=_rio(window)) == full
         return pixels, finite(pixels, valid)
 
-    def _reproject(self, window: Window, grid: GeoBox) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _reproject(self, window: Window, grid: Grid) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Warp pixels whose validity is marked in several ways, which a WarpedVRT cannot combine.
 
         Transforms are exact, not approximated, so no pixel depends on the window.

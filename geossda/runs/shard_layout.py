@@ -6,8 +6,8 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
-from odc.geo.geobox import GeoBox
 
+from geossda.raster.grid import Grid
 from geossda.raster.validity import Validity
 from geossda.raster.windows import Window
 
@@ -37,7 +37,7 @@ class Layout:
 
     Attributes
     ----------
-    grid : GeoBox
+    grid : Grid
     count : int
         Bands, alpha not counted.
     dtype : numpy dtype
@@ -47,7 +47,7 @@ class Layout:
         One per shard, from the top.
     """
 
-    grid: GeoBox
+    grid: Grid
     count: int
     dtype: np.dtype[Any]
     validity: Validity

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
-import geopandas as gpd
 import numpy as np
 import shapely
 from affine import Affine
@@ -43,7 +42,7 @@ class Town:
         False beyond the end of the swath, in the upper right corner.
     reference : (3, h, w) uint8 array
         Other ground nearby, smaller, in the style of the west strip; all valid.
-    footprints : GeoSeries
+    footprints : list of shapely Polygon
         Roof outlines, in `crs`, of the houses that lie entirely in valid pixels.
     transform, reference_transform : Affine
         From pixels of 0.3 m to `crs`.
@@ -56,7 +55,7 @@ class Town:
     clean: NDArray[np.uint8]
     valid: NDArray[np.bool_]
     reference: NDArray[np.uint8]
-    footprints: Any
+    footprints: list[Any]
     transform: Affine
     reference_transform: Affine
     crs: str
@@ -242,7 +241,7 @@ def _swath_end(rng: np.random.Generator, size: int) -> NDArray[np.bool_]:
     return np.asarray(corner == 0)
 
 
-def _footprints(houses: list[House], valid: NDArray[np.bool_], transform: Affine) -> Any:
+def _footprints(houses: list[House], valid: NDArray[np.bool_], transform: Affine) -> list[Any]:
     """Return outlines of the houses that lie entirely in valid pixels."""
     size = valid.shape[0]
     frame = shapely.box(0, 0, size, size)
@@ -260,4 +259,4 @@ def _footprints(houses: list[House], valid: NDArray[np.bool_], transform: Affine
             if (covered.astype(bool) & ~valid[rows, cols]).any():
                 continue
         whole.append(affinity.affine_transform(outline, transform.to_shapely()))
-    return gpd.GeoSeries(whole, crs=CRS)
+    return whole

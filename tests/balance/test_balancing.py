@@ -4,11 +4,11 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+import rasterio.warp
 import shapely
 from affine import Affine
 from click.testing import CliRunner
 from conftest import build_raster
-from odc.geo.geobox import GeoBox
 
 from geossda import HarmonizeConfig, harmonize, scenes
 from geossda.balance.balancing import balance_scenes, measure_balance
@@ -18,6 +18,7 @@ from geossda.balance.seam_detection import _straightest
 from geossda.balance.seam_search import SeamSearch, count_tones
 from geossda.balance.tone_curves import KNOTS, QUANTILES, Border, solve_curves
 from geossda.errors import GeoreferenceError, OutputError, OutputExistsError, VectorError
+from geossda.raster.grid import Grid
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.windows import Window, tiles
 from geossda_cli.main import cli
@@ -154,7 +155,11 @@ def test_footprints_of_scenes_in_any_crs(tmp_path, crs):
 def test_scenes_on_another_grid_lie_on_the_same_ground(tmp_path):
     mosaic = open_mosaic(build_raster(tmp_path / "a.tif", size=(80, 90)))
     scenes = Scenes((shapely.box(10, 20, 50, 60),))
-    for grid in (mosaic.grid.zoom_out(2), mosaic.grid[4:70, 6:80], mosaic.grid.to_crs("EPSG:4326")):
+    place, *_ = rasterio.warp.calculate_default_transform(
+        mosaic.grid.crs.to_wkt(), "EPSG:4326", 90, 80, *mosaic.grid.extent.bounds
+    )
+    degrees = Grid((80, 90), place, "EPSG:4326")
+    for grid in (mosaic.grid.zoom_out(2), mosaic.grid[4:70, 6:80], degrees):
         moved = scenes.on(mosaic.grid, grid).polygons[0]
         back = Scenes((moved,)).on(grid, mosaic.grid).polygons[0]
         assert back.symmetric_difference(scenes.polygons[0]).area < 2
@@ -172,7 +177,7 @@ def test_scenes_that_cannot_be_used(tmp_path, shapes, crs, error, said):
     grid = open_mosaic(build_raster(tmp_path / "a.tif")).grid
     path = tmp_path / "s.geojson"
     if crs is None:  # what has no CRS in every format
-        grid = GeoBox(grid.shape, grid.transform, None)
+        grid = Grid(grid.shape, grid.transform, None)
         crs = "EPSG:4326"
     geopandas.GeoDataFrame(geometry=shapes, crs=crs).to_file(path)
     with pytest.raises(error, match=said):

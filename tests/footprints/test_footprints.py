@@ -18,7 +18,6 @@ from conftest import UTM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from odc.geo.geobox import GeoBox
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -35,6 +34,8 @@ from geossda.footprints.stream import RecordStream
 from geossda.footprints.wkb import to_wkb
 from geossda.footprints.write import check_vector_output, write_features
 from geossda.parallel.ordered_map import OrderedPool
+from geossda.raster.grid import Grid
+from geossda.raster.shapes import Shapes
 
 masks = arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14)))
 
@@ -252,7 +253,7 @@ def grid_at(crs, lon, lat, metres, shape=(40, 60)):
         np.hypot(*np.subtract(to_crs.transform(*geod.fwd(lon, lat, azimuth, metres)[:2]), (x, y)))
         for azimuth in (90, 180)
     )
-    return GeoBox(shape, Affine(east, 0, x, 0, -south, y), crs)
+    return Grid(shape, Affine(east, 0, x, 0, -south, y), crs)
 
 
 def parts_of(*boxes, confidence=0.75):
@@ -313,7 +314,7 @@ def test_tolerances_are_metres_in_any_crs(crs, lat, regularity):
 
 
 def test_areas_at_the_antimeridian():
-    grid = GeoBox((10, 20), Affine(1e-4, 0, 179.999, 0, -1e-4, 10.0), "EPSG:4326")
+    grid = Grid((10, 20), Affine(1e-4, 0, 179.999, 0, -1e-4, 10.0), "EPSG:4326")
     frame = shape_all(parts_of((5, 2, 15, 8)), grid, 11.0)
     geod = pyproj.Geod(ellps="WGS84")
     expected = abs(geod.geometry_area_perimeter(frame.geometry[0])[0])
@@ -323,10 +324,10 @@ def test_areas_at_the_antimeridian():
 def test_areas_keep_holes_out():
     shape = shapely.box(0, 0, 20, 20).difference(shapely.box(5, 5, 15, 15))
     shape = shapely.transform(shape, lambda xy: xy + np.array([500000, 5200000]))
-    found = ground_areas(gpd.GeoSeries([shape], crs=UTM))
+    found = ground_areas(Shapes([shape], UTM))
     # UTM's scale on its middle meridian is 0.9996.
     assert found.tolist() == pytest.approx([300 / 0.9996**2], rel=1e-4)
-    assert ground_areas(gpd.GeoSeries([], crs=UTM)).tolist() == []
+    assert ground_areas(Shapes([], UTM)).tolist() == []
 
 
 def test_small_footprints_are_left_out_by_their_true_area():
@@ -470,7 +471,7 @@ def test_an_empty_layer_is_a_layer(tmp_path, grid, suffix):
 
 
 def test_geojson_is_cut_at_the_antimeridian(tmp_path):
-    grid = GeoBox((40, 60), Affine(100, 0, 829_000, 0, -100, 1_000_000), "EPSG:32660")
+    grid = Grid((40, 60), Affine(100, 0, 829_000, 0, -100, 1_000_000), "EPSG:32660")
     parts = parts_of((2, 2, 58, 30))
     write_features(
         shape_footprints([(parts, DONE)], Shaping(grid, 100.0, "none", 0.5, 0.0)),

@@ -179,7 +179,8 @@ def test_what_a_model_paints_of_right_angles_has_right_angles_again(name):
 def test_rectilinear_outlines_go_down_to_a_box():
     ell = outline_of(pixels_of(turned(HOUSES["ell"], 20)))
     runs = [split_runs(edge_midpoints(ell.exterior, PIXEL), 0.5)]
-    outlines = [each for each, _ in _outlines(runs[0], np.radians(20), 1.0)]
+    turn = _rotation(np.radians(20)).T
+    outlines = [shapely.Polygon(each @ turn) for each in _outlines(runs[0], np.radians(20), 1.0)]
     counts = [corners(each) for each in outlines]
     assert counts[-1] == 4 and counts == sorted(counts, reverse=True)
     for each in outlines:
@@ -423,7 +424,7 @@ def test_true_footprints_come_back_from_their_pixels(places, place):
         grid = grid_at_gsd(open_mosaic(path).grid, PIXEL)
         size = (int(grid.shape.y), int(grid.shape.x))
         shapes = read_footprints(places / place / "footprints.gpkg", grid.crs.to_wkt())
-        shapes = shapes[shapes.intersects(grid.extent.geom)]
+        shapes = shapes[shapely.intersects(shapes.geometry, grid.extent)]
         probability = grained(rasterize(shapes, grid, Window(0, 0, *size)) > 0)
         raw, made = (
             shape_all(probability, grid, PIXEL, regularity=how).geometry.to_numpy()
@@ -435,7 +436,7 @@ def test_true_footprints_come_back_from_their_pixels(places, place):
         common = shapely.area(shapely.intersection(made, raw))
         alike += list(common / shapely.area(shapely.union(made, raw)))
         counts += [corners(shape) for shape in made]
-        true = shapes.to_numpy()
+        true = shapes.geometry
         pairs = intersecting_pairs(raw, true)
         for hit in match(pairs, 0.5):
             goal = true[pairs.true[hit]]
@@ -458,18 +459,18 @@ def test_outlines_of_real_model_output_are_square_and_as_near_to_the_truth(place
 
     path = places / "nairobi" / "mosaic_0.tif"
     grid = grid_at_gsd(open_mosaic(path).grid, PIXEL)
-    left, bottom, right, top = grid.extent.boundingbox.bbox
+    left, bottom, right, top = grid.extent.bounds
     half = (left, bottom, (left + right) / 2, top)
     config = SegmentConfig(regularize="none", split=False, device="cpu", bounds=half)
     segment(path, tmp_path / "raw.gpkg", config=config)
     raw, true = (
         shapely.transform(
-            shapes.to_numpy(),
+            shapes,
             lambda xy: PIXEL * np.column_stack(~grid.transform * (xy[:, 0], xy[:, 1])),
         )
         for shapes in (
-            gpd.read_file(tmp_path / "raw.gpkg", layer="buildings").geometry,
-            read_footprints(path.parent / "footprints.gpkg", grid.crs.to_wkt()),
+            gpd.read_file(tmp_path / "raw.gpkg", layer="buildings").geometry.to_numpy(),
+            read_footprints(path.parent / "footprints.gpkg", grid.crs.to_wkt()).geometry,
         )
     )
     made = np.array([regularize(shape, PIXEL, 0.5) for shape in raw], object)

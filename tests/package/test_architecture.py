@@ -140,7 +140,7 @@ def test_the_command_line_sees_only_verbs_and_base(path):
     [
         ({"parallel", "raster", "color", "balance", "footprints", "data"},
          {"torch", "torchvision", "timm"}),
-        ({"models"}, {"rasterio", "rioxarray", "xarray", "dask", "geopandas", "pyogrio", "odc"}),
+        ({"models"}, {"rasterio", "rioxarray", "xarray", "dask", "geopandas", "pyogrio"}),
         (set(SUBPACKAGES) | BASE,
          {"click", "rich", "tqdm", "qgis", "geossda_cli", "cli", "pytest"}),
         ({"errors", "config", "formats", "layers", "progress", "run_estimate", "staging",
@@ -206,7 +206,7 @@ def test_no_two_modules_share_a_name():
 
 
 HEAVY = {"torch", "torchvision", "openvino", "rasterio", "osgeo", "geopandas", "pyogrio",
-         "pyproj", "shapely", "xarray", "dask", "odc", "cv2", "numpy", "rich"}  # fmt: skip
+         "pyproj", "shapely", "xarray", "dask", "pandas", "cv2", "numpy", "rich"}  # fmt: skip
 
 
 def loaded_after(code):
@@ -223,7 +223,7 @@ def test_training_needs_no_gdal(loop):
     """So that it runs on machines that have torch and nothing else."""
     loaded = loaded_after(f"import geossda.training.{loop}_loop")
     assert "torch" in loaded
-    assert not loaded & {"rasterio", "odc", "pyproj", "geopandas", "pyogrio"}
+    assert not loaded & {"rasterio", "pyproj", "geopandas", "pyogrio"}
 
 
 def test_import_is_light():

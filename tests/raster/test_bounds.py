@@ -67,7 +67,7 @@ def test_bounds_on_a_rotated_raster_hold_the_box(make_raster, tmp_path):
     mosaic = open_mosaic(make_raster(tmp_path / "a.tif", size=(97, 131), rotated=True))
     box = (500010, 5199985, 500020, 5199990)
     part = mosaic.cropped(box)
-    left, bottom, right, top = part.grid.extent.boundingbox
+    left, bottom, right, top = part.grid.extent.bounds
     assert left <= box[0] and bottom <= box[1] and right >= box[2] and top >= box[3]
 
 

@@ -6,11 +6,11 @@ import pytest
 import rasterio
 from affine import Affine
 from conftest import UTM, ragged_border, synthesize
-from odc.geo.geobox import GeoBox
 from PIL import Image
 from rasterio.vrt import WarpedVRT
 
 from geossda.errors import BandError, GeoreferenceError, RasterError
+from geossda.raster.grid import Grid
 from geossda.raster.gsd import grid_at_gsd, ground_sample_distance
 from geossda.raster.mosaic import find_sources, open_mosaic
 from geossda.raster.source import gdal_environment
@@ -397,7 +397,7 @@ def test_another_crs_is_warped(tmp_path, make_raster, dtype, told_by):
 
 def geobox(crs, x, y, step, shape=(100, 120)):
     transform = Affine.translation(x, y) * Affine.scale(step, -step)
-    return GeoBox(shape, transform, crs)
+    return Grid(shape, transform, crs)
 
 
 def test_gsd_of_utm_is_nearly_the_pixel():

@@ -13,7 +13,7 @@ from shapely import Point, box
 
 from geossda.data.labels import read_footprints
 from geossda.errors import VectorError
-from geossda.raster.polygons import polygon_parts, read_frame
+from geossda.raster.polygons import polygon_parts, read_shapes
 
 
 def save(path, shapes, crs=UTM, **how):
@@ -29,7 +29,7 @@ def test_a_repair_that_nests_collections_loses_no_house(tmp_path):
     )  # fmt: skip
     assert shapely.make_valid(wings).geom_type == "GeometryCollection"
     shapes = read_footprints(save(tmp_path / "a.gpkg", [wings, box(20, 0, 30, 10)]), None)
-    assert np.allclose(sorted(shapes.area), [16, 20, 100])
+    assert np.allclose(sorted(shapely.area(shapes.geometry)), [16, 20, 100])
 
 
 def test_parts_of_nested_collections():
@@ -86,15 +86,15 @@ def test_the_layer_that_is_read(tmp_path):
     path = tmp_path / "a.gpkg"
     save(path, [Point(0, 0)], layer="points")
     save(path, [box(0, 0, 1, 1)], layer="houses")
-    assert len(read_frame(path)) == 1 and read_frame(path).geom_type.iloc[0] == "Polygon"
+    assert len(read_shapes(path)) == 1 and read_shapes(path).geometry[0].geom_type == "Polygon"
     save(path, [box(0, 0, 1, 1)] * 2, layer="sheds")
     with pytest.raises(VectorError, match=r"houses, sheds.*\|layername=houses"):
-        read_frame(path)
-    assert len(read_frame(f"{path}|layername=sheds")) == 2
+        read_shapes(path)
+    assert len(read_shapes(f"{path}|layername=sheds")) == 2
     with pytest.raises(VectorError, match=r"has no layer .barns.: its layers are"):
-        read_frame(f"{path}|layername=barns")
+        read_shapes(f"{path}|layername=barns")
     save(path, [box(0, 0, 1, 1)] * 3, layer="buildings")
-    assert len(read_frame(path)) == 3
+    assert len(read_shapes(path)) == 3
 
 
 @pytest.mark.parametrize(("suffix", "driver"), [(".kml", "KML"), (".gml", "GML")])
@@ -102,4 +102,6 @@ def test_truth_as_kml_and_gml(tmp_path, suffix, driver):
     shapes = gpd.GeoSeries([box(5e5, 5e6, 5e5 + 10, 5e6 + 10)], crs=UTM)
     path = tmp_path / f"a{suffix}"
     gpd.GeoDataFrame(geometry=shapes.to_crs("EPSG:4326")).to_file(path, driver=driver)
-    assert read_footprints(path, UTM).area.tolist() == pytest.approx([100], rel=1e-3)
+    assert shapely.area(read_footprints(path, UTM).geometry).tolist() == pytest.approx(
+        [100], rel=1e-3
+    )

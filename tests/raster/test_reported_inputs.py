@@ -9,12 +9,12 @@ import rasterio
 import shapely
 from affine import Affine
 from conftest import UTM, synthesize
-from odc.geo.geobox import GeoBox
 from rasterio.crs import CRS
 
 from geossda import evaluate, harmonize, polygonize, scenes
 from geossda.errors import OutputError, RasterError, VectorError
 from geossda.raster.area import read_area
+from geossda.raster.grid import Grid
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.windows import Window
 
@@ -161,9 +161,9 @@ def test_masks_beside_the_file_of_zeros_and_ones(tmp_path, make_raster, bits):
     write_mask(tmp_path / "a.tif.msk", wanted, NBITS=bits)
     mosaic = open_mosaic(path)
     assert np.array_equal(whole(mosaic)[1], wanted)
-    coarse = GeoBox((30, 40), NORTH_UP * Affine.scale(2), UTM)
+    coarse = Grid((30, 40), NORTH_UP * Affine.scale(2), UTM)
     assert np.array_equal(whole(mosaic.resampled(coarse))[1], wanted[::2, ::2])
-    turned = GeoBox((60, 80), Affine(GSD, 0, X, 0, GSD, Y - 60 * GSD), UTM)
+    turned = Grid((60, 80), Affine(GSD, 0, X, 0, GSD, Y - 60 * GSD), UTM)
     assert np.array_equal(whole(mosaic.resampled(turned))[1], wanted[::-1])
 
 

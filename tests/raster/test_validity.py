@@ -5,16 +5,16 @@ import pytest
 import rasterio
 from affine import Affine
 from conftest import UTM, ragged_border, synthesize
-from odc.geo.geobox import GeoBox
 
+from geossda.raster.grid import Grid
 from geossda.raster.imagery import undeclared_fill
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
 
 SIZE = (97, 131)
-GRID = GeoBox(SIZE, Affine.translation(500000, 5200000) * Affine.scale(0.5, -0.5), UTM)
-TURNED = GeoBox(SIZE, GRID.transform * Affine.translation(11, 7) * Affine.rotation(9), UTM)
+GRID = Grid(SIZE, Affine.translation(500000, 5200000) * Affine.scale(0.5, -0.5), UTM)
+TURNED = Grid(SIZE, GRID.transform * Affine.translation(11, 7) * Affine.rotation(9), UTM)
 
 
 def read(path, grid=None, **how):

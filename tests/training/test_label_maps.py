@@ -9,7 +9,6 @@ import pytest
 import shapely
 import torch
 from conftest import ENCODER
-from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
 from geossda import SegmentConfig, segment
@@ -26,13 +25,15 @@ from geossda.data.label_maps import (
 )
 from geossda.models.losses import masked_bce, masked_bce_dice
 from geossda.models.segmenter import load_segmenter
+from geossda.raster.grid import Grid
+from geossda.raster.shapes import Shapes
 from geossda.raster.windows import Window
 from geossda.training.objective import Batch, Objective
 from geossda.training.segmenter_loop import learning_rate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-GRID = GeoBox((60, 80), Affine(0.5, 0, 1000, 0, -0.5, 2000), "EPSG:32633")
+GRID = Grid((60, 80), Affine(0.5, 0, 1000, 0, -0.5, 2000), "EPSG:32633")
 
 
 def house(left, top, right, bottom):
@@ -41,7 +42,7 @@ def house(left, top, right, bottom):
 
 
 def distances(*houses, window=None):
-    shapes = gpd.GeoSeries([house(*each) for each in houses], crs="EPSG:32633")
+    shapes = Shapes([house(*each) for each in houses], "EPSG:32633")
     return rasterize_distances(shapes, GRID, window or Window(0, 0, 60, 80))
 
 

@@ -13,7 +13,6 @@ import shapely
 import torch
 from affine import Affine
 from conftest import ENCODER, UTM, ragged_border, synthesize
-from odc.geo.geobox import GeoBox
 from safetensors.torch import load_file
 
 from geossda import SegmentConfig, TrainSegmenterConfig, segment, train_segmenter
@@ -35,8 +34,10 @@ from geossda.models.card import read_card
 from geossda.models.fuse_layers import Upconvolution, folded
 from geossda.models.losses import masked_bce_dice
 from geossda.models.segmenter import load_segmenter
+from geossda.raster.grid import Grid
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import scaling
+from geossda.raster.shapes import Shapes
 from geossda.raster.windows import Window, tiles
 from geossda.training import segmenter_loop as loop
 from geossda.training.segmenter_loop import learning_rate, train
@@ -144,7 +145,7 @@ def test_a_batch_without_labels_costs_nothing_to_learn_from():
 def test_footprints_come_in_the_rasters_crs(village):
     shapes = read_footprints(village[1], UTM)
     assert shapes.crs.to_epsg() == 32633 and len(shapes) == 12
-    assert shapes.area.sum() == pytest.approx(
+    assert shapely.area(shapes.geometry).sum() == pytest.approx(
         sum((c - a) * (d - b) for a, b, c, d in boxes()) / 4, rel=1e-6
     )
     assert read_footprints(village[1], None).crs.to_epsg() == 4326
@@ -178,8 +179,8 @@ def test_the_layer_of_buildings_is_read_parts_apart_and_the_rest_left(tmp_path):
     frame = gpd.GeoDataFrame(geometry=[bow_tie, parts, None], crs=UTM)
     frame.to_file(path, layer="buildings")
     shapes = read_footprints(path, UTM)
-    assert len(shapes) == 4 and shapes.is_valid.all()
-    assert shapes.area.tolist() == pytest.approx([1, 1, 1, 1])
+    assert len(shapes) == 4 and shapely.is_valid(shapes.geometry).all()
+    assert shapely.area(shapes.geometry).tolist() == pytest.approx([1, 1, 1, 1])
 
 
 def test_footprints_beside_the_raster_are_found_if_there_is_one_file(village, tmp_path):
@@ -204,9 +205,9 @@ def test_rasterized_windows_are_the_whole(village):
 
 def test_rasterizing_on_a_rotated_grid():
     transform = Affine.translation(100, 100) * Affine.rotation(30) * Affine.scale(1, -1)
-    grid = GeoBox((40, 40), transform, UTM)
+    grid = Grid((40, 40), transform, UTM)
     shape = shapely.Polygon([transform * xy for xy in ((10, 5), (20, 5), (20, 12), (10, 12))])
-    burnt = rasterize(gpd.GeoSeries([shape], crs=UTM), grid, Window(0, 0, 40, 40))
+    burnt = rasterize(Shapes([shape], UTM), grid, Window(0, 0, 40, 40))
     expected = np.zeros((40, 40), np.uint8)
     expected[5:12, 10:20] = 1
     assert np.array_equal(burnt, expected)
@@ -515,10 +516,10 @@ def test_only_what_lies_in_the_area_is_learned_from(village, tmp_path, listener,
     gpd.GeoDataFrame(geometry=[corner, other], crs=UTM).to_crs(4326).to_file(area)
     one = WorkingRaster.prepare(
         mosaic, 0.5, scaling("percentile", mosaic), shapes=shapes,
-        area=gpd.GeoSeries([corner], crs=UTM).to_crs(shapes.crs),
+        area=Shapes([corner], UTM).to_crs(shapes.crs),
     )  # fmt: skip
     assert one.mosaic.shape == (90, 100)
-    inside = rasterize(gpd.GeoSeries([corner], crs=UTM), one.mosaic.grid, Window(0, 0, 90, 100))
+    inside = rasterize(Shapes([corner], UTM), one.mosaic.grid, Window(0, 0, 90, 100))
     assert np.array_equal(one.in_memory[-1] > 0, inside > 0) and 0.7 < inside.mean() < 0.8
     assert np.array_equal(one.in_memory[-2], labelled(village).in_memory[-2][:90, :100])
     drawn = []
@@ -552,8 +553,8 @@ def test_an_area_without_houses_is_learned_from(village, tmp_path, listener):
     raster, footprints = village
     shapes = read_footprints(footprints, UTM)
     area, nearby = tmp_path / "area.gpkg", tmp_path / "nearby.gpkg"
-    gpd.GeoDataFrame(geometry=[open_mosaic(raster).grid.extent.geom], crs=UTM).to_file(area)
-    gpd.GeoDataFrame(geometry=shapes.translate(5000).to_numpy(), crs=UTM).to_file(nearby)
+    gpd.GeoDataFrame(geometry=[open_mosaic(raster).grid.extent], crs=UTM).to_file(area)
+    shapes.to_geopandas().translate(5000).to_file(nearby)
     out = tmp_path / "out.safetensors"
     train_segmenter(raster, out, footprints=[nearby], area=area, config=TINY, progress=listener)
     assert not listener.warnings and out.exists()
@@ -571,7 +572,7 @@ def test_a_run_is_not_gone_on_with_when_labels_changed(village, tmp_path):
     frame.to_file(footprints, layer="buildings")
     train_segmenter(raster, out, footprints=[footprints], run=run, config=again)
     area = tmp_path / "area.gpkg"
-    gpd.GeoDataFrame(geometry=[open_mosaic(raster).grid.extent.geom], crs=UTM).to_file(area)
+    gpd.GeoDataFrame(geometry=[open_mosaic(raster).grid.extent], crs=UTM).to_file(area)
     with pytest.raises(TrainingError, match=r"begun with labels='.*--run"):
         train_segmenter(raster, out, footprints=[footprints], area=area, run=run, config=again)
 
