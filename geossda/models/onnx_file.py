@@ -5,6 +5,7 @@ field's number and its bytes, of which only a few are read here. What a file may
 graph of standard operators with static shapes, whose weights lie in the file itself.
 """
 
+import functools
 import hashlib
 import json
 import mmap
@@ -41,12 +42,15 @@ class OnnxFile(NamedTuple):
     metadata : dict of str to str
     inputs, outputs : dict of str to tuple of int
         Static shapes by name, in order.
+    sha256 : str
+        Hash of the file.
     """
 
     path: Path
     metadata: dict[str, str]
     inputs: dict[str, Shape]
     outputs: dict[str, Shape]
+    sha256: str
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -80,6 +84,14 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxFile:
         dynamic shapes, or weights in other files.
     """
     with _Message(path) as message:
+        sha256 = hashlib.sha256(message.map).hexdigest()
+    return _checked(Path(path), sha256)
+
+
+@functools.lru_cache(maxsize=8)  # a model is opened for file after file
+def _checked(path: Path, sha256: str) -> OnnxFile:
+    """Return what :func:`read_onnx` does of a file with this hash."""
+    with _Message(path) as message:
         fields = list(message)
         graph = _graph(fields)
         metadata = _metadata([value for number, value in fields if number == MODEL_METADATA])
@@ -98,7 +110,7 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxFile:
         expected = metadata.get(GRAPH_KEY)
         if expected is not None and expected != hashlib.sha256(graph).hexdigest():
             raise ModelError(f"{path} is damaged: its graph does not match its hash, copy it again")
-        return OnnxFile(Path(path), metadata, ports[GRAPH_INPUT], ports[GRAPH_OUTPUT])
+        return OnnxFile(path, metadata, ports[GRAPH_INPUT], ports[GRAPH_OUTPUT], sha256)
 
 
 def _graph(fields: list[tuple[int, bytes]]) -> bytes:

@@ -1,9 +1,12 @@
 """Networks run by OpenVINO, from ONNX files."""
 
 import functools
+import math
 import queue
 import threading
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +21,17 @@ from geossda.runtime.choice import Runtime
 # many at once would take too much memory.
 SIDE_BY_SIDE_PX = 512 * 512
 
+# Of inputs of compiled networks that are kept: two of the bundled segmenter on two cores.
+KEPT_VALUES = 4 * 3 * 512 * 512
+
 Shapes = tuple[tuple[int, ...], ...]
 
 
 class OpenvinoGraph:
     """Outputs of an ONNX file, computed by OpenVINO.
 
-    It is compiled when it is first run, once per shape of its inputs, which are static then.
+    It is compiled when it is first run, once per shape of its inputs, which are static then. What
+    was compiled last stays for later graphs of this process that are the same.
 
     Parameters
     ----------
@@ -45,8 +52,9 @@ class OpenvinoGraph:
         callers: int = 0,
     ) -> None:
         self._runtime, self._callers, self._path = runtime, callers, file.path
-        self._model = _read(file, inputs, outputs)
-        self._compiled: dict[Shapes, queue.SimpleQueue[_Request]] = {}
+        self._model = _read(file.path, file.sha256, tuple(inputs), tuple(outputs))
+        self._identity = (file.sha256, *inputs, "to", *outputs, runtime)
+        self._compiled: dict[Shapes, Requests] = {}
         self._lock = threading.Lock()
 
     @property
@@ -63,19 +71,24 @@ class OpenvinoGraph:
         finally:
             requests.put(request)
 
-    def _requests(self, shapes: Shapes) -> "queue.SimpleQueue[_Request]":
+    def _requests(self, shapes: Shapes) -> "Requests":
         """Return the requests of the network compiled for some shapes."""
         with self._lock:
             if shapes not in self._compiled:
-                self._compiled[shapes] = self._compile(shapes)
+                pixels = max(shape[-2] * shape[-1] for shape in shapes if len(shape) == 4)
+                side_by_side = self.side_by_side and pixels <= SIDE_BY_SIDE_PX
+                streams = min(self._callers or cores(), cores()) if side_by_side else 1
+                self._compiled[shapes] = _KEPT.get(
+                    (*self._identity, streams, cores(), shapes),
+                    streams * sum(math.prod(shape) for shape in shapes),
+                    lambda: self._compile(shapes, streams),
+                )
             return self._compiled[shapes]
 
-    def _compile(self, shapes: Shapes) -> "queue.SimpleQueue[_Request]":
+    def _compile(self, shapes: Shapes, streams: int) -> "Requests":
         import openvino
 
         model = self._model.clone()
-        small = max(shape[-2] * shape[-1] for shape in shapes if len(shape) == 4) <= SIDE_BY_SIDE_PX
-        streams = min(self._callers or cores(), cores()) if small and self.side_by_side else 1
         # Never left to the machine, or pixels would differ from one to the next.
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if self._runtime.precision == "bfloat16" else "f32"
@@ -93,9 +106,50 @@ class OpenvinoGraph:
             compiled = _core().compile_model(model, device, settings)
         except RuntimeError as error:
             raise ModelError(f"{self._path} cannot be run by OpenVINO: {_reason(error)}") from error
-        requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        requests: Requests = queue.SimpleQueue()
         for _ in range(streams):
             requests.put(_Request(compiled))
+        return requests
+
+
+class _Kept:
+    """What was compiled last in this process, for graphs that are opened again.
+
+    Compiling the bundled segmenter takes as long as three windows, which a caller that segments
+    file after file would wait for at each.
+
+    Parameters
+    ----------
+    max_values : int
+        Values of all inputs together that are kept at most, but for the last ones.
+    """
+
+    def __init__(self, max_values: int) -> None:
+        self._max_values = max_values
+        self._entries: OrderedDict[Hashable, tuple[int, Requests]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, values: int, compile_it: "Callable[[], Requests]") -> "Requests":
+        """Return what was compiled for a key, now if it is not there.
+
+        Parameters
+        ----------
+        key : hashable
+        values : int
+            Values of its inputs.
+        compile_it : callable
+        """
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key][1]
+        requests = compile_it()
+        with self._lock:
+            self._entries[key] = values, requests
+            while sum(size for size, _ in self._entries.values()) > self._max_values:
+                if len(self._entries) == 1:
+                    break
+                self._entries.popitem(last=False)
         return requests
 
 
@@ -135,6 +189,10 @@ class _Request:
         return [array.copy() for array in self._outputs]
 
 
+Requests = queue.SimpleQueue[_Request]
+_KEPT = _Kept(KEPT_VALUES)
+
+
 def has_bfloat16() -> bool:
     """Return whether this CPU multiplies bfloat16 in hardware, as OpenVINO sees it."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -145,12 +203,13 @@ def has_intel_gpu() -> bool:
     return any(device.startswith("GPU") for device in _core().available_devices)
 
 
-def _read(file: OnnxFile, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
-    """Return the part of a model that leads from some inputs to some outputs."""
+@functools.lru_cache(maxsize=4)
+def _read(path: Path, sha256: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
+    """Return the part of a model that leads from some inputs to some outputs, to be cloned."""
     import openvino
 
     try:
-        model = _core().read_model(str(file.path))
+        model = _core().read_model(str(path))
         ports = {
             name: port
             for node in model.get_ordered_ops()
@@ -158,7 +217,7 @@ def _read(file: OnnxFile, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
             for name in port.get_names()
         }
         if missing := [name for name in (*inputs, *outputs) if name not in ports]:
-            raise ModelError(f"{file.path} has no {missing[0]}, which its card promises: make it "
+            raise ModelError(f"{path} has no {missing[0]}, which its card promises: make it "
                              "with geossda export")  # fmt: skip
         declared = {name: port.node for port in model.outputs for name in port.get_names()}
         results = [
@@ -167,7 +226,7 @@ def _read(file: OnnxFile, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
         ]
         return openvino.Model(results, [ports[name].get_node() for name in inputs])
     except RuntimeError as error:
-        raise ModelError(f"{file.path} cannot be read by OpenVINO: {_reason(error)}") from error
+        raise ModelError(f"{path} cannot be read by OpenVINO: {_reason(error)}") from error
 
 
 @functools.cache

@@ -20,7 +20,9 @@ from geossda.config import SegmentConfig
 from geossda.errors import Cancelled, InputError, ModelError, OutputExistsError
 from geossda.models.card import SegmenterCard, load, read_card, read_model, resolve, save
 from geossda.models.onnx_file import CARD_KEY, GRAPH_KEY, read_metadata
+from geossda.parallel.cores import cores
 from geossda.runtime import choice
+from geossda.runtime.openvino_graph import _Kept
 from geossda.runtime.segmenter_network import open_segmenter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,6 +56,39 @@ def test_openvino_gives_the_logits_that_torch_gives(tiny_model, windows, tta):
         mine, theirs = one(window[None]), other(window[None])
         assert np.ptp(mine) > 1 and mine.shape == (1, 64, 64) and mine.dtype == np.float32
         assert np.abs(mine - theirs).max() < 1e-4
+
+
+def test_what_was_compiled_is_used_again_by_the_same_graph_alone(pair, windows):
+    def requests(network):
+        network(windows[:1])
+        return network.graph._requests(((1, 3, 64, 64),))
+
+    first = opened(pair, "openvino")
+    before, logits = requests(first), first(windows[:1])
+    again = opened(pair, "openvino")
+    assert requests(again) is before and np.array_equal(again(windows[:1]), logits)
+    assert requests(opened(pair, "openvino", batch=1)) is not before or cores() == 1
+    pair.with_suffix(".safetensors").unlink()
+    rewritten(pair, swapped_weight)
+    other = opened(pair, "openvino")
+    assert requests(other) is not before and not np.array_equal(other(windows[:1]), logits)
+
+
+def test_as_much_is_kept_compiled_as_was_agreed():
+    """What was used last; something larger alone is kept too, until the next."""
+    kept, made = _Kept(10), []
+
+    def get(name, values):
+        return kept.get(name, values, lambda: made.append(name) or name)
+
+    for name, values in (("a", 4), ("b", 4), ("a", 4), ("c", 4), ("a", 4), ("b", 4)):
+        assert get(name, values) == name
+    assert made == ["a", "b", "c", "b"]
+    get("large", 99)
+    get("large", 99)
+    get("a", 4)
+    get("large", 99)
+    assert made[4:] == ["large", "a", "large"]
 
 
 def test_the_files_of_the_bundled_segmenter_are_a_pair():
