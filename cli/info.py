@@ -8,7 +8,13 @@ import click
 @click.command("info")
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(path: str, as_json: bool) -> None:
+@click.option(
+    "--stac",
+    type=click.Path(dir_okay=False),
+    help="Write the STAC item of a segmenter, with the MLM extension, to this file (.json).",
+)
+@click.option("--overwrite", is_flag=True, help="Replace that file.")
+def command(path: str, as_json: bool, stac: str | None, overwrite: bool) -> None:
     """Show metadata of a raster, model, style or vector file.
 
     PATH is a file, a folder of rasters, "default" (the bundled building model) or "default-style"
@@ -16,7 +22,7 @@ def command(path: str, as_json: bool) -> None:
     """
     from geossda import info
 
-    about = info(path)
+    about = info(path, stac=stac, overwrite=overwrite)
     if as_json:
         click.echo(json.dumps(about, indent=2))
         return

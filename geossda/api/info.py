@@ -1,24 +1,29 @@
 """Metadata of a file of any kind."""
 
+import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from geossda.errors import GeoreferenceError
+from geossda.errors import GeoreferenceError, InputError, ModelError
 from geossda.formats import MODEL_SUFFIXES, STYLE_SUFFIX, VECTOR_FORMATS, suffix_of
 from geossda.harmonization.methods import known_statistics
 from geossda.harmonization.model_statistics import Features
 from geossda.harmonization.style import load_style
 from geossda.layers import split_layer
+from geossda.models.download import is_address
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.histograms import histograms
 from geossda.raster.imagery import undeclared_fill
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import working_range
 from geossda.raster.source import gdal_environment
-from geossda.staging import PathLike
+from geossda.staging import PathLike, atomic_write, check_output
 
 
-def info(path: PathLike) -> dict[str, Any]:
+def info(
+    path: PathLike, *, stac: PathLike | None = None, overwrite: bool = False
+) -> dict[str, Any]:
     """Return metadata of a raster (or folder of them), a model, a style or a vector file.
 
     Parameters
@@ -26,13 +31,26 @@ def info(path: PathLike) -> dict[str, Any]:
     path : path
         A file or a folder of rasters; ``"default"`` is the bundled building model,
         ``"default-style"`` the bundled style model.
+    stac : path, optional
+        Of a segmenter: where to write its STAC item, with the MLM extension.
+    overwrite : bool
+        Whether that file may be replaced.
 
     Returns
     -------
     dict
         Ready for JSON; key ``kind`` is "raster", "segmenter", "style model", "style" or
         "footprints".
+
+    Raises
+    ------
+    InputError
+        `stac` is given, and the file is no segmenter.
+    GeossdaError
+        See :mod:`geossda.errors`.
     """
+    if stac is not None:
+        _write_stac(path, check_output(stac, overwrite=overwrite))
     suffix = suffix_of(split_layer(path)[0])
     if str(path) in ("default", "default-style") or suffix in MODEL_SUFFIXES:
         from geossda.models.card import DEFAULT, SegmenterCard, StyleCard, read_card, resolve
@@ -59,6 +77,21 @@ def info(path: PathLike) -> dict[str, Any]:
     if suffix in VECTOR_FORMATS:
         return _vector(path)
     return _raster(path)
+
+
+def _write_stac(path: PathLike, output: Path) -> None:
+    from geossda.models.card import SegmenterCard, read_model
+    from geossda.models.stac_item import stac_item
+
+    if str(path) == "default-style":
+        raise ModelError("a STAC item describes a segmenter, this is a style model")
+    known = str(path) == "default" or suffix_of(path) in MODEL_SUFFIXES or is_address(str(path))
+    if not known:
+        raise InputError(f"{path} is no segmenter, which --stac describes: give a model's file")
+    files, card = read_model(path, SegmenterCard)
+    item = stac_item(files, card, output.parent)
+    with atomic_write(output) as part:
+        part.write_text(json.dumps(item, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _vector(path: PathLike) -> dict[str, Any]:
