@@ -23,10 +23,18 @@ GENERATOR_KEY = "geossda_generator"
 # Field numbers of the messages, from onnx.proto.
 MODEL_GRAPH, MODEL_OPSETS, MODEL_METADATA, MODEL_FUNCTIONS = 7, 8, 14, 25
 GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT = 1, 5, 11, 12
-NODE_OPERATOR, NODE_ATTRIBUTE, NODE_DOMAIN = 4, 5, 7
+NODE_INPUT, NODE_OPERATOR, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 4, 5, 7
 ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH = 5, 6
 TENSOR_EXTERNAL, TENSOR_LOCATION = 13, 14
 STANDARD_DOMAINS = ("", "ai.onnx")
+# Inputs that an operator cannot do without, where that is more than one: OpenVINO 2026.4 ends the
+# process where they are missing.
+LEAST_INPUTS = {
+    **dict.fromkeys(("Add", "Conv", "ConvTranspose", "Div", "Expand", "Gather", "Gemm"), 2),
+    **dict.fromkeys(("MatMul", "Mul", "Pow", "Reshape", "Sub", "Tile"), 2),
+    **dict.fromkeys(("GroupNormalization", "InstanceNormalization", "Slice", "Where"), 3),
+    "BatchNormalization": 5,
+}
 # Of one metadata entry: cards are a few kilobytes.
 MAX_METADATA_BYTES = 4_000_000
 
@@ -219,6 +227,10 @@ def _check_domain(path: str | os.PathLike[str], domain: str, what: str) -> None:
 
 def _check_node(path: str | os.PathLike[str], node: bytes) -> None:
     operator = _text_of(node, NODE_OPERATOR)
+    inputs = [value for number, value in _fields(node) if number == NODE_INPUT]
+    least = LEAST_INPUTS.get(operator, 0)
+    if len(inputs) < least or not all(inputs[:least]):
+        raise ValueError(f"{operator} lacks an input")
     for number, value in _fields(node):
         if number == NODE_DOMAIN:
             _check_domain(path, value.decode(), f"operators: {operator[:60]}")

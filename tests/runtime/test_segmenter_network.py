@@ -172,6 +172,14 @@ def with_weights_elsewhere(model):
     tensor.external_data.add(key="location", value="../../etc/passwd")
 
 
+def without_a_weight(model):
+    del next(node for node in model.graph.node if node.op_type == "Conv").input[1]
+
+
+def with_an_unknown_operator(model):
+    model.graph.node[-1].op_type = "Frobnicate"
+
+
 def with_another_size(model):
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 96
 
@@ -206,6 +214,8 @@ def with_a_loop(model):
         (with_another_card, "card that does not fit its graph"),
         (without_card, "without a geossda card"),
         (with_a_loop, "a loop or a branch"),
+        (without_a_weight, "Conv lacks an input"),
+        (with_an_unknown_operator, "cannot be read by OpenVINO: .*Frobnicate"),
     ],
 )
 def test_a_file_that_cannot_be_run_is_one_line(pair, town, tmp_path, change, message):
