@@ -13,6 +13,7 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.description import Description
 from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.source import Source, gdal_environment
+from geossda.raster.validity import exact
 from geossda.raster.windows import Window
 
 # Tag of a raster of probabilities: the temperature that its model's log odds were divided by.
@@ -95,7 +96,7 @@ class BuildingRaster:
         """Warn, where no building was found, of nodata that is the reason for it."""
         if self._nodata_set:
             nodata = self.mosaic.sources[0].nodata
-            value = "" if nodata is None else f" ({nodata:g})"
+            value = "" if nodata is None else f" ({exact(nodata)})"
             self._progress.warn(
                 f"{self.mosaic.name} holds no building, but nodata{value} that is not 0: if it "
                 "marks the buildings, remove the declaration with gdal_edit.py -unsetnodata"

@@ -11,6 +11,7 @@ from geossda.raster.bands import interpreted_colors, named_colors
 from geossda.raster.handles import open_dataset
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import Source, gdal_environment
+from geossda.raster.validity import exact
 from geossda.raster.windows import Window
 
 # Values that programs fill with, besides the ends of integer types.
@@ -77,8 +78,8 @@ def warn_of_fill(mosaic: Mosaic, progress: Progress) -> None:
     for source in mosaic.sources:
         if fill := undeclared_fill(source, len(mosaic.sources)):
             progress.warn(
-                f"{source.name}: up to {fill.share:.0%} of the pixels are {fill.value:.9g} in "
-                f"every band and count as data; if they are not, give --nodata {fill.value:.9g}"
+                f"{source.name}: up to {fill.share:.0%} of the pixels are {exact(fill.value)} in "
+                f"every band and count as data; if they are not, give --nodata {exact(fill.value)}"
             )
 
 

@@ -17,7 +17,7 @@ from geossda.raster.bands import declared_colors, rgb_first
 from geossda.raster.grid import Grid
 from geossda.raster.handles import Handles
 from geossda.raster.source import GDAL_ERRORS, Source, gdal_environment, gdal_reason
-from geossda.raster.validity import ValidityTests, can_hold, mask_value, masks_of
+from geossda.raster.validity import ValidityTests, can_hold, exact, mask_value, masks_of
 from geossda.urls import is_remote, public_name
 
 # Bytes of a block of one band: GDAL reads whole blocks.
@@ -102,7 +102,7 @@ def _describe(
     if not chosen:
         raise BandError(f"{name} has an alpha band only")
     if nodata is not None and not can_hold(dtype, nodata):
-        raise RasterError(f"nodata {nodata:g} was given, {name} is {dtype} and cannot hold it")
+        raise RasterError(f"nodata {exact(nodata)} was given, {name} is {dtype} and cannot hold it")
     values = tuple(dataset.nodatavals[band - 1] if nodata is None else nodata for band in chosen)
     # A nodata value that no pixel can have marks none.
     values = tuple(v if v is not None and can_hold(dtype, v) else None for v in values)

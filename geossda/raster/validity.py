@@ -146,6 +146,16 @@ def can_hold(dtype: np.dtype[Any], value: float) -> bool:
     return bool(limits.min <= value <= limits.max) and float(value).is_integer()
 
 
+def exact(value: float) -> str:
+    """Return a digital number as a message shows it, from which it is read again without loss.
+
+    Parameters
+    ----------
+    value : float
+    """
+    return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(value)
+
+
 def _same(one: float | None, other: float | None) -> bool:
     if one is None or other is None:
         return one is other

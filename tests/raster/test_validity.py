@@ -7,7 +7,7 @@ from affine import Affine
 from conftest import UTM, ragged_border, synthesize
 
 from geossda.raster.grid import Grid
-from geossda.raster.imagery import undeclared_fill
+from geossda.raster.imagery import undeclared_fill, warn_of_fill
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, tiles
@@ -155,14 +155,15 @@ def test_masks_of_each_band_count(tmp_path):
 
 FILLS = [
     ("uint8", 0), ("uint8", 255), ("uint16", 0), ("uint16", 65535), ("int16", -9999),
-    ("int16", -32768), ("int32", -2147483648), ("float32", -9999.0), ("float32", 0.0),
+    ("int16", -32768), ("int32", -2147483648), ("int32", 2147483647),
+    ("float32", -9999.0), ("float32", 0.0),
     ("float32", -1.0), ("float32", -1e20), ("float64", 1e20),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("dtype", "value"), FILLS)
 @pytest.mark.parametrize("bands", [1, 3])
-def test_undeclared_fill_is_seen(tmp_path, make_raster, dtype, value, bands):
+def test_undeclared_fill_is_seen(tmp_path, make_raster, listener, dtype, value, bands):
     image = synthesize(bands, (300, 420), dtype, 0)
     clean = make_raster(tmp_path / "clean.tif", image=image, dtype=dtype)
     assert undeclared_fill(open_mosaic(clean).sources[0]) is None
@@ -170,7 +171,9 @@ def test_undeclared_fill_is_seen(tmp_path, make_raster, dtype, value, bands):
     path = make_raster(tmp_path / "filled.tif", image=image, dtype=dtype)
     fill = undeclared_fill(open_mosaic(path).sources[0])
     assert fill is not None and fill.value == np.asarray(value, dtype)
-    declared = open_mosaic(path, nodata=value).sources[0]
+    warn_of_fill(open_mosaic(path), listener)
+    advised = listener.warnings[0].split("--nodata ")[1]
+    declared = open_mosaic(path, nodata=float(advised)).sources[0]
     assert undeclared_fill(declared) is None
 
 
