@@ -16,7 +16,7 @@ import click
 
 from geossda._version import __version__
 from geossda.config import unknown_setting
-from geossda.errors import Cancelled, GeossdaError, SettingError
+from geossda.errors import Cancelled, GeossdaError, SettingError, one_line
 
 from .progress import print_error, use_plain_characters
 
@@ -161,7 +161,7 @@ def usage_message(error: click.ClickException) -> str:
 def _fail(text: str, error: BaseException, code: int, as_json: bool) -> int:
     """Print a failure, with what was noted on the error (how to go on), and return its code."""
     notes = [*getattr(error, "__notes__", ()), *getattr(error.__cause__, "__notes__", ())]
-    text = "; ".join([text, *dict.fromkeys(notes)])
+    text = one_line("; ".join([text, *dict.fromkeys(notes)]))
     if as_json:
         text = json.dumps({"event": "error", "text": text, "code": code})
     print_error(text if as_json else f"geossda: {text}")

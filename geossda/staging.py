@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ PathLike = str | os.PathLike[str]
 TEMPORARY_NAME_BYTES = 32
 # What GDAL keeps beside a raster and reads as a part of it: statistics, a CRS, a mask, overviews.
 SIDE_FILES = (".aux.xml", ".msk", ".ovr")
+# URLs, of which pathlib makes one slash, and GDAL's names of what is not on a disk.
+_REMOTE = re.compile(r"\w{2,}:/|/vsi")
 
 
 def check_output(path: PathLike, *, overwrite: bool, inputs: Sequence[PathLike] = ()) -> Path:
@@ -38,9 +41,11 @@ def check_output(path: PathLike, *, overwrite: bool, inputs: Sequence[PathLike] 
     OutputExistsError
         The file exists and `overwrite` is False.
     OutputError
-        The folder is missing or read-only, `path` is a folder or one of `inputs`, or its name is
-        too long for the file system.
+        `path` is a URL, its folder is missing or read-only, it is a folder or one of `inputs`, or
+        its name is too long for the file system.
     """
+    if _REMOTE.match(os.fspath(path)):
+        raise OutputError(f"output {path} is no local file: write to one, and copy it there")
     path = Path(path)
     _check_name(path)
     for source in inputs:

@@ -8,7 +8,10 @@ from urllib.parse import parse_qs, unquote
 # GDAL's way to give a URL with options, of which headers may be secret too.
 _OPTIONS = re.compile(r"(/vsicurl(?:_streaming)?)\?([^\s'\"<>{}]*)")
 _CREDENTIALS = re.compile(r"(\w+://|https?:/)[^/\s@'\"<>]+@")
-_QUERY = re.compile(r"((?:\w+://|https?:/)[^\s?#'\"<>]*)[?#][^\s'\"<>{}]*(\})?")
+_QUERY = re.compile(
+    # Up to the punctuation of the sentence around the URL.
+    r"((?:\w+://|https?:/)[^\s?#'\"<>]*)[?#][^\s'\"<>{}]*?(?=[:;,.)]*(?:[\s'\"<>{}]|$))(\})?"
+)
 _PASSWORD = re.compile(r"(?i)\b(password|passwd|pwd|token|secret|api_?key)=('[^']*'|[^\s'\"&]+)")
 _DATABASE = re.compile(r"(?i)\b(pg|mysql|mssql|oci|odbc):|\bdbname=")
 # GDAL's names of what a file holds, such as NETCDF:"scene.nc":red; one letter is a drive.

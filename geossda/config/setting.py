@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from geossda.errors import SettingError
+from geossda.urls import redact
 
 C = TypeVar("C", bound="Config")
 # Values and lists of names in messages are cut off after so many characters.
@@ -322,5 +323,10 @@ def _shown(kind: type, value: Any) -> str:
         shown = [_shown(kind, each) for each in value[: short.maxlist]]
         return f"[{', '.join(shown + ['...'] * (len(value) > short.maxlist))}]"
     if isinstance(value, str | os.PathLike) or value is None:
-        return "empty" if value == "" else short.repr(value)
+        # Before it is cut, so that no secret stays in a half.
+        return (
+            "empty"
+            if value == ""
+            else short.repr(redact(value) if isinstance(value, str) else value)
+        )
     return f"a {type(value).__name__}"

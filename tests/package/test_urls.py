@@ -1,9 +1,13 @@
 """What of a URL may be shown and kept, and what may not."""
 
+from pathlib import Path
+
 import pytest
 
 from geossda.errors import InputError, OutputError, RasterError
+from geossda.staging import check_output
 from geossda.urls import file_name, file_stem, public_name, redact
+from geossda_cli.main import main
 
 SIGNED = "http://127.0.0.1:8765/a/scene.tif?Expires=1900000000&Signature=SECRET"
 
@@ -37,6 +41,33 @@ def test_long_names_are_cut():
 def test_errors_keep_no_secret(error):
     text = f"{SIGNED} cannot be read ('/vsicurl/{SIGNED}' not found)"
     assert "SECRET" not in str(error(text)) and "scene.tif' not found" in str(error(text))
+
+
+@pytest.mark.parametrize("end", [": give", ", or", "; see", ").", "' not", "", "."])
+def test_punctuation_after_a_url_stays(end):
+    assert redact(f"unknown model {SIGNED}{end}") == f"unknown model {SIGNED.split('?')[0]}{end}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["models", SIGNED], ["info", "a.tif", SIGNED], ["harmonize", "a.tif", "--method", SIGNED]],
+)
+def test_usage_errors_keep_no_secret(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    told = capsys.readouterr().err
+    assert stop.value.code == 2 and "SECRET" not in told and "127.0.0.1:8765" in told
+
+
+@pytest.mark.parametrize(
+    "place",
+    [SIGNED, "s3://bucket/o.tif", "/vsimem/o.tif", Path(SIGNED),
+     "/vsicurl?url=http%3A%2F%2Fhost%2Fo.tif%3Fs%3DSECRET"],
+)  # fmt: skip
+def test_outputs_are_local_files(place):
+    with pytest.raises(OutputError, match="no local file") as caught:
+        check_output(place, overwrite=True)
+    assert "SECRET" not in str(caught.value)
 
 
 def test_passwords_of_databases():
