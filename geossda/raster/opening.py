@@ -149,7 +149,8 @@ def _invertible(transform: Affine) -> bool:
     if not all(map(math.isfinite, transform[:6])) or determinant == 0:
         return False
     largest = max(abs(a), abs(b), abs(d), abs(e))
-    return bool(b == d == 0 or abs(determinant) > 1e-10 * largest**2)
+    # A square would be an error where a product is infinite.
+    return bool(b == d == 0 or abs(determinant) > 1e-10 * largest * largest)
 
 
 def _placement(dataset: Any) -> Literal["crs", "gcps", "rpcs", "nothing"]:
