@@ -90,7 +90,8 @@ def export_segmenter(
     side = card.patch_px
     metadata = exchange_metadata(bands, card.gsd_m, side, card.overlap_px, card.threshold)
     image = torch.zeros((1, bands, side, side))
-    model = _exported(SegmenterGraph(network, card.temperature), [image], ["image"], ["classes"])
+    graph = SegmenterGraph(network, card.temperature)
+    model = _exported(graph, [image], ["image"], {"classes": (1, 2, side, side)})
     _name_logits(model)
     model.doc_string = DESCRIPTION.format(low=card.low_percent, high=card.high_percent)
     _write(path, model, metadata, card)
@@ -130,7 +131,7 @@ def export_style(path: str | os.PathLike[str], generator: Generator, card: Style
             torch.ones_like(patches[:, :1]),
         ],
         ["pixels", "own", "other", "patches", "valid"],
-        ["change", "moments"],
+        {"change": pixels.shape, "moments": (1, values)},
     )
     numbers = (generator.stride, generator.halo, *generator.level_channels)
     _write(path, model, {GENERATOR_KEY: " ".join(map(str, numbers))}, card)
@@ -140,17 +141,17 @@ def _exported(
     module: nn.Module,
     inputs: Sequence[torch.Tensor],
     input_names: Sequence[str],
-    output_names: Sequence[str],
+    outputs: Mapping[str, Sequence[int]],
 ) -> Any:
-    """Return a module as an ONNX model whose weights are 16-bit floats."""
+    """Return a module as an ONNX model whose weights are 16-bit floats.
+
+    The shapes of its outputs are given, since some are computed in the graph, of constants.
+    """
     try:
         import onnx
     except ImportError as error:
         raise ModelError(f"onnx cannot be imported ({error}): pip install onnx") from error
     buffer = io.BytesIO()
-    with torch.inference_mode():
-        results = module.eval()(*inputs)
-    results = [results] if isinstance(results, torch.Tensor) else results
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     try:
@@ -158,7 +159,7 @@ def _exported(
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of traced conditions, which static shapes settle
             torch.onnx.export(
-                module,
+                module.eval(),
                 tuple(inputs),
                 buffer,  # type: ignore[arg-type]
                 dynamo=False,
@@ -167,7 +168,7 @@ def _exported(
                 # Norms are kept: evaluation would fold them into weights of 32 bit.
                 training=torch.onnx.TrainingMode.PRESERVE,
                 input_names=list(input_names),
-                output_names=list(output_names),
+                output_names=list(outputs),
             )
     except Exception as error:  # whatever the exporter makes of foreign networks
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -176,9 +177,9 @@ def _exported(
         logger.setLevel(level)
     model = onnx.load_from_string(buffer.getvalue())
     _halve(model.graph)
-    for port, result in zip(model.graph.output, results, strict=True):
-        for dimension, size in zip(port.type.tensor_type.shape.dim, result.shape, strict=True):
-            dimension.dim_value = size  # some are computed in the graph, of constants
+    for port, shape in zip(model.graph.output, outputs.values(), strict=True):
+        for dimension, size in zip(port.type.tensor_type.shape.dim, shape, strict=True):
+            dimension.dim_value = size
     return model
 
 
