@@ -57,7 +57,8 @@ def test_undeclared_fill_is_warned_of(tmp_path, filled, clean, listener, command
 
 
 def test_segment_and_areas_warn_too(tmp_path, filled, clean, make_raster, listener, tiny_model):
-    segment(filled, tmp_path / "o.gpkg", model=str(tiny_model), progress=listener)
+    model = {"model": str(tiny_model), "regularize": "none"}
+    segment(filled, tmp_path / "o.gpkg", progress=listener, **model)
     mask = np.zeros((1, *SIZE), np.uint8)
     mask[0, 50:90, 60:120] = 1
     truth = make_raster(tmp_path / "mask.tif", image=mask)

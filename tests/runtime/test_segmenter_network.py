@@ -361,12 +361,13 @@ def test_segment_runs_without_torch_and_says_what_ran(town, tiny_model, tmp_path
     paths = [tmp_path / f"{name}.tif" for name in ("without", "torch")]
     done = run_without_torch(
         "segment", town, "--model", tiny_model.with_suffix(".onnx"), "--precision", "float32",
+        "--regularize", "none",
         "-o", tmp_path / "without.gpkg", "--probabilities", paths[0],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     segment(
         town, tmp_path / "torch.gpkg", probabilities=paths[1], model=str(tiny_model),
-        runtime="torch", precision="float32", device="cpu",
+        runtime="torch", precision="float32", device="cpu", regularize="none",
     )  # fmt: skip
     tags, arrays = [], []
     for path in paths:
@@ -379,7 +380,8 @@ def test_segment_runs_without_torch_and_says_what_ran(town, tiny_model, tmp_path
 
 def test_shards_of_another_runtime_are_not_used(town, tiny_model, tmp_path, interrupter):
     """An interrupted run goes on with what began it, or begins again."""
-    given = {"model": str(tiny_model), "device": "cpu", "precision": "float32"}
+    given = {"model": str(tiny_model), "device": "cpu", "precision": "float32",
+             "regularize": "none"}  # fmt: skip
     paths = {name: tmp_path / f"{name}.tif" for name in ("mixed", "torch")}
     with pytest.raises(Cancelled):
         segment(
