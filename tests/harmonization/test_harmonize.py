@@ -384,12 +384,20 @@ def test_inputs_are_never_written_over(tmp_path, make_raster, style, target):
     assert (tmp_path / target).read_bytes() == before
 
 
+# Every error, and every moment with an error that is expected and with one that is not.
+ENDS = [
+    (Cancelled("stop"), "reading statistics", 1),
+    (RuntimeError("bug"), "reading statistics", 1),
+    (KeyboardInterrupt(), "harmonizing", 1),
+    (MemoryError(), "harmonizing", 1),
+    (Cancelled("stop"), "harmonizing", 2),
+    (RuntimeError("bug"), "harmonizing", 2),
+]
+
+
 @pytest.mark.parametrize(
-    "error", [Cancelled("stop"), KeyboardInterrupt(), RuntimeError("bug"), MemoryError()],
-    ids=lambda error: type(error).__name__,
-)  # fmt: skip
-@pytest.mark.parametrize(("stage", "after"), [("reading statistics", 1), ("harmonizing", 1),
-                                              ("harmonizing", 2)])  # fmt: skip
+    ("error", "stage", "after"), ENDS, ids=[f"{type(e[0]).__name__}-{e[1]}-{e[2]}" for e in ENDS]
+)
 def test_an_end_in_the_middle_leaves_nothing(
     tmp_path, make_raster, style, interrupter, error, stage, after
 ):
