@@ -1,5 +1,6 @@
 """Tiny georeferenced rasters, a tiny model, and progress reporters that listen or interrupt."""
 
+import gc
 import logging
 import os
 import signal
@@ -120,14 +121,21 @@ def build_raster(
 # Begun first, so that at the end no core waits for another; the other files take less than 20 s.
 LONGEST = {
     f"test_{name}.py"
-    for name in ("adaptation", "bad_input", "balancing", "benchmark", "distribute", "docs",
-                 "footprints", "harmonize", "methods", "real", "segment", "segmenter_training",
-                 "shards", "style_verbs", "train_style")
+    for name in ("adaptation", "bad_input", "balancing", "benchmark", "demo", "distribute", "docs",
+                 "footprints", "fuzz", "harmonize", "label_maps", "light_install", "methods",
+                 "real", "regularize", "report", "segment", "segmenter_network",
+                 "segmenter_training", "shards", "style_network", "style_verbs", "train_style")
 }  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+def pytest_collection_finish():
+    """Leave what was imported out of later garbage collections."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import importlib
 import subprocess
 import sys
@@ -66,6 +67,7 @@ CLI_FILES = sorted((REPO / "cli").glob("*.py"))
 PLUGIN_FILES = sorted((REPO / "qgis_plugin").glob("*.py"))
 
 
+@functools.cache
 def imported(path):
     """Every absolute module name imported anywhere in a file, functions included."""
     names = set()
