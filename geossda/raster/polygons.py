@@ -53,6 +53,11 @@ def vector_errors(path: PathLike) -> Iterator[None]:
         raise
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "database is locked" in reason:
+            raise VectorError(
+                f"{path} is being written by another program: wait until it has finished, or save "
+                "its edits there"
+            ) from error
         raise VectorError(f"{path} is not a vector file that can be read ({reason})") from error
 
 

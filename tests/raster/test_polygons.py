@@ -1,6 +1,8 @@
 """Polygons of vector files as the field has them: repaired, placed, or refused in one line."""
 
 import json
+import subprocess
+import sys
 
 import geopandas as gpd
 import numpy as np
@@ -105,3 +107,20 @@ def test_truth_as_kml_and_gml(tmp_path, suffix, driver):
     assert shapely.area(read_footprints(path, UTM).geometry).tolist() == pytest.approx(
         [100], rel=1e-3
     )
+
+
+def test_a_geopackage_that_another_program_is_writing(tmp_path):
+    path = save(tmp_path / "true.gpkg", [box(0, 0, 10, 10)])
+    # Locks of files hold between processes only.
+    other = subprocess.Popen(
+        [sys.executable, "-c", "import sqlite3, sys; "
+         "database = sqlite3.connect(sys.argv[1], isolation_level=None); "
+         "database.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); sys.stdin.read()",
+         str(path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert other.stdout.readline() == "locked\n"
+    with pytest.raises(VectorError, match="being written by another program"):
+        read_shapes(path)
+    other.communicate()
+    assert len(read_shapes(path).geometry) == 1
