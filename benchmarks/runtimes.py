@@ -54,7 +54,8 @@ def agree(rasters: list[str], style: str | None, side: int) -> None:
                        "bounds": middle(path, side)}  # fmt: skip
                 out = folder / f"{runtime}.tif"
                 try:
-                    geossda.segment(path, folder / f"{runtime}.gpkg", probabilities=out, **how)
+                    geossda.segment(path, folder / f"{runtime}.gpkg", probabilities=out,
+                                    regularize="none", split=False, **how)  # fmt: skip
                     made["segment", runtime] = pixels(out)
                 except geossda.GeossdaError as error:
                     print(f"{path}: segment: {error}", file=sys.stderr)
