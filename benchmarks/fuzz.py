@@ -285,6 +285,8 @@ def run_all(
             if not running:
                 break
             process, status = os.wait()
+            if process not in running:  # of a library, started as it was imported
+                continue
             case, folder, slot = running.pop(process)
             free.append(slot)
             yield case, outcome(folder, status)
