@@ -328,7 +328,12 @@ def main_program(arguments: list[str] | None = None) -> int:
             turned = verbs[start:] + verbs[:start]
             cases += [Case(family, number, verb) for verb in turned[: given.each or None]]
     # Families by turns too, so that a run that is interrupted has met them all.
-    cases.sort(key=lambda case: (case.number / many_of[case.family], FAMILIES.index(case.family)))
+    cases.sort(
+        key=lambda case: (
+            (case.number - given.first) / many_of[case.family],
+            FAMILIES.index(case.family),
+        )
+    )
     if given.only:
         parts = (text.split(":") for text in given.only)
         cases = [Case(family, int(number), verb) for family, number, verb in parts]
