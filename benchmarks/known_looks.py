@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument(
         "--methods", nargs="+", default=["linear", "histogram", "reinhard", "mixture", "ssda"]
     )
+    parser.add_argument("--style-model", default="default")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     looks = make_looks(given.looks, given.seed)
@@ -46,7 +47,7 @@ def main() -> None:
                 for method in given.methods:
                     result = geossda.harmonize(
                         source, Path(folder) / "out.tif", style=reference, method=method,
-                        scenes="none", overwrite=True,
+                        style_model=given.style_model, scenes="none", overwrite=True,
                     )  # fmt: skip
                     with rasterio.open(result.outputs[0]) as dataset:
                         pixels = dataset.read().astype(np.float64)

@@ -29,6 +29,7 @@ from geossda.runtime.style_network import style_model_of
 from geossda.staging import PathLike, atomic_write, check_output
 from geossda.training.rundir import removed_unless_saved, run_folder
 from geossda.training.style_loop import train
+from geossda.training.style_recipe import Recipe
 from geossda.urls import file_name
 
 # The fixed sample that a run is validated on: at most so many rasters, patches of each.
@@ -102,7 +103,8 @@ def train_style(
             if rasters[-1].in_memory is not None:
                 room -= rasters[-1].in_memory[0].size
             progress.advance()
-    sampler = ViewSampler(rasters, config.bands, config.patch, config.seed)
+    places = 2 if Recipe.of(config).photometric > 0 else 1
+    sampler = ViewSampler(rasters, config.bands, config.patch, config.seed, places=places)
     daug = config.preset == "daug"
     folder = run_folder(output, run)
     with removed_unless_saved(folder):

@@ -10,6 +10,7 @@ each band, such as a gamma, is a smooth curve of small corrections.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,27 +121,70 @@ class ColorMap:
         return mapped
 
 
-def fit_color_map(source: Floats, reference: Floats) -> ColorMap:
-    """Return the map that brings a source's colors to a reference's, like land to like.
+class LikeLand(NamedTuple):
+    """An affine map between like land, and what it was found with.
+
+    Attributes
+    ----------
+    matrix : (bands, bands) array
+        Symmetric and positive definite.
+    offset : (bands,) array
+        In the units of the colors, 0..1.
+    mixture : GaussianMixture
+        Of the source.
+    proportions : (components,) array
+        Of the reference.
+    """
+
+    matrix: Floats
+    offset: Floats
+    mixture: GaussianMixture
+    proportions: Floats
+
+    def gaussian(self, mean: Floats, covariance: Floats) -> tuple[Floats, Floats]:
+        """Return mean and covariance of what the map makes of a Gaussian."""
+        return self.matrix @ mean + self.offset, self.matrix @ covariance @ self.matrix
+
+
+def match_land(
+    source: Floats, reference: Floats, components: int = COMPONENTS, prior: float = PRIOR
+) -> LikeLand:
+    """Return the affine map that brings a source's colors to a reference's, like land to like.
 
     Parameters
     ----------
     source, reference : (bands, n) arrays
         Colors of pixels spread over each image, in 0..1.
+    components : int
+        At most so many Gaussians.
+    prior : float
+        Weight of the source's own proportions against those that the reference shows.
     """
-    mixture = fit_mixture(source)
+    mixture = fit_mixture(source, components)
     own = proportions = mixture.proportions
     mean, covariance = _moments(reference)
     matrix, offset = transport(*_moments(source), mean, covariance)
     count = reference.shape[1]
     for _ in range(MAP_ITERATIONS):
         shares = mixture.mapped(matrix, offset, proportions).responsibilities(reference)
-        proportions = shares.sum(1) + PRIOR * count * own
+        proportions = shares.sum(1) + prior * count * own
         proportions = np.maximum(proportions / proportions.sum(), MIN_PROPORTION)
         proportions /= proportions.sum()
         matrix, offset = transport(*mixture.moments(proportions), mean, covariance)
+    return LikeLand(matrix, offset, mixture, proportions)
+
+
+def fit_color_map(source: Floats, reference: Floats) -> ColorMap:
+    """Return the map of :func:`match_land`, with the curves of the bands that it leaves.
+
+    Parameters
+    ----------
+    source, reference : (bands, n) arrays
+        Colors of pixels spread over each image, in 0..1.
+    """
+    matrix, offset, mixture, proportions = match_land(source, reference)
     mapped = matrix @ source + offset[:, None]
-    weights = (proportions / own) @ mixture.responsibilities(source)
+    weights = (proportions / mixture.proportions) @ mixture.responsibilities(source)
     knots, corrections = _corrections(mapped, weights / weights.sum(), reference)
     return ColorMap(matrix, offset, knots, corrections)
 

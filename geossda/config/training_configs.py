@@ -144,6 +144,12 @@ class TrainStyleConfig(Config):
         choices=("geossda", "paper", "daug"),
     )
     bands: int = setting(3, "Bands that the model takes at a time.", low=1, high=64)
+    init_from: str | None = setting(
+        None,
+        'Initialise from this style model, "default" or a safetensors file; it has to be of the '
+        "same preset and number of bands.",
+        metavar="MODEL",
+    )
     steps: int = setting(20000, "Training steps.", low=1)
     batch: int = setting(8, "Patches per step, an even number.", low=2, multiple=2)
     patch: int = shared.patch(128, 16)
@@ -192,12 +198,19 @@ class TrainStyleConfig(Config):
     )
     color: float | None = setting(
         None,
-        "Weight of the distance of colour distributions (preset: 20, paper 0).",
+        "Weight of the distance of colour distributions (preset: 0, daug 20).",
         low=0.0,
         advanced=True,
     )
     structure: float | None = setting(
         None, "Weight of the loss of edges (preset: 5, paper 0).", low=0.0, advanced=True
+    )
+    photometric: float | None = setting(
+        None,
+        "Weight of the distance from images under a known photometric change (preset: 20, paper "
+        "and daug 0).",
+        low=0.0,
+        advanced=True,
     )
     vgg: str = setting(
         "imagenet",
@@ -223,3 +236,17 @@ class TrainStyleConfig(Config):
     attribution: str | None = shared.attribution()
     device: str = shared.device()
     overwrite: bool = shared.overwrite()
+
+    def check_together(self) -> None:
+        """Raise SettingError for a loss that a preset cannot have.
+
+        Raises
+        ------
+        SettingError
+            Photometric changes with ``daug``, whose styles are learned and not measured.
+        """
+        if self.preset == "daug" and self.photometric:
+            raise SettingError(
+                f"photometric is {self.photometric:g} with preset daug, which measures no "
+                "styles: give 0, or another preset"
+            )

@@ -23,11 +23,11 @@ MAX_TRIES = 200
 
 
 class Views(NamedTuple):
-    """Two views of one image.
+    """Two views of each of some places of one image.
 
     Attributes
     ----------
-    images : (2, bands, side, side) uint8 array
+    images : (2 * places, bands, side, side) uint8 array
     raster : int
         Index of the sampler's raster that they were drawn from.
     """
@@ -58,6 +58,8 @@ class ViewSampler:
         Range of the random resize (log-uniform); at 2 objects are twice as large.
     blur : float
         Probability of a slight Gaussian blur, in 0..1.
+    places : int
+        Places of the raster that two views each are drawn of, in the same bands.
     """
 
     rasters: Sequence[UnlabelledRaster]
@@ -67,6 +69,7 @@ class ViewSampler:
     reach: float = 2.0
     scale: tuple[float, float] = (0.5, 2.0)
     blur: float = 0.2
+    places: int = 1
 
     def __post_init__(self) -> None:
         """Compute the rasters' probabilities to be drawn from."""
@@ -99,9 +102,10 @@ class ViewSampler:
     ) -> NDArray[np.uint8] | None:
         bands = self._draw_bands(raster.mosaic.count, rng)
         height, width = raster.mosaic.shape[0], raster.width
-        centre = rng.uniform(0, 1, 2) * (height, width)
         views = []
-        for _ in range(2):
+        for view in range(2 * self.places):
+            if view % 2 == 0:
+                centre = rng.uniform(0, 1, 2) * (height, width)
             zoom = float(np.exp(rng.uniform(*np.log(self.scale))))
             side = min(max(8, round(self.side / zoom)), height, width)
             at = centre + rng.uniform(-1, 1, 2) * (self.reach / 2 * self.side + side / 8)

@@ -187,7 +187,7 @@ class Ssda(Method):
     """
 
     name = "ssda"
-    needs = (Covariance, Features)
+    needs = (Covariance, Features, Sample)
     model: "StyleModel"
 
     def __init__(self, model: "StyleModel", structure: Structure) -> None:

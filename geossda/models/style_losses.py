@@ -130,3 +130,16 @@ def sliced_wasserstein(
         first = torch.matmul(directions, translated.float()).sort(2).values
         second = torch.matmul(directions, target.float()).sort(2).values
         return (first - second).abs().mean()
+
+
+def photometric(translated: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Return the mean absolute distance from images under a known photometric change.
+
+    Not in the paper. Pixels that the change takes out of 0..1 say nothing and are left out.
+
+    Parameters
+    ----------
+    translated, truth : (N, bands, H, W) float tensors
+    """
+    inside = (truth > 0) & (truth < 1)
+    return ((translated - truth).abs() * inside).sum() / inside.sum().clamp(min=1)

@@ -2,8 +2,9 @@
 
 import os
 
-from geossda.errors import ModelError
-from geossda.models.card import StyleCard, load
+from geossda.config import TrainStyleConfig
+from geossda.errors import ModelError, counted
+from geossda.models.card import StyleCard, load, resolve
 from geossda.models.generator import Generator
 from geossda.models.presets import build_generator
 
@@ -28,3 +29,32 @@ def load_generator(path: str | os.PathLike[str]) -> tuple[Generator, StyleCard]:
     except RuntimeError as error:
         raise ModelError(f"{path} does not hold the generator its card names") from error
     return network.eval().requires_grad_(False), card
+
+
+def initial_generator(config: TrainStyleConfig, domains: int = 0) -> Generator:
+    """Return the generator that a run begins with: a new one, or that of a model.
+
+    Parameters
+    ----------
+    config : TrainStyleConfig
+    domains : int
+        Number of declared domains, for ``daug``.
+
+    Raises
+    ------
+    ModelError
+        The model is none that this run could have made, or as :func:`load_generator` raises it.
+    """
+    new = build_generator(config.preset, config.bands, config.adain, domains)
+    if not config.init_from:
+        return new
+    initial, card = load_generator(resolve(config.init_from, StyleCard))
+    initial_settings = (card.preset, card.bands, card.adain, len(card.domains))
+    if initial_settings != (config.preset, config.bands, config.adain, domains):
+        raise ModelError(
+            f"{config.init_from} is of preset {card.preset}, {counted(card.bands, 'band')}, AdaIN "
+            f"{card.adain} and {counted(len(card.domains), 'domain')}, which this run has not: "
+            "give the same settings, or another model"
+        )
+    new.load_state_dict(initial.state_dict())
+    return new

@@ -131,6 +131,8 @@ def _save(
     recorded = {
         key: value for key, value in directory.settings.items() if key not in NOT_IN_PROVENANCE
     }
+    if trainer.initial:
+        recorded["init_from"] = trainer.initial
     card = StyleCard(
         name=config.name,
         version=__version__,

@@ -24,8 +24,10 @@ class Recipe:
         Form of the contrastive loss.
     temperature : float
         Temperature of the contrastive loss.
-    reconstruction, adversarial, cycle, perceptual, contrastive, color, structure : float
-        Weights of the losses.
+    reconstruction, adversarial, cycle, perceptual, contrastive : float
+        Weights of the paper's losses.
+    color, structure, photometric : float
+        Weights of the others.
     """
 
     views: int
@@ -40,6 +42,7 @@ class Recipe:
     contrastive: float
     color: float
     structure: float
+    photometric: float
 
     @classmethod
     def of(cls, config: TrainStyleConfig) -> "Recipe":
@@ -59,9 +62,9 @@ class Recipe:
 PRESETS = {
     # Reconstruction is exact by construction, so L_rec is left out; L_per at the paper's weight
     # exceeds every other gradient (docs/decisions/0006).
-    "geossda": Recipe(2, "adam", 1e-3, "infonce", 0.1, 0, 5, 50, 0.01, 1, 20, 5),
-    "daug": Recipe(2, "adam", 1e-3, "infonce", 0.1, 0, 5, 50, 0.01, 1, 20, 5),
-    "paper": Recipe(1, "sgd", 1e-2, "batch", 1.0, 50, 5, 50, 1, 1, 0, 0),
+    "geossda": Recipe(2, "adam", 1e-3, "infonce", 0.1, 0, 5, 50, 0.01, 1, 0, 5, 20),
+    "daug": Recipe(2, "adam", 1e-3, "infonce", 0.1, 0, 5, 50, 0.01, 1, 20, 5, 0),
+    "paper": Recipe(1, "sgd", 1e-2, "batch", 1.0, 50, 5, 50, 1, 1, 0, 0, 0),
 }
 
 

@@ -9,19 +9,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geossda.color.mixture import match_land
 from geossda.config import TrainStyleConfig
 from geossda.devices import mixed_precision
 from geossda.models import style_losses as losses
+from geossda.models.card import StyleCard, read_card, resolve
 from geossda.models.daug import DomainGenerator
 from geossda.models.perceptual import Perceptual
-from geossda.models.presets import build_discriminator, build_generator
-from geossda.models.style_statistics import StyleStatistics, image_pixels, measure_gaussian
+from geossda.models.presets import build_discriminator
+from geossda.models.style_model import initial_generator
+from geossda.models.style_statistics import (
+    Gaussian,
+    StyleStatistics,
+    image_pixels,
+    measure_gaussian,
+)
 from geossda.training.ema import update_ema
+from geossda.training.photometric_changes import apply_changes, random_changes
 from geossda.training.style_recipe import Recipe, learning_rate, make_optimizer
 
 # The distance of colour distributions takes one pixel in so many, and so many random directions
 # besides the bands.
 PIXEL_STRIDE, DIRECTIONS = 4, 8
+# Like land is matched on one pixel in so many (odd, so that it does not stay in some columns), with
+# so many Gaussians.
+LAND_STRIDE, LAND_COMPONENTS = 37, 8
 
 
 class StyleTrainer:
@@ -39,6 +51,8 @@ class StyleTrainer:
     ----------
     average : torch.nn.Module
         The EMA of the generator, which is the result.
+    initial : str
+        Name and hash of the model that the run was initialised from, or "".
     steps : int
         Steps done.
     losses : dict of str to float
@@ -56,7 +70,12 @@ class StyleTrainer:
         # Sum and number of each loss term since the last line of the log.
         self._loss_sums: dict[str, tuple[float, int]] = {}
         torch.manual_seed(config.seed)
-        self.generator = build_generator(config.preset, config.bands, config.adain, domains)
+        self.generator = initial_generator(config, domains)
+        # Read before training, since the file may be gone when it ends.
+        self.initial = ""
+        if config.init_from:
+            card = read_card(resolve(config.init_from, StyleCard))
+            self.initial = f"{card.name} {card.sha256[:12]}"
         self.generator.to(device)
         self.discriminator = build_discriminator(config.preset, config.bands).to(device)
         for network in (self.generator, self.discriminator):
@@ -106,8 +125,9 @@ class StyleTrainer:
 
         Parameters
         ----------
-        samples : (2 n, 2, bands, side, side) uint8 array
-            Two views of each image: n images of A, then n of B.
+        samples : (2 n, 2 or 4, bands, side, side) uint8 array
+            Two views of each image: n images of A, then n of B. With the photometric loss, two
+            views of another place of the same raster besides.
         domains : sequence of int
             The domain of each image, for ``daug``.
         """
@@ -118,12 +138,13 @@ class StyleTrainer:
                 group["lr"] = self.learning_rate
         images = torch.from_numpy(samples).to(self.device).float() / 255
         patches = _flat(images[:, :views])
+        elsewhere = _flat(images[:, 2 : 2 + views]) if self.recipe.photometric > 0 else None
         # The other view of each patch, the positive of the contrastive loss: with two views the
         # patches' neighbours.
-        other = None if views == 2 else _flat(images[:, 1:])
+        other = None if views == 2 else _flat(images[:, 1:2])
         with mixed_precision(self.device):
             declared = torch.tensor(domains, dtype=torch.long, device=self.device)
-            self.losses, fake = self._generator_step(patches, other, declared)
+            self.losses, fake = self._generator_step(patches, other, elsewhere, declared)
             if (self.steps - 1) % config.critic_every == 0:
                 self.losses |= self._discriminator_step(patches, other, fake)
         update_ema(self.average, self.generator, min(config.ema, self.steps / (self.steps + 10)))
@@ -135,6 +156,7 @@ class StyleTrainer:
         self,
         real: torch.Tensor,
         other: torch.Tensor | None,
+        elsewhere: torch.Tensor | None,
         domains: torch.Tensor,
     ) -> tuple[dict[str, float], torch.Tensor]:
         """Take the generator's step (Eq. 1); return its loss terms and the translated patches.
@@ -148,7 +170,10 @@ class StyleTrainer:
             generator.update_gaussians(measure_gaussian(real, images), domains)
             declared = generator.domain_style(domains)
         content, style = generator.encode(real, images=images, style=declared)
-        fake = generator.decode(content, style, _swapped(style))
+        target = _swapped(style)
+        if elsewhere is not None:
+            target = _like_land(target, real, real.roll(len(real) // 2, 0), style)
+        fake = generator.decode(content, style, target)
         fake_content, fake_style = generator.encode(
             fake, images=images, style=None if declared is None else _swapped(style)
         )
@@ -166,6 +191,8 @@ class StyleTrainer:
             terms["perceptual"] = 2 * torch.stack(each).sum()
         if recipe.color > 0:
             terms["color"] = self._color_distance(fake, real, images)
+        if elsewhere is not None:
+            terms["photometric"] = self._photometric(real, elsewhere, images)
         if recipe.structure > 0:
             terms["structure"] = losses.structure(fake, real)
         if recipe.adversarial > 0 or recipe.contrastive > 0:
@@ -212,6 +239,18 @@ class StyleTrainer:
         target = target.roll(images // 2, 0)
         return losses.sliced_wasserstein(translated, target, directions.to(real.device))
 
+    def _photometric(
+        self, real: torch.Tensor, elsewhere: torch.Tensor, images: int
+    ) -> torch.Tensor:
+        """Return the distance of places from themselves under a change that another place shows."""
+        random = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.steps)
+        changes = random_changes(real[:: len(real) // images], random)
+        reference, truth = apply_changes(real, changes), apply_changes(elsewhere, changes)
+        content, own = self.generator.encode(elsewhere, images=images)
+        _, style = self.generator.encode(reference, images=images)
+        style = _like_land(style, elsewhere, reference, own)
+        return losses.photometric(self.generator.decode(content, own, style), truth)
+
     def _embed(
         self, real: torch.Tensor, other: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -250,6 +289,27 @@ def _swapped(style: StyleStatistics) -> StyleStatistics:
     """Return the styles of B's images for A's, and the reverse."""
     half = len(style.pixels.mean) // 2
     return style.map_tensors(lambda tensor: tensor.roll(half, 0))
+
+
+@torch.no_grad()
+def _like_land(
+    style: StyleStatistics, source: torch.Tensor, reference: torch.Tensor, own: StyleStatistics
+) -> StyleStatistics:
+    """Return styles whose Gaussians are what matching like land makes of the sources' own."""
+    images = len(own.pixels.mean)
+    pixels, others = (
+        image_pixels(x, images)[:, :, ::LAND_STRIDE].double().cpu().numpy()
+        for x in (source, reference)
+    )
+    moments = [part.double().cpu().numpy() for part in own.pixels]
+    matched = [
+        match_land(one, other, LAND_COMPONENTS).gaussian(mean, covariance)
+        for one, other, mean, covariance in zip(pixels, others, *moments, strict=True)
+    ]
+    mean, covariance = (
+        torch.from_numpy(np.stack(part)).to(own.pixels.mean) for part in zip(*matched, strict=True)
+    )
+    return StyleStatistics(Gaussian(mean, covariance), style.groups)
 
 
 def _neighbours(embedding: torch.Tensor) -> torch.Tensor:

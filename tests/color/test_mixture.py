@@ -8,6 +8,7 @@ from geossda.color.mixture import (
     GaussianMixture,
     fit_color_map,
     fit_mixture,
+    match_land,
     transport,
 )
 
@@ -115,3 +116,15 @@ def test_transport_of_gaussians_by_hand():
     )
     assert np.allclose(matrix, np.diag([2, 0.5]), atol=0.02)
     assert np.allclose(matrix @ [0.2, 0.4] + offset, 0.5)
+
+
+def test_the_matched_gaussian_is_that_of_the_mapped_source():
+    """What a style model takes for the reference's Gaussian, against the mapped colors' own."""
+    source, reference = town((0.4, 0.35, 0.25)), 0.8 * town((0.2, 0.55, 0.25), seed=1) + 0.1
+    matched = match_land(source, reference)
+    mean, covariance = matched.gaussian(source.mean(1), np.cov(source, bias=True))
+    mapped = matched.matrix @ source + matched.offset[:, None]
+    assert np.allclose(mean, mapped.mean(1)) and np.allclose(covariance, np.cov(mapped, bias=True))
+    # Nearer to the source's own land in the reference's light than the reference as it is.
+    truth = 0.8 * source + 0.1
+    assert rms(mean, truth.mean(1)) < 0.8 * rms(reference.mean(1), truth.mean(1))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 from conftest import DATA, REPO
+from known_looks import halves, make_looks, write
 from rasterio.windows import Window
 
 import geossda
@@ -134,14 +135,37 @@ def test_the_bundled_model_on_a_satellite_tile_that_it_was_not_trained_on(satell
 
 
 def test_the_bundled_style_model_on_what_it_has_not_seen(places):
-    """Held-back patches of three looks: nearer in colour, edges kept, itself in its own look."""
+    """Held-back patches of three places: edges kept, themselves in their own style.
+
+    The distance between unlike places is no goal: it is least where roofs take the colors of the
+    other place's meadows.
+    """
     paths = [places / name / "mosaic_0.tif" for name in ("banepa", "kampala", "zanzibar")]
     config = geossda.EvaluateStyleConfig(patches=6, hold_out=0.2, device="cpu")
     rows = {row.method: row for row in geossda.evaluate_style(paths, config=config)}
-    for structure, kept in (("lock", 0.97), ("full", 0.95)):
+    for structure in ("lock", "full"):
         row = rows[f"ssda {structure}"]
-        assert row.fall > 0.7 and row.structure > kept
+        assert row.fall > 0.5 and row.structure > 0.985
         assert row.reconstruction > 30
+
+
+def test_the_learned_style_is_nearer_to_a_known_change_than_mean_and_deviation(places, tmp_path):
+    """The left half of a place as it is, in the style of its right half under a known change."""
+    change = make_looks(1, seed=1)[0]
+    decibels: dict[str, list[float]] = {"linear": [], "ssda": []}
+    for place in ("banepa", "kampala", "zanzibar"):
+        (left, valid), right = halves(places / place, 700)
+        source = write(tmp_path / "source.tif", left, valid)
+        reference = write(tmp_path / "reference.tif", change(right[0]), right[1])
+        for method, found in decibels.items():
+            result = geossda.harmonize(
+                source, tmp_path / "out.tif", style=reference, method=method, overwrite=True
+            )
+            with rasterio.open(result.outputs[0]) as dataset:
+                error = dataset.read().astype(float) - change(left)
+            found.append(10 * np.log10(255**2 / np.mean(error[:, valid] ** 2)))
+    # Measured with three changes: 30.1 and 32.5 dB.
+    assert np.mean(decibels["ssda"]) > np.mean(decibels["linear"]) + 1
 
 
 def test_dates_brought_to_each_other_come_nearer_to_the_truth_than_by_classical_methods():

@@ -13,11 +13,21 @@ from geossda.api.train_style import train_style
 from geossda.config import TrainStyleConfig
 from geossda.data.scaled_rasters import UnlabelledRaster
 from geossda.data.views import ViewSampler
-from geossda.errors import BandError, Cancelled, EmptyRasterError, InputError, TrainingError
+from geossda.errors import (
+    BandError,
+    Cancelled,
+    EmptyRasterError,
+    InputError,
+    ModelError,
+    SettingError,
+    TrainingError,
+)
 from geossda.models.card import StyleCard, read_card
 from geossda.raster.mosaic import open_mosaic
 from geossda.runtime.style_network import load_style_model
 from geossda.training import style_loop as loop
+from geossda.training import style_step
+from geossda.training.photometric_changes import random_changes
 from geossda.training.style_recipe import Recipe, learning_rate
 
 TINY = TrainStyleConfig(
@@ -68,6 +78,24 @@ def test_what_is_drawn_does_not_depend_on_what_fits_in_memory(looks):
     assert np.array_equal(
         ViewSampler(rasters, 3, 32, seed=4).draw(0, 0).images, held.draw(0, 0).images
     )
+
+
+def test_places_are_of_one_raster_and_the_same_bands(tmp_path, make_raster):
+    """Every raster and band has a value of its own, with little noise."""
+    noise = np.random.default_rng(0).integers(0, 5, (2, 5, 200, 200))
+    values = np.arange(10).reshape(2, 5, 1, 1) * 20 + noise
+    rasters = [
+        make_raster(tmp_path / f"{index}.tif", bands=5, image=image.astype(np.uint8))
+        for index, image in enumerate(values)
+    ]
+    sampler = ViewSampler(prepared(rasters), 3, 32, seed=0, places=2)
+    for step in range(10):
+        images = sampler.draw(step, 0).images
+        assert images.shape == (4, 3, 32, 32)
+        own = images.reshape(4, 3, -1).min(2) // 20
+        assert (own == own[0]).all(), own
+    one = ViewSampler(prepared(rasters), 3, 32, seed=0)
+    assert np.array_equal(one.draw(3, 1).images, sampler.draw(3, 1).images[:2])
 
 
 def test_nodata_is_never_drawn(tmp_path, make_raster):
@@ -165,17 +193,60 @@ def test_a_resumed_run_is_the_uninterrupted_one(
 
 def test_training_brings_looks_nearer_than_matching_gaussians(tmp_path, looks):
     """The first thing learned is what the loss of colour asks for."""
-    config = dataclasses.replace(TINY, steps=40, checkpoint=40, adversarial=0.0, contrastive=0.0)
+    config = dataclasses.replace(
+        TINY, steps=40, checkpoint=40, adversarial=0.0, contrastive=0.0, color=20.0, photometric=0.0
+    )
     train_style(looks[:2], tmp_path / "style.safetensors", config=config)
     found = [entry["color"] for entry in lines(tmp_path / "style_run") if "color" in entry]
     assert np.mean(found[-5:]) < 0.9 * np.mean(found[:5])
 
 
+def test_a_photometric_change_is_learned(looks, monkeypatch):
+    """The distance from one change of fixed images falls below that of matching Gaussians."""
+    config = dataclasses.replace(
+        TINY, adversarial=0.0, contrastive=0.0, cycle=0.0, structure=0.0, steps=10**6
+    )
+    sampler = ViewSampler(prepared(looks), 3, 32, seed=0, places=2)
+    samples = np.stack([sampler.draw(0, place).images for place in range(4)])
+    fixed = random_changes(torch.zeros((4, 3)), torch.Generator().manual_seed(0))
+    monkeypatch.setattr(style_step, "random_changes", lambda *_: fixed)
+    trainer = style_step.StyleTrainer(config, Recipe.of(config), torch.device("cpu"))
+    found = []
+    for _ in range(30):
+        trainer.step(samples)
+        found.append(trainer.losses["photometric"])
+    assert found[-1] < 0.9 * found[0]
+
+
+def test_a_run_may_begin_with_a_model(tmp_path, looks):
+    first = train_style(looks, tmp_path / "first.safetensors", config=TINY)
+    onward = dataclasses.replace(
+        TINY, init_from=str(tmp_path / "first.safetensors"), steps=1, lr=0.0, ema=0.0
+    )
+    card = train_style(looks, tmp_path / "onward.safetensors", config=onward)
+    assert card.training["init_from"] == f"{first.name} {first.sha256[:12]}"
+    begun, ended = (load_file(tmp_path / f"{name}.safetensors") for name in ("first", "onward"))
+    assert all(torch.equal(begun[name], ended[name]) for name in begun)
+
+
+def test_a_model_of_other_settings_cannot_be_begun_with(tmp_path, looks):
+    out = tmp_path / "style.safetensors"
+    config = dataclasses.replace(TINY, init_from="default", bands=2)
+    with pytest.raises(ModelError, match="default is of preset geossda, 3 bands, AdaIN all"):
+        train_style(looks, out, config=config)
+    with pytest.raises(SettingError, match="photometric is 5 with preset daug"):
+        train_style(looks, out, config=TINY, preset="daug", photometric=5.0)
+    assert not out.exists()
+
+
+LOSSES = ("adversarial", "contrastive", "cycle", "photometric", "structure")
+
+
 def test_every_loss_can_be_left_out(tmp_path, looks):
-    for index, name in enumerate(("adversarial", "contrastive", "cycle", "color", "structure")):
+    for index, name in enumerate(LOSSES):
         config = dataclasses.replace(TINY, steps=1, checkpoint=1, **{name: 0.0})
         train_style(looks, tmp_path / f"{index}.safetensors", config=config)
-    alone = {"adversarial": 0.0, "contrastive": 0.0, "color": 0.0, "structure": 0.0}
+    alone = {"adversarial": 0.0, "contrastive": 0.0, "photometric": 0.0, "structure": 0.0}
     config = dataclasses.replace(TINY, steps=2, checkpoint=2, **alone)
     train_style(looks, tmp_path / "alone.safetensors", config=config)
     assert {"cycle", "step", "lr"} == set(lines(tmp_path / "alone_run")[0])
