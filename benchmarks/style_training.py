@@ -33,7 +33,7 @@ def measure(preset: str, patch: int, batch: int, steps: int, vgg: str) -> dict[s
     )  # fmt: skip
     recipe, device = Recipe.of(config), choose("auto")
     trainer = StyleTrainer(config, recipe, device)
-    shape = (2 * batch // recipe.views, 2, 3, patch, patch)
+    shape = (2 * batch // recipe.views, 4, 3, patch, patch)  # two views of two places each
     samples = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     seconds = []
     for _ in range(steps + 1):

@@ -146,9 +146,7 @@ class LikeLand(NamedTuple):
         return self.matrix @ mean + self.offset, self.matrix @ covariance @ self.matrix
 
 
-def match_land(
-    source: Floats, reference: Floats, components: int = COMPONENTS, prior: float = PRIOR
-) -> LikeLand:
+def match_land(source: Floats, reference: Floats, components: int = COMPONENTS) -> LikeLand:
     """Return the affine map that brings a source's colors to a reference's, like land to like.
 
     Parameters
@@ -157,8 +155,6 @@ def match_land(
         Colors of pixels spread over each image, in 0..1.
     components : int
         At most so many Gaussians.
-    prior : float
-        Weight of the source's own proportions against those that the reference shows.
     """
     mixture = fit_mixture(source, components)
     own = proportions = mixture.proportions
@@ -167,7 +163,7 @@ def match_land(
     count = reference.shape[1]
     for _ in range(MAP_ITERATIONS):
         shares = mixture.mapped(matrix, offset, proportions).responsibilities(reference)
-        proportions = shares.sum(1) + prior * count * own
+        proportions = shares.sum(1) + PRIOR * count * own
         proportions = np.maximum(proportions / proportions.sum(), MIN_PROPORTION)
         proportions /= proportions.sum()
         matrix, offset = transport(*mixture.moments(proportions), mean, covariance)

@@ -18,7 +18,7 @@ from geossda.harmonization.measure import SourceStatistics
 from geossda.harmonization.methods import pixel_method
 from geossda.harmonization.reading import SAMPLE_COLORS
 from geossda.harmonization.reference_statistics import COMMON
-from geossda.harmonization.ssda import ContrastLimit, Transfer, like_land, measure_look
+from geossda.harmonization.ssda import ContrastLimit, Transfer, measure_look
 from geossda.harmonization.statistic import measure_all
 from geossda.harmonization.style import Style
 from geossda.models.style_arrays import ImageStyle
@@ -158,15 +158,13 @@ def learned(model: StyleModel, structure: Structure) -> Method:
 
     def style(sample: Sample) -> ImageStyle:
         valid = np.ones((len(sample.pixels), *sample.pixels.shape[2:]), bool)
-        measured = measure_look(model, sample.scaled, valid, _pixels(sample), structure)
-        return measured._replace(colors=_colors(sample))
+        return measure_look(model, sample.scaled, valid, _pixels(sample), structure)
 
     def apply(source: Sample, reference: Sample) -> Pixels:
         for sample in (source, reference):
             if id(sample) not in styles:
                 styles[id(sample)] = (style(sample), sample)
-        own, other = styles[id(source)][0], styles[id(reference)][0]
-        transfer = Transfer(model, own, like_land(own, other), structure)
+        transfer = Transfer(model, styles[id(source)][0], styles[id(reference)][0], structure)
         valid = np.ones(source.pixels.shape[2:], bool)
         translated = [transfer(patch, valid) for patch in source.scaled]
         bands = len(translated[0])

@@ -187,7 +187,7 @@ class Ssda(Method):
     """
 
     name = "ssda"
-    needs = (Covariance, Features, Sample)
+    needs = (Covariance, Features)
     model: "StyleModel"
 
     def __init__(self, model: "StyleModel", structure: Structure) -> None:

@@ -7,19 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.color.guided_filter import apply_affine, fit_affine, reduce
-from geossda.color.mixture import match_land
 from geossda.config import Structure
-from geossda.models.style_arrays import ImageStyle, PixelGaussian
+from geossda.models.style_arrays import ImageStyle
 from geossda.runtime.style_network import StyleModel
 
 # For `lock`: side of a cell in pixels, radius of a neighbourhood in cells, and what is added to
 # the variances of images of 0..1. Measured in docs/decisions/0006.
 FACTOR, RADIUS, RIDGE = 4, 4, 1e-5
-# Weight of the image's own proportions of land against those that the reference shows: with 0.5, as
-# method `mixture` has it, the dates of one place are matched worse (docs/decisions/0014).
-PRIOR = 1.0
-# The least variance in any direction, as where it is measured.
-EPSILON = 1e-6
 # Share of a band's pixels that may be cut at either end of the type's range, and how far contrast
 # is lowered at most to keep to it.
 CUT, LOWEST_CONTRAST = 0.03, 0.5
@@ -55,30 +49,6 @@ def measure_look(
         patches = np.stack([image for image, _ in reduced])
         valid = np.stack([mask for _, mask in reduced])
     return model.measure(patches, valid, pixels)
-
-
-def like_land(own: ImageStyle, other: ImageStyle) -> ImageStyle:
-    """Return a reference's style with the Gaussian of an image whose land is matched to it.
-
-    Where the reference shows other shares of land than the image, its Gaussian is not what the
-    image would have in its light; see :mod:`geossda.color.mixture`.
-
-    Parameters
-    ----------
-    own, other : ImageStyle
-        Of the image and of the reference. Without colors of both, or with the same ones, `other` is
-        returned.
-    """
-    if own.colors is None or other.colors is None or np.array_equal(own.colors, other.colors):
-        return other
-    mean, covariance = (part.astype(np.float64) for part in own.pixels)
-    # Variances of an image of one color are rounding, of either sign.
-    values, vectors = np.linalg.eigh(covariance)
-    covariance = (vectors * np.maximum(values, EPSILON)) @ vectors.T
-    matched = match_land(own.colors, other.colors, prior=PRIOR)
-    mean, covariance = matched.gaussian(mean, covariance)
-    gaussian = PixelGaussian(mean.astype(np.float32), covariance.astype(np.float32))
-    return ImageStyle(gaussian, other.groups, other.colors)
 
 
 @dataclass(frozen=True)
@@ -133,8 +103,7 @@ class Transfer:
     ----------
     model : StyleModel
     own, other : ImageStyle
-        Statistics of the image and of the reference (see :func:`like_land`), measured for the same
-        `structure`. Where the
+        Statistics of the image and of the reference, measured for the same `structure`. Where the
         image has no features, because it is too small, the reference's stand in: then Gaussians
         are matched.
     structure : {"full", "lock"}

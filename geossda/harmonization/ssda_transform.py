@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from geossda.color.guided_filter import apply_affine, reduce
 from geossda.config import Structure
-from geossda.harmonization.reading import RasterReading, sample_colors
-from geossda.harmonization.ssda import FACTOR, ContrastLimit, Local, Transfer, like_land
+from geossda.harmonization.reading import RasterReading
+from geossda.harmonization.ssda import FACTOR, ContrastLimit, Local, Transfer
 from geossda.harmonization.style import Style
 from geossda.harmonization.style_features import (
     in_limits,
@@ -54,9 +54,6 @@ def measure_transform(
     mosaic, limits = reading.mosaic, reading.working_range
     patches = read_patches(mosaic, structure, limits, progress=reading.progress)
     source = measure_features(reading.covariance, patches, model, structure)
-    low, high = limits
-    colors = (sample_colors(mosaic, progress=reading.progress) - low) / (high - low)
-    target = like_land(source._replace(colors=colors), target)
     transfer = Transfer(model, source, target, structure)
     contrast = None
     if mosaic.dtype.kind in "ui":
@@ -66,12 +63,12 @@ def measure_transform(
             transfer(image, valid)[:, valid]
             for image, valid in zip(patches.image[::step], patches.valid[::step], strict=True)
         ]
+        low, high = limits
         ends = ((end - low) / (high - low) for end in (held.min, held.max))
         contrast = ContrastLimit.of(np.concatenate(translated, axis=1), *ends)
     own = transfer.own
     return {
         "pixels": list(own.pixels),
-        "target": list(target.pixels),
         "groups": [[list(moments) for moments in levels] for levels in own.groups],
         "headroom": None if contrast is None else [contrast.mean, contrast.contrast],
         "limits": [float(end) for end in limits],
@@ -127,9 +124,7 @@ class SsdaTransform:
         )
         contrast = None if state["headroom"] is None else ContrastLimit(*state["headroom"])
         low, high = state["limits"]
-        target = statistics_of(style, model, structure)
-        target = target._replace(pixels=PixelGaussian(*state["target"]))
-        transfer = Transfer(model, source, target, structure)
+        transfer = Transfer(model, source, statistics_of(style, model, structure), structure)
         return cls(transfer, contrast, (low, high), strength)
 
     @property

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from geossda.config import Structure
 from geossda.errors import EmptyRasterError, StyleError
 from geossda.harmonization.model_statistics import Covariance, Features
-from geossda.harmonization.reference_statistics import Sample
 from geossda.harmonization.ssda import measure_look, scale
 from geossda.harmonization.style import Style
 from geossda.models.style_arrays import ImageStyle, LevelMoments, PixelGaussian
@@ -152,8 +151,7 @@ def statistics_of(style: Style, model: StyleModel, structure: Structure) -> Imag
         tuple(LevelMoments(*np.asarray(moments, np.float32)) for moments in levels)
         for levels in measured[structure]
     )
-    colors = (style[Sample].values - low) / (high - low)
-    statistics = ImageStyle(pixels, groups, colors)
+    statistics = ImageStyle(pixels, groups)
     model.require_levels(statistics, style.name)
     return statistics
 

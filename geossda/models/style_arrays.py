@@ -50,13 +50,10 @@ class ImageStyle(NamedTuple):
     pixels : PixelGaussian
     groups : tuple of tuple of LevelMoments
         One entry per group of bands, from the shallowest to the deepest level.
-    colors : (bands, n) array, optional
-        Colors of pixels spread over the image, by which like land is matched.
     """
 
     pixels: PixelGaussian
     groups: tuple[tuple[LevelMoments, ...], ...]
-    colors: NDArray[np.float64] | None = None
 
 
 def packed(levels: Sequence[LevelMoments]) -> Floats:

@@ -50,7 +50,7 @@ def train(
     ----------
     draw : callable
         ``draw(step, place)`` returns the views of sample `place` of batch `step`, always the same
-        ones.
+        ones; with the photometric loss those of two places of one raster.
     output : path
         The safetensors file to write: the EMA of the generator.
     run : path

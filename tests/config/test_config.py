@@ -156,6 +156,7 @@ CONTRADICTIONS = [
                        {"bounds": [0, 1, 5, 1]})),
     ("make_style", {"weights": [0]}),
     ("train_segmenter", {"low_percent": 50, "high_percent": 50}),
+    ("train_style", {"preset": "daug", "photometric": 5}),
     ("benchmark_places", {"part": 3, "parts": 2}),
     ("benchmark_paper", {"part": 3, "parts": 2}),
 ]  # fmt: skip

@@ -37,7 +37,7 @@ def train_segmenter(folder, output, **given):
 def train_style(folder, output, **given):
     def draw(step, place):
         rng = np.random.default_rng([step, place])
-        return Views(rng.integers(0, 256, (2, 3, 32, 32), np.uint8), 0)
+        return Views(rng.integers(0, 256, (4, 3, 32, 32), np.uint8), 0)
 
     return style_loop.train(draw, output, folder, STYLE, **given)
 
