@@ -2,7 +2,7 @@
 
     python benchmarks/outlines.py PLACES                  # of true footprints as masks of 0.3 m
     python benchmarks/outlines.py PLACES --of model       # of the bundled model's output
-    python benchmarks/outlines.py PLACES --of parted      # the same, houses parted
+    python benchmarks/outlines.py PLACES --of split      # the same, touching houses separated
 
 PLACES holds a folder a place, each with `mosaic_*.tif` and `footprints.gpkg`.
 """
@@ -63,7 +63,7 @@ def drawn_from_masks(true: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     return {"none": raw, "simplify": settled("simplify"), "rectilinear": settled("rectilinear")}
 
 
-def drawn_by_model(path: Path, grid: Grid, folder: Path, *, parted: bool) -> dict[str, np.ndarray]:
+def drawn_by_model(path: Path, grid: Grid, folder: Path, *, split: bool) -> dict[str, np.ndarray]:
     """Have `segment` find buildings and draw them, in pixels."""
     import pyogrio
 
@@ -71,7 +71,7 @@ def drawn_by_model(path: Path, grid: Grid, folder: Path, *, parted: bool) -> dic
 
     made = {}
     for how in ("none", "simplify", "rectilinear"):
-        config = SegmentConfig(regularize=how, split=parted, overwrite=True)
+        config = SegmentConfig(regularize=how, split=split, overwrite=True)
         segment(path, folder / "found.gpkg", config=config)
         found = pyogrio.read_dataframe(folder / "found.gpkg", layer="buildings").geometry.to_numpy()
         made[how] = in_pixels(found, grid)
@@ -96,7 +96,7 @@ def shapes(places: Path, source: str, folder: Path) -> None:
         if source == "masks":
             ways = drawn_from_masks(true, grid)
         else:
-            ways = drawn_by_model(path, grid, folder, parted=source == "parted")
+            ways = drawn_by_model(path, grid, folder, split=source == "split")
         raw = ways["none"]
         ways["buildingregulariser"] = buildingregulariser(raw)
         same = intersecting_pairs(raw, goal)
@@ -146,7 +146,7 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("places", type=Path)
-    parser.add_argument("--of", choices=("masks", "model", "parted"), default="masks")
+    parser.add_argument("--of", choices=("masks", "model", "split"), default="masks")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         shapes(given.places, given.of, Path(folder))

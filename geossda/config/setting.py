@@ -323,10 +323,7 @@ def _shown(kind: type, value: Any) -> str:
         shown = [_shown(kind, each) for each in value[: short.maxlist]]
         return f"[{', '.join(shown + ['...'] * (len(value) > short.maxlist))}]"
     if isinstance(value, str | os.PathLike) or value is None:
-        # Before it is cut, so that no secret stays in a half.
-        return (
-            "empty"
-            if value == ""
-            else short.repr(redact(value) if isinstance(value, str) else value)
-        )
+        if isinstance(value, str):
+            value = redact(value)  # before it is cut, so that no secret stays in a half
+        return "empty" if value == "" else short.repr(value)
     return f"a {type(value).__name__}"

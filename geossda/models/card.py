@@ -167,6 +167,25 @@ def resolve(model: str | os.PathLike[str], kind: type[C]) -> Path:
     return path
 
 
+def name_and_hash(model: str | os.PathLike[str], kind: type[C]) -> str:
+    """Return the name of a model and the first digits of its hash, for the record of a run.
+
+    Parameters
+    ----------
+    model : str or path
+        As :func:`resolve` takes it.
+    kind : type
+        The card's class.
+
+    Raises
+    ------
+    ModelError
+        As :func:`resolve` and :func:`read_card` raise it.
+    """
+    card = read_card(resolve(model, kind))
+    return f"{card.name} {card.sha256[:12]}"
+
+
 class ModelFiles(NamedTuple):
     """The files of a model, at least one.
 

@@ -146,9 +146,10 @@ class _Kept:
         requests = compile_it()
         with self._lock:
             self._entries[key] = values, requests
-            while sum(size for size, _ in self._entries.values()) > self._max_values:
-                if len(self._entries) == 1:
-                    break
+            while (
+                len(self._entries) > 1
+                and sum(size for size, _ in self._entries.values()) > self._max_values
+            ):
                 self._entries.popitem(last=False)
         return requests
 

@@ -18,7 +18,7 @@ from geossda._version import __version__
 from geossda.config import TrainSegmenterConfig
 from geossda.devices import choose, depthwise_in_float32
 from geossda.errors import TrainingError
-from geossda.models.card import SegmenterCard, read_card, resolve, save
+from geossda.models.card import SegmenterCard, name_and_hash, save
 from geossda.models.card_checks import OUTPUTS
 from geossda.models.segmenter import initial_network
 from geossda.progress import SILENT, Progress
@@ -223,8 +223,7 @@ def _provenance(settings: Mapping[str, Any], config: TrainSegmenterConfig) -> di
     """Return the settings that the card records, with the initial model by name and hash."""
     recorded = {key: value for key, value in settings.items() if key not in NOT_IN_PROVENANCE}
     if config.init_from:  # read before training, since the file may be gone when it ends
-        initial = read_card(resolve(config.init_from, SegmenterCard))
-        recorded["init_from"] = f"{initial.name} {initial.sha256[:12]}"
+        recorded["init_from"] = name_and_hash(config.init_from, SegmenterCard)
     return recorded
 
 

@@ -13,7 +13,7 @@ from geossda.color.mixture import match_land
 from geossda.config import TrainStyleConfig
 from geossda.devices import mixed_precision
 from geossda.models import style_losses as losses
-from geossda.models.card import StyleCard, read_card, resolve
+from geossda.models.card import StyleCard, name_and_hash
 from geossda.models.daug import DomainGenerator
 from geossda.models.perceptual import Perceptual
 from geossda.models.presets import build_discriminator
@@ -72,10 +72,7 @@ class StyleTrainer:
         torch.manual_seed(config.seed)
         self.generator = initial_generator(config, domains)
         # Read before training, since the file may be gone when it ends.
-        self.initial = ""
-        if config.init_from:
-            card = read_card(resolve(config.init_from, StyleCard))
-            self.initial = f"{card.name} {card.sha256[:12]}"
+        self.initial = name_and_hash(config.init_from, StyleCard) if config.init_from else ""
         self.generator.to(device)
         self.discriminator = build_discriminator(config.preset, config.bands).to(device)
         for network in (self.generator, self.discriminator):
@@ -229,9 +226,13 @@ class StyleTrainer:
         self._descend(1, recipe.total(terms))
         return {f"discriminator_{name}": float(term.detach()) for name, term in terms.items()}
 
+    def _random(self) -> torch.Generator:
+        """Return random numbers that depend on the seed and the step, so that runs can resume."""
+        return torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.steps)
+
     def _color_distance(self, fake: torch.Tensor, real: torch.Tensor, images: int) -> torch.Tensor:
         """Return the distance of each translation, its views together, from its style image."""
-        random = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.steps)
+        random = self._random()
         bands = real.shape[1]
         directions = torch.randn((DIRECTIONS, bands), generator=random)
         directions = torch.cat([torch.eye(bands), torch.nn.functional.normalize(directions)])
@@ -243,7 +244,7 @@ class StyleTrainer:
         self, real: torch.Tensor, elsewhere: torch.Tensor, images: int
     ) -> torch.Tensor:
         """Return the distance of places from themselves under a change that another place shows."""
-        random = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.steps)
+        random = self._random()
         changes = random_changes(real[:: len(real) // images], random)
         reference, truth = apply_changes(real, changes), apply_changes(elsewhere, changes)
         content, own = self.generator.encode(elsewhere, images=images)

@@ -55,8 +55,8 @@ def test_punctuation_after_a_url_stays(end):
 def test_usage_errors_keep_no_secret(words, capsys):
     with pytest.raises(SystemExit) as stop:
         main(words)
-    told = capsys.readouterr().err
-    assert stop.value.code == 2 and "SECRET" not in told and "127.0.0.1:8765" in told
+    printed = capsys.readouterr().err
+    assert stop.value.code == 2 and "SECRET" not in printed and "127.0.0.1:8765" in printed
 
 
 @pytest.mark.parametrize(

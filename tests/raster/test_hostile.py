@@ -117,7 +117,7 @@ def test_values_beyond_single_precision(tmp_path, make_raster):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the call that silences libtiff is not found")
 @pytest.mark.parametrize("place", ["directory", "strip"])
-def test_offsets_beyond_any_file_are_told_of_in_one_line(tmp_path, make_raster, place):
+def test_offsets_beyond_any_file_are_reported_in_one_line(tmp_path, make_raster, place):
     path = make_raster(tmp_path / "a.tif", size=(20, 30), BIGTIFF="YES", ENDIANNESS="LITTLE")
     data = bytearray(path.read_bytes())
     directory = struct.unpack_from("<Q", data, 8)[0]

@@ -217,8 +217,8 @@ def test_what_is_too_near_to_nodata_for_a_prediction_is_warned_of(
 ):
     valid = np.zeros((90, 100), bool)
     valid[40 : 40 + size, 50 : 50 + size] = True
-    told = {how: 0 if how == "nodata" else True}
-    path = make_raster(tmp_path / "a.tif", size=valid.shape, valid=valid, **told)
+    declared = {how: 0 if how == "nodata" else True}
+    path = make_raster(tmp_path / "a.tif", size=valid.shape, valid=valid, **declared)
     frame, probability, mask = run(path, tmp_path, settings(), progress=listener)
     assert not len(frame) and (probability == -1).all() and (mask == 255).all()
     assert len(listener.warnings) == 1 and "nothing was predicted" in listener.warnings[0]
