@@ -140,8 +140,8 @@ def test_a_cards_temperature_divides_the_logits_and_moves_no_building(tiny_model
     for model in (tiny_model, warm):
         names = [tmp_path / f"{model.stem}_{kind}.tif" for kind in ("p", "m")]
         segment(raster, tmp_path / f"{model.stem}.gpkg", probabilities=names[0], mask=names[1],
-                config=SegmentConfig(model=str(model), device="cpu", threshold=0.5,
-                                     regularize="none"))  # fmt: skip
+                config=SegmentConfig(model=str(model), device="cpu", precision="float32",
+                                     threshold=0.5, regularize="none"))  # fmt: skip
         for name in names:
             with rasterio.open(name) as source:
                 read.append(source.read(1))
