@@ -62,9 +62,13 @@ def test_nobody_on_the_port_is_refused_in_one_line_of_the_program(tmp_path, make
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    impatient = (
+        "from geossda.parallel import scheduler; scheduler.ANSWER_S = 1\n"
+        "from geossda_cli.main import main; main()"
+    )
     for address in (f"tcp://127.0.0.1:{port}", f"tls://127.0.0.1:{port}"):
         done = subprocess.run(
-            [sys.executable, "-m", "geossda_cli", "harmonize", raster, "--style", raster, "-o",
+            [sys.executable, "-c", impatient, "harmonize", raster, "--style", raster, "-o",
              tmp_path / "out.tif", "--method", "histogram", "--scheduler", address],
             capture_output=True, text=True, timeout=120,
         )  # fmt: skip

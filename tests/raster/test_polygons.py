@@ -109,7 +109,8 @@ def test_truth_as_kml_and_gml(tmp_path, suffix, driver):
     )
 
 
-def test_a_geopackage_that_another_program_is_writing(tmp_path):
+def test_a_geopackage_that_another_program_is_writing(tmp_path, monkeypatch):
+    monkeypatch.setenv("SQLITE_BUSY_TIMEOUT", "200")  # milliseconds that GDAL waits for a lock
     path = save(tmp_path / "true.gpkg", [box(0, 0, 10, 10)])
     # Locks of files hold between processes only.
     other = subprocess.Popen(

@@ -169,7 +169,6 @@ def test_a_run_and_what_it_leaves(tmp_path, looks, listener):
 @pytest.mark.parametrize(
     ("settings", "killed_after", "kept"),
     [
-        ({}, 1, 0),
         ({}, 4, 3),
         # Other networks, losses and optimizer.
         ({"preset": "paper", "steps": 3, "batch": 2, "checkpoint": 2}, 2, 2),
@@ -186,7 +185,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
         train_style(looks, out, run=run, config=config, progress=stop)
     assert not out.exists()
     resumed = train_style(looks, out, run=run, config=config, progress=listener)
-    assert any(f"resuming at step {kept} " in note for note in listener.notes) == bool(kept)
+    assert any(f"resuming at step {kept} " in note for note in listener.notes)
     assert resumed.sha256 == whole.sha256
     assert lines(run) == lines(tmp_path / "whole_run")
 
