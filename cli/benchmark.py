@@ -58,6 +58,76 @@ def places(
     print_result(f"{result.folder}: {result.done} of {result.planned} trainings")
 
 
+class ValuesInARow(click.Command):
+    """A command without arguments, whose repeatable options take several values in a row.
+
+    ``--sources a b --targets c`` is ``--sources a --sources b --targets c``: what the shell
+    expands ``--sources */`` to.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse with the option inserted before each of its further values.
+
+        Parameters
+        ----------
+        ctx, args
+            As in :meth:`click.Command.parse_args`.
+        """
+        many = {
+            name for each in self.params if getattr(each, "multiple", False) for name in each.opts
+        }
+        option, spread = "", list[str]()
+        for index, word in enumerate(args):
+            if word.startswith("-"):
+                option = word if word in many else ""
+            elif option and args[index - 1] != option:
+                spread.append(option)
+            spread.append(word)
+        return super().parse_args(ctx, spread)
+
+
+@command.command("transfer", cls=ValuesInARow)
+@click.option(
+    "--sources",
+    required=True,
+    multiple=True,
+    metavar="DIR...",
+    help="Places with footprints to train on: their folders, or folders that hold them.",
+)
+@click.option(
+    "--targets",
+    required=True,
+    multiple=True,
+    metavar="DIR...",
+    help="Places whose imagery is adapted to; their footprints, where they have some, are "
+    "measured on.",
+)
+@RUN
+@config_options(BenchmarkConfig)
+@progress_option
+def transfer(
+    sources: tuple[str, ...],
+    targets: tuple[str, ...],
+    run: str,
+    progress: Progress,
+    config: BenchmarkConfig,
+) -> None:
+    """Compare methods from labelled places to others.
+
+    A place is a folder with mosaic_*.tif and one vector file of footprints. Other rasters in
+    it, and targets without footprints, are imagery without labels. The command can be stopped and
+    started again.
+
+    \b
+    geossda benchmark transfer --sources aerial/*/ --targets satellite/*/ --run runs/transfer
+    """
+    from geossda import benchmark_transfer
+
+    result = benchmark_transfer(sources, targets, run, config=config, progress=progress)
+    print_result(result.table)
+    print_result(f"{result.folder}: {result.done} of {result.planned} trainings")
+
+
 @command.command("paper")
 @click.option("--inria", required=True, metavar="DIR", help="The unpacked AerialImageDataset.")
 @click.option(

@@ -30,7 +30,7 @@ from geossda.gdal_data import drop_foreign_data
 from geossda.local_only import restrict_libraries
 
 if TYPE_CHECKING:
-    from geossda.api.benchmark import benchmark_paper, benchmark_places
+    from geossda.api.benchmark import benchmark_paper, benchmark_places, benchmark_transfer
     from geossda.api.demo import demo
     from geossda.api.evaluate import evaluate
     from geossda.api.evaluate_style import evaluate_style
@@ -55,6 +55,7 @@ restrict_libraries()
 _LAZY = {
     "benchmark_paper": "geossda.api.benchmark",
     "benchmark_places": "geossda.api.benchmark",
+    "benchmark_transfer": "geossda.api.benchmark",
     "demo": "geossda.api.demo",
     "evaluate": "geossda.api.evaluate",
     "evaluate_style": "geossda.api.evaluate_style",
@@ -74,7 +75,13 @@ _LAZY = {
 }
 
 # What trains.
-_NEED_TORCH = ("benchmark_paper", "benchmark_places", "train_segmenter", "train_style")
+_NEED_TORCH = (
+    "benchmark_paper",
+    "benchmark_places",
+    "benchmark_transfer",
+    "train_segmenter",
+    "train_style",
+)
 
 __all__ = [
     "BenchmarkConfig",
@@ -96,6 +103,7 @@ __all__ = [
     "__version__",
     "benchmark_paper",
     "benchmark_places",
+    "benchmark_transfer",
     "demo",
     "evaluate",
     "evaluate_style",

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from geossda.data.labels import find_footprints
+from geossda.data.labels import find_footprints, vector_files
 from geossda.errors import InputError
+from geossda.raster.mosaic import rasters_in
 
 # The first five cities of Inria's training part, all that is published with labels.
 INRIA = ("austin", "chicago", "kitsap", "tyrol-w", "vienna")
 SPACENET = ("AOI_2_Vegas", "AOI_3_Paris", "AOI_4_Shanghai", "AOI_5_Khartoum")
+
+
+# Rasters of a place that its footprints cover; others there have no labels.
+LABELLED = "mosaic_*.tif"
 
 
 class Pair(NamedTuple):
@@ -20,12 +25,13 @@ class Pair(NamedTuple):
     Attributes
     ----------
     image : path
-    labels : path
-        A vector file, or a mask raster in which all values but 0 are buildings.
+    labels : path or None
+        A vector file, or a mask raster in which all values but 0 are buildings; None if the image
+        has no labels.
     """
 
     image: Path
-    labels: Path
+    labels: Path | None
 
 
 def inria(folder: Path) -> dict[str, list[Pair]]:
@@ -127,6 +133,95 @@ def _spacenet_layouts(area: str) -> list[tuple[str, str]]:
     ]
 
 
+def place(folder: Path) -> list[Pair]:
+    """Read the folder of a place, whose rasters may lack labels.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``mosaic_*.tif`` and the one vector file of their footprints. Other rasters, and all
+        where there is no vector file, have no labels.
+
+    Raises
+    ------
+    VectorError
+        There are several vector files.
+    InputError
+        There is a vector file, but no ``mosaic_*.tif``.
+    """
+    covered = sorted(folder.glob(LABELLED))
+    vectors = vector_files(folder)
+    if vectors and not covered:
+        raise InputError(
+            f"{folder} has labels {vectors[0].name} but no raster {LABELLED}: rename the rasters "
+            "that the labels cover"
+        )
+    labels = find_footprints(str(folder)) if vectors else None
+    others = [path for path in rasters_in(folder) if path not in covered]
+    return [*(Pair(image, labels) for image in covered), *(Pair(image, None) for image in others)]
+
+
+def transfer_places(
+    sources: Sequence[Path], targets: Sequence[Path]
+) -> tuple[dict[str, list[Pair]], dict[str, list[Pair]]]:
+    """Read places to train on, and others whose imagery is used without labels.
+
+    Parameters
+    ----------
+    sources, targets : sequences of path
+        Folders that are places, as :func:`place` reads them, or hold places.
+
+    Returns
+    -------
+    (dict, dict)
+        Pairs by place; those of sources all with labels.
+
+    Raises
+    ------
+    InputError
+        A source or all targets without labels, a raster in both, or two places of one name.
+    """
+    labelled, others = _places_of(sources), _places_of(targets)
+    if shared := labelled.keys() & others.keys():
+        raise InputError(
+            f"{min(shared)} is both source and target: give other places as targets, or rename one"
+        )
+    for name, pairs in labelled.items():
+        labelled[name] = [pair for pair in pairs if pair.labels is not None]
+        if not labelled[name]:
+            raise InputError(
+                f"source {pairs[0].image.parent} has no labels: give folders with {LABELLED} and "
+                "one vector file of footprints"
+            )
+    known = {pair.image.resolve() for pairs in labelled.values() for pair in pairs}
+    for pair in (pair for pairs in others.values() for pair in pairs):
+        if pair.image.resolve() in known:
+            raise InputError(f"{pair.image} is a raster of a source too: give other targets")
+    if not any(pair.labels is not None for pairs in others.values() for pair in pairs):
+        raise InputError(
+            f"no target has labels to measure on: give one at least with {LABELLED} and one "
+            "vector file of footprints"
+        )
+    return labelled, others
+
+
+def _places_of(folders: Sequence[Path]) -> dict[str, list[Pair]]:
+    """Return the places of folders that are places or hold places, by name."""
+    by_name: dict[str, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder: give folders of places")
+        inside = sorted(path for path in folder.iterdir() if path.is_dir())
+        own = [path for path in (folder, *inside) if vector_files(path) or rasters_in(path)]
+        if not own:
+            raise InputError(f"{folder} has no raster, nor a folder with rasters")
+        for path in own[:1] if own[0] == folder else own:
+            first = by_name.setdefault(path.resolve().name, path)
+            if first.resolve() != path.resolve():
+                raise InputError(f"{first} and {path} have the same name: rename one")
+    return {name: place(path) for name, path in by_name.items()}
+
+
 def places(folder: Path) -> dict[str, list[Pair]]:
     """Read a folder of places: one folder each, with ``mosaic_*.tif`` and one vector file.
 
@@ -141,14 +236,14 @@ def places(folder: Path) -> dict[str, list[Pair]]:
         There are fewer than two such folders.
     """
     pairs = {}
-    for place in sorted(f for f in folder.glob("*") if f.is_dir()):
-        images = sorted(place.glob("mosaic_*.tif"))
+    for path in sorted(f for f in folder.glob("*") if f.is_dir()):
+        images = sorted(path.glob(LABELLED))
         if images:
-            labels = find_footprints(str(place))
-            pairs[place.name] = [Pair(image, labels) for image in images]
+            labels = find_footprints(str(path))
+            pairs[path.name] = [Pair(image, labels) for image in images]
     if len(pairs) < 2:
         raise InputError(
-            f"{folder} holds {len(pairs)} places: folders with mosaic_*.tif and their footprints "
+            f"{folder} holds {len(pairs)} places: folders with {LABELLED} and their footprints "
             "were expected, two at least"
         )
     return pairs
@@ -179,7 +274,7 @@ def _number(stem: str) -> int:
 
 
 def _require_labels(pairs: Sequence[Pair]) -> None:
-    missing = [pair for pair in pairs if not pair.labels.is_file()]
+    missing = [pair for pair in pairs if pair.labels is None or not pair.labels.is_file()]
     if missing:
         raise InputError(
             f"{missing[0].image.name} has no labels {missing[0].labels}"

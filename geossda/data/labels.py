@@ -87,6 +87,12 @@ def trace(path: Path, crs: Any) -> Shapes:
     return shapes if crs is None else placed(shapes, crs, path)
 
 
+def vector_files(folder: Path) -> list[Path]:
+    """Return the vector files of a folder that labels are searched for in."""
+    suffixes = {each.suffix for each in VECTOR_FORMATS.values() if each.beside}
+    return sorted(f for f in folder.glob("*") if suffix_of(f) in suffixes)
+
+
 def find_footprints(raster: str) -> Path:
     """Return the one vector file beside a raster (or in the folder given).
 
@@ -96,8 +102,7 @@ def find_footprints(raster: str) -> Path:
         There is no vector file, or more than one.
     """
     folder = Path(raster) if os.path.isdir(raster) else Path(raster).parent
-    suffixes = {each.suffix for each in VECTOR_FORMATS.values() if each.beside}
-    files = sorted(f for f in folder.glob("*") if suffix_of(f) in suffixes)
+    files = vector_files(folder)
     if len(files) != 1:
         many = "no vector file" if not files else f"{len(files)} vector files"
         raise VectorError(f"{folder} has {many}: name the footprints with --footprints")

@@ -19,6 +19,7 @@ from geossda.adapt.samplers import training_streams
 from geossda.adapt.strategies import STRATEGIES
 from geossda.config import AdaptMethod, BenchmarkConfig, Row, SegmentConfig, TrainSegmenterConfig
 from geossda.data.scaled_rasters import WorkingRaster
+from geossda.errors import InputError
 from geossda.evaluation.calibration import Reliability
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
@@ -141,7 +142,7 @@ def run(
     """
     streams = training_streams(config, sources, targets, progress=progress)
     model, work = folder / f"{trial.key}.safetensors", folder / f"{trial.key}_run"
-    identity = {"trial": _plain(dataclasses.asdict(trial)), "settings": _defining(config)}
+    identity = _identity(trial, config)
     record = work / "trial.json"
     if not record.exists() or json.loads(record.read_text()) != identity:
         shutil.rmtree(work, ignore_errors=True)  # left by an interrupted training of other settings
@@ -178,7 +179,7 @@ def run(
 
 
 def recall(trial: Trial, config: TrainSegmenterConfig, folder: Path) -> dict[str, Any] | None:
-    """Return the written results of a trial, or None if there are none of these settings.
+    """Return the written results of a trial, or None if there are none.
 
     Parameters
     ----------
@@ -187,15 +188,31 @@ def recall(trial: Trial, config: TrainSegmenterConfig, folder: Path) -> dict[str
         What :meth:`Trial.settings` returns.
     folder : path
         Folder of the results.
+
+    Raises
+    ------
+    InputError
+        The results are of other settings or places.
     """
     path = folder / f"{trial.key}.json"
     if not path.exists():
         return None
     result: dict[str, Any] = json.loads(path.read_text())
-    now = {"trial": _plain(dataclasses.asdict(trial)), "settings": _defining(config)}
+    now = _identity(trial, config)
     # Settings that were added since had the values that are now their defaults.
-    same = all(now[part].get(name) == value for part in now for name, value in result[part].items())
-    return result if same else None
+    for part, entries in now.items():
+        for name, before in result[part].items():
+            if (value := entries.get(name)) != before:
+                raise InputError(
+                    f"{path} is of {name} {json.dumps(before)}, now {json.dumps(value)}: give "
+                    "another --run, or delete the file"
+                )
+    return result
+
+
+def _identity(trial: Trial, config: TrainSegmenterConfig) -> dict[str, dict[str, Any]]:
+    """Return what the results of a trial depend on, as JSON returns it."""
+    return {"trial": _plain(dataclasses.asdict(trial)), "settings": _defining(config)}
 
 
 def _defining(config: TrainSegmenterConfig) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Results of trials as a table and as a plot with error bars."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.stats
 
 from geossda.evaluation.experiments import Rows
 
@@ -22,22 +24,80 @@ ROW_TITLES = {
 }
 
 
+# Rows that all others are compared with.
+REFERENCE_ROWS = ("none", "rhm")
+
+
+class Difference(NamedTuple):
+    """Mean difference of IoU over seeds, with the ends of its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Difference":
+        """Return the mean of two values or more, with the interval of Student's t."""
+        mean = float(np.mean(values))
+        error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+        reach = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * error
+        return cls(mean, mean - reach, mean + reach)
+
+
 def summary(rows: Rows) -> dict[str, dict[str, tuple[float, float]]]:
     """Return mean and standard deviation over seeds, by row and place and of the mean over places.
 
     The mean over places is taken over seeds that have results of all places, if there are any.
     """
+    cells: dict[str, dict[str, tuple[float, float]]] = {
+        row: {place: _mean_and_spread(list(seeds.values())) for place, seeds in places.items()}
+        for row, places in rows.items()
+    }
+    for row, means in _place_means(rows).items():
+        cells[row]["mean"] = _mean_and_spread(list(means.values()))
+    return {row: cells[row] for row in ROW_TITLES if row in cells}
+
+
+def differences(rows: Rows, to: str) -> dict[str, dict[str, Difference]]:
+    """Return differences to a row, paired by seed, by row and place and of the mean over places.
+
+    Parameters
+    ----------
+    rows : dict
+        IoU (0..1) by row, place and seed.
+    to : str
+        The row that is subtracted.
+
+    Returns
+    -------
+    dict
+        Only where two seeds or more have both.
+    """
+    means = _place_means(rows)
+    cells: dict[str, dict[str, Difference]] = {}
+    for row in (row for row in ROW_TITLES if row in rows and row != to):
+        own = {**rows[row], "mean": means.get(row, {})}
+        other = {**rows.get(to, {}), "mean": means.get(to, {})}
+        for place in own.keys() & other.keys():
+            seeds = own[place].keys() & other[place].keys()
+            if len(seeds) > 1:
+                values = [own[place][seed] - other[place][seed] for seed in seeds]
+                cells.setdefault(row, {})[place] = Difference.of(values)
+    return cells
+
+
+def _place_means(rows: Rows) -> dict[str, dict[int, float]]:
+    """Return the means over places by row and seed, of seeds that have results of all places."""
     names = {place for places in rows.values() for place in places}
-    cells: dict[str, dict[str, tuple[float, float]]] = {}
+    means = {}
     for row, places in rows.items():
-        cells[row] = {
-            place: _mean_and_spread(list(seeds.values())) for place, seeds in places.items()
-        }
         complete = set.intersection(*(set(places.get(place, {})) for place in names))
         if complete:
-            means = [float(np.mean([places[p][seed] for p in names])) for seed in sorted(complete)]
-            cells[row]["mean"] = _mean_and_spread(means)
-    return {row: cells[row] for row in ROW_TITLES if row in cells}
+            means[row] = {
+                seed: float(np.mean([places[place][seed] for place in names]))
+                for seed in sorted(complete)
+            }
+    return means
 
 
 def markdown(rows: Rows, title: str) -> str:
@@ -64,6 +124,40 @@ def markdown(rows: Rows, title: str) -> str:
         texts = (_percent(*results[place]) if place in results else "–" for place in places)
         lines.append(f"| {ROW_TITLES[row]} | " + " | ".join(texts) + " |")
     return "\n".join(lines) + "\n"
+
+
+def paired_markdown(rows: Rows, to: str, title: str) -> str:
+    """Return differences to a row as a table in Markdown, in points; empty without any.
+
+    Parameters
+    ----------
+    rows : dict
+        IoU (0..1) by row, place and seed.
+    to : str
+        The row that is subtracted.
+    title : str
+        Beginning of the table's heading.
+    """
+    cells = differences(rows, to)
+    if not cells:
+        return ""
+    places = _places(cells)
+    lines = [
+        f"### {title} to {ROW_TITLES[to]}, points, paired by seed, and its 95 % interval (t)",
+        "",
+        "| method | " + " | ".join(places) + " |",
+        "|---|" + "---|" * len(places),
+    ]
+    for row, results in cells.items():
+        texts = (_points(results[place]) if place in results else "–" for place in places)
+        lines.append(f"| {ROW_TITLES[row]} | " + " | ".join(texts) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _points(difference: Difference) -> str:
+    """Return a difference in points, with its interval."""
+    mean, low, high = (100 * value for value in difference)
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def _percent(mean: float, spread: float) -> str:
@@ -102,7 +196,7 @@ def plot(forms: dict[str, Rows], path: Path) -> None:
     figure.savefig(path, dpi=120, format="png")
 
 
-def _places(cells: dict[str, dict[str, tuple[float, float]]]) -> list[str]:
+def _places(cells: Mapping[str, Mapping[str, object]]) -> list[str]:
     names = {place for results in cells.values() for place in results}
     return [*sorted(names - {"mean"}), "mean"]
 

@@ -272,6 +272,15 @@ class Mosaic:
         return dataset.rio.write_transform(self.grid.transform)
 
 
+def rasters_in(folder: Path) -> list[Path]:
+    """Return the rasters of a folder by their suffixes, sorted."""
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if suffix_of(file) in RASTER_SUFFIXES and not file.name.startswith(".")
+    )
+
+
 def find_sources(paths: PathLike | Sequence[PathLike]) -> list[str]:
     """Expand a file, folder or glob, or several, into a list of rasters in the order given.
 
@@ -293,15 +302,11 @@ def find_sources(paths: PathLike | Sequence[PathLike]) -> list[str]:
         if is_remote(path):
             rasters.append(path)
         elif os.path.isdir(path):
-            inside = sorted(
-                str(file)
-                for file in Path(path).iterdir()
-                if suffix_of(file) in RASTER_SUFFIXES and not file.name.startswith(".")
-            )
+            inside = rasters_in(Path(path))
             if not inside:
                 expected = ", ".join(RASTER_SUFFIXES)
                 raise RasterError(f"folder {path} holds no raster ({expected})")
-            rasters.extend(inside)
+            rasters.extend(map(str, inside))
         elif not os.path.exists(path) and any(sign in path for sign in "*?["):
             matches = sorted(glob.glob(path))
             if not matches:

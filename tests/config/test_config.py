@@ -21,6 +21,7 @@ from geossda_cli import main as command_line
 CALLS = {
     "benchmark_paper": ("benchmark paper", 3, config.PaperBenchmarkConfig),
     "benchmark_places": ("benchmark places", 2, config.BenchmarkConfig),
+    "benchmark_transfer": ("benchmark transfer", 3, config.BenchmarkConfig),
     "demo": ("demo", 1, config.DemoConfig),
     "evaluate": ("evaluate", 2, config.EvaluateConfig),
     "evaluate_style": ("evaluate-style", 1, config.EvaluateStyleConfig),
@@ -158,6 +159,7 @@ CONTRADICTIONS = [
     ("train_segmenter", {"low_percent": 50, "high_percent": 50}),
     ("train_style", {"preset": "daug", "photometric": 5}),
     ("benchmark_places", {"part": 3, "parts": 2}),
+    ("benchmark_transfer", {"part": 3, "parts": 2}),
     ("benchmark_paper", {"part": 3, "parts": 2}),
 ]  # fmt: skip
 

@@ -22,7 +22,6 @@ from geossda import (
     segment,
 )
 from geossda.api import benchmark
-from geossda.api.benchmark import _city_stretch
 from geossda.config import PaperBenchmarkConfig, SegmentConfig
 from geossda.data import datasets
 from geossda.data.datasets import Pair
@@ -31,7 +30,8 @@ from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import Cancelled, InputError, VectorError
 from geossda.evaluation import experiments as trials
 from geossda.evaluation.calibration import BIN_WIDTH, Reliability
-from geossda.evaluation.table import markdown, plot, summary
+from geossda.evaluation.table import differences, markdown, paired_markdown, plot, summary
+from geossda.evaluation.trial_rasters import city_stretch
 from geossda.models.segmenter import build
 from geossda.progress import SILENT
 from geossda.raster.mosaic import open_mosaic
@@ -260,7 +260,7 @@ def test_a_citys_cut_is_of_its_brightest_two_percent(tmp_path):
     dark = np.tile(np.arange(1000, dtype=np.uint16), (3, 96, 1))
     for number, image in enumerate((dark, dark + 1000)):
         build_raster(tmp_path / f"{number}.tif", image=image, dtype="uint16")
-    cut = _city_stretch([Pair(tmp_path / f"{n}.tif", tmp_path) for n in range(2)], SILENT)
+    cut = city_stretch([Pair(tmp_path / f"{n}.tif", tmp_path) for n in range(2)], SILENT)
     assert cut.low.tolist() == [0, 0, 0]
     assert cut.high == pytest.approx([0.98 * 1999] * 3, abs=2)
     shown = cut.to_bytes(np.tile(np.arange(2000, dtype=np.uint16), (3, 1, 1)))[0, 0]
@@ -308,6 +308,27 @@ def test_tables_by_hand(tmp_path):
     assert lines[2] == "| method | a | b | mean |"
     assert lines[4] == "| Baseline | 70.0 ± 14.1 | 30.0 ± 14.1 | 50.0 ± 14.1 |"
     assert lines[5] == "| SS(DA)² | – | 90.0 | – |"
+
+
+def test_differences_by_hand():
+    """Paired by seed: what two rows share in a seed is in neither mean nor interval."""
+    rows = {"none": {"a": {0: 0.1, 1: 0.5, 2: 0.3}, "b": {0: 0.2, 1: 0.6}},
+            "rhm": {"a": {0: 0.2, 1: 0.7, 2: 0.6}, "b": {0: 0.3, 1: 0.7, 2: 0.9}},
+            "ssda": {"a": {0: 0.4}}}  # fmt: skip
+    found = differences(rows, "none")
+    # 0.1, 0.2 and 0.3: deviation 0.1, and t of two degrees of freedom is 4.303.
+    assert found["rhm"]["a"] == pytest.approx((0.2, 0.2 - 0.2484, 0.2 + 0.2484), abs=1e-4)
+    assert found["rhm"]["b"] == pytest.approx((0.1, 0.1, 0.1))
+    # Means over places of seeds 0 and 1: 0.1 and 0.15.
+    assert found["rhm"]["mean"] == pytest.approx((0.125, 0.125 - 0.3177, 0.125 + 0.3177), abs=1e-4)
+    assert "ssda" not in found and "none" not in found, "one seed has no interval"
+    lines = paired_markdown(rows, "none", "transfer: difference").splitlines()
+    assert lines[2] == "| method | a | b | mean |"
+    assert (
+        lines[4]
+        == "| RHM | +20.0 (-4.8 to +44.8) | +10.0 (+10.0 to +10.0) | +12.5 (-19.3 to +44.3) |"
+    )
+    assert paired_markdown({"none": rows["none"]}, "rhm", "x") == ""
 
 
 def test_tables_by_the_place_whose_labels_were_used():
@@ -389,14 +410,21 @@ def run(whole, tmp_path):
     return shutil.copytree(whole[0], tmp_path / "run")
 
 
-def test_a_changed_setting_is_trained_again(pair, run, listener):
+def test_results_of_other_settings_are_kept(pair, run, tmp_path, towns, listener):
+    """Other steps, other first weights and a place more: one line, before any training."""
     before = figures(run)
-    more = dataclasses.replace(ONE, steps=3)
-    found = benchmark_places(pair, run, form="one-to-others", config=more, progress=listener)
-    assert (found.done, found.planned) == (2, 2)
-    assert [note.split()[0] for note in listener.notes] == sorted(before)
-    after = figures(run)
-    assert before.keys() == after.keys() and not any(before[key] == after[key] for key in before)
+    weights = tmp_path / "encoder.safetensors"
+    save_file(build("unet", ENCODER, 3).encoder.model.state_dict(), weights)
+    for changed, said in (
+        ({"steps": 3}, "none_0.json is of steps 2, now 3: give another --run"),
+        ({"encoder_weights": str(weights)}, 'encoder_weights "none", now "encoder.safetensors"'),
+    ):
+        other = dataclasses.replace(ONE, **changed)
+        with pytest.raises(InputError, match=said):
+            benchmark_places(pair, run, form="one-to-others", config=other, progress=listener)
+    with pytest.raises(InputError, match=r'is of targets \["brac"\], now \["brac", "como"\]'):
+        benchmark_places(towns, run, form="one-to-others", config=ONE, progress=listener)
+    assert figures(run) == before and not listener.notes
 
 
 def test_where_and_in_what_order_a_training_is_made_changes_nothing(pair, whole, tmp_path):
@@ -429,24 +457,6 @@ def test_settings_may_be_changed_after_a_stop(pair, tmp_path, interrupter):
         benchmark_places(pair, tmp_path, form="one-to-others", config=first, progress=stop)
     more = dataclasses.replace(first, steps=3)
     assert benchmark_places(pair, tmp_path, form="one-to-others", config=more).done == 1
-
-
-def test_a_place_more_is_measured_on_by_all(two, towns, run):
-    shutil.copytree(towns / "como", two / "como")
-    benchmark_places(two, run, form="one-to-others", config=ONE)
-    assert {key: sorted(found) for key, found in figures(run).items()} == {
-        "one-to-others_alba_none_0": ["brac", "como"],
-        "one-to-others_brac_none_0": ["alba", "como"],
-        "one-to-others_como_none_0": ["alba", "brac"],
-    }
-
-
-def test_other_first_weights_are_trained_again(pair, run, tmp_path, listener):
-    weights = tmp_path / "encoder.safetensors"
-    save_file(build("unet", ENCODER, 3).encoder.model.state_dict(), weights)
-    other = dataclasses.replace(ONE, encoder_weights=str(weights))
-    benchmark_places(pair, run, form="one-to-others", config=other, progress=listener)
-    assert len(listener.notes) == 2
 
 
 def test_daug_is_left_out_alone(pair, tmp_path, listener):
@@ -517,9 +527,9 @@ def paper(inria, deepglobe, tmp_path_factory):
         asked.append((pairs, scalings))
         return real(pairs, config, scalings, progress)
 
-    real = benchmark._prepare
+    real = benchmark.prepare_places
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmark, "_prepare", prepare)
+        patch.setattr(benchmark, "prepare_places", prepare)
         return run, benchmark_paper(inria, deepglobe, run, config=PAPER), asked
 
 
@@ -535,7 +545,7 @@ def test_looks_come_from_other_patches_than_those_measured(paper, deepglobe):
         assert listed == [pair.image.name for pair in pairs] and len(pairs) == 2
         assert not set(pairs) & set(references[city])
         assert set(pairs) | set(references[city]) == set(cities[city])
-        wanted = _city_stretch(cities[city], SILENT)
+        wanted = city_stretch(cities[city], SILENT)
         for cut in (of_looks[city], of_tests[city]):
             assert cut.low.tolist() == wanted.low.tolist()
             assert cut.high.tolist() == wanted.high.tolist()
@@ -549,13 +559,15 @@ def test_a_city_that_is_all_measured_on_gives_the_looks_too(inria, deepglobe, tm
     assert len((tmp_path / "test_patches_paris.txt").read_text().splitlines()) == 4
 
 
-def test_other_patches_are_measured_again(inria, deepglobe, paper, tmp_path, listener):
+def test_results_of_other_patches_are_kept(inria, deepglobe, paper, tmp_path):
     run = shutil.copytree(paper[0], tmp_path / "run")
-    before = (run / "test_patches_vegas.txt").read_text()
+    before = figures(run)
+    listed = (run / "test_patches_vegas.txt").read_text()
     other = dataclasses.replace(PAPER, tests=3)
-    benchmark_paper(inria, deepglobe, run, config=other, progress=listener)
-    assert (run / "test_patches_vegas.txt").read_text() != before
-    assert len(listener.notes) == 1
+    with pytest.raises(InputError, match=r"none_0.json is of patches .*: give another --run"):
+        benchmark_paper(inria, deepglobe, run, config=other)
+    assert figures(run) == before
+    assert (run / "test_patches_vegas.txt").read_text() == listed
 
 
 # The command line

@@ -310,6 +310,7 @@ CONFIGS = {
     "evaluate-style": config.EvaluateStyleConfig,
     "matrix": config.MatrixConfig,
     "benchmark places": config.BenchmarkConfig,
+    "benchmark transfer": config.BenchmarkConfig,
     "benchmark paper": config.PaperBenchmarkConfig,
 }
 FIELDS = [(command, entry) for command, made in CONFIGS.items()
