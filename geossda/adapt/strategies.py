@@ -67,6 +67,8 @@ class Strategy:
         Gives target patches other colours, the noise of a consistency loss.
     needs_target : bool
         Whether the strategy cannot do without target imagery.
+    needs_style_model : bool
+        Whether results depend on the style model of the settings.
     scaling : str or None
         How all rasters are scaled, whatever the settings say.
     """
@@ -74,6 +76,7 @@ class Strategy:
     labelled: Recolor | None = None
     target: Recolor | None = None
     needs_target: ClassVar[bool] = False
+    needs_style_model: ClassVar[bool] = False
     scaling: ClassVar[ScalingKind | None] = None
 
     @classmethod
@@ -143,6 +146,7 @@ class StyleAdaptation(Strategy):
     """SS(DA)²: measured styles of whole target rasters; for target patches, of any raster."""
 
     needs_target = True
+    needs_style_model = True
 
     @classmethod
     def prepare(cls, rasters: TrainingRasters) -> Strategy:
@@ -164,6 +168,7 @@ class DomainAdaptation(Strategy):
     """DAug: learned styles of declared domains, which are the rasters' folders."""
 
     needs_target = True
+    needs_style_model = True
 
     @classmethod
     def prepare(cls, rasters: TrainingRasters) -> Strategy:

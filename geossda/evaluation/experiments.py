@@ -21,6 +21,7 @@ from geossda.config import AdaptMethod, BenchmarkConfig, Row, SegmentConfig, Tra
 from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import InputError
 from geossda.evaluation.calibration import Reliability
+from geossda.models.card import StyleCard, read_card, resolve
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
 from geossda.runtime.segmenter_network import SegmenterNetwork, open_segmenter
@@ -222,6 +223,9 @@ def _defining(config: TrainSegmenterConfig) -> dict[str, Any]:
         settings.pop(name)
     for name in ("encoder_weights", "style_model", "init_from"):  # wherever the file lies
         settings[name] = settings[name] and Path(settings[name]).name
+    if STRATEGIES[config.adapt].needs_style_model:  # "default" is another one in each version
+        card = read_card(resolve(config.style_model, StyleCard))
+        settings["style_weights"] = card.sha256[:12]
     return _plain(settings)
 
 

@@ -427,6 +427,21 @@ def test_results_of_other_settings_are_kept(pair, run, tmp_path, towns, listener
     assert figures(run) == before and not listener.notes
 
 
+def test_results_know_the_weights_of_their_style_model(run):
+    """And not its name alone; those of before that are taken as they are."""
+    config = dataclasses.replace(ONE, rows=("ssda",))
+    trial = next(trials.plan("one-to-others", ("alba", "brac"), config))
+    path, settings = run / f"{trial.key}.json", trial.settings(config)
+    kept = trials._identity(trial, settings)
+    assert len(kept["settings"].pop("style_weights")) == 12
+    path.write_text(json.dumps(kept))
+    assert trials.recall(trial, settings, run) == kept
+    kept["settings"]["style_weights"] = "0" * 12
+    path.write_text(json.dumps(kept))
+    with pytest.raises(InputError, match=r'is of style_weights "0{12}", now "'):
+        trials.recall(trial, settings, run)
+
+
 def test_where_and_in_what_order_a_training_is_made_changes_nothing(pair, whole, tmp_path):
     last = dataclasses.replace(ONE, part=2, parts=2)
     benchmark_places(pair, tmp_path / "other", form="one-to-others", config=last)
