@@ -11,10 +11,11 @@ and so are buildings; the calibration error is of the probabilities, in 15 bins.
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from geossda import evaluate, segment
+from geossda import SegmentConfig, evaluate, segment
 from geossda.data.labels import rasterize, read_footprints
 from geossda.evaluation.metrics import Confusion
 from geossda.raster.mosaic import open_mosaic
@@ -36,13 +37,17 @@ def calibration_counts(probabilities: Path, labels: Path) -> np.ndarray:
     return np.stack(list(sums)).astype(float)
 
 
-def measured(model: str, rasters: list[tuple[Path, Path]], folder: Path) -> str:
-    """Return a table row of one model on the rasters of one place."""
+def measured(
+    model: str, rasters: list[tuple[Path, Path]], folder: Path, **settings: Any
+) -> list[float]:
+    """Return the columns of the table for one model on the rasters of one place."""
     pixels, buildings, counts = Confusion(), Confusion(), np.zeros((3, BINS))
     corners, right, weights = [], [], []
     for raster, labels in rasters:
         written, probabilities = folder / "found.gpkg", folder / "probabilities.tif"
-        segment(raster, written, probabilities=probabilities, model=model, overwrite=True)
+        segment(
+            raster, written, probabilities=probabilities, model=model, overwrite=True, **settings
+        )
         counts += calibration_counts(probabilities, labels)
         found = evaluate(written, labels, area=raster)
         pixels, buildings = pixels + found.pixels, buildings + found.objects
@@ -52,11 +57,17 @@ def measured(model: str, rasters: list[tuple[Path, Path]], folder: Path) -> str:
             corners.append(found.shapes.vertices)
             right.append(found.shapes.right_angles)
     error = np.abs(counts[0] - counts[1]).sum() / counts[2].sum()
-    shape = (np.average(values, weights=weights) for values in (right, corners))
+    shape = [np.average(values, weights=weights) for values in (right, corners)]
+    scores = [pixels.iou, pixels.precision, pixels.recall, buildings.f1]
+    return [*scores, *shape, 100 * float(error)]
+
+
+def row(place: str, model: str, columns: list[float] | np.ndarray) -> str:
+    """Return a row of the table."""
+    iou, precision, recall, f1, right, corners, error = columns
     return (
-        f"{pixels.iou:.3f} | {pixels.precision:.2f} | {pixels.recall:.2f} | {buildings.f1:.3f} | "
-        + " | ".join(f"{value:.2f}" for value in shape)
-        + f" | {100 * error:.1f} %"
+        f"| {place} | {Path(model).stem} | {iou:.3f} | {precision:.2f} | {recall:.2f} | {f1:.3f} | "
+        f"{right:.2f} | {corners:.2f} | {error:.1f} % |"
     )
 
 
@@ -67,7 +78,10 @@ def main() -> None:
     parser.add_argument("--places", type=Path)
     parser.add_argument("--raster", nargs=2, type=Path, action="append", default=[])
     parser.add_argument("--empty", type=Path, action="append", default=[])
+    parser.add_argument("--tta", type=int, default=SegmentConfig.tta)
+    parser.add_argument("--precision", default=SegmentConfig.precision)
     given = parser.parse_args()
+    settings = {"tta": given.tta, "precision": given.precision}
     places = {tile.stem: [(tile, labels)] for tile, labels in given.raster}
     for place in sorted(given.places.iterdir()) if given.places else ():
         labels = place / "footprints.gpkg"
@@ -76,12 +90,18 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        found = {model: [] for model in given.model}
         for name, rasters in places.items():
             for model in given.model:
-                print(f"| {name} | {Path(model).stem} | {measured(model, rasters, folder)} |")
+                found[model].append(measured(model, rasters, folder, **settings))
+                print(row(name, model, found[model][-1]), flush=True)
+        for model, columns in found.items():
+            print(row("mean", model, np.mean(columns, axis=0)))
         for path in given.empty:
             for model in given.model:
-                written = segment(path, folder / "found.gpkg", model=model, overwrite=True)
+                written = segment(
+                    path, folder / "found.gpkg", model=model, overwrite=True, **settings
+                )
                 print(f"{path.name}, {Path(model).stem}: {written.buildings} buildings")
 
 

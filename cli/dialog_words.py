@@ -150,7 +150,12 @@ CHOICES = {
         "intel-gpu": "Intel graphics",
     },
     "method": _METHODS,
-    "precision": {"auto": "Automatic", "float32": "32 bit", "bfloat16": "16 bit (bfloat16)"},
+    "precision": {
+        "auto": "Automatic",
+        "float32": "32 bit",
+        "bfloat16": "16 bit (bfloat16)",
+        "int8": "8-bit integers",
+    },
     "runtime": {"auto": "Automatic", "openvino": "OpenVINO", "torch": "PyTorch"},
     "optimizer": {**_PRESET, "adam": "Adam", "sgd": "SGD"},
     "preset": {"geossda": "geossda", "paper": "As in the paper", "daug": "One style a folder"},

@@ -8,6 +8,8 @@ from geossda.devices import require_torch
 from geossda.errors import InputError, ModelError
 from geossda.formats import ONNX_SUFFIX, suffix_of
 from geossda.models.card import SegmenterCard, read_card, resolve
+from geossda.progress import SILENT, Progress
+from geossda.segmentation.int8_ranges import measure_ranges
 from geossda.staging import PathLike, atomic_write, check_output
 
 
@@ -16,6 +18,7 @@ def export(
     output: PathLike | None = None,
     *,
     config: ExportConfig | None = None,
+    progress: Progress = SILENT,
     **settings: Any,
 ) -> Path:
     """Write the ONNX file of a model: the same weights, to be run without PyTorch.
@@ -31,6 +34,8 @@ def export(
         An ``.onnx`` file; beside the model if not given.
     config : ExportConfig, optional
         Settings; the defaults if not given.
+    progress : Progress
+        Receives stages, steps, notes and warnings.
     **settings
         Settings by name, which replace those of `config`.
 
@@ -52,14 +57,21 @@ def export(
     path = resolve(model, SegmenterCard)
     if suffix_of(path) == ONNX_SUFFIX:
         raise ModelError(f"{path} is an ONNX file already: give a safetensors file")
-    read_card(path)
+    card = read_card(path)
+    if config.calibrate and not isinstance(card, SegmenterCard):
+        raise InputError(
+            f"{path} is a style model, which does not run in int8: leave out --calibrate"
+        )
     target = Path(output) if output is not None else path.with_suffix(ONNX_SUFFIX)
     if suffix_of(target) != ONNX_SUFFIX:
         raise InputError(f"{target}: a name ending in {ONNX_SUFFIX} was expected")
     check_output(target, overwrite=config.overwrite, inputs=[path])
     require_torch("export")
+    from geossda.models.onnx_export import add_ranges
     from geossda.models.onnx_export import export as write_onnx
 
     with atomic_write(target) as part:
         write_onnx(path, part)
+        if isinstance(card, SegmenterCard) and config.calibrate:
+            add_ranges(part, measure_ranges(part, card, config.calibrate, progress))
     return target

@@ -6,9 +6,9 @@ from typing import get_args
 from geossda.config import shared_settings as shared
 from geossda.config.choices import (
     Connectivity,
-    PrecisionName,
     Regularity,
     RuntimeName,
+    SegmenterPrecision,
     StretchOf,
     Symmetries,
 )
@@ -58,7 +58,14 @@ class SegmentConfig(Config):
     batch: int = setting(2, "Windows predicted at a time.", low=1, high=256, advanced=True)
     device: str = shared.run_device()
     runtime: RuntimeName = shared.runtime()
-    precision: PrecisionName = shared.precision()
+    precision: SegmenterPrecision = setting(
+        "auto",
+        "Precision the model runs in: auto is int8 where the processor has instructions for it "
+        "(VNNI) and the model was calibrated, else bfloat16 where the hardware has it, else "
+        "float32.",
+        choices=get_args(SegmenterPrecision),
+        advanced=True,
+    )
     co: tuple[str, ...] = shared.creation_options()
     workers: int = shared.workers()
     scheduler: str | None = shared.scheduler()

@@ -31,6 +31,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 RUN_DEVICES = (*DEVICES, "intel-gpu")
 RuntimeName = Literal["auto", "openvino", "torch"]
 PrecisionName = Literal["auto", "float32", "bfloat16"]
+SegmenterPrecision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 class RunsModel(Protocol):
@@ -43,4 +44,4 @@ class RunsModel(Protocol):
     def runtime(self) -> RuntimeName: ...  # noqa: D102
 
     @property
-    def precision(self) -> PrecisionName: ...  # noqa: D102
+    def precision(self) -> SegmenterPrecision: ...  # noqa: D102

@@ -14,6 +14,11 @@ from geossda.errors import SettingError
 class ExportConfig(Config):
     """Settings of `export`."""
 
+    calibrate: tuple[str, ...] = setting(
+        (),
+        "Imagery to measure on what a segmenter needs to run in 8-bit integers (--precision int8).",
+        metavar="RASTER|DIR",
+    )
     overwrite: bool = shared.overwrite()
 
 

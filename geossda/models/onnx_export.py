@@ -24,7 +24,13 @@ from geossda.formats import ONNX_SUFFIX
 from geossda.models.card import SegmenterCard, StyleCard, load, read_card, resolve
 from geossda.models.fuse_layers import with_upconvolutions
 from geossda.models.generator import Generator
-from geossda.models.onnx_file import CARD_KEY, GENERATOR_KEY, GRAPH_KEY, exchange_metadata
+from geossda.models.onnx_file import (
+    CARD_KEY,
+    GENERATOR_KEY,
+    GRAPH_KEY,
+    RANGES_KEY,
+    exchange_metadata,
+)
 from geossda.models.segmenter import build_from_card
 from geossda.models.style_graphs import StyleGraphs
 from geossda.models.style_model import load_generator
@@ -239,6 +245,25 @@ def _write(
         GRAPH_KEY: hashlib.sha256(model.graph.SerializeToString()).hexdigest(),
     }
     helper.set_model_props(model, entries)
+    Path(path).write_bytes(model.SerializeToString())
+
+
+def add_ranges(path: str | os.PathLike[str], ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Add what a segmenter needs to run in int8 to the metadata of its ONNX file.
+
+    Parameters
+    ----------
+    path : path
+    ranges : dict
+        As :func:`geossda.segmentation.int8_ranges.measure_ranges` returns it.
+    """
+    import onnx
+    from onnx import helper
+
+    model = onnx.load(os.fspath(path))
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    limits = {name: [float(f"{limit:.6g}") for limit in pair] for name, pair in ranges.items()}
+    helper.set_model_props(model, {**entries, RANGES_KEY: json.dumps(limits)})
     Path(path).write_bytes(model.SerializeToString())
 
 

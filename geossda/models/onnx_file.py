@@ -18,6 +18,8 @@ from geossda.errors import ModelError
 
 # Keys of the metadata: the card, and the SHA-256 of the graph's bytes.
 CARD_KEY, GRAPH_KEY = "geossda", "geossda_graph_sha256"
+# Of a segmenter that was calibrated for int8: the range of the values that are rounded, by name.
+RANGES_KEY = "geossda_ranges"
 # Of a style model: stride, halo, and the channels of each level.
 GENERATOR_KEY = "geossda_generator"
 # Field numbers of the messages, from onnx.proto.

@@ -18,6 +18,7 @@ from geossda.config import RunsModel
 from geossda.devices import TRAIN_EXTRA, best_gpu, require_address_space
 from geossda.errors import InputError, ModelError
 from geossda.models.card import ModelFiles
+from geossda.models.onnx_file import RANGES_KEY, read_metadata
 from geossda.progress import SILENT, Progress
 
 # The oldest release that the tests were run with.
@@ -31,7 +32,7 @@ class Runtime(NamedTuple):
     ----------
     name : {"openvino", "torch"}
     device : {"cpu", "cuda", "mps", "intel-gpu"}
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "bfloat16", "int8"}
         Of the multiplications; inputs and outputs are float32.
     """
 
@@ -123,6 +124,11 @@ def _torch(config: RunsModel, files: ModelFiles, device: str) -> Runtime:
         precision = "bfloat16" if has_bfloat16(chosen) else "float32"
     elif precision == "bfloat16" and not has_bfloat16(chosen):
         raise InputError(_NO_BFLOAT16)
+    elif precision == "int8":
+        raise InputError(
+            "precision int8 is one of OpenVINO on a CPU: leave out --precision, or give --runtime "
+            "openvino"
+        )
     return Runtime("torch", chosen.type, precision)
 
 
@@ -152,11 +158,19 @@ def _openvino(config: RunsModel, files: ModelFiles, device: str, progress: Progr
     device = "cpu" if device == "auto" else device
     if device == "cpu":
         _check_processor(progress)
-    precision = config.precision
+    precision, on_cpu = config.precision, device == "cpu"
     if precision == "auto":
-        precision = "bfloat16" if device == "cpu" and has_bfloat16() else "float32"
-    elif precision == "bfloat16" and not (device == "cpu" and has_bfloat16()):
+        if on_cpu and has_vnni() and RANGES_KEY in read_metadata(files.graph):
+            precision = "int8"
+        else:
+            precision = "bfloat16" if on_cpu and has_bfloat16() else "float32"
+    elif precision == "bfloat16" and not (on_cpu and has_bfloat16()):
         raise InputError(_NO_BFLOAT16)
+    elif precision == "int8" and not (on_cpu and (has_vnni() or not processor_flags())):
+        raise InputError(
+            "this device has no instructions for int8 (VNNI), without which it is slow and less "
+            "exact: leave out --precision"
+        )
     return Runtime("openvino", device, precision)
 
 
@@ -227,6 +241,11 @@ def _check_processor(progress: Progress) -> None:
         progress.warn(
             "this processor has no AVX2: predictions take several times as long as on newer ones"
         )
+
+
+def has_vnni() -> bool:
+    """Return whether the processor is known to multiply and add 8-bit integers at once."""
+    return not processor_flags().isdisjoint(("avx512_vnni", "avx_vnni", "amx_int8"))
 
 
 @functools.cache

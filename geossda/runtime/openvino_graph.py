@@ -16,6 +16,7 @@ from geossda.errors import InputError, ModelError
 from geossda.models.onnx_file import OnnxFile
 from geossda.parallel.cores import cores
 from geossda.runtime.choice import Runtime
+from geossda.runtime.quantization import RangeMeter, quantize, ranges_of
 
 # Windows of no more pixels run side by side, each on its share of the cores; of larger ones as
 # many at once would take too much memory.
@@ -52,6 +53,7 @@ class OpenvinoGraph:
         callers: int = 0,
     ) -> None:
         self._runtime, self._callers, self._path = runtime, callers, file.path
+        self._ranges = ranges_of(file) if runtime.precision == "int8" else {}
         self._model = _read(file.path, file.sha256, tuple(inputs), tuple(outputs))
         self._identity = (file.sha256, *inputs, "to", *outputs, runtime)
         self._compiled: dict[Shapes, Requests] = {}
@@ -89,7 +91,8 @@ class OpenvinoGraph:
         import openvino
 
         model = self._model.clone()
-        # Never left to the machine, or pixels would differ from one to the next.
+        # Never left to the machine, or pixels would differ from one to the next. What is not
+        # rounded to integers stays in float32.
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if self._runtime.precision == "bfloat16" else "f32"
         }
@@ -103,6 +106,8 @@ class OpenvinoGraph:
         try:
             sizes = zip(model.inputs, shapes, strict=True)
             model.reshape({port: openvino.PartialShape(list(shape)) for port, shape in sizes})
+            if self._ranges:
+                quantize(model, self._ranges)
             compiled = _core().compile_model(model, device, settings)
         except RuntimeError as error:
             raise ModelError(f"{self._path} cannot be run by OpenVINO: {_reason(error)}") from error
@@ -192,6 +197,21 @@ class _Request:
 
 Requests = queue.SimpleQueue[_Request]
 _KEPT = _Kept(KEPT_VALUES)
+
+
+def range_meter(file: OnnxFile) -> RangeMeter:
+    """Return what measures the ranges that a segmenter needs to run in int8.
+
+    Parameters
+    ----------
+    file : OnnxFile
+
+    Raises
+    ------
+    ModelError
+        OpenVINO cannot read the file.
+    """
+    return RangeMeter(_core(), _read(file.path, file.sha256, ("image",), ("logits",)).clone())
 
 
 def has_bfloat16() -> bool:
