@@ -109,11 +109,7 @@ def segment(
             temperature=f"{card.temperature:g}",
             runtime=network.runtime.tag,
         )
-        unfinished = {
-            kind: path
-            for kind, path in rasters.items()
-            if not run.has_finished(path, tags, resumes=run.resumes)
-        }
+        unfinished = {k: p for k, p in rasters.items() if not run.has_finished(p, tags)}
         with run.open(layout_of(mosaic, card, gsd_m)) as work:
             measure = functools.partial(
                 measure_state, mosaic, card, clearance_m, config.stretch, progress
