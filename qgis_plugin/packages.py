@@ -12,7 +12,10 @@ INDEXES = {
 }
 # These share compiled operators: one built for another kind of PyTorch loads, and fails when used.
 TORCH = ("torch", "torchvision")
-PIP = ("pip", "install", "--upgrade", "--progress-bar", "off", "--retries", "2")
+# Modules are compiled when they are imported first, which most of them never are.
+PIP = (
+    "pip", "install", "--upgrade", "--no-compile", "--progress-bar", "off", "--retries", "2",
+)  # fmt: skip
 # What pip prints when no index answers, before it says that a package does not exist.
 UNREACHABLE = re.compile(
     "Failed to establish a new connection|Name or service not known|getaddrinfo failed|ProxyError|"
