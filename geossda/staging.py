@@ -55,11 +55,18 @@ def check_output(path: PathLike, *, overwrite: bool, inputs: Sequence[PathLike] 
         raise OutputError(f"output {path} is a folder: name a file in it")
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} exists: choose another output or pass --overwrite")
-    if not path.parent.is_dir():
-        raise OutputError(f"folder {path.parent} does not exist: create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"folder {path.parent} is read-only: choose another output")
+    for folder in {path.parent, file_behind(path).parent}:
+        if not folder.is_dir():
+            raise OutputError(f"folder {folder} does not exist: create it first")
+        if not os.access(folder, os.W_OK):
+            raise OutputError(f"folder {folder} is read-only: choose another output")
     return path
+
+
+def file_behind(path: PathLike) -> Path:
+    """Return the file that a symbolic link leads to, which may be missing; else the path itself."""
+    path = Path(path)
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _check_name(path: Path) -> None:
@@ -80,9 +87,9 @@ def _check_name(path: Path) -> None:
 def atomic_write(path: PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which becomes `path` if the block ends well.
 
-    Side files of what was there before go: GDAL would take them for parts of the new file. If the
-    block ends early (an error, Ctrl-C, a cancel), the temporary file is removed, with the side
-    files of GDAL and SQLite.
+    A symbolic link stays one: the file that it leads to is written. Side files of what was there
+    before go: GDAL would take them for parts of the new file. If the block ends early (an error,
+    Ctrl-C, a cancel), the temporary file is removed, with the side files of GDAL and SQLite.
 
     Parameters
     ----------
@@ -92,7 +99,7 @@ def atomic_write(path: PathLike) -> Iterator[Path]:
     Yields
     ------
     Path
-        ``.<stem>.<pid>.part<suffix>`` in the folder of `path`; the suffix stays last, since
+        ``.<stem>.<pid>.part<suffix>`` in the folder of the file; the suffix stays last, since
         drivers are chosen by it.
 
     Raises
@@ -101,18 +108,21 @@ def atomic_write(path: PathLike) -> Iterator[Path]:
         The file cannot be written or renamed.
     """
     path = Path(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    file = file_behind(path)
+    # The suffix of what the user named chooses the driver.
+    part = file.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
-        os.replace(part, path)
-        for suffix in SIDE_FILES:
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        os.replace(part, file)
+        for name in {path, file}:
+            for suffix in SIDE_FILES:
+                name.with_name(name.name + suffix).unlink(missing_ok=True)
     except OSError as error:
         if isinstance(error, OutputError):
             raise
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        for leftover in path.parent.glob(f"{glob.escape(part.name)}*"):
+        for leftover in part.parent.glob(f"{glob.escape(part.name)}*"):
             leftover.unlink(missing_ok=True)
 
 

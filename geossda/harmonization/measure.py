@@ -139,7 +139,8 @@ def check_colors(style: Style, mosaic: Mosaic, progress: Progress) -> None:
         Of as many bands.
     mosaic : Mosaic
     progress : Progress
-        Warned of the first source that differs, or whose order of bands the style may not have.
+        Warned of the first source that differs, or whose order of bands the style may not have;
+        noted of the first source that declares no colours where the style does.
     """
     for source in mosaic.sources:
         pairs = list(zip(source.colors, style.colors, strict=False))
@@ -160,6 +161,13 @@ def check_colors(style: Style, mosaic: Mosaic, progress: Progress) -> None:
                 "declares its own"
             )
             return
+    undeclared = [source for source in mosaic.sources if not any(source.colors)]
+    if undeclared and any(style.colors):
+        progress.note(
+            f"{undeclared[0].name} does not say what its bands show: they are taken as "
+            f"{', '.join(color or 'unknown' for color in style.colors)}, as the style "
+            f"{style.name} declares its own"
+        )
 
 
 def measure_style(

@@ -53,6 +53,13 @@ def identity(entries: Mapping[str, Any]) -> tuple[str, str, tuple[float, float],
     require(low < high, f"working_range is {low:g} to {high:g}")
     name, dtype = _text(entries, "name"), _text(entries, "dtype")
     require(dtype in DTYPES, f"dtype is {dtype[:40]!r}")
+    if np.dtype(dtype).kind in "iu":
+        lowest, highest = np.iinfo(dtype).min, np.iinfo(dtype).max
+        # Means and ends of histograms may lie within a bin beyond the type's ends.
+        room = 0.01 * (float(highest) - float(lowest))
+        for entry, values in (("working_range", (low, high)), ("mean", entries["mean"])):
+            fits = min(values) >= lowest - room and max(values) <= highest + room
+            require(fits, f"{entry} lies beyond what {dtype} can hold")
     return name, dtype, (low, high), bands
 
 

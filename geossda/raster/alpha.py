@@ -9,10 +9,12 @@ import rasterio.windows
 from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
-# Share of an alpha band's pixels that are either transparent or opaque; near infrared has far
-# fewer pixels of any two values.
+# Share of an alpha band's visible pixels that have its most frequent value, and its highest, which
+# is less where edges are feathered; near infrared has far fewer pixels of one value.
 _LEAST_SHARE = 0.9
-_SAMPLE_PX = 64
+_LEAST_OPAQUE = 0.4
+# The sample: windows of this side, so many along each side of the raster.
+_SAMPLE_PX, _STEPS = 64, 5
 
 
 class AlphaBand(NamedTuple):
@@ -46,16 +48,20 @@ def without_alpha_label(dataset: Any) -> Any:
 def alpha_band(dataset: Any) -> AlphaBand | None:
     """Return the band that is alpha in fact, with the value of its opaque pixels.
 
-    Many four-band files carry near infrared in a band that TIFF's defaults label alpha. An alpha
-    band is opaque or transparent nearly everywhere; near infrared is neither.
+    Many four-band files carry near infrared in a band that TIFF's defaults label alpha. Of an alpha
+    band, all that is visible is nearly everywhere opaque alike, or much of it is wholly opaque;
+    near infrared is neither.
     """
-    if ColorInterp.alpha not in dataset.colorinterp or dataset.count == 1:
+    labelled = [color == ColorInterp.alpha for color in dataset.colorinterp]
+    if not any(labelled):
+        labelled = [(name or "").strip().lower() == "alpha" for name in dataset.descriptions]
+    if not any(labelled) or dataset.count == 1:
         return None
-    band = dataset.colorinterp.index(ColorInterp.alpha) + 1
+    band = labelled.index(True) + 1
     usual = type_opaque(np.dtype(dataset.dtypes[band - 1]))
     samples = []
-    for row in np.linspace(0, max(0, dataset.height - _SAMPLE_PX), 3).astype(int):
-        for col in np.linspace(0, max(0, dataset.width - _SAMPLE_PX), 3).astype(int):
+    for row in np.linspace(0, max(0, dataset.height - _SAMPLE_PX), _STEPS).astype(int):
+        for col in np.linspace(0, max(0, dataset.width - _SAMPLE_PX), _STEPS).astype(int):
             window = rasterio.windows.Window(
                 col, row, min(_SAMPLE_PX, dataset.width), min(_SAMPLE_PX, dataset.height)
             )
@@ -65,5 +71,6 @@ def alpha_band(dataset: Any) -> AlphaBand | None:
     if not len(visible):
         return AlphaBand(band, usual)
     opaque = float(visible[counts.argmax()])
-    share = np.isin(values, (0, opaque)).mean()
-    return AlphaBand(band, opaque) if share > _LEAST_SHARE else None
+    share = counts.max() / counts.sum()
+    highest = opaque == visible.max() and share > _LEAST_OPAQUE
+    return AlphaBand(band, opaque) if highest or share > _LEAST_SHARE else None

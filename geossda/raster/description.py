@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
 from geossda._version import __version__
@@ -100,7 +101,8 @@ def describe_dataset(
     for namespace, entries in description.namespaces.items():
         dataset.update_tags(ns=namespace, **entries)
     if description.gcps:
-        dataset.gcps = list(description.gcps), description.gcps_crs
+        # GDAL takes points without a CRS too, in coordinates of their own.
+        dataset.gcps = list(description.gcps), description.gcps_crs or CRS()
     colors = [ColorInterp.undefined] * count
     for index, band in enumerate(description.bands, start=1):
         if band["description"]:

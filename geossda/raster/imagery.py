@@ -27,17 +27,32 @@ _SIDE_PX, _SAMPLED_WINDOWS = 64, 400
 
 
 class Fill(NamedTuple):
-    """A value that probably stands for nodata, though the file does not declare it.
+    """What probably stands for nodata, though the file does not declare it.
 
     Attributes
     ----------
-    value : float
+    value : float or tuple of float
+        The value of all bands, or one each where they differ.
     share : float
         Of the sampled valid pixels, those that have the value in every band.
     """
 
-    value: float
+    value: float | tuple[float, ...]
     share: float
+
+    def __str__(self) -> str:
+        """Return what a warning says of it, and how to declare it."""
+        share = f"up to {self.share:.0%} of the pixels are"
+        if isinstance(self.value, tuple):
+            values = ", ".join(map(exact, self.value))
+            return (
+                f"{share} {values} in their bands and count as data; if they are not, declare the "
+                "nodata value of each band, in a VRT"
+            )
+        return (
+            f"{share} {exact(self.value)} in every band and count as data; if they are not, give "
+            f"--nodata {exact(self.value)}"
+        )
 
 
 def check_imagery(mosaic: Mosaic, progress: Progress = SILENT) -> None:
@@ -77,14 +92,11 @@ def warn_of_fill(mosaic: Mosaic, progress: Progress) -> None:
     """
     for source in mosaic.sources:
         if fill := undeclared_fill(source, len(mosaic.sources)):
-            progress.warn(
-                f"{source.name}: up to {fill.share:.0%} of the pixels are {exact(fill.value)} in "
-                f"every band and count as data; if they are not, give --nodata {exact(fill.value)}"
-            )
+            progress.warn(f"{source.name}: {fill}")
 
 
 def undeclared_fill(source: Source, sources: int = 1) -> Fill | None:
-    """Return the value that a source is probably filled with where it has no data.
+    """Return the values that a source is probably filled with where it has no data.
 
     Parameters
     ----------
@@ -102,24 +114,24 @@ def undeclared_fill(source: Source, sources: int = 1) -> Fill | None:
     pixels, border = _sample(raw, steps)
     if not pixels.shape[1]:
         return None
-    alike = (pixels == pixels[:1]).all(axis=0)
-    values, counts = np.unique(pixels[0, alike], return_counts=True)
-    lowest, highest = float(pixels.min()), float(pixels.max())
+    lowest, highest = pixels.min(axis=1), pixels.max(axis=1)
+    at_end = ((pixels.T == lowest) | (pixels.T == highest)).all(axis=1)
+    colors, counts = np.unique(pixels[:, at_end], axis=1, return_counts=True)
     for place in np.argsort(-counts):
-        value, share = float(values[place]), float(counts[place] / pixels.shape[1])
+        color, share = colors[:, place], float(counts[place] / pixels.shape[1])
         if share < _LEAST_SHARE:
             return None
-        if value not in (lowest, highest):
+        filled = (pixels.T == color).all(axis=1)
+        values = color.astype(float).tolist()
+        if not all(
+            value in USUAL_FILLS or _is_end(value, source.dtype) or _stands_apart(value, others)
+            for value, others in zip(values, pixels[:, ~filled], strict=True)
+        ):
             continue
-        others = pixels[:, ~(alike & (pixels[0] == values[place]))]
-        usual = value in USUAL_FILLS or _is_end(value, source.dtype)
-        if not usual and not _stands_apart(value, others):
-            continue
-        if value == highest and value != 0:
-            on_border = float((alike & (pixels[0] == values[place]))[border].mean())
-            if on_border < _LEAST_BORDER_SHARE:
+        if ((color == highest) & (color != 0)).any():
+            if float(filled[border].mean()) < _LEAST_BORDER_SHARE:
                 continue
-        return Fill(value, share)
+        return Fill(values[0] if len(set(values)) == 1 else tuple(values), share)
     return None
 
 
@@ -151,7 +163,7 @@ def _is_end(value: float, dtype: np.dtype[Any]) -> bool:
 
 
 def _stands_apart(value: float, others: NDArray[Any]) -> bool:
-    """Return whether a value lies far outside the range of all others."""
+    """Return whether a value lies far outside the range of all others of its band."""
     if not others.size:
         return False
     low, high = float(others.min()), float(others.max())

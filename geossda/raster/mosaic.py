@@ -87,6 +87,10 @@ class Mosaic:
         """
         if area is None:
             return self
+        if self.grid.crs is None:
+            raise GeoreferenceError(
+                f"{self.sources[0].lacks_crs}, as the area {area.name} is laid over it"
+            )
         area.window(self.grid)
         reached = [
             source.within(area)

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from geossda.errors import OutputError
 from geossda.layers import split_layer
-from geossda.staging import PathLike
+from geossda.staging import PathLike, file_behind
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,7 +21,7 @@ _HELD_BY_ANOTHER = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK
 
 @contextlib.contextmanager
 def output_lock(output: PathLike) -> Iterator[None]:
-    """Hold the lock on an output.
+    """Hold the lock on an output, or on the file that it is a symbolic link to.
 
     The lock is a hidden file beside the output, removed at the end. The system frees it when the
     process ends, however it ends.
@@ -36,7 +36,8 @@ def output_lock(output: PathLike) -> Iterator[None]:
         Another process holds the lock, or the folder cannot be written to.
     """
     output = Path(output)
-    path = output.with_name(f".{output.name}.lock")
+    file = file_behind(output)
+    path = file.with_name(f".{file.name}.lock")
     handle = _open_locked(path, output)
     try:
         yield
@@ -95,7 +96,9 @@ def exclusive(
             files = {split_layer(path)[0] for path in outputs(given.arguments) if path is not None}
             with contextlib.ExitStack() as locks:
                 for file in sorted(files):
-                    if os.access(file.parent, os.W_OK):  # else the function says what is wrong
+                    if os.access(
+                        file_behind(file).parent, os.W_OK
+                    ):  # else the function says what is wrong
                         locks.enter_context(output_lock(file))
                 return function(*args, **kwargs)
 

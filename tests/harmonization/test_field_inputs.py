@@ -1,11 +1,14 @@
 """Inputs as the field has them, harmonized: what is declared counts, and one look comes out."""
 
+import json
+
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
 from conftest import ragged_border, synthesize
 from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 
 from geossda import HarmonizeConfig, harmonize, make_style, segment
 from geossda.errors import GeoreferenceError, RasterError
@@ -148,20 +151,32 @@ def test_unlike_colours_of_style_and_source_are_warned_of(
     assert any("nir, red, green" in text for text in listener.warnings)
 
 
+def test_bands_that_the_style_alone_declares_are_noted(tmp_path, make_raster, reference, listener):
+    undeclared = make_raster(
+        tmp_path / "a.tif", size=SIZE, colorinterp=["gray", "undefined", "undefined"]
+    )
+    harmonized(undeclared, reference, tmp_path, listener)
+    assert any("taken as red, green, blue" in text for text in listener.notes)
+
+
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("points_crs", ["EPSG:4326", None])
 @pytest.mark.parametrize("bounds", [None, (10, 20, 100, 90)])
-def test_ground_control_points_are_kept(tmp_path, make_raster, reference, listener, bounds):
+def test_ground_control_points_are_kept(
+    tmp_path, make_raster, reference, listener, bounds, points_crs
+):
     path = make_raster(tmp_path / "a.tif", size=SIZE, crs=None, transform=Affine.identity())
     corners = [(0, 0), (SIZE[0], 0), (0, SIZE[1]), SIZE]
     points = [GroundControlPoint(r, c, 39 + c / 1e5, 9 - r / 1e5, z=7) for r, c in corners]
     with rasterio.open(path, "r+") as dataset:
-        dataset.gcps = points, "EPSG:4326"
+        dataset.gcps = points, CRS.from_user_input(points_crs) if points_crs else CRS()
     output = tmp_path / "o.tif"
     config = HarmonizeConfig(method="histogram", bounds=bounds)
     harmonize(path, output, style=reference, config=config, progress=listener)
     with rasterio.open(output) as dataset:
         kept, crs = dataset.gcps
-        assert dataset.crs is None and crs.to_epsg() == 4326
+        assert dataset.crs is None
+        assert (crs and crs.to_string()) == points_crs
     col, row = (10, 20) if bounds else (0, 0)
     for old, new in zip(points, kept, strict=True):
         assert (new.row, new.col) == (old.row - row, old.col - col)
@@ -169,6 +184,10 @@ def test_ground_control_points_are_kept(tmp_path, make_raster, reference, listen
     assert listener.warnings == [] and any("GCPs" in text for text in listener.notes)
     with pytest.raises(GeoreferenceError, match=r"GCPs.*gdalwarp"):
         segment(path, tmp_path / "o.gpkg")
+    outline = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
+    (tmp_path / "area.geojson").write_text(json.dumps(outline))
+    with pytest.raises(GeoreferenceError, match=r"GCPs.*gdalwarp.*area\.geojson"):
+        harmonize(path, output, method="equalize", area=tmp_path / "area.geojson", overwrite=True)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -109,6 +109,45 @@ def test_alpha_of_any_opaque_value(tmp_path, make_raster, dtype, opaque):
     assert np.mean(turned != usual) < 0.01
 
 
+@pytest.mark.parametrize("kind", ["translucent", "feathered", "named"])
+def test_alpha_that_is_not_plain_is_alpha(tmp_path, make_raster, kind):
+    size = (300, 300)
+    alpha = np.full(size, 255)
+    if kind == "feathered":
+        inwards = np.minimum(np.arange(300), np.arange(300)[::-1])
+        alpha = np.minimum(255, 5 * np.minimum(inwards[:, None], inwards))
+    elif kind == "translucent":
+        alpha[60:240, 60:240] = 127
+    alpha[:100, :100] = 0
+    image = np.concatenate([synthesize(3, size, "uint8", 0), alpha[None].astype(np.uint8)])
+    names = ["red", "green", "blue", "undefined" if kind == "named" else "alpha"]
+    path = make_raster(
+        tmp_path / "a.tif",
+        image=image,
+        colorinterp=names,
+        descriptions=["a", "b", "c", "Alpha"] if kind == "named" else None,
+    )
+    mosaic = open_mosaic(path)
+    with gdal_environment():
+        _, valid = mosaic.read(Window(0, 0, *size))
+    assert (mosaic.sources[0].validity, mosaic.count) == ("alpha", 3)
+    assert np.array_equal(valid, alpha > 0)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1])
+def test_near_infrared_labelled_alpha_with_little_data_is_data(tmp_path, make_raster, share):
+    """Its many zeros are nodata, not transparency."""
+    image = synthesize(4, (300, 300), "uint8", 0)
+    side = round(300 * share**0.5)
+    valid = np.zeros((300, 300), bool)
+    valid[150 - side // 2 :, 150 - side // 2 :][:side, :side] = True
+    path = make_raster(
+        tmp_path / "a.tif", image=image, valid=valid, nodata=0,
+        colorinterp=["red", "green", "blue", "alpha"],
+    )  # fmt: skip
+    assert open_mosaic(path).count == 4
+
+
 @pytest.mark.parametrize("how", ["per band", "alpha and nodata", "mask and nodata"])
 def test_what_is_told_in_several_ways_is_warped_alike_in_every_window(tmp_path, make_raster, how):
     if how == "per band":
@@ -175,6 +214,22 @@ def test_undeclared_fill_is_seen(tmp_path, make_raster, listener, dtype, value, 
     advised = listener.warnings[0].split("--nodata ")[1]
     declared = open_mosaic(path, nodata=float(advised)).sources[0]
     assert undeclared_fill(declared) is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"), [("uint16", (0, 65535, 9000)), ("int16", (-9999, -32768, 32767))]
+)
+def test_undeclared_fill_that_differs_by_band_is_seen(
+    tmp_path, make_raster, listener, dtype, values
+):
+    size = (300, 420)
+    image = synthesize(3, size, dtype, 0)
+    image[:, ~ragged_border(size)] = np.array(values, dtype)[:, None]
+    path = make_raster(tmp_path / "a.tif", image=image, dtype=dtype)
+    fill = undeclared_fill(open_mosaic(path).sources[0])
+    assert fill is not None and fill.value == values
+    warn_of_fill(open_mosaic(path), listener)
+    assert f"{', '.join(map(str, values))} in their bands" in listener.warnings[0]
 
 
 def test_bright_roofs_are_no_fill(tmp_path, make_raster):

@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
+import pyogrio
 import pytest
 
 import geossda
@@ -47,6 +49,26 @@ def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path):
     with pytest.raises(OutputError, match="cannot write"), output_lock(tmp_path / "out.tif"):
         pass
     assert target.read_text() == "theirs"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_output_that_is_a_link_is_written_through(tmp_path, make_raster, there):
+    mask = make_raster(tmp_path / "mask.tif", image=np.ones((1, 40, 40), np.uint8))
+    (tmp_path / "elsewhere").mkdir()
+    file = tmp_path / "elsewhere" / "houses.gpkg"
+    if there:
+        geossda.polygonize(mask, file)
+    link = tmp_path / "link.gpkg"
+    link.symlink_to(file)
+    with output_lock(file), pytest.raises(OutputError, match="another process"):
+        geossda.polygonize(mask, link, append=True)
+    geossda.polygonize(mask, link, append=True)
+    assert link.is_symlink() and pyogrio.read_info(file, layer="buildings")["features"] == 1 + there
+    assert os.listdir(file.parent) == [file.name]
+    lost = tmp_path / "lost.gpkg"
+    lost.symlink_to(tmp_path / "nowhere" / "houses.gpkg")
+    with pytest.raises(OutputError, match=r"nowhere does not exist"):
+        geossda.polygonize(mask, lost)
 
 
 def test_threads_that_take_turns_never_hold_it_together(tmp_path):
