@@ -191,6 +191,7 @@ def compare(
     area : Layer, optional
         A raster (its valid pixels) or polygons to stay within.
     progress : Progress
+        Warned of layers that lie apart.
     """
     grid = _common_grid(detected, true, area)
     crs = grid.crs.to_wkt()
@@ -211,13 +212,20 @@ def compare(
     shape = (int(grid.shape.y), int(grid.shape.x))
     windows = _windows(grid, detected, true)
     progress.stage("comparing", len(windows))
-    counts, regions = Confusion(), []
+    counts, regions, any_known = Confusion(), [], False
     for window in windows:
         a, b, known = both(window)
+        any_known |= bool(known.any())
         counts += Confusion.of(a, b)
         if any(layer.shapes is not None for layer in (detected, true)):
             regions += _outlines(known, window)
         progress.advance()
+    if not any_known or _are_apart(detected, true, grid):
+        where = "" if area is None else f" within {area.name}"
+        progress.warn(
+            f"{detected.name} and {true.name} have no place in common{where}: check their CRS and "
+            "the order of their coordinates"
+        )
     region = shapely.union_all(regions)
 
     def objects(layer: Layer, which: int) -> NDArray[np.object_]:
@@ -332,6 +340,16 @@ def _moved(shapes: NDArray[np.object_], transform: Any) -> NDArray[np.object_]:
         shapely.transform(shapes, lambda xy: np.column_stack(transform * (xy[:, 0], xy[:, 1]))),
         object,
     )
+
+
+def _are_apart(detected: Layer, true: Layer, grid: Grid) -> bool:
+    """Return whether two layers that hold something, in the grid's CRS, do not overlap at all."""
+    extents = [
+        grid.extent if layer.shapes is None else shapely.box(*layer.shapes.bounds)
+        for layer in (detected, true)
+        if layer.shapes is None or len(layer.shapes)
+    ]
+    return len(extents) == 2 and not extents[0].intersects(extents[1])
 
 
 def _common_grid(detected: Layer, true: Layer, area: Layer | None) -> Grid:

@@ -413,6 +413,31 @@ def test_a_building_far_away_is_a_false_alarm(vector, listener):
     assert listener.steps < 10
 
 
+@pytest.mark.parametrize("found", ["raster", "vector"])
+@pytest.mark.parametrize("true", ["raster", "swapped", "another zone"])
+def test_layers_that_lie_apart_are_warned_of(
+    mask, vector, make_raster, tmp_path, listener, found, true
+):
+    """As coordinates in the other order do, which make all figures 0."""
+    here = both(mask, vector, found, "here", TRUE)
+    if true == "raster":
+        image = np.ones((1, *SIZE), np.uint8)
+        there = make_raster(tmp_path / "there.tif", image=image, crs="EPSG:32632")
+    else:
+        there = tmp_path / "there.gpkg"
+        frame = gpd.read_file(vector("true", TRUE)).to_crs(4326)
+        if true == "swapped":
+            frame.geometry = shapely.transform(frame.geometry, lambda places: places[:, ::-1])
+        else:
+            frame = frame.to_crs(UTM).set_crs("EPSG:32634", allow_override=True)
+        frame.to_file(there)
+    evaluate(here, there, progress=listener)
+    assert any("no place in common: check their CRS" in text for text in listener.warnings)
+    listener.warnings.clear()
+    evaluate(here, vector("near", [(50, 30, 90, 70)]), progress=listener)
+    assert listener.warnings == []
+
+
 def test_polygons_over_a_continent_are_refused(vector):
     true = vector("true", [(10, 10, 30, 20)])
     with pytest.raises(InputError, match="--area"):
