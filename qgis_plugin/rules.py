@@ -34,6 +34,8 @@ INSTEAD = (
         r"gdal_edit(?:\.py)? -a_srs(?: [A-Z]+:[\w.]+)?(?: \S+\.\w+)?",
         "Layer CRS, Set Layer CRS in the layer's context menu",
     ),
+    # Dialogs replace what is there unless they append.
+    ("--overwrite adds it and keeps", "leave out --append, which adds it and keeps"),
 )
 
 

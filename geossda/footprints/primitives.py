@@ -154,7 +154,12 @@ def _fit_box(
     walls: NDArray[np.float64],
     pixel: float,
 ) -> tuple[float, NDArray[np.float64]]:
-    """Fit an upright box to the extents of an outline, starting from its bounding box."""
+    """Fit an upright box to the extents of an outline, starting from its bounding box.
+
+    Around a yard that is open on one side, opposite walls may pass each other. The bounding box is
+    then returned, which other proposals are better than.
+    """
+    around = walls.copy()
     before: list[tuple[int, int] | None] = [None, None]
     for turn in range(_WALL_ROUNDS):
         axis = turn % 2
@@ -166,6 +171,9 @@ def _fit_box(
         if beside == before[axis]:
             break  # no wall will move any more
         before[axis] = beside
+        if beside[0] >= beside[1]:
+            walls = around
+            break
         walls[:, axis] = median(low[slice(*beside)]), median(high[slice(*beside)])
     area = 0.0
     for axis, (low, high, middle) in enumerate(extents):

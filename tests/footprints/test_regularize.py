@@ -211,6 +211,34 @@ def test_a_box_keeps_off_a_corner_that_is_not_built():
     assert shapely.hausdorff_distance(found, raw) < REACH * 0.5
 
 
+# Found in a prediction: opposite walls of the box, moved to medians of its arms, pass each other.
+HORSESHOE = """
+                          ###
+                         #####
+ ##                     ######
+ ##                   #########
+ ###                 ##########
+######             ############
+######            ############
+########         ############
+#########      ###########
+ #######################
+  #######         #
+"""
+
+
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_a_box_around_an_open_yard_has_walls_in_order(upside_down):
+    rows = HORSESHOE.strip("\n").split("\n")
+    mask = np.array([[sign == "#" for sign in row.ljust(34)] for row in ["", *rows, ""]])
+    raw = outline_of(mask[::-1] if upside_down else mask)
+    for main in np.linspace(-np.pi / 4, np.pi / 4, 19):
+        points = edge_midpoints(raw.exterior, PIXEL)
+        found = box(points, raw, main, PIXEL, 0.5, turn=True).outline
+        assert found.is_valid and shapely.intersection(found, raw).area > 0.25 * raw.area
+    assert regularize(raw, PIXEL, 0.5).is_valid
+
+
 def test_no_box_is_drawn_over_a_yard():
     house = shapely.box(25, 30, 60, 52)
     true = house.difference(shapely.box(40, 44, 45, 52))

@@ -206,6 +206,9 @@ def test_methods_that_need_no_reference_run_without_one(method, make_raster, tmp
          "give a file with “VGG16 weights”, or “Weight of the perceptual loss: 0”"),
         ("segment", "it has no CRS: give it one with gdal_edit.py -a_srs EPSG:32633 town.tif",
          "it has no CRS: give it one with Layer CRS, Set Layer CRS in the layer's context menu"),
+        ("segment", "no layer 'x' to append to: --overwrite adds it and keeps the others",
+         "no layer 'x' to append to: leave out “Add to existing GeoPackage layer”, which adds it "
+         "and keeps the others"),
         ("segment", "no option of ours: --frobnicate 3", "no option of ours: --frobnicate 3"),
     ],
 )  # fmt: skip
