@@ -173,7 +173,7 @@ CHOICES = {
     "schedule": {"cosine": "Cosine", "polynomial": "Polynomial", "trapezoid": "Trapezoid"},
     "stretch": {"source": "Each raster", "mosaic": "All rasters together"},
     "structure": {"lock": "Keep every detail", "full": "Let the network redraw"},
-    "tta": {"1": "Fast", "2": "2x slower", "4": "4x slower", "8": "8x slower"},
+    "tta": {"1": "Fast", "2": "Normal", "4": "Better, 2x slower", "8": "4x slower"},
 }
 # Help where that of the command line speaks of typing options.
 HELP = {

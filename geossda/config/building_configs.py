@@ -39,9 +39,9 @@ class SegmentConfig(Config):
         low=0.01,
     )
     tta: Symmetries = setting(
-        1,
+        2,
         "Test-time augmentation: average over this many rotations and reflections of each window; "
-        "takes as many times as long.",
+        "the model takes as many times as long.",
         choices=get_args(Symmetries),
     )
     stretch: StretchOf = setting(
