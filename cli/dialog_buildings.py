@@ -20,7 +20,11 @@ VERBS = {
         {
             "sources": MOSAIC,
             "area": (AREA,),
-            "output": (Port("OUTPUT", "vector_out", "Buildings", "Footprints.", VECTORS),),
+            "output": (
+                Port(
+                    "OUTPUT", "vector_out", "Buildings", "Footprints.", VECTORS, layer="buildings"
+                ),
+            ),
             "probabilities": (
                 Port(
                     "PROBABILITIES",
@@ -63,7 +67,9 @@ VERBS = {
                     "probabilities.",
                 ),
             ),
-            "output": (Port("OUTPUT", "vector_out", "Footprints", "Polygons.", VECTORS),),
+            "output": (
+                Port("OUTPUT", "vector_out", "Footprints", "Polygons.", VECTORS, layer="buildings"),
+            ),
         },
         help="Turns a mask or probabilities that you have into footprints.",
         folded=("connectivity", "bidx", "nodata", "append"),
@@ -133,6 +139,7 @@ VERBS = {
                     "All three as one styled layer.",
                     "gpkg",
                     optional=True,
+                    layer="errors",
                 ),
             ),
         },

@@ -70,7 +70,9 @@ VERBS = {
         {
             "source": (Port("INPUT", "raster", "Raster", "A mosaic of several scenes."),),
             "area": (AREA,),
-            "output": (Port("OUTPUT", "vector_out", "Scenes", "An outline each.", suffix=VECTORS),),
+            "output": (
+                Port("OUTPUT", "vector_out", "Scenes", "An outline each.", VECTORS, layer="scenes"),
+            ),
         },
         folded=("bidx", "nodata"),
         results=(("SCENES", "count", "Scenes in the layer"),),

@@ -22,6 +22,8 @@ class Port(NamedTuple):
     optional, advanced : bool
     style : str
         How a raster is drawn: "probabilities", "mask" or "similarity"; "" as QGIS does.
+    layer : str
+        Name of the layer that the command writes into a GeoPackage if none is named.
     """
 
     id: str
@@ -32,6 +34,7 @@ class Port(NamedTuple):
     optional: bool = False
     advanced: bool = False
     style: str = ""
+    layer: str = ""
 
 
 class Rule(NamedTuple):

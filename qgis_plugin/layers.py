@@ -1,6 +1,8 @@
 """Files of layers. What the core could not read as QGIS shows it is copied first."""
 
+import contextlib
 import os
+import sqlite3
 from pathlib import Path
 
 from osgeo import gdal, ogr
@@ -192,6 +194,18 @@ def _vector_writer(layer, request):
         return writer.errorMessage() if writer.hasError() else ""
 
     return write
+
+
+def holds_other_layers(path, name):
+    """Return whether a file is a GeoPackage with other layers than the one of a name."""
+    if not path.lower().endswith(".gpkg") or not os.path.isfile(path):
+        return False
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        try:
+            found = database.execute("SELECT table_name FROM gpkg_contents").fetchall()
+        except sqlite3.DatabaseError:  # the core says what is wrong with it
+            return False
+    return bool({table for (table,) in found} - {name, "layer_styles"})
 
 
 def count_and_sums(path, fields):

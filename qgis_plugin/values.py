@@ -9,7 +9,7 @@ from qgis.core import (
     QgsProcessingUtils,
 )
 
-from .layers import Copy, file_of_raster, file_of_vector
+from .layers import Copy, file_of_raster, file_of_vector, holds_other_layers
 from .webmaps import picture_of
 
 
@@ -173,13 +173,14 @@ def _extent(algorithm, name, parameters, context):
 def output(algorithm, described, parameters, context):
     """Return the absolute path of one output, or None if it is not wanted.
 
-    For a layer of a GeoPackage ``|layername=NAME`` follows, which the core and QGIS both read.
+    For a layer of a GeoPackage that holds others ``|layername=NAME`` follows, which the core and
+    QGIS both read.
 
     Parameters
     ----------
     algorithm : QgsProcessingAlgorithm
     described : dict
-        The output's description by the core: ``id``, ``kind`` and ``optional``.
+        The output's description by the core: ``id``, ``kind``, ``optional`` and ``layer``.
     parameters : dict
         Values by name, as QGIS passes them.
     context : QgsProcessingContext
@@ -205,7 +206,13 @@ def output(algorithm, described, parameters, context):
                 described["label"], path
             )
         )
-    return os.path.abspath(path) if path else None
+    if not path:
+        return None
+    target = os.path.abspath(path)
+    if described.get("layer") and holds_other_layers(target, described["layer"]):
+        target = f"{target}|layername={described['layer']}"
+        _move(context, path, target)
+    return target
 
 
 def _move(context, before, after):

@@ -162,7 +162,10 @@ def test_rasters_that_are_no_plain_file(qgis, listen, make_raster, tmp_path, kin
     assert gdal.Open(made["OUTPUT"]).RasterXSize == 160
 
 
-def test_a_result_becomes_a_layer_of_an_existing_geopackage(qgis, listen, make_raster, tmp_path):
+@pytest.mark.parametrize("named", [True, False], ids=["layer", "file"])
+def test_a_result_becomes_a_layer_of_an_existing_geopackage(
+    qgis, listen, make_raster, tmp_path, named
+):
     from qgis.core import QgsVectorLayer
 
     town = make_raster(tmp_path / "town.tif")
@@ -172,10 +175,10 @@ def test_a_result_becomes_a_layer_of_an_existing_geopackage(qgis, listen, make_r
         layer = dataset.CreateLayer(name, geom_type=ogr.wkbLineString)
         layer.CreateFeature(ogr.Feature(layer.GetLayerDefn()))
     del dataset, layer
-    given = {"INPUT": town, "THRESHOLD": 0.3,
-             "OUTPUT": f"ogr:dbname='{target}' table=\"houses\" (geom)"}  # fmt: skip
-    made, _ = run("segment", given, listen)
-    assert made["OUTPUT"] == f"{target}|layername=houses"
+    output = f"ogr:dbname='{target}' table=\"houses\" (geom)" if named else str(target)
+    made, _ = run("segment", {"INPUT": town, "THRESHOLD": 0.3, "OUTPUT": output}, listen)
+    # Not the first layer of the file, which is somebody else's.
+    assert made["OUTPUT"] == f"{target}|layername={'houses' if named else 'buildings'}"
     houses = QgsVectorLayer(made["OUTPUT"], "houses")
     assert houses.featureCount() == made["BUILDINGS"] > 0
     area = sum(feature["area_m2"] for feature in houses.getFeatures())
