@@ -197,15 +197,23 @@ def _vector_writer(layer, request):
 
 
 def holds_other_layers(path, name):
-    """Return whether a file is a GeoPackage with other layers than the one of a name."""
+    """Return whether a file is a GeoPackage with other layers than the one of a name.
+
+    Parameters
+    ----------
+    path : str
+        May be missing.
+    name : str
+        Of the layer that may be there.
+    """
     if not path.lower().endswith(".gpkg") or not os.path.isfile(path):
         return False
     with contextlib.closing(sqlite3.connect(path)) as database:
         try:
-            found = database.execute("SELECT table_name FROM gpkg_contents").fetchall()
+            tables = database.execute("SELECT table_name FROM gpkg_contents").fetchall()
         except sqlite3.DatabaseError:  # the core says what is wrong with it
             return False
-    return bool({table for (table,) in found} - {name, "layer_styles"})
+    return bool({table for (table,) in tables} - {name, "layer_styles"})
 
 
 def count_and_sums(path, fields):
