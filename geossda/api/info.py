@@ -96,7 +96,8 @@ def _write_stac(path: PathLike, output: Path) -> None:
 
 def _vector(path: PathLike) -> dict[str, Any]:
     from geossda.footprints.ground_scale import ground_areas
-    from geossda.raster.polygons import polygons_of, read_shapes
+    from geossda.raster.polygons import polygons_of
+    from geossda.raster.vector_files import read_shapes
 
     shapes = polygons_of(read_shapes(path), path, None, whole=True)
     areas = ground_areas(shapes)

@@ -24,10 +24,11 @@ from geossda.models.onnx_export import export_beside
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
-from geossda.raster.polygons import placed, polygons_of, read_shapes
+from geossda.raster.polygons import placed, polygons_of
 from geossda.raster.scaling import scaling
 from geossda.raster.shapes import Shapes
 from geossda.raster.source import gdal_environment
+from geossda.raster.vector_files import read_shapes
 from geossda.runs.fingerprint import digest
 from geossda.runs.lock import exclusive
 from geossda.staging import PathLike, atomic_write, check_output

@@ -15,16 +15,10 @@ from shapely.geometry.base import BaseGeometry
 from geossda.errors import GeoreferenceError, OutputError, VectorError
 from geossda.layers import atomic_layer, split_layer
 from geossda.raster.grid import Grid
-from geossda.raster.polygons import (
-    polygon_parts,
-    read_shapes,
-    repaired,
-    require_fit,
-    vector_errors,
-)
+from geossda.raster.polygons import polygon_parts, repaired, require_fit
 from geossda.raster.rasterize import burn
 from geossda.raster.shapes import Shapes
-from geossda.raster.vector_files import write_shapes
+from geossda.raster.vector_files import read_shapes, vector_errors, write_shapes
 from geossda.raster.windows import Window
 
 _POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)

@@ -16,10 +16,11 @@ from geossda.layers import split_layer
 from geossda.progress import SILENT, Progress
 from geossda.raster.grid import Grid
 from geossda.raster.handles import open_dataset
-from geossda.raster.polygons import placed, polygons_of, read_shapes
+from geossda.raster.polygons import placed, polygons_of
 from geossda.raster.rasterize import burn
 from geossda.raster.shapes import Shapes
 from geossda.raster.source import GDAL_ERRORS, gdal_environment, gdal_reason
+from geossda.raster.vector_files import read_shapes
 from geossda.raster.windows import Window
 
 
@@ -35,8 +36,8 @@ def read_footprints(path: str | os.PathLike[str], crs: Any, progress: Progress =
     ----------
     path : path
         GeoPackage, GeoJSON, FlatGeobuf, GeoParquet or Shapefile, whose layer may be named as
-        ``FILE|layername=NAME``; see :func:`geossda.raster.polygons.read_shapes`. Or a GeoTIFF mask,
-        whose every value but 0 is a building.
+        ``FILE|layername=NAME``; see :func:`geossda.raster.vector_files.read_shapes`. Or a GeoTIFF
+        mask, whose every value but 0 is a building.
     crs : CRS or WKT
         Of the rasters; None keeps the file's own.
     progress : Progress

@@ -25,9 +25,10 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.grid import Grid
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.mosaic import LARGEST_SIDE_PX, Mosaic, open_mosaic
-from geossda.raster.polygons import placed, polygon_parts, polygons_of, read_shapes, vector_errors
+from geossda.raster.polygons import placed, polygon_parts, polygons_of
 from geossda.raster.shapes import Shapes
 from geossda.raster.source import gdal_environment
+from geossda.raster.vector_files import read_shapes, vector_errors
 from geossda.raster.windows import Window, tiles
 
 # Pixel side in metres when both layers are vectors.

@@ -17,7 +17,7 @@ from geossda.footprints.records import Footprints
 from geossda.footprints.stream import RecordStream
 from geossda.formats import VECTOR_FORMATS, suffix_of, vector_suffixes
 from geossda.layers import atomic_layer, holds_others, is_split, set_dates, split_layer
-from geossda.raster.polygons import PARQUET_EXTRA
+from geossda.raster.vector_files import PARQUET_EXTRA
 from geossda.staging import atomic_write
 
 

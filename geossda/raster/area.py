@@ -127,7 +127,8 @@ def read_area(path: PathLike) -> Area:
     VectorError
         No vector file, no CRS, or no polygon in it.
     """
-    from geossda.raster.polygons import polygons_of, read_shapes
+    from geossda.raster.polygons import polygons_of
+    from geossda.raster.vector_files import read_shapes
 
     shapes = polygons_of(read_shapes(path), path, None)
     if not len(shapes):

@@ -1,10 +1,8 @@
-"""Polygons of vector files: read, repaired, and placed in the CRS of a raster."""
+"""Polygons of vector files: repaired, and placed in the CRS of a raster."""
 
-import contextlib
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,14 +11,12 @@ import shapely
 from numpy.typing import NDArray
 from pyproj.aoi import AreaOfInterest
 
-from geossda.errors import GeossdaError, InputError, VectorError
-from geossda.layers import is_split, split_layer
+from geossda.errors import VectorError
 from geossda.progress import SILENT, Progress
 from geossda.raster.shapes import Shapes
+from geossda.raster.vector_files import vector_errors
 from geossda.staging import PathLike
 
-# What to type for the libraries of GeoParquet.
-PARQUET_EXTRA = "pip install 'geossda[parquet]'"
 # Corners from which a polygon that crosses itself is looked at, and crossings it may have: their
 # number decides how long a repair takes, some ten seconds for so many.
 _MANY_CORNERS, _MOST_CROSSINGS = 500, 100_000
@@ -28,103 +24,6 @@ _MANY_CORNERS, _MOST_CROSSINGS = 500, 100_000
 _LON, _LAT = 540.0, 90.001
 # Metres that polygons may be off by without a word: NAD83, which is 1 to 2 off, is given as 4.
 _SURE_M = 5.0
-
-
-@contextlib.contextmanager
-def vector_errors(path: PathLike) -> Iterator[None]:
-    """Raise what libraries raise on a damaged vector file as one VectorError.
-
-    GDAL, Arrow, GEOS and PROJ each have errors of their own, and what is wrong in a file comes up
-    as any of them, or as a ValueError or KeyError of what reads their answers.
-
-    Parameters
-    ----------
-    path : path
-        For the message.
-
-    Raises
-    ------
-    VectorError
-        Whatever else was raised, with its first line as the reason.
-    """
-    try:
-        yield
-    except (GeossdaError, MemoryError):
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if "database is locked" in reason:
-            raise VectorError(
-                f"{path} is being written by another program: wait until it has finished, or save "
-                "its edits there"
-            ) from error
-        raise VectorError(f"{path} is not a vector file that can be read ({reason})") from error
-
-
-def read_shapes(path: PathLike, preferred: str = "buildings") -> Shapes:
-    """Read the geometries of a layer as they are.
-
-    Parameters
-    ----------
-    path : path
-        A vector file, maybe with a layer's name: ``FILE|layername=NAME``. Else its layer
-        of the preferred name is read, or its only layer of polygons, or its only layer.
-    preferred : str
-
-    Raises
-    ------
-    VectorError
-        Missing, unreadable, without geometry, or with several layers that could be meant.
-    InputError
-        GeoParquet, and what reads it is not installed.
-    """
-    file, layer = split_layer(path)
-    if not file.exists():
-        raise VectorError(f"vector file {file} does not exist")
-    if is_split(file):
-        raise VectorError(f"{file} has ! or ; in its path, which cannot be read: rename it")
-    with vector_errors(path):
-        if file.suffix.lower() == ".parquet":
-            return _read_parquet(file)
-        import pyogrio
-
-        layers = {str(name): kind for name, kind in pyogrio.list_layers(file)}
-        about, _, encoded, _ = pyogrio.raw.read(
-            file, layer=_chosen(path, layers, layer or preferred, layer), columns=[]
-        )
-        if encoded is None:
-            raise VectorError(f"{path} holds no geometry, polygons were expected")
-        return Shapes(shapely.from_wkb(encoded), about["crs"])
-
-
-def _read_parquet(file: Path) -> Shapes:
-    try:
-        import geopandas
-        import pyarrow  # noqa: F401  (which GeoPandas reads with)
-    except ImportError as error:
-        raise InputError(f"{file} is GeoParquet: {PARQUET_EXTRA} to read it") from error
-    frame = geopandas.read_parquet(file)
-    return Shapes(frame.geometry.to_numpy(), frame.crs)
-
-
-def _chosen(
-    path: PathLike, layers: dict[str, str | None], preferred: str, named: str | None
-) -> str:
-    """Choose the layer to read."""
-    if preferred in layers:
-        return preferred
-    if named is not None:
-        raise VectorError(f"{path} has no layer {named!r}: its layers are {', '.join(layers)}")
-    polygonal = [name for name, kind in layers.items() if "Polygon" in str(kind)]
-    possible = polygonal or [name for name, kind in layers.items() if kind is not None]
-    if not possible:
-        raise VectorError(f"{path} holds no layer with geometry, polygons were expected")
-    if len(possible) > 1:
-        raise VectorError(
-            f"{path} holds the layers {', '.join(possible)}: name one as "
-            f"{path}|layername={possible[0]}"
-        )
-    return possible[0]
 
 
 def polygons_of(
@@ -140,7 +39,7 @@ def polygons_of(
     Parameters
     ----------
     shapes : Shapes
-        As :func:`read_shapes` returns them.
+        As :func:`geossda.raster.vector_files.read_shapes` returns them.
     path : path
         Where it was read from, for messages.
     crs : CRS or WKT

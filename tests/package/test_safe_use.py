@@ -188,7 +188,7 @@ def test_errors_of_vector_libraries_are_one_kind(tmp_path):
     from pyproj.exceptions import CRSError, ProjError
     from shapely.errors import GEOSException
 
-    from geossda.raster.polygons import vector_errors
+    from geossda.raster.vector_files import vector_errors
 
     for kind in (CRSError, ProjError, FeatureError, GEOSException, KeyError):
         with pytest.raises(VectorError, match=r"can be read \("), vector_errors("a.gpkg"):

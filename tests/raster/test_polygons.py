@@ -15,7 +15,8 @@ from shapely import Point, box
 
 from geossda.data.labels import read_footprints
 from geossda.errors import VectorError
-from geossda.raster.polygons import polygon_parts, read_shapes
+from geossda.raster.polygons import polygon_parts
+from geossda.raster.vector_files import read_shapes
 
 
 def save(path, shapes, crs=UTM, **how):
