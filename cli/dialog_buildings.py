@@ -75,6 +75,31 @@ VERBS = {
         folded=("connectivity", "bidx", "nodata", "append"),
         results=COUNTS,
     ),
+    "align": Verb(
+        "Align footprints",
+        GROUP,
+        config.AlignConfig,
+        f"{SEARCH_BUILDINGS},shift,offset,misaligned,OpenStreetMap,OSM,registration,labels",
+        {
+            "footprints": (
+                Port("FOOTPRINTS", "vector", "Footprints", "Polygons that lie beside the imagery."),
+            ),
+            "rasters": MOSAIC,
+            "output": (
+                Port(
+                    "OUTPUT",
+                    "vector_out",
+                    "Aligned footprints",
+                    "The same features, shifted; with the shift and its confidence as fields.",
+                    VECTORS,
+                ),
+            ),
+        },
+        help="Shifts each group of touching footprints to where the imagery, or a raster of "
+        "probabilities, shows the buildings, neighbors alike. Attributes are kept.",
+        folded=("model", "gsd", "stretch", "bidx", "nodata"),
+        results=(("FOOTPRINTS_COUNT", "count", "Footprints in the layer"),),
+    ),
     "evaluate": Verb(
         "Compare buildings",
         GROUP,

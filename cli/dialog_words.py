@@ -84,6 +84,7 @@ LABELS = {
     "scenes": Label("Even out scenes first"),
     "schedule": Label("Learning rate schedule"),
     "scheduler": Label("Address of a Dask scheduler"),
+    "search": Label("Largest shift (m)", "distance"),
     "seed": Label("Random seed"),
     "share": Label("Share of patches that imitate it, 0-1"),
     "split": Label("Separate touching buildings"),
@@ -107,6 +108,7 @@ LABELS = {
 OF_COMMAND = {
     ("matrix", "cell"): Label("Size of a picture (px)"),
     ("polygonize", "workers"): Label("Threads (not set: all cores)"),
+    ("align", "bidx"): Label("Bands the model takes, in its order", "bands"),
     ("segment", "bidx"): Label("Bands the model takes, in its order", "bands"),
     ("segment", "gsd"): Label("Work at pixel size (m; not set: the model's)", "distance"),
     ("segment", "threshold"): Label("Least confidence, 0-1 (not set: the model's, 0.5)"),

@@ -21,6 +21,7 @@ from geossda.errors import Cancelled, GeossdaError, SettingError, one_line
 from .progress import print_error, use_plain_characters
 
 COMMANDS = {
+    "align": "geossda_cli.align",
     "benchmark": "geossda_cli.benchmark",
     "demo": "geossda_cli.demo",
     "describe": "geossda_cli.describe",
@@ -40,6 +41,7 @@ COMMANDS = {
     "train-style": "geossda_cli.train_style",
 }
 SUMMARIES = {
+    "align": "Shift footprints to where the imagery shows the buildings.",
     "benchmark": "Compare adaptation methods: the paper's Table I.",
     "demo": "Render a small town and run all steps on it, offline.",
     "describe": "Print the parameters of all commands as JSON.",

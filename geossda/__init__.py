@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from geossda._version import __version__
 from geossda.config import (
+    AlignConfig,
     BenchmarkConfig,
     DemoConfig,
     EvaluateConfig,
@@ -30,6 +31,7 @@ from geossda.gdal_data import drop_foreign_data
 from geossda.local_only import restrict_libraries
 
 if TYPE_CHECKING:
+    from geossda.api.align import align
     from geossda.api.benchmark import benchmark_paper, benchmark_places, benchmark_transfer
     from geossda.api.demo import demo
     from geossda.api.evaluate import evaluate
@@ -53,6 +55,7 @@ drop_foreign_data()
 restrict_libraries()
 
 _LAZY = {
+    "align": "geossda.api.align",
     "benchmark_paper": "geossda.api.benchmark",
     "benchmark_places": "geossda.api.benchmark",
     "benchmark_transfer": "geossda.api.benchmark",
@@ -84,6 +87,7 @@ _NEED_TORCH = (
 )
 
 __all__ = [
+    "AlignConfig",
     "BenchmarkConfig",
     "DemoConfig",
     "EvaluateConfig",
@@ -101,6 +105,7 @@ __all__ = [
     "TrainSegmenterConfig",
     "TrainStyleConfig",
     "__version__",
+    "align",
     "benchmark_paper",
     "benchmark_places",
     "benchmark_transfer",

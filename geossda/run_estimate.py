@@ -39,6 +39,7 @@ _TRAINING = (
     ("calibrating", 2),
 )
 PLANS: Mapping[str, Sequence[tuple[str, float]]] = {
+    "align": (("reading statistics", 5), ("segmenting", 85), ("aligning", 10)),
     "benchmark": _TRAINING,
     "demo": (
         ("rendering a town", 10),

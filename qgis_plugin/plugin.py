@@ -8,8 +8,8 @@ from . import core
 from .provider import GeossdaProvider
 
 # Algorithms that the menu offers; None is a line between groups.
-MENU = ("harmonize", "segment", None, "scenes", "report", "polygonize", "evaluate", None,
-        "trainsegmenter", "trainstyle", None, "setup", "diagnostics")  # fmt: skip
+MENU = ("harmonize", "segment", None, "scenes", "report", "polygonize", "align", "evaluate",
+        None, "trainsegmenter", "trainstyle", None, "setup", "diagnostics")  # fmt: skip
 MENU_NAME = "&geossda"
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import CORE, REPO
 
-VERBS = {"evaluate", "harmonize", "matrix", "polygonize", "report", "scenes", "segment", "style",
-         "trainsegmenter", "trainstyle"}  # fmt: skip
+VERBS = {"align", "evaluate", "harmonize", "matrix", "polygonize", "report", "scenes", "segment",
+         "style", "trainsegmenter", "trainstyle"}  # fmt: skip
 OWN = {"setup", "diagnostics"}
 
 

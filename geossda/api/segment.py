@@ -1,6 +1,5 @@
 """Segment the buildings of a mosaic."""
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,14 @@ from geossda.raster.creation_options import parse_creation_options
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import find_sources
 from geossda.raster.source import gdal_environment
-from geossda.runs.fingerprint import fingerprints
 from geossda.runs.run import Run, check_outputs
-from geossda.runtime.segmenter_network import SegmenterNetwork, open_segmenter, with_runtime
+from geossda.runtime.segmenter_network import open_segmenter, with_runtime
 from geossda.segmentation.prepare import choose_bands, write_on_grid
 from geossda.segmentation.segment_job import (
-    STATE,
-    SegmentJob,
+    inputs_of,
     layout_of,
-    measure_state,
+    make_probabilities,
     open_for,
-    open_segment_job,
-    reader_from,
 )
 from geossda.staging import PathLike, check_output
 
@@ -101,7 +96,7 @@ def segment(
         mosaic = choose_bands(mosaic, card, progress)
         if config.append:
             check_append(footprints, mosaic.grid.crs.to_wkt(), probabilities=True)
-        inputs = _inputs_of(paths, config, network, gsd_m, clearance_m)
+        inputs = inputs_of(paths, config, network, gsd_m, clearance_m)
         run = Run("segment", tuple(paths), output, inputs, config, progress)
         tags = run.tags(
             model=f"{card.name} {card.version} {card.sha256[:12]}",
@@ -111,13 +106,7 @@ def segment(
         )
         unfinished = {k: p for k, p in rasters.items() if not run.has_finished(p, tags)}
         with run.open(layout_of(mosaic, card, gsd_m)) as work:
-            measure = functools.partial(
-                measure_state, mosaic, card, clearance_m, config.stretch, progress
-            )
-            state = work.compute_once(STATE, measure)
-            reader = reader_from(mosaic, state, card, gsd_m, progress)
-            job = SegmentJob(reader, network, work.shards, config)
-            work.make_shards(job, open_segment_job, "segmenting")
+            reader = make_probabilities(work, mosaic, network, gsd_m, clearance_m)
             predicted = work.shards.vrt()
             for kind, path in unfinished.items():
                 write_on_grid(
@@ -143,21 +132,3 @@ def segment(
             reader.warn_of_nothing(progress)
         run.save_timings()
     return written
-
-
-def _inputs_of(
-    paths: Sequence[str],
-    config: SegmentConfig,
-    network: SegmenterNetwork,
-    gsd_m: float,
-    clearance_m: float,
-) -> dict[str, Any]:
-    """Return what the probabilities depend on, so that a run with others does not resume."""
-    area = [] if config.area is None else fingerprints([split_layer(config.area)[0]])
-    chosen = [config.tta, config.bidx, config.nodata, config.stretch]
-    return {
-        "sources": fingerprints(paths),
-        "model": [network.card.sha256, network.card.temperature, network.runtime.tag],
-        "settings": [gsd_m, clearance_m, *chosen],
-        "area": [config.bounds, config.bounds_crs, *area],
-    }

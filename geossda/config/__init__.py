@@ -10,7 +10,12 @@ from geossda.config.benchmark_configs import (
     MatrixConfig,
     PaperBenchmarkConfig,
 )
-from geossda.config.building_configs import EvaluateConfig, PolygonizeConfig, SegmentConfig
+from geossda.config.building_configs import (
+    AlignConfig,
+    EvaluateConfig,
+    PolygonizeConfig,
+    SegmentConfig,
+)
 from geossda.config.choices import (
     DEVICES,
     METHODS,
@@ -48,6 +53,7 @@ __all__ = [
     "NOT_IN_PROVENANCE",
     "ROWS",
     "AdaptMethod",
+    "AlignConfig",
     "BenchmarkConfig",
     "ColorMethod",
     "Config",

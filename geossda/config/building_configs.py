@@ -1,4 +1,4 @@
-"""Settings of `segment`, `polygonize` and `evaluate`."""
+"""Settings of `segment`, `polygonize`, `align` and `evaluate`."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -22,7 +22,7 @@ from geossda.errors import SettingError
 class SegmentConfig(Config):
     """Settings of `segment`."""
 
-    model: str = setting("default", 'Building model: "default", or a safetensors or ONNX file.')
+    model: str = shared.building_model()
     threshold: float | None = setting(
         None,
         "Probability from which a pixel is a building (default: the model's own).",
@@ -33,39 +33,23 @@ class SegmentConfig(Config):
     regularize: Regularity = shared.regularize("rectilinear")
     tolerance: float = shared.tolerance()
     split: bool = shared.split(True)
-    gsd: float | None = setting(
-        None,
-        "Ground sample distance in metres to predict at (default: the model's own).",
-        low=0.01,
-    )
+    gsd: float | None = shared.prediction_gsd()
     tta: Symmetries = setting(
         2,
         "Test-time augmentation: average over this many rotations and reflections of each window; "
         "the model takes as many times as long.",
         choices=get_args(Symmetries),
     )
-    stretch: StretchOf = setting(
-        "source",
-        "Which pixels are scaled between the same two percentiles: those of each raster (source), "
-        "or of all rasters (mosaic), for many small tiles of one acquisition.",
-        choices=get_args(StretchOf),
-    )
+    stretch: StretchOf = shared.stretch()
     bidx: tuple[int, ...] = shared.bidx("The model's bands among the raster's, 1-based.")
     nodata: float | None = shared.nodata()
     area: str | None = shared.area()
     bounds: tuple[float, float, float, float] | None = shared.bounds()
     bounds_crs: str | None = shared.bounds_crs()
-    batch: int = setting(2, "Windows predicted at a time.", low=1, high=256, advanced=True)
+    batch: int = shared.batch()
     device: str = shared.run_device()
     runtime: RuntimeName = shared.runtime()
-    precision: SegmenterPrecision = setting(
-        "auto",
-        "Precision the model runs in: auto is int8 where the processor has instructions for it "
-        "(VNNI) and the model was calibrated, else bfloat16 where the hardware has it, else "
-        "float32.",
-        choices=get_args(SegmenterPrecision),
-        advanced=True,
-    )
+    precision: SegmenterPrecision = shared.segmenter_precision()
     co: tuple[str, ...] = shared.creation_options()
     workers: int = shared.workers()
     scheduler: str | None = shared.scheduler()
@@ -143,6 +127,29 @@ def _check_append(append: bool, overwrite: bool) -> None:
         raise SettingError(
             "append keeps what a layer holds and overwrite replaces it: give one of the two"
         )
+
+
+@documented
+@dataclass(frozen=True)
+class AlignConfig(Config):
+    """Settings of `align`."""
+
+    search: float = setting(
+        5.0, "Largest shift along either axis, in metres on the ground.", low=0.5, high=50.0
+    )
+    model: str = shared.building_model()
+    gsd: float | None = shared.prediction_gsd()
+    stretch: StretchOf = shared.stretch()
+    bidx: tuple[int, ...] = shared.bidx("The model's bands among the raster's, 1-based.")
+    nodata: float | None = shared.nodata()
+    batch: int = shared.batch()
+    device: str = shared.run_device()
+    runtime: RuntimeName = shared.runtime()
+    precision: SegmenterPrecision = shared.segmenter_precision()
+    workers: int = shared.workers()
+    scheduler: str | None = shared.scheduler()
+    resume: bool = shared.resume()
+    overwrite: bool = shared.overwrite()
 
 
 @documented

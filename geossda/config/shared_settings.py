@@ -10,9 +10,40 @@ from geossda.config.choices import (
     RuntimeName,
     ScalingKind,
     Schedule,
+    SegmenterPrecision,
+    StretchOf,
     Structure,
 )
 from geossda.config.setting import setting
+
+
+def building_model() -> Any:
+    """Return the field of the segmenter."""
+    return setting("default", 'Building model: "default", or a safetensors or ONNX file.')
+
+
+def prediction_gsd() -> Any:
+    """Return the field of the ground sample distance to predict at."""
+    return setting(
+        None,
+        "Ground sample distance in metres to predict at (default: the model's own).",
+        low=0.01,
+    )
+
+
+def stretch() -> Any:
+    """Return the field of the pixels that are scaled alike."""
+    return setting(
+        "source",
+        "Which pixels are scaled between the same two percentiles: those of each raster (source), "
+        "or of all rasters (mosaic), for many small tiles of one acquisition.",
+        choices=get_args(StretchOf),
+    )
+
+
+def batch() -> Any:
+    """Return the field of windows predicted at a time."""
+    return setting(2, "Windows predicted at a time.", low=1, high=256, advanced=True)
 
 
 def bidx(help: str = "Bands to use, 1-based, in order (default: all but alpha).") -> Any:
@@ -94,6 +125,18 @@ def precision() -> Any:
         "auto",
         "Precision the model runs in: auto is bfloat16 where the hardware has it, else float32.",
         choices=get_args(PrecisionName),
+        advanced=True,
+    )
+
+
+def segmenter_precision() -> Any:
+    """Return the field of the precision that a segmenter runs in."""
+    return setting(
+        "auto",
+        "Precision the model runs in: auto is int8 where the processor has instructions for it "
+        "(VNNI) and the model was calibrated, else bfloat16 where the hardware has it, else "
+        "float32.",
+        choices=get_args(SegmenterPrecision),
         advanced=True,
     )
 

@@ -1,5 +1,6 @@
 """Segmentation of one mosaic, shard by shard, in this process or on a worker."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -7,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from geossda.config import SegmentConfig, StretchOf
+from geossda.layers import split_layer
 from geossda.models.card import SegmenterCard
 from geossda.progress import SILENT, Progress
 from geossda.raster.area import read_area
@@ -16,6 +18,8 @@ from geossda.raster.scaling import scaling_from, state_of
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, starts
 from geossda.runs.distribute import ShardTask, consecutive
+from geossda.runs.fingerprint import fingerprints
+from geossda.runs.run import OpenRun
 from geossda.runs.shard_layout import MIN_STRIP_PX, Layout
 from geossda.runs.shards import Shards
 from geossda.runtime.segmenter_network import SegmenterNetwork, open_segmenter
@@ -209,3 +213,61 @@ def open_segment_job(task: ShardTask[SegmentConfig]) -> SegmentJob:
         shards = task.shards(layout_of(mosaic, card, gsd_m))
         reader = reader_from(mosaic, shards.load(STATE), card, gsd_m)
     return SegmentJob(reader, network, shards, config)
+
+
+def inputs_of(
+    paths: Sequence[str],
+    config: SegmentConfig,
+    network: SegmenterNetwork,
+    gsd_m: float,
+    clearance_m: float,
+) -> dict[str, Any]:
+    """Return what the probabilities depend on, so that a run with others does not resume.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    config : SegmentConfig
+    network : SegmenterNetwork
+    gsd_m : float
+        Ground sample distance to predict at, in metres.
+    clearance_m : float
+        How far buildings stay away from nodata, in metres.
+    """
+    area = [] if config.area is None else fingerprints([split_layer(config.area)[0]])
+    chosen = [config.tta, config.bidx, config.nodata, config.stretch]
+    return {
+        "sources": fingerprints(paths),
+        "model": [network.card.sha256, network.card.temperature, network.runtime.tag],
+        "settings": [gsd_m, clearance_m, *chosen],
+        "area": [config.bounds, config.bounds_crs, *area],
+    }
+
+
+def make_probabilities(
+    work: OpenRun[SegmentConfig],
+    mosaic: Mosaic,
+    network: SegmenterNetwork,
+    gsd_m: float,
+    clearance_m: float,
+) -> WindowReader:
+    """Predict the shards of a run that are missing, and return the reader of their windows.
+
+    Parameters
+    ----------
+    work : OpenRun
+        Opened with the layout of the mosaic.
+    mosaic : Mosaic
+        With the model's bands.
+    network : SegmenterNetwork
+    gsd_m : float
+        Ground sample distance to predict at, in metres.
+    clearance_m : float
+        How far buildings stay away from nodata, in metres.
+    """
+    config, progress, card = work.run.config, work.run.progress, network.card
+    measure = functools.partial(measure_state, mosaic, card, clearance_m, config.stretch, progress)
+    reader = reader_from(mosaic, work.compute_once(STATE, measure), card, gsd_m, progress)
+    job = SegmentJob(reader, network, work.shards, config)
+    work.make_shards(job, open_segment_job, "segmenting")
+    return reader

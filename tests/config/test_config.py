@@ -19,6 +19,7 @@ from geossda_cli import main as command_line
 
 # Function, the command of the same settings, and arguments that both require.
 CALLS = {
+    "align": ("align", 3, config.AlignConfig),
     "benchmark_paper": ("benchmark paper", 3, config.PaperBenchmarkConfig),
     "benchmark_places": ("benchmark places", 2, config.BenchmarkConfig),
     "benchmark_transfer": ("benchmark transfer", 3, config.BenchmarkConfig),

@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "color": {"raster"},
     "balance": {"raster", "parallel"},
     "footprints": {"raster", "parallel"},
+    "registration": {"raster", "footprints"},
     "data": {"raster", "footprints"},
     "training": {"data", "models", "color", "parallel"},
     "harmonization": {"raster", "runs", "parallel", "color", "balance", "models", "runtime"},
@@ -43,9 +44,9 @@ MAY_IMPORT = {
     "synthetic": set(),
     "evaluation": {"raster", "color", "balance", "models", "footprints", "data", "training",
                    "harmonization", "segmentation", "adapt", "parallel", "runs", "runtime"},
-    "api": {"parallel", "raster", "models", "runs", "color", "balance", "footprints", "data",
-            "training", "harmonization", "segmentation", "adapt", "synthetic", "evaluation",
-            "runtime"},
+    "api": {"parallel", "raster", "models", "runs", "color", "balance", "footprints",
+            "registration", "data", "training", "harmonization", "segmentation", "adapt",
+            "synthetic", "evaluation", "runtime"},
 }  # fmt: skip
 SUBPACKAGES = tuple(MAY_IMPORT)
 BASE_MAY_IMPORT = {
@@ -140,7 +141,7 @@ def test_the_command_line_sees_only_verbs_and_base(path):
 @pytest.mark.parametrize(
     ("rooms", "forbidden"),
     [
-        ({"parallel", "raster", "color", "balance", "footprints", "data"},
+        ({"parallel", "raster", "color", "balance", "footprints", "registration", "data"},
          {"torch", "torchvision", "timm"}),
         ({"models"}, {"rasterio", "rioxarray", "xarray", "dask", "geopandas", "pyogrio"}),
         (set(SUBPACKAGES) | BASE,
@@ -296,6 +297,7 @@ def test_every_error_is_drawn_in_the_tree():
 
 
 CONFIGS = {
+    "align": config.AlignConfig,
     "demo": config.DemoConfig,
     "evaluate": config.EvaluateConfig,
     "export": config.ExportConfig,

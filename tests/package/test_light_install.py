@@ -34,6 +34,8 @@ for name in ("a.fgb", "a.geojson", "a.gpkg"):
 geossda.segment(demo / "mosaic.tif", out / "a.gpkg", append=True)
 found = geossda.evaluate(out / "a.geojson", demo / "footprints.gpkg", errors=out / "errors.gpkg")
 assert found.objects.hit
+aligned = geossda.align(demo / "footprints.gpkg", demo / "harmonized.tif", out / "aligned.geojson")
+assert aligned.footprints
 geossda.scenes(demo / "mosaic.tif", out / "scenes.fgb")
 geossda.report(demo / "harmonized.tif", sources=demo / "mosaic.tif", output=out / "report.html")
 counts = [geossda.info(out / name)["buildings"] for name in ("a.fgb", "a.geojson", "a.gpkg")]

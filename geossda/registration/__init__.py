@@ -1,0 +1,1 @@
+"""Registration: footprints shifted to where building probabilities fit them best."""
