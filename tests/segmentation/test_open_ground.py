@@ -18,3 +18,14 @@ def test_no_building_is_found_where_there_is_none(tmp_path, kind):
         write(raster, bands, number)
         segment(raster, found)
         assert pyogrio.read_info(found, layer="buildings")["features"] == 0
+
+
+def test_no_building_is_found_in_fill_that_is_not_declared(tmp_path, listener):
+    """Black beside the raster's data, whose edge is as straight as a wall."""
+    image = np.clip(crop("fields", np.random.default_rng([7, 0]), 384, mixed=0) * 255, 1, 255)
+    image[:, :, :131] = 0
+    raster, found = tmp_path / "a.tif", tmp_path / "a.gpkg"
+    write(raster, image.astype(np.uint8), 0)
+    segment(raster, found, progress=listener)
+    assert pyogrio.read_info(found, layer="buildings")["features"] == 0
+    assert any("are 0 in every band" in text for text in listener.warnings)
