@@ -92,6 +92,7 @@ VERBS = {
                     "Aligned footprints",
                     "The same features, shifted; with the shift and its confidence as fields.",
                     VECTORS,
+                    layer="buildings",
                 ),
             ),
         },

@@ -322,6 +322,13 @@ def test_what_set_up_installs_can_run_both_networks():
     assert "one tile harmonized, one window predicted" in done.stdout
 
 
+def test_every_output_of_polygons_names_its_layer():
+    """In a GeoPackage that holds others the plugin would load the first one."""
+    ports = [port for name in VERBS for port in describe(name)["parameters"]]
+    outputs = [port["layer"] for port in ports if port["kind"] == "vector_out"]
+    assert outputs and all(outputs)
+
+
 def test_messages():
     messages = load("messages")
     feedback = Feedback()
