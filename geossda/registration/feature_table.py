@@ -1,6 +1,7 @@
 """The features of a vector file with all their attributes, of which the geometries are replaced."""
 
 import contextlib
+import json
 import sqlite3
 import struct
 import tempfile
@@ -16,7 +17,7 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 
-from geossda.errors import OutputError
+from geossda.errors import OutputError, VectorError
 from geossda.footprints.geopackage import LAYER
 from geossda.footprints.ogr import FAILURES
 from geossda.formats import VECTOR_FORMATS, suffix_of
@@ -149,13 +150,16 @@ class FeatureTable:
     ) -> None:
         form = VECTOR_FORMATS[suffix_of(part)]
         options: dict[str, Any] = {"layer_options": dict(form.layer_options)}
-        has_ids = form.driver in ("GPKG", "GeoJSON")
+        # Ids of GeoJSON that are text are a field of their own.
+        has_ids = form.driver == "GPKG" or (form.driver == "GeoJSON" and not self.has_field("id"))
         if form.driver == "GPKG":
             options["layer_options"]["FID"] = self.id_column
+            if self.has_field("geom"):
+                options["layer_options"]["GEOMETRY_NAME"] = _GEOMETRY
             options["layer_metadata"] = dict(metadata)
             if not beside_others:
                 options["dataset_options"] = {"VERSION": "1.3"}  # QGIS 3.22 warns of newer
-        elif form.driver == "GeoJSON" and not self.has_field("id"):
+        elif has_ids:
             options["layer_options"]["ID_FIELD"] = self.id_column
         with pyogrio.raw.open_arrow(self.path, layer=LAYER, return_fids=has_ids) as (
             about,
@@ -176,6 +180,13 @@ class FeatureTable:
 def _copy(file: Path, layer: str, target: Path) -> tuple[str, str | None]:
     """Copy a layer by OGR; return the name of the ids' column, and the CRS."""
     with pyogrio.raw.open_arrow(file, layer=layer, return_fids=True) as (about, batches):
+        names = {name.lower(): name for name in about["fields"]}
+        for name in about["fields"]:
+            if names[name.lower()] != name:
+                raise VectorError(
+                    f"{file} has the fields {name} and {names[name.lower()]}, which differ in case "
+                    "only: rename one of them"
+                )
         pyogrio.raw.write_arrow(
             batches,
             target,
@@ -191,6 +202,9 @@ def _copy(file: Path, layer: str, target: Path) -> tuple[str, str | None]:
 
 def _copy_parquet(file: Path, target: Path) -> tuple[str, str | None]:
     frame = read_parquet(file)
+    for name in frame.columns.drop(frame.geometry.name):
+        if frame[name].map(lambda value: isinstance(value, dict | list | np.ndarray)).any():
+            frame[name] = frame[name].map(_as_json)
     pyogrio.write_dataframe(
         frame,
         target,
@@ -201,6 +215,11 @@ def _copy_parquet(file: Path, target: Path) -> tuple[str, str | None]:
     )
     crs = None if frame.crs is None else frame.crs.to_wkt()
     return _with_plain_ids(target, "OGC_FID"), crs
+
+
+def _as_json(value: Any) -> str | None:
+    """Return a nested value, which other formats have no type for, as text."""
+    return None if value is None else json.dumps(value, default=np.ndarray.tolist)
 
 
 def _with_plain_ids(path: Path, column: str) -> str:

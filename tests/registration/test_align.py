@@ -1,5 +1,6 @@
 """`align` on a town whose footprints were moved by known shifts."""
 
+import json
 import os
 
 import cv2
@@ -115,6 +116,33 @@ def test_known_shifts_are_found_and_nothing_else_changes(town, tmp_path, crs, li
     assert about["layer_metadata"]["GEOSSDA_COMMAND"] == "align"
 
 
+@pytest.mark.parametrize("crs", [UTM, "EPSG:4326"])
+def test_rasters_may_be_rotated_or_in_degrees(town, tmp_path, crs):
+    true = gpd.GeoSeries(list(houses()), crs=UTM).to_crs(crs)
+    left, bottom, right, top = true.total_bounds
+    if crs == UTM:
+        middle = Affine.translation((left + right) / 2, (top + bottom) / 2)
+        grid = (
+            middle * Affine.rotation(30) * Affine.scale(GSD, -GSD) * Affine.translation(-300, -300)
+        )
+        size = (600, 600)
+    else:
+        pixel = (right - left) / 400, (top - bottom) / 400
+        size = (440, 440)
+        grid = Affine.translation(left, top) * Affine.scale(pixel[0], -pixel[1])
+        grid *= Affine.translation(-20, -20)
+    image = burn(((shape, 1) for shape in true), size, grid).astype(np.float32)
+    image = 0.04 + 0.9 * cv2.GaussianBlur(image, (0, 0), 2)
+    raster = build_raster(
+        tmp_path / "p.tif", image=image[None], dtype="float32", crs=crs, transform=grid
+    )
+    align(town / "f.gpkg", raster, tmp_path / "out.gpkg")
+    frame = gpd.read_file(tmp_path / "out.gpkg")
+    assert residuals(frame).max() < 0.35
+    error = -error_at(houses())
+    assert np.abs(frame[["shift_x", "shift_y"]].to_numpy() - error).max() < 0.35
+
+
 def test_touching_footprints_stay_together(town, tmp_path):
     align(town / "f.gpkg", town / "p.tif", tmp_path / "out.gpkg")
     frame = gpd.read_file(tmp_path / "out.gpkg")
@@ -215,6 +243,32 @@ def test_formats(town, tmp_path, suffix):
                                    "geometry"]  # fmt: skip
     assert frame.name.isna().tolist() == given.name.isna().tolist()
     assert sorted(os.listdir(tmp_path)) == sorted([f"in{suffix}", out.name])
+
+
+def test_names_and_ids_that_formats_reserve(town, tmp_path):
+    given = gpd.read_file(town / "f.gpkg")
+    given["geom"], given["id"] = "a", [f"way/{row}" for row in range(len(given))]
+    given.to_file(tmp_path / "in.fgb")
+    for name in ("out.gpkg", "out.geojson"):
+        align(tmp_path / "in.fgb", town / "p.tif", tmp_path / name)
+        frame = gpd.read_file(tmp_path / name).sort_values("osm_id")
+        assert frame.id.tolist() == given.id.tolist() and set(frame.geom) == {"a"}
+        assert "fid" not in frame
+    given = given.rename(columns={"geom": "Name"})
+    given.to_crs(4326).to_file(tmp_path / "case.geojson")
+    with pytest.raises(VectorError, match="the fields name and Name, which differ in case only"):
+        align(tmp_path / "case.geojson", town / "p.tif", tmp_path / "case.gpkg")
+
+
+def test_nested_fields_of_geoparquet_become_text(town, tmp_path):
+    given = gpd.read_file(town / "f.gpkg")
+    given["sources"] = [[{"dataset": "OSM", "row": row}] for row in range(len(given))]
+    given.loc[1, "sources"] = None
+    given.to_parquet(tmp_path / "in.parquet")
+    align(tmp_path / "in.parquet", town / "p.tif", tmp_path / "out.gpkg")
+    frame = gpd.read_file(tmp_path / "out.gpkg", layer="buildings")
+    texts = frame.sources.tolist()
+    assert json.loads(texts[2]) == [{"dataset": "OSM", "row": 2}] and pd.isna(texts[1])
 
 
 def test_rows_without_polygons_pass_through(town, tmp_path):
