@@ -189,7 +189,10 @@ def suspicious(case: Case, path: Path, out: Path, printed: list[str]) -> Iterato
                 json.loads(output.read_text(), parse_constant=_no_number)
         elif output.suffix == ".gpkg":
             frame = pyogrio.read_dataframe(output)
-            if not (frame.geometry.is_valid.all() and np.isfinite(frame.total_bounds).all()):
+            if case.verb == "align":  # geometries are translated as they are
+                if not np.isfinite(frame[["shift_x", "shift_y", "confidence"]]).all(axis=None):
+                    yield f"{output.name} holds shifts that are no numbers"
+            elif not (frame.geometry.is_valid.all() and np.isfinite(frame.total_bounds).all()):
                 if len(frame):
                     yield f"{output.name} holds geometries that are not valid"
         elif output.suffix == ".html" and re.search(r"[>\s](nan|inf)\b", output.read_text()):
