@@ -181,7 +181,7 @@ def transfer_places(
     InputError
         A source or all targets without labels, a raster in both, or two places of one name.
     """
-    labelled, others = _places_of(sources), _places_of(targets)
+    labelled, others = read_places(sources), read_places(targets)
     if shared := labelled.keys() & others.keys():
         raise InputError(
             f"{min(shared)} is both source and target: give other places as targets, or rename one"
@@ -205,8 +205,23 @@ def transfer_places(
     return labelled, others
 
 
-def _places_of(folders: Sequence[Path]) -> dict[str, list[Pair]]:
-    """Return the places of folders that are places or hold places, by name."""
+def read_places(folders: Sequence[Path]) -> dict[str, list[Pair]]:
+    """Read folders that are places, as :func:`place` reads them, or hold places.
+
+    Parameters
+    ----------
+    folders : sequence of path
+
+    Returns
+    -------
+    dict
+        Pairs by place.
+
+    Raises
+    ------
+    InputError
+        Not a folder, no raster in it, or two places of one name.
+    """
     by_name: dict[str, Path] = {}
     for folder in folders:
         if not folder.is_dir():
