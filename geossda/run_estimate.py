@@ -47,6 +47,7 @@ PLANS: Mapping[str, Sequence[tuple[str, float]]] = {
         *(2 * (*_SEGMENT, ("comparing", 10))),
     ),
     "evaluate": (("comparing", 100),),
+    "export": (("measuring ranges for int8", 100),),
     "evaluate-style": (("reading rasters", 20), ("comparing styles", 80)),
     "harmonize": _HARMONIZE,
     "matrix": (("reading rasters", 30), ("drawing the style matrix", 70)),

@@ -126,7 +126,7 @@ def test_the_plans_know_every_stage_and_no_other():
     # Named where shards are begun.
     assert planned - set(stages_in_code()) == {"harmonizing", "segmenting"}
     assert set(stages_in_code()) <= planned
-    assert set(PLANS) == set(COMMANDS) - {"describe", "export", "info", "models"}
+    assert set(PLANS) == set(COMMANDS) - {"describe", "info", "models"}
 
 
 def test_json_lines_hold_the_share_of_the_run_and_the_time_left(clock, capsys):

@@ -13,6 +13,7 @@ from geossda.config import METHODS
 from geossda.evaluation.metrics import wasserstein
 from geossda.raster.histograms import histograms
 from geossda.raster.mosaic import open_mosaic
+from geossda.runtime.choice import has_vnni
 
 MODEL = REPO / "geossda" / "weights" / "segmenter.safetensors"
 
@@ -132,6 +133,20 @@ def test_the_bundled_model_on_a_satellite_tile_that_it_was_not_trained_on(satell
     assert about["outputs"] == ("building", "boundary", "distance") and about["floor"] == 0.4
     assert all(name in about["attribution"] for name in ("OpenAerialMap", "SpaceNet", "OpenStreet"))
     assert MODEL.stat().st_size < 12e6
+
+
+@pytest.mark.skipif(not has_vnni(), reason="this processor has no instructions for int8")
+def test_the_bundled_model_finds_the_same_in_8_bit_integers(satellite, tmp_path):
+    masks = []
+    for precision in ("auto", "float32"):
+        mask = tmp_path / f"{precision}.tif"
+        segment(satellite / "vegas_labelled.tif", tmp_path / f"{precision}.gpkg", mask=mask,
+                device="cpu", precision=precision)  # fmt: skip
+        with rasterio.open(mask) as dataset:
+            masks.append(dataset.read(1))
+            names = {"auto": "openvino int8", "float32": "openvino float32"}
+            assert dataset.tags()["GEOSSDA_RUNTIME"] == names[precision]
+    assert 0 < (masks[0] != masks[1]).mean() < 0.01
 
 
 def test_the_bundled_style_model_on_what_it_has_not_seen(places):
