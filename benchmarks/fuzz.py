@@ -177,7 +177,7 @@ def suspicious(case: Case, path: Path, out: Path, printed: list[str]) -> Iterato
         elif output.suffix == ".tif":
             with rasterio.open(output) as dataset:
                 pixels, valid = dataset.read(), dataset.dataset_mask() > 0
-            if not np.isfinite(pixels[:, valid]).all():
+            if not (np.isfinite(pixels) | ~valid | _kept(path, pixels)).all():
                 yield f"{output.name} is not finite"
             elif not valid.any() and not printed:
                 yield f"{output.name} is empty, without a word"
@@ -205,6 +205,13 @@ def suspicious(case: Case, path: Path, out: Path, printed: list[str]) -> Iterato
 
 def _no_number(text: str) -> float:
     raise ValueError(f"a JSON file holds {text}")
+
+
+def _kept(path: Path, pixels: np.ndarray) -> np.ndarray | bool:
+    """Return where pixels are those of the input, whose fill stays what it is."""
+    with contextlib.suppress(Exception), rasterio.open(path) as dataset:
+        return dataset.read() == pixels if dataset.shape == pixels.shape[1:] else False
+    return False
 
 
 def _varies(path: Path) -> bool:
