@@ -1,7 +1,5 @@
 """`geossda evaluate`."""
 
-import json
-
 import click
 
 from geossda.config import EvaluateConfig
@@ -9,6 +7,7 @@ from geossda.progress import Progress
 
 from .options import config_options, progress_option
 from .progress import print_result
+from .strict_json import strict_json
 
 SHAPES = {
     "f1_mean": "F1 of buildings, mean over IoU 0.5 to 0.95",
@@ -65,7 +64,7 @@ def command(
     if as_json:
         figures = {**{name: counts.to_dict() for name, counts in rows.items()}, "shapes": shapes}
         # NaN is not valid JSON.
-        print_result(json.dumps(figures, indent=2).replace("NaN", "null"))
+        print_result(strict_json(figures))
         return
     print_result(f"{'':10}{'IoU':>8}{'precision':>11}{'recall':>8}{'F1':>8}")
     for name, counts in rows.items():

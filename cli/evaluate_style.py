@@ -1,7 +1,5 @@
 """`geossda evaluate-style`."""
 
-import json
-
 import click
 
 from geossda.config import EvaluateStyleConfig
@@ -9,6 +7,7 @@ from geossda.progress import Progress
 
 from .options import config_options, progress_option
 from .progress import print_result
+from .strict_json import strict_json
 
 COLUMNS = {
     "distance": ("W1", "{:.2f}"),
@@ -45,7 +44,7 @@ def command(
 
     scores = [entry.to_dict() for entry in evaluate_style(images, config=config, progress=progress)]
     if as_json:
-        print_result(json.dumps(scores, indent=2))
+        print_result(strict_json(scores))
         return
     shown = {key: about for key, about in COLUMNS.items() if scores[0][key] is not None}
     print_result(f"{'method':12}" + "".join(f"{title:>11}" for title, _ in shown.values()))

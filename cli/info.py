@@ -4,6 +4,8 @@ import json
 
 import click
 
+from .strict_json import strict_json
+
 
 @click.command("info")
 @click.argument("path")
@@ -24,7 +26,7 @@ def command(path: str, as_json: bool, stac: str | None, overwrite: bool) -> None
 
     about = info(path, stac=stac, overwrite=overwrite)
     if as_json:
-        click.echo(json.dumps(about, indent=2))
+        click.echo(strict_json(about, str))  # a nodata value may be NaN
         return
     for name, value in about.items():
         click.echo(f"{name:22} {value if isinstance(value, str) else json.dumps(value)}")

@@ -1,7 +1,5 @@
 """`geossda report`."""
 
-import json
-
 import click
 
 from geossda.config import ReportConfig
@@ -9,6 +7,7 @@ from geossda.progress import Progress
 
 from .options import config_options, progress_option
 from .progress import print_result
+from .strict_json import strict_json
 
 
 @click.command("report")
@@ -73,7 +72,7 @@ def command(
         progress=progress,
     )
     if as_json:
-        print_result(json.dumps(result.figures, indent=2))
+        print_result(strict_json(result.figures))
         return
     for path in filter(None, (result.page, result.qa)):
         print_result(path)

@@ -93,7 +93,10 @@ def numbers(
     wanted = tuple(values.shape[axis] if size is None else size
                    for axis, size in enumerate(shape[: values.ndim]))  # fmt: skip
     if values.ndim != len(shape) or values.shape != wanted:
-        raise ValueError(f"{name} has {' x '.join(map(str, values.shape))} values")
+        came, expected = (
+            f"({', '.join(str(size or 'n') for size in sizes)})" for sizes in (values.shape, shape)
+        )
+        raise ValueError(f"{name} has the shape {came}, {expected} was expected")
     values = values.astype(np.float64)
     # Compared so that NaN is outside.
     if not ((values >= low) & (values <= MAX_VALUE)).all():
