@@ -27,10 +27,13 @@ demo: $(VENV)-demo/.installed ## Harmonize and map a rendered town, into demo/
 test: lint ## Check style and types, run the tests on all cores, print the coverage
 	@$(MAKE) --no-print-directory --jobs 2 types suite
 
-# One core for each process of tests, whose threads would wait for each other, busily at that. Whole
+# One core for each process of tests, whose threads would wait for each other, busily at that. One
+# process more than there are cores, since some tests wait for locks and other processes. Whole
 # files, the longest first.
 suite: $(VENV)/.installed
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto \
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
+		PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$($(BIN)/python -c "import os; print(os.cpu_count())") + 1)) \
+		$(BIN)/python -m pytest -n auto \
 		--dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
 
 lint: $(VENV)/.installed ## Check style

@@ -121,10 +121,12 @@ def build_raster(
 # Begun first, so that at the end no core waits for another; the other files take less than 20 s.
 LONGEST = {
     f"test_{name}.py"
-    for name in ("adaptation", "bad_input", "balancing", "benchmark", "demo", "distribute", "docs",
-                 "footprints", "fuzz", "harmonize", "label_maps", "light_install", "methods",
-                 "real", "regularize", "report", "segment", "segmenter_network",
-                 "segmenter_training", "shards", "style_network", "style_verbs", "train_style")
+    for name in ("adaptation", "align", "architecture", "bad_input", "balancing", "benchmark",
+                 "demo", "distribute", "docs", "field_inputs", "footprints", "fuzz", "harmonize",
+                 "label_maps", "light_install", "methods", "quantization", "real", "regions",
+                 "regularize", "report", "report_page", "scheduler", "segment",
+                 "segmenter_network", "segmenter_training", "shards", "style_network",
+                 "style_verbs", "train_style")
 }  # fmt: skip
 
 
@@ -147,6 +149,14 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def only_weights(request, monkeypatch):
+    """Tests of training write the ONNX file too only where they ask for it: it takes as long."""
+    if request.path.parent.name in ("training", "adapt") and "onnx" not in request.keywords:
+        for module in ("train_segmenter", "train_style"):
+            monkeypatch.setattr(f"geossda.api.{module}.export_beside", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session")

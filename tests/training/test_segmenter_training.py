@@ -482,6 +482,7 @@ def test_learning_rate_rises_then_falls_to_nothing():
     assert rates[-1] == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.onnx
 def test_the_verb_trains_on_files_and_the_model_segments(village, tmp_path, listener, make_raster):
     raster, footprints = village
     bare = make_raster(tmp_path / "bare.tif", origin=(600000, 5200000))

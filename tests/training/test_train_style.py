@@ -242,8 +242,9 @@ LOSSES = ("adversarial", "contrastive", "cycle", "photometric", "structure")
 
 
 def test_every_loss_can_be_left_out(tmp_path, looks):
-    for index, name in enumerate(LOSSES):
-        config = dataclasses.replace(TINY, steps=1, checkpoint=1, **{name: 0.0})
+    for index, names in enumerate((LOSSES[:2], LOSSES[2:4], LOSSES[4:])):
+        without = dict.fromkeys(names, 0.0)
+        config = dataclasses.replace(TINY, steps=1, checkpoint=1, **without)
         train_style(looks, tmp_path / f"{index}.safetensors", config=config)
     alone = {"adversarial": 0.0, "contrastive": 0.0, "photometric": 0.0, "structure": 0.0}
     config = dataclasses.replace(TINY, steps=2, checkpoint=2, **alone)
