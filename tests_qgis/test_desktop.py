@@ -35,7 +35,7 @@ def seen(enabled, make_raster, tmp_path_factory):
 def test_every_dialog_opens(seen):
     folder, about = seen
     assert "error" not in about, about["error"]
-    assert len(about["dialogs"]) == 12
+    assert len(about["dialogs"]) == 13
     for name in [
         *about["dialogs"],
         "options",
