@@ -63,7 +63,6 @@ def command(
     shapes = result.shapes.to_dict()
     if as_json:
         figures = {**{name: counts.to_dict() for name, counts in rows.items()}, "shapes": shapes}
-        # NaN is not valid JSON.
         print_result(strict_json(figures))
         return
     print_result(f"{'':10}{'IoU':>8}{'precision':>11}{'recall':>8}{'F1':>8}")

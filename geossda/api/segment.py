@@ -104,7 +104,11 @@ def segment(
             temperature=f"{card.temperature:g}",
             runtime=network.runtime.tag,
         )
-        unfinished = {k: p for k, p in rasters.items() if not run.has_finished(p, tags)}
+        unfinished = {
+            kind: path
+            for kind, path in rasters.items()
+            if not run.has_finished(path, tags, resumes=run.resumes)
+        }
         with run.open(layout_of(mosaic, card, gsd_m)) as work:
             reader = make_probabilities(work, mosaic, network, gsd_m, clearance_m)
             predicted = work.shards.vrt()

@@ -1,6 +1,6 @@
 """Results of trials as a table and as a plot with error bars."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,20 +110,7 @@ def markdown(rows: Rows, title: str) -> str:
     title : str
         Heading of the table.
     """
-    cells = summary(rows)
-    if not cells:
-        return ""
-    places = _places(cells)
-    lines = [
-        f"### {title}",
-        "",
-        "| method | " + " | ".join(places) + " |",
-        "|---|" + "---|" * len(places),
-    ]
-    for row, results in cells.items():
-        texts = (_percent(*results[place]) if place in results else "–" for place in places)
-        lines.append(f"| {ROW_TITLES[row]} | " + " | ".join(texts) + " |")
-    return "\n".join(lines) + "\n"
+    return _table(title, summary(rows), _percent)
 
 
 def paired_markdown(rows: Rows, to: str, title: str) -> str:
@@ -138,18 +125,23 @@ def paired_markdown(rows: Rows, to: str, title: str) -> str:
     title : str
         Beginning of the table's heading.
     """
-    cells = differences(rows, to)
+    title += f" to {ROW_TITLES[to]}, points, paired by seed, and its 95 % interval (t)"
+    return _table(title, differences(rows, to), _points)
+
+
+def _table(title: str, cells: Mapping[str, Mapping[str, Any]], text: Callable[[Any], str]) -> str:
+    """Return results by row and place as a table in Markdown; empty without any."""
     if not cells:
         return ""
     places = _places(cells)
     lines = [
-        f"### {title} to {ROW_TITLES[to]}, points, paired by seed, and its 95 % interval (t)",
+        f"### {title}",
         "",
         "| method | " + " | ".join(places) + " |",
         "|---|" + "---|" * len(places),
     ]
     for row, results in cells.items():
-        texts = (_points(results[place]) if place in results else "–" for place in places)
+        texts = (text(results[place]) if place in results else "–" for place in places)
         lines.append(f"| {ROW_TITLES[row]} | " + " | ".join(texts) + " |")
     return "\n".join(lines) + "\n"
 
@@ -160,8 +152,9 @@ def _points(difference: Difference) -> str:
     return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
-def _percent(mean: float, spread: float) -> str:
-    """Return a result in percent; that of a single seed has no spread."""
+def _percent(result: tuple[float, float]) -> str:
+    """Return a mean and its spread in percent; that of a single seed has no spread."""
+    mean, spread = result
     return f"{100 * mean:.1f} ± {100 * spread:.1f}" if spread else f"{100 * mean:.1f}"
 
 

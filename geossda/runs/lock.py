@@ -96,9 +96,8 @@ def exclusive(
             files = {split_layer(path)[0] for path in outputs(given.arguments) if path is not None}
             with contextlib.ExitStack() as locks:
                 for file in sorted(files):
-                    if os.access(
-                        file_behind(file).parent, os.W_OK
-                    ):  # else the function says what is wrong
+                    # Else the function says what is wrong.
+                    if os.access(file_behind(file).parent, os.W_OK):
                         locks.enter_context(output_lock(file))
                 return function(*args, **kwargs)
 

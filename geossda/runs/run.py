@@ -89,9 +89,7 @@ class Run(Generic[ConfigT]):
             with atomic_write(timings_file(self.output)) as part:
                 part.write_text(json.dumps(self.progress.record(), indent=2) + "\n")
 
-    def has_finished(
-        self, path: Path, tags: Mapping[str, str], *, resumes: bool | None = None
-    ) -> bool:
+    def has_finished(self, path: Path, tags: Mapping[str, str], *, resumes: bool) -> bool:
         """Return whether an earlier attempt has finished a file; else check that it may be written.
 
         Parameters
@@ -100,16 +98,15 @@ class Run(Generic[ConfigT]):
             The output, or another raster that is written along with it.
         tags : dict
             As the file would be given.
-        resumes : bool, optional
-            Whether this or a related run resumes: otherwise the file is not taken for finished. By
-            default whether this one does.
+        resumes : bool
+            Whether this or a related run resumes: otherwise the file is not taken for finished.
 
         Raises
         ------
         OutputExistsError
             The file exists, is not this run's, and may not be replaced.
         """
-        if (self.resumes if resumes is None else resumes) and was_written_by(path, tags):
+        if resumes and was_written_by(path, tags):
             self.progress.note(f"{path} is finished already")
             return True
         if path.exists():
