@@ -16,7 +16,9 @@ from geossda.raster.windows import Window
 
 # Pixels from a grid's origin beyond which sums of coordinates lose whole pixels.
 _FARTHEST_PX = 2**48
-_MISPLACED = (
+# Longitudes may go round twice; a degree is more than rounding.
+_FARTHEST_DEG = (540.0, 91.0)
+MISPLACED = (
     "a raster lies where the CRS of another has no coordinates: check that each declares the CRS "
     "its coordinates are in"
 )
@@ -42,7 +44,7 @@ def axis_scale(own: Grid, target: Grid) -> tuple[float, float, float, float] | N
     # Snap what is rounding in the transforms, so that equal lattices are read without resampling.
     snapped = [round(value) for value in exact]
     near = [
-        abs(e - s) * (span if i < 2 else 1) < 0.01
+        abs(e - s) * (span if i < 2 else 1) < 0.01 and (s > 0 or i > 1)
         for i, (e, s) in enumerate(zip(exact, snapped, strict=True))
     ]
     if all(near):
@@ -68,13 +70,27 @@ def outline_in(own: Grid, target: Grid) -> NDArray[np.float64]:
         if own.crs != target.crs:
             x, y = pyproj.Transformer.from_crs(own.crs, target.crs, always_xy=True).transform(x, y)
         if not np.isfinite([x, y]).all():
-            raise GeoreferenceError(_MISPLACED)
+            raise GeoreferenceError(MISPLACED)
         corners = np.column_stack(~target.transform * (x, y))
     except (pyproj.exceptions.ProjError, shapely.errors.ShapelyError, ValueError) as error:
-        raise GeoreferenceError(_MISPLACED) from error
+        raise GeoreferenceError(MISPLACED) from error
     if not (np.isfinite(corners).all() and np.abs(corners).max() < _FARTHEST_PX):
-        raise GeoreferenceError(_MISPLACED)
+        raise GeoreferenceError(MISPLACED)
     return corners
+
+
+def on_globe(grid: Grid) -> bool:
+    """Return whether all corners of a grid are longitudes and latitudes, if its CRS has such.
+
+    Parameters
+    ----------
+    grid : Grid
+    """
+    if grid.crs is None or not grid.crs.is_geographic:
+        return True
+    corners = shapely.get_coordinates(grid.extent)
+    degrees = np.degrees(corners * grid.crs.axis_info[0].unit_conversion_factor)
+    return bool((np.abs(degrees) <= _FARTHEST_DEG).all())
 
 
 def turns_towards(grid: Grid, x: float | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geossda.errors import BandError, GeoreferenceError, InputError, RasterError, counted
 from geossda.formats import RASTER_SUFFIXES, suffix_of
-from geossda.raster.alignment import outline_in, unwrapped
+from geossda.raster.alignment import MISPLACED, on_globe, outline_in, unwrapped
 from geossda.raster.area import Area
 from geossda.raster.grid import Grid
 from geossda.raster.opening import open_source
@@ -371,6 +371,9 @@ def open_mosaic(
         if other.grid.crs is None or first.grid.crs is None:
             lacking = other if other.grid.crs is None else first
             raise GeoreferenceError(f"{lacking.lacks_crs}, as several rasters are placed by it")
+    # Metres declared as degrees, beside degrees: a canvas of the whole way between them.
+    if len({on_globe(source.grid) for source in sources}) == 2:
+        raise GeoreferenceError(MISPLACED)
     sources = [replace(each, grid=unwrapped(each.grid, first.grid)) for each in sources]
     return Mosaic(tuple(sources), _common_grid(sources))
 

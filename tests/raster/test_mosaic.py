@@ -324,6 +324,41 @@ def test_a_source_without_overlap_gives_nothing(quilt):
     assert not valid.any() and not pixels.any()
 
 
+@pytest.mark.parametrize("step", [1e9, 1e4, 49.9, 1e-9])
+def test_pixels_far_larger_or_smaller_than_the_grids_are_read(tmp_path, make_raster, step):
+    image = np.arange(1, 4, dtype=np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2)
+    wide = make_raster(
+        tmp_path / "wide.tif", image=image, transform=Affine(step, 0, 500000, 0, -0.5, 5200000)
+    )
+    source = open_mosaic(wide).sources[0]
+    grid = Grid((8, 8), Affine(0.5, 0, 500000, 0, -0.5, 5200000), source.grid.crs)
+    pixels, valid = source.read(Window(0, 0, 8, 8), grid)
+    # Rows fit one to one; along a row the source has as many columns as its pixels cover.
+    covered = min(8, max(1, round(4 * step / 0.5)))
+    if step > 1:
+        assert valid[:4, :covered].all() and not valid[4:].any()
+    assert (pixels[:, valid] == [[1], [2], [3]]).all()
+
+
+def test_metres_declared_as_degrees_beside_degrees_are_refused(tmp_path, make_raster):
+    image = np.ones((3, 8, 8), np.uint8)
+    metres = Affine(0.5, 0, 500000, 0, -0.5, 5200000)
+    degrees = Affine(1e-5, 0, 15, 0, -1e-5, 46.9)
+    wrong = make_raster(tmp_path / "wrong.tif", image=image, transform=metres, crs="EPSG:4326")
+    right = make_raster(tmp_path / "right.tif", image=image, transform=degrees, crs="EPSG:4326")
+    for order in ([wrong, right], [right, wrong]):
+        with pytest.raises(GeoreferenceError, match="each declares the CRS its coordinates"):
+            open_mosaic(order)
+    # Alike, they lie rightly beside each other, whatever their numbers mean.
+    beside = make_raster(
+        tmp_path / "beside.tif",
+        image=image,
+        transform=Affine.translation(4, 0) * metres,
+        crs="EPSG:4326",
+    )
+    assert open_mosaic([wrong, beside]).shape == (8, 16)
+
+
 def test_to_xarray_equals_read(quilt):
     folder, _ = quilt
     mosaic = open_mosaic(folder)
