@@ -97,8 +97,9 @@ def count_tones(
     valid = valid[: rows * side, : cols * side]
 
     def per_cell(selected: NDArray[np.bool_]) -> NDArray[np.float32]:
-        cells = selected.reshape(rows, side, cols, side)
-        return np.asarray(cells.sum((1, 3), dtype=np.float32))
+        # Columns of a cell first, in bytes: summing both axes at once takes ten times as long.
+        columns = selected.view(np.uint8).reshape(rows, side, cols * side).sum(1, dtype=np.uint8)
+        return np.asarray(columns.reshape(rows, cols, side).sum(2, dtype=np.float32))
 
     counts = []
     for band in pixels:
@@ -377,9 +378,9 @@ def _whitening(steps: NDArray[np.float64]) -> NDArray[np.float64]:
     weights = np.ones(count)
     matrix = np.eye(features)
     for _ in range(5):
-        covariance = np.einsum("n,ni,nj->ij", weights, steps, steps) / max(weights.sum(), 1)
+        covariance = (steps * weights[:, None]).T @ steps / max(weights.sum(), 1)
         # Bands may be copies of each other.
         covariance += (1e-2 * np.trace(covariance) / features + 1e-9) * np.eye(features)
         matrix = np.linalg.inv(np.linalg.cholesky(covariance))
-        weights = 1 / (1 + (np.einsum("ij,nj->ni", matrix, steps) ** 2).mean(1))
+        weights = 1 / (1 + ((steps @ matrix.T) ** 2).mean(1))
     return matrix
