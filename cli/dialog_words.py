@@ -49,6 +49,7 @@ LABELS = {
     "data": Label("Training data, for the model card"),
     "degrade": Label("Degrade patches as imagery is (blur, haze, JPEG)"),
     "device": Label("Run on"),
+    "domain": Label("Domain of the reference (empty: the name of its folder)"),
     "ema": Label("Decay of the averaged weights (EMA)", decimals=4),
     "encoder": Label("Encoder"),
     "encoder_weights": Label("Encoder weights (imagenet, none or a file)"),
@@ -116,10 +117,12 @@ OF_COMMAND = {
     ("train-segmenter", "steps"): Label("Training steps (about 20 min per 1000 on two cores)"),
     ("train-style", "batch"): Label("Patches a step"),
     ("train-style", "structure"): Label("Weight of the edge loss"),
+    ("train-style", "width"): Label("Channels of the first layer"),
 }
 _METHODS = {
     "auto": "Automatic: learned where the style model fits",
     "ssda": "Learned (SS(DA)²)",
+    "translation": "Learned between folders (a style model of domains)",
     "histogram": "Histogram matching",
     "linear": "Mean and deviation of each band",
     "mixture": "Like land to like land (mixture)",
@@ -160,7 +163,12 @@ CHOICES = {
     },
     "runtime": {"auto": "Automatic", "openvino": "OpenVINO", "torch": "PyTorch"},
     "optimizer": {**_PRESET, "adam": "Adam", "sgd": "SGD"},
-    "preset": {"geossda": "geossda", "paper": "As in the paper", "daug": "One style a folder"},
+    "preset": {
+        "geossda": "geossda",
+        "paper": "As in the paper",
+        "daug": "One style a folder",
+        "cyclegan": "CycleGAN (between two folders)",
+    },
     "regularize": {
         "rectilinear": "Square corners",
         "simplify": "Simplified",

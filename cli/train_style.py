@@ -29,11 +29,13 @@ def command(
 ) -> None:
     """Train a style model on rasters without labels.
 
-    No domain labels are needed: patches are drawn from all SOURCES alike.
+    No domain labels are needed: patches are drawn from all SOURCES alike. With the presets that
+    translate between domains, the folder of a raster is its domain.
 
     \b
     geossda train-style mosaics/ more/*.tif -o style.safetensors
     geossda harmonize mosaic.tif --style ref.tif --style-model style.safetensors
+    geossda train-style here/ there/ --preset cyclegan -o cyclegan.safetensors
     """
     from geossda import train_style
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from geossda.config import EvaluateStyleConfig, MatchingMethod, config_from
+from geossda.config import TRANSLATIONS, EvaluateStyleConfig, MatchingMethod, config_from
 from geossda.evaluation.samples import sample_rasters
 from geossda.evaluation.style_scores import (
     Method,
@@ -43,8 +43,9 @@ def evaluate_style(
     Returns
     -------
     list of StyleScores
-        One per method: doing nothing, the pixelwise methods that match a style, and SS(DA)² with
-        both structures.
+        One per method: doing nothing, the pixelwise methods that match a style, and the style
+        model with both structures, by the name ``ssda`` or of its preset where that is another
+        method's.
 
     Raises
     ------
@@ -64,11 +65,12 @@ def evaluate_style(
     )
     model = open_style_model(config.style_model, config, progress)
     model.require_bands(samples[0].pixels.shape[1])
+    name = model.card.preset if model.card.preset in TRANSLATIONS else "ssda"
     methods: dict[str, Method] = {
         "identity": identity,
         **{method: classical(method) for method in get_args(MatchingMethod)},
         "mixture": mixture,
-        "ssda lock": learned(model, "lock"),
-        "ssda full": learned(model, "full"),
+        f"{name} lock": learned(model, "lock"),
+        f"{name} full": learned(model, "full"),
     }
     return score(samples, methods, truth=config.truth, progress=progress)

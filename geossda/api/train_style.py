@@ -2,16 +2,17 @@
 
 import contextlib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geossda.config import TrainStyleConfig, config_from
+from geossda.config import TRANSLATIONS, TrainStyleConfig, config_from
 from geossda.data.scaled_rasters import UnlabelledRaster
 from geossda.data.views import ViewSampler
 from geossda.devices import choose, has_bfloat16
-from geossda.errors import BandError, EmptyRasterError, counted
+from geossda.errors import BandError, EmptyRasterError, InputError, counted
 from geossda.evaluation.samples import Sample, sample_raster
 from geossda.evaluation.style_matrix import draw_matrix
 from geossda.evaluation.style_scores import learned, score
@@ -19,6 +20,7 @@ from geossda.formats import ONNX_SUFFIX
 from geossda.models.card import StyleCard
 from geossda.models.generator import Generator
 from geossda.models.onnx_export import export_beside
+from geossda.models.translation import Translator
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import find_sources, open_mosaic
@@ -30,6 +32,7 @@ from geossda.staging import PathLike, atomic_write, check_output
 from geossda.training.rundir import removed_unless_saved, run_folder
 from geossda.training.style_loop import train
 from geossda.training.style_recipe import Recipe
+from geossda.training.translation_step import TRAINERS
 from geossda.urls import file_name
 
 # The fixed sample that a run is validated on: at most so many rasters, patches of each.
@@ -49,7 +52,7 @@ def train_style(
     progress: Progress = SILENT,
     **settings: Any,
 ) -> StyleCard:
-    """Train SS(DA)² on rasters without labels, and write the style model with its card.
+    """Train a style model on rasters without labels, and write it with its card.
 
     Parameters
     ----------
@@ -57,7 +60,8 @@ def train_style(
         Rasters, folders or globs, of any type; of those with more bands than the model takes,
         bands are drawn at random.
     output : path
-        The ``.safetensors`` file; the ``.onnx`` file is written beside it.
+        The ``.safetensors`` file; the ``.onnx`` file is written beside it, for presets without
+        declared domains.
     run : path, optional
         Run directory, ``<output stem>_run`` beside the output by default; training resumes from
         its last checkpoint. It holds ``config.json``, ``stats.jsonl``, ``sample.png`` (a style
@@ -78,14 +82,23 @@ def train_style(
     ------
     BandError
         A raster has fewer bands than the model is to take.
+    InputError
+        The folders of the rasters are not the domains that the preset needs.
     GeossdaError
         See :mod:`geossda.errors`.
     """
     config = config_from(TrainStyleConfig, config, settings)
     output = check_output(output, overwrite=config.overwrite)
-    check_output(output.with_suffix(ONNX_SUFFIX), overwrite=config.overwrite)
+    declared = config.preset == "daug" or config.preset in TRANSLATIONS
+    if not declared:
+        check_output(output.with_suffix(ONNX_SUFFIX), overwrite=config.overwrite)
     choose(config.device)  # before any work is done
     paths = find_sources(sources)
+    # A domain is what lies in one folder.
+    domains = [Path(path).resolve().parent.name for path in paths] if declared else []
+    translates = config.preset in TRANSLATIONS
+    if translates:
+        _check_folders(paths, config)
     rasters: list[UnlabelledRaster] = []
     room = MAX_IN_MEMORY_PX
     progress.stage("reading rasters", len(paths))
@@ -103,9 +116,15 @@ def train_style(
             if rasters[-1].in_memory is not None:
                 room -= rasters[-1].in_memory[0].size
             progress.advance()
-    places = 2 if Recipe.of(config).photometric > 0 else 1
-    sampler = ViewSampler(rasters, config.bands, config.patch, config.seed, places=places)
-    daug = config.preset == "daug"
+    places = 2 if not translates and Recipe.of(config).photometric > 0 else 1
+    sampler = ViewSampler(
+        rasters,
+        config.bands,
+        config.patch,
+        config.seed,
+        places=places,
+        domains=domains if translates else (),
+    )
     folder = run_folder(output, run)
     with removed_unless_saved(folder):
         card = train(
@@ -114,15 +133,26 @@ def train_style(
             folder,
             config,
             sources=tuple(file_name(path) for path in paths),
-            # A domain is what lies in one folder.
-            domains=[Path(path).resolve().parent.name for path in paths] if daug else (),
+            domains=domains,
             # The validation rasters have no domain.
-            validate=None if daug else _Validation(paths, config, progress),
+            validate=None if declared else _Validation(paths, config, progress),
             progress=progress,
         )
-    if not daug:  # which only training uses
+    if not declared:  # which PyTorch alone runs
         export_beside(output, overwrite=config.overwrite, progress=progress)
     return card
+
+
+def _check_folders(paths: list[str], config: TrainStyleConfig) -> None:
+    """Raise InputError unless the folders of rasters are domains that the preset can have."""
+    folders = {Path(path).resolve().parent for path in paths}
+    names = sorted(folder.name for folder in folders)
+    for name, following in pairwise(names):
+        if name == following:
+            raise InputError(
+                f"two folders of rasters are called {name}, and folders are domains: rename one"
+            )
+    TRAINERS[config.preset].check_domains(len(names), config)
 
 
 class _Validation:
@@ -149,7 +179,7 @@ class _Validation:
                 "free of nodata"
             )
 
-    def __call__(self, generator: Generator, folder: Path) -> dict[str, float]:
+    def __call__(self, generator: Generator | Translator, folder: Path) -> dict[str, float]:
         if len(self.samples) < 2:
             return {"score": np.inf}
         card = StyleCard("", "", self.config.preset, self.config.bands, self.config.adain)

@@ -20,6 +20,7 @@ from geossda.config.choices import (
     DEVICES,
     METHODS,
     ROWS,
+    TRANSLATIONS,
     AdaptMethod,
     ColorMethod,
     HarmonizeMethod,
@@ -34,6 +35,7 @@ from geossda.config.choices import (
     ScalingKind,
     StretchOf,
     Structure,
+    StylePreset,
 )
 from geossda.config.color_configs import (
     DemoConfig,
@@ -52,6 +54,7 @@ __all__ = [
     "METHODS",
     "NOT_IN_PROVENANCE",
     "ROWS",
+    "TRANSLATIONS",
     "AdaptMethod",
     "AlignConfig",
     "BenchmarkConfig",
@@ -81,6 +84,7 @@ __all__ = [
     "StretchOf",
     "Structure",
     "StyleConfig",
+    "StylePreset",
     "TrainSegmenterConfig",
     "TrainStyleConfig",
     "config_from",

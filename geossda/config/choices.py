@@ -5,9 +5,12 @@ from typing import Literal, Protocol, get_args
 # Pixelwise methods that match a style; all pixelwise methods; all methods.
 MatchingMethod = Literal["histogram", "reinhard", "linear"]
 ColorMethod = Literal[MatchingMethod, "grayworld", "equalize"]
-NamedMethod = Literal["ssda", "mixture", ColorMethod]
+NamedMethod = Literal["ssda", "translation", "mixture", ColorMethod]
 HarmonizeMethod = Literal["auto", NamedMethod]
 MatrixMethod = Literal["ssda", MatchingMethod]
+# Style models: methods of translation between declared domains, and all presets.
+Translation = Literal["cyclegan"]
+StylePreset = Literal["geossda", "paper", "daug", Translation]
 Structure = Literal["lock", "full"]
 # Which pixels share one stretch.
 StretchOf = Literal["source", "mosaic"]
@@ -24,6 +27,7 @@ Row = Literal[
     "none+mean-teacher", "rhm+mean-teacher", "ssda+mean-teacher",
 ]  # fmt: skip
 
+TRANSLATIONS: tuple[Translation, ...] = get_args(Translation)
 METHODS: tuple[ColorMethod, ...] = get_args(ColorMethod)
 ROWS: tuple[Row, ...] = get_args(Row)
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -16,12 +16,19 @@ class HarmonizeConfig(Config):
 
     method: HarmonizeMethod = setting(
         "auto",
-        "Harmonization method: auto is ssda where the style model fits, else histogram.",
+        "Harmonization method: auto is ssda where the style model fits (translation if it "
+        "has declared domains), else histogram.",
         choices=get_args(HarmonizeMethod),
     )
     structure: Structure = shared.structure()
     style_model: str = setting(
-        "default", 'Style model of ssda: "default", or a safetensors or ONNX file.'
+        "default", 'Style model of ssda or translation: "default", or a safetensors or ONNX file.'
+    )
+    domain: str | None = setting(
+        None,
+        "With a style model of declared domains: the one that the references show (default: the "
+        "name of the folder that each lies in).",
+        metavar="NAME",
     )
     strength: float = setting(
         1.0,

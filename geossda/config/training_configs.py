@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from geossda.config import shared_settings as shared
-from geossda.config.choices import AdaptMethod, ScalingKind, Schedule, Structure
+from geossda.config.choices import (
+    TRANSLATIONS,
+    AdaptMethod,
+    ScalingKind,
+    Schedule,
+    Structure,
+    StylePreset,
+)
 from geossda.config.setting import Config, documented, setting
 from geossda.errors import SettingError
 
@@ -137,16 +144,24 @@ class TrainSegmenterConfig(Config):
             )
 
 
+# Settings of the losses and the optimizer of SS(DA)², which other methods do not have.
+_OF_SSDA = (
+    "optimizer", "contrast", "temperature", "reconstruction", "adversarial", "cycle", "perceptual",
+    "contrastive", "color", "structure", "photometric",
+)  # fmt: skip
+
+
 @documented
 @dataclass(frozen=True)
 class TrainStyleConfig(Config):
     """Settings of `train-style`."""
 
-    preset: Literal["geossda", "paper", "daug"] = setting(
+    preset: StylePreset = setting(
         "geossda",
-        "Networks, losses and schedule: geossda, the paper's, or daug (one learned style per "
-        "folder of rasters instead of style statistics).",
-        choices=("geossda", "paper", "daug"),
+        "Networks, losses and schedule: geossda, the paper's, daug (one learned style per "
+        "folder of rasters instead of style statistics), or a method to compare with, which "
+        "translates between folders: cyclegan (two of them).",
+        choices=get_args(StylePreset),
     )
     bands: int = setting(3, "Bands that the model takes at a time.", low=1, high=64)
     init_from: str | None = setting(
@@ -158,8 +173,19 @@ class TrainStyleConfig(Config):
     steps: int = setting(20000, "Training steps.", low=1)
     batch: int = setting(8, "Patches per step, an even number.", low=2, multiple=2)
     patch: int = shared.patch(128, 16)
+    width: int = setting(
+        32,
+        "Channels of the first layer of the presets that translate between folders (their papers: "
+        "64).",
+        low=4,
+        high=256,
+        advanced=True,
+    )
     lr: float | None = setting(
-        None, "Initial learning rate (preset: 0.001, paper 0.01).", low=0.0, advanced=True
+        None,
+        "Initial learning rate (preset: 0.001, paper 0.01; cyclegan 0.0002).",
+        low=0.0,
+        advanced=True,
     )
     optimizer: Literal["preset", "adam", "sgd"] = setting(
         "preset",
@@ -248,8 +274,25 @@ class TrainStyleConfig(Config):
         Raises
         ------
         SettingError
-            Photometric changes with ``daug``, whose styles are learned and not measured.
+            Photometric changes with ``daug``, whose styles are learned and not measured; settings
+            of SS(DA)² with a method to compare with, or the reverse.
         """
+        if self.preset in TRANSLATIONS:
+            for name in _OF_SSDA:
+                if getattr(self, name) not in (None, "preset"):
+                    raise SettingError(
+                        f"{name} is {getattr(self, name)} with preset {self.preset}, which has the "
+                        f"losses of its paper: leave out --{name}"
+                    )
+            if self.adain != "all" or self.critic_every != 1:
+                raise SettingError(
+                    f"adain and critic_every do not belong to preset {self.preset}: leave them out"
+                )
+        elif self.width != 32:
+            raise SettingError(
+                f"width is {self.width} with preset {self.preset}, whose widths are fixed: leave "
+                "it out"
+            )
         if self.preset == "daug" and self.photometric:
             raise SettingError(
                 f"photometric is {self.photometric:g} with preset daug, which measures no "

@@ -60,6 +60,9 @@ class ViewSampler:
         Probability of a slight Gaussian blur, in 0..1.
     places : int
         Places of the raster that two views each are drawn of, in the same bands.
+    domains : sequence of str
+        The domain of each raster: samples are then drawn from all domains in turn. By default from
+        all rasters alike.
     """
 
     rasters: Sequence[UnlabelledRaster]
@@ -70,13 +73,18 @@ class ViewSampler:
     scale: tuple[float, float] = (0.5, 2.0)
     blur: float = 0.2
     places: int = 1
+    domains: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Compute the rasters' probabilities to be drawn from."""
         if not self.rasters:
             raise EmptyRasterError("no raster to draw patches from")
         areas = np.array([r.mosaic.shape[0] * r.width for r in self.rasters], float)
-        self._probabilities = areas**0.25 / (areas**0.25).sum()
+        weights = areas**0.25
+        if self.domains:  # one row each
+            names = np.unique(self.domains)
+            weights = weights * (np.array(self.domains) == names[:, None])
+        self._probabilities = np.atleast_2d(weights / weights.sum(-1, keepdims=True))
 
     def draw(self, step: int, place: int) -> Views:
         """Return the views of sample `place` of batch `step`.
@@ -87,8 +95,9 @@ class ViewSampler:
             Almost all patches hold nodata.
         """
         rng = np.random.default_rng([self.seed, step, place])
+        probabilities = self._probabilities[place % len(self._probabilities)]
         for _ in range(MAX_TRIES):
-            raster = int(rng.choice(len(self.rasters), p=self._probabilities))
+            raster = int(rng.choice(len(self.rasters), p=probabilities))
             images = self._views(self.rasters[raster], rng)
             if images is not None:
                 return Views(images, raster)

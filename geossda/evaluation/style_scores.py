@@ -153,18 +153,22 @@ def learned(model: StyleModel, structure: Structure) -> Method:
     structure : Structure
         How the structure of the source is kept; see `HarmonizeConfig`.
     """
-    # By the sample's id, with the sample itself, so that the id stays its own.
-    styles: dict[int, tuple[ImageStyle, Sample]] = {}
+    # By the sample's id and what it is measured for, with the sample itself, so that the id stays
+    # its own.
+    styles: dict[tuple[int, str], tuple[ImageStyle, Sample]] = {}
 
-    def style(sample: Sample) -> ImageStyle:
-        valid = np.ones((len(sample.pixels), *sample.pixels.shape[2:]), bool)
-        return measure_look(model, sample.scaled, valid, _pixels(sample), structure)
+    def style(sample: Sample, measuring: StyleModel) -> ImageStyle:
+        key = (id(sample), measuring.role)
+        if key not in styles:
+            valid = np.ones((len(sample.pixels), *sample.pixels.shape[2:]), bool)
+            measured = measure_look(measuring, sample.scaled, valid, _pixels(sample), structure)
+            styles[key] = (measured, sample)
+        return styles[key][0]
 
     def apply(source: Sample, reference: Sample) -> Pixels:
-        for sample in (source, reference):
-            if id(sample) not in styles:
-                styles[id(sample)] = (style(sample), sample)
-        transfer = Transfer(model, styles[id(source)][0], styles[id(reference)][0], structure)
+        other = style(reference, model.for_reference(reference.name, np.uint8))
+        own = style(source, model.towards(other, np.uint8))
+        transfer = Transfer(model, own, other, structure)
         valid = np.ones(source.pixels.shape[2:], bool)
         translated = [transfer(patch, valid) for patch in source.scaled]
         bands = len(translated[0])

@@ -16,6 +16,7 @@ from geossda.color.lab import from_lab, to_lab
 from geossda.color.mixture import ColorMap, fit_color_map
 from geossda.color.value_curves import Transform
 from geossda.config import HarmonizeConfig, NamedMethod, Structure
+from geossda.errors import StyleError
 from geossda.harmonization.measure import STATISTICS, SourceStatistics, read_source
 from geossda.harmonization.method import Method, PixelMethod, State, required
 from geossda.harmonization.model_statistics import Covariance, Features
@@ -186,7 +187,7 @@ class Ssda(Method):
     structure : {"lock", "full"}
     """
 
-    name = "ssda"
+    name: ClassVar[NamedMethod] = "ssda"
     needs = (Covariance, Features)
     model: "StyleModel"
 
@@ -195,11 +196,36 @@ class Ssda(Method):
 
     @classmethod
     def load(cls, config: HarmonizeConfig) -> "Ssda":
-        """Return the method with the style model of some settings."""
+        """Return the method with the style model of some settings, this or its other form.
+
+        Parameters
+        ----------
+        config : HarmonizeConfig
+
+        Raises
+        ------
+        StyleError
+            The model is for the other method, or has no domain of the name given.
+        """
         # Imported here, since the other methods do without.
+        from geossda.runtime.domain_model import DomainModel
         from geossda.runtime.style_network import open_style_model
 
-        return cls(open_style_model(config.style_model, config), config.structure)
+        model = open_style_model(config.style_model, config)
+        method = Translation if isinstance(model, DomainModel) else Ssda
+        if config.method not in ("auto", method.name):
+            raise StyleError(
+                f"the style model {model.card.name} is of preset {model.card.preset}, which is for "
+                f"method {method.name}: give this method, or another --style-model"
+            )
+        if config.domain is not None:
+            if not isinstance(model, DomainModel):
+                raise StyleError(
+                    f"domain is {config.domain}, and the style model {model.card.name} has no "
+                    "declared domains: leave out --domain, or give another --style-model"
+                )
+            model = model.with_domain(config.domain)
+        return method(model, config.structure)
 
     def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
         """Measure style statistics and contrast limits of a mosaic of one source.
@@ -239,9 +265,21 @@ class Ssda(Method):
         statistics_of(required(style), self.model, self.structure)
 
 
+class Translation(Ssda):
+    """Translation to a declared domain by one of the methods that SS(DA)² is compared with.
+
+    Parameters
+    ----------
+    model : DomainModel
+    structure : {"lock", "full"}
+    """
+
+    name = "translation"
+
+
 METHODS: dict[str, type[Method]] = {
     method.name: method
-    for method in (Ssda, Mixture, Histogram, Reinhard, Linear, GrayWorld, Equalize)
+    for method in (Ssda, Translation, Mixture, Histogram, Reinhard, Linear, GrayWorld, Equalize)
 }
 
 

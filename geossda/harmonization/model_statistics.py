@@ -90,10 +90,11 @@ class Features(Statistic):
             read_patches,
         )
 
-        limits, progress = reading.working_range, reading.progress
+        mosaic, limits, progress = reading.mosaic, reading.working_range, reading.progress
+        model = model.for_reference(mosaic.sources[0].path, mosaic.dtype)
         measured = {}
         for structure in reading.structures:
-            patches = read_patches(reading.mosaic, structure, limits, progress=progress)
+            patches = read_patches(mosaic, structure, limits, progress=progress)
             measured[structure] = measure_features(reading.covariance, patches, model, structure)
         if not all(one.groups for one in measured.values()):
             return None

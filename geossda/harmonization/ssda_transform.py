@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from geossda.color.guided_filter import apply_affine, reduce
 from geossda.config import Structure
+from geossda.errors import StyleError
 from geossda.harmonization.reading import RasterReading
 from geossda.harmonization.ssda import FACTOR, ContrastLimit, Local, Transfer
 from geossda.harmonization.style import Style
@@ -46,14 +47,21 @@ def measure_transform(
     Raises
     ------
     StyleError
-        The style was not measured with this model, or was too small for it.
+        The style was not measured with this model, or it or the source was too small for it.
     EmptyRasterError
         Not one valid pixel.
     """
     target = statistics_of(style, model, structure)
     mosaic, limits = reading.mosaic, reading.working_range
     patches = read_patches(mosaic, structure, limits, progress=reading.progress)
-    source = measure_features(reading.covariance, patches, model, structure)
+    source = measure_features(
+        reading.covariance, patches, model.towards(target, mosaic.dtype), structure
+    )
+    if model.card.domains and not source.groups:
+        raise StyleError(
+            f"{mosaic.name} is too small for the style model {model.card.name}: give a larger "
+            "raster, or --method histogram"
+        )
     transfer = Transfer(model, source, target, structure)
     contrast = None
     if mosaic.dtype.kind in "ui":

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from safetensors import SafetensorError, safe_open
 
-from geossda.config import ScalingKind
+from geossda.config import ScalingKind, StylePreset
 from geossda.errors import ModelError
 from geossda.formats import ONNX_SUFFIX, WEIGHTS_SUFFIX, suffix_of
 from geossda.models.card_checks import OUTPUTS, checked_entries
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import torch  # two seconds to load, and reading a card does without
 
 HEADER_KEY = "geossda"
-Preset = Literal["geossda", "paper", "daug"]
 AdainLevels = Literal["all", "deepest"]
 
 
@@ -102,14 +101,17 @@ class StyleCard:
     ----------
     name, version : str
         The model's name, and the version of geossda that wrote it.
-    preset : {"geossda", "paper", "daug"}
+    preset : {"geossda", "paper", "daug", "cyclegan"}
         Which networks.
     bands : int
         Bands that go through the model together; images of more go through in groups.
     adain : {"all", "deepest"}
         Levels that the style is applied at.
     domains : tuple of str
-        Names of the domains of ``daug``, whose styles are declared and not measured.
+        Names of the domains of all presets but ``geossda`` and ``paper``: what is declared there
+        is measured here.
+    width : int
+        Channels of the first layer of the presets that translate between domains.
     data, licence, attribution : str
         Training data, licence of the weights, and the credits it requires.
     metrics : dict
@@ -122,10 +124,11 @@ class StyleCard:
 
     name: str
     version: str
-    preset: Preset = "geossda"
+    preset: StylePreset = "geossda"
     bands: int = 3
     adain: AdainLevels = "all"
     domains: tuple[str, ...] = ()
+    width: int = 32
     data: str = ""
     licence: str = ""
     attribution: str = ""

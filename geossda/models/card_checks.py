@@ -11,6 +11,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from geossda.config import TRANSLATIONS
+
 
 class Limits(NamedTuple):
     """Inclusive limits of a number, and what a whole number must be a multiple of.
@@ -29,6 +31,7 @@ class Limits(NamedTuple):
 # Of every number in either card. Windows of more than 4096 px a side need tens of gigabytes.
 LIMITS = {
     "bands": Limits(1, 64),
+    "width": Limits(4, 256),
     "gsd_m": Limits(0.001, 10_000),
     "patch_px": Limits(32, 4096, 32),
     "overlap_px": Limits(0, 2048),
@@ -143,8 +146,8 @@ def _check_together(entries: Mapping[str, Any]) -> None:
         values = entries.get(name)
         if isinstance(values, tuple) and ((name == "bands" and not values) or "" in values):
             raise ValueError(f"{name} is {_short(list(values))}, names were expected")
-    if "preset" in entries and (entries["preset"] == "daug") != bool(entries["domains"]):
-        raise ValueError("domains belong to preset daug, and to no other")
+    if "preset" in entries:
+        _check_domains(entries["preset"], entries["domains"])
     outputs = entries.get("outputs", OUTPUTS)
     if not outputs or outputs != OUTPUTS[: len(outputs)]:
         raise ValueError(
@@ -152,6 +155,18 @@ def _check_together(entries: Mapping[str, Any]) -> None:
         )
     if entries["sha256"] and not re.fullmatch("[0-9a-f]{64}", entries["sha256"]):
         raise ValueError("sha256 is not 64 hexadecimal digits")
+
+
+def _check_domains(preset: str, domains: tuple[str, ...]) -> None:
+    """Raise ValueError if a preset has domains that it cannot have, or lacks them."""
+    if (preset in ("geossda", "paper")) == bool(domains):
+        raise ValueError(
+            f"preset {preset} {'has no' if domains else 'needs'} domains, such as preset daug has"
+        )
+    if preset in TRANSLATIONS and (
+        len(set(domains)) < max(2, len(domains)) or (preset == "cyclegan" and len(domains) > 2)
+    ):
+        raise ValueError(f"domains is {_short(list(domains))}, which preset {preset} cannot have")
 
 
 def _short(value: Any) -> str:

@@ -34,6 +34,7 @@ from geossda.models.onnx_file import (
 from geossda.models.segmenter import build_from_card
 from geossda.models.style_graphs import StyleGraphs
 from geossda.models.style_model import load_generator
+from geossda.models.translation import Translator
 from geossda.progress import SILENT, Progress
 from geossda.staging import atomic_write, check_output
 
@@ -103,7 +104,9 @@ def export_segmenter(
     _write(path, model, metadata, card)
 
 
-def export_style(path: str | os.PathLike[str], generator: Generator, card: StyleCard) -> None:
+def export_style(
+    path: str | os.PathLike[str], generator: Generator | Translator, card: StyleCard
+) -> None:
     """Write the ONNX file of a style model: what measures styles and what applies them.
 
     Parameters
@@ -119,10 +122,10 @@ def export_style(path: str | os.PathLike[str], generator: Generator, card: Style
     ModelError
         The model has declared domains, or cannot be exported.
     """
-    if card.domains:
+    if card.domains or isinstance(generator, Translator):
         raise ModelError(
-            "a style model of declared domains is for train-segmenter --adapt daug alone, which "
-            "needs PyTorch: there is nothing to export"
+            f"a style model of preset {card.preset} has declared domains, and is run by PyTorch "
+            "alone: there is nothing to export"
         )
     side = 8 * generator.stride
     values = 2 * sum(generator.level_channels)

@@ -1,5 +1,7 @@
 """The networks of each preset."""
 
+from collections.abc import Callable
+
 from torch import nn
 
 from geossda.models.daug import DomainGenerator
@@ -7,22 +9,33 @@ from geossda.models.discriminator import SpectralDiscriminator
 from geossda.models.generator import Generator
 from geossda.models.multilevel_adain import SpectralGenerator
 from geossda.models.paper import PaperDiscriminator, PaperGenerator
+from geossda.models.translation import CycleGan, DomainDiscriminators, Translator
+
+# By preset, from the numbers of bands and domains and the channels of the first layer.
+TRANSLATORS: dict[str, Callable[[int, int, int], Translator]] = {"cyclegan": CycleGan}
+DISCRIMINATORS: dict[str, Callable[[int, int, int], nn.Module]] = {"cyclegan": DomainDiscriminators}
 
 
-def build_generator(preset: str, bands: int, adain: str = "all", domains: int = 0) -> Generator:
+def build_generator(
+    preset: str, bands: int, adain: str = "all", domains: int = 0, width: int = 32
+) -> Generator | Translator:
     """Build the generator of a preset.
 
     Parameters
     ----------
-    preset : {"geossda", "paper", "daug"}
+    preset : {"geossda", "paper", "daug", "cyclegan"}
     bands : int
         Bands that the network takes at a time.
     adain : {"all", "deepest"}
         See :class:`~geossda.models.multilevel_adain.SpectralGenerator`; ``paper`` is always
         ``deepest``.
     domains : int
-        Number of domains, for ``daug``.
+        Number of domains, for ``daug`` and translators.
+    width : int
+        Channels of the first layer, for translators.
     """
+    if preset in TRANSLATORS:
+        return TRANSLATORS[preset](bands, domains, width)
     if preset == "daug":
         return DomainGenerator(bands, domains)
     if preset == "paper":
@@ -30,12 +43,15 @@ def build_generator(preset: str, bands: int, adain: str = "all", domains: int = 
     return SpectralGenerator(bands, adain=adain)
 
 
-def build_discriminator(preset: str, bands: int) -> nn.Module:
+def build_discriminator(preset: str, bands: int, domains: int = 0, width: int = 32) -> nn.Module:
     """Build the discriminator of a preset.
 
     Parameters
     ----------
-    preset : {"geossda", "paper", "daug"}
-    bands : int
+    preset : {"geossda", "paper", "daug", "cyclegan"}
+    bands, domains, width : int
+        As for the generator.
     """
+    if preset in DISCRIMINATORS:
+        return DISCRIMINATORS[preset](bands, domains, width)
     return PaperDiscriminator(bands) if preset == "paper" else SpectralDiscriminator(bands)

@@ -7,9 +7,10 @@ from geossda.errors import ModelError, counted
 from geossda.models.card import StyleCard, load, resolve
 from geossda.models.generator import Generator
 from geossda.models.presets import build_generator
+from geossda.models.translation import Translator
 
 
-def load_generator(path: str | os.PathLike[str]) -> tuple[Generator, StyleCard]:
+def load_generator(path: str | os.PathLike[str]) -> tuple[Generator | Translator, StyleCard]:
     """Load the generator of a style model, in evaluation mode.
 
     Parameters
@@ -23,7 +24,7 @@ def load_generator(path: str | os.PathLike[str]) -> tuple[Generator, StyleCard]:
         The file is missing, damaged, no style model, or does not hold the generator its card names.
     """
     tensors, card = load(path, StyleCard)
-    network = build_generator(card.preset, card.bands, card.adain, len(card.domains))
+    network = build_generator(card.preset, card.bands, card.adain, len(card.domains), card.width)
     try:
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as error:
@@ -31,30 +32,30 @@ def load_generator(path: str | os.PathLike[str]) -> tuple[Generator, StyleCard]:
     return network.eval().requires_grad_(False), card
 
 
-def initial_generator(config: TrainStyleConfig, domains: int = 0) -> Generator:
+def initial_generator(config: TrainStyleConfig, domains: int = 0) -> Generator | Translator:
     """Return the generator that a run begins with: a new one, or that of a model.
 
     Parameters
     ----------
     config : TrainStyleConfig
     domains : int
-        Number of declared domains, for ``daug``.
+        Number of declared domains.
 
     Raises
     ------
     ModelError
         The model is none that this run could have made, or as :func:`load_generator` raises it.
     """
-    new = build_generator(config.preset, config.bands, config.adain, domains)
+    new = build_generator(config.preset, config.bands, config.adain, domains, config.width)
     if not config.init_from:
         return new
     initial, card = load_generator(resolve(config.init_from, StyleCard))
-    initial_settings = (card.preset, card.bands, card.adain, len(card.domains))
-    if initial_settings != (config.preset, config.bands, config.adain, domains):
+    initial_settings = (card.preset, card.bands, card.adain, len(card.domains), card.width)
+    if initial_settings != (config.preset, config.bands, config.adain, domains, config.width):
         raise ModelError(
             f"{config.init_from} is of preset {card.preset}, {counted(card.bands, 'band')}, AdaIN "
-            f"{card.adain} and {counted(len(card.domains), 'domain')}, which this run has not: "
-            "give the same settings, or another model"
+            f"{card.adain}, {counted(len(card.domains), 'domain')} and width {card.width}, which "
+            "this run has not: give the same settings, or another model"
         )
     new.load_state_dict(initial.state_dict())
     return new

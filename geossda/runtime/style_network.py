@@ -3,12 +3,12 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.config import PrecisionName, RunsModel, RuntimeName
+from geossda.config import TRANSLATIONS, PrecisionName, RunsModel, RuntimeName
 from geossda.errors import BandError, ModelError, StyleError, counted
 from geossda.models.band_groups import Group, groups
 from geossda.models.card import DEFAULT, ModelFiles, StyleCard, read_model
@@ -30,6 +30,7 @@ from geossda.runtime.graph import Graph
 
 if TYPE_CHECKING:
     from geossda.models.generator import Generator
+    from geossda.models.translation import Translator
 
 
 class Shape(NamedTuple):
@@ -89,6 +90,34 @@ class StyleModel:
     def halo(self) -> int:
         """Distance in pixels within which a pixel depends on others, once styles are given."""
         return self.shape.halo
+
+    @property
+    def role(self) -> str:
+        """What :meth:`measure` measures for, of images that are measured for several targets."""
+        return ""
+
+    def for_reference(self, path: str, dtype: object) -> "StyleModel":
+        """Return the model that measures a reference.
+
+        Parameters
+        ----------
+        path : str
+            Where the reference lies.
+        dtype : numpy dtype
+            Type of its digital numbers.
+        """
+        return self
+
+    def towards(self, target: ImageStyle, dtype: object) -> "StyleModel":
+        """Return the model that measures a source to be translated to a target.
+
+        Parameters
+        ----------
+        target : ImageStyle
+        dtype : numpy dtype
+            Type of the source's digital numbers.
+        """
+        return self
 
     def require_bands(self, count: int) -> None:
         """Raise BandError if the model takes more than `count` bands at a time.
@@ -151,13 +180,7 @@ class StyleModel:
                 "a style model of declared domains measures no styles: it is for train-segmenter "
                 "--adapt daug; give another --style-model"
             )
-        if pixels is None:
-            gaussian = measure_gaussian(patches, valid)
-        else:
-            gaussian = PixelGaussian(*(np.asarray(part, np.float32) for part in pixels))
-        mask = np.ones((len(patches), 1, *patches.shape[2:]), np.float32)
-        if valid is not None:
-            mask[:, 0] = valid
+        gaussian, mask = gaussian_and_mask(patches, valid, pixels)
         _, given = self._inputs(patches, gaussian, mask)
         moments = (
             self.measure_graph([given[:, group.bands], mask])[0]
@@ -230,6 +253,28 @@ class StyleModel:
         return normal, image if self.card.preset == "paper" else normal
 
 
+def gaussian_and_mask(
+    patches: Floats,
+    valid: NDArray[np.bool_] | None,
+    pixels: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+) -> tuple[PixelGaussian, Floats]:
+    """Return the Gaussian of an image's pixels, and the validity of its patches as numbers.
+
+    Parameters
+    ----------
+    patches, valid, pixels
+        As :meth:`StyleModel.measure` takes them.
+    """
+    if pixels is None:
+        gaussian = measure_gaussian(patches, valid)
+    else:
+        gaussian = PixelGaussian(*(np.asarray(part, np.float32) for part in pixels))
+    mask = np.ones((len(patches), 1, *patches.shape[2:]), np.float32)
+    if valid is not None:
+        mask[:, 0] = valid
+    return gaussian, mask
+
+
 class Settings(NamedTuple):
     """What chooses a runtime where no command does."""
 
@@ -285,15 +330,23 @@ def load_style_model(model: str | os.PathLike[str] = DEFAULT, device: str = "aut
     return open_style_model(model, Settings(device, "torch"))
 
 
-def style_model_of(generator: "Generator", card: StyleCard, runtime: Runtime) -> StyleModel:
+def style_model_of(
+    generator: "Generator | Translator", card: StyleCard, runtime: Runtime
+) -> StyleModel:
     """Return the style model of a generator in memory, run by PyTorch.
 
     Parameters
     ----------
-    generator : Generator
+    generator : Generator or Translator
     card : StyleCard
     runtime : Runtime
     """
+    if card.preset in TRANSLATIONS:
+        # Imported here, since it extends the class above.
+        from geossda.runtime.domain_model import domain_model_of
+
+        return domain_model_of(cast("Translator", generator), card, runtime)
+    generator = cast("Generator", generator)
     from geossda.models.style_graphs import ApplyGraph, MeasureGraph, domain_styles
     from geossda.runtime.torch_graph import TorchGraph
 

@@ -1,4 +1,4 @@
-"""The training loop of SS(DA)²: generator and discriminator, one step each in turn."""
+"""The training loop of style models: generator and discriminator, one step each in turn."""
 
 import contextlib
 import dataclasses
@@ -16,12 +16,15 @@ from geossda.devices import choose
 from geossda.errors import InputError, TrainingError
 from geossda.models.card import StyleCard, save
 from geossda.models.generator import Generator
+from geossda.models.translation import Translator
 from geossda.progress import SILENT, Progress
 from geossda.staging import atomic_write
+from geossda.training.adversarial_trainer import AdversarialTrainer
 from geossda.training.prefetch import prefetch
 from geossda.training.rundir import RunDirectory
 from geossda.training.style_recipe import Recipe
 from geossda.training.style_step import StyleTrainer
+from geossda.training.translation_step import TRAINERS
 
 if TYPE_CHECKING:
     from geossda.data.views import Views
@@ -41,7 +44,7 @@ def train(
     *,
     sources: tuple[str, ...] = (),
     domains: Sequence[str] = (),
-    validate: Callable[[Generator, Path], dict[str, float]] | None = None,
+    validate: Callable[[Generator | Translator, Path], dict[str, float]] | None = None,
     progress: Progress = SILENT,
 ) -> StyleCard:
     """Train a style model and write it with its card; resume from the run's last checkpoint.
@@ -59,7 +62,7 @@ def train(
     sources : tuple of str
         Names of the rasters, for the record.
     domains : sequence of str
-        The domain of each raster, for ``daug``.
+        The domain of each raster, for presets of declared domains.
     validate : callable, optional
         ``validate(generator, folder)``, called at every checkpoint with the EMA of the generator,
         may write pictures into the folder and returns figures, ``score`` among them: the weights
@@ -73,23 +76,20 @@ def train(
     Raises
     ------
     InputError
-        The patch side or the batch size does not fit the preset.
+        The batch size or the number of domains does not fit the preset.
     TrainingError
         A loss is not finite, or `run` belongs to other settings.
     """
-    recipe = Recipe.of(config)
-    if config.batch % recipe.views or config.batch // recipe.views < 2:
-        raise InputError(f"batch {config.batch}: give an even number, at least {2 * recipe.views}")
     settings = {**dataclasses.asdict(config), "sources": list(sources)}
     names = tuple(sorted(set(domains)))
-    trainer = StyleTrainer(config, recipe, choose(config.device), len(names))
+    trainer = _trainer(config, len(names))
     directory = RunDirectory(run, {k: v for k, v in settings.items() if k not in NOT_IN_RUN})
     if directory.resume(trainer.load_state_dict):
         progress.note(f"resuming at step {trainer.steps} of {directory.path}")
 
     progress.stage("training", config.steps)
     progress.advance(trainer.steps)
-    samples = prefetch(draw, trainer.steps, config.steps, 2 * config.batch // recipe.views)
+    samples = prefetch(draw, trainer.steps, config.steps, trainer.samples)
     board = _tensorboard(directory.path)
     with contextlib.closing(samples), board:
         for views in samples:
@@ -113,7 +113,18 @@ def train(
     return _save(trainer, Path(output), directory, names)
 
 
-def _require_finite(trainer: StyleTrainer, directory: RunDirectory) -> None:
+def _trainer(config: TrainStyleConfig, domains: int) -> AdversarialTrainer:
+    """Return the networks of a run and what trains them."""
+    device = choose(config.device)
+    if config.preset in TRAINERS:
+        return TRAINERS[config.preset](config, device, domains)
+    recipe = Recipe.of(config)
+    if config.batch % recipe.views or config.batch // recipe.views < 2:
+        raise InputError(f"batch {config.batch}: give an even number, at least {2 * recipe.views}")
+    return StyleTrainer(config, recipe, device, domains)
+
+
+def _require_finite(trainer: AdversarialTrainer, directory: RunDirectory) -> None:
     """Raise TrainingError if a loss of the last step is not finite."""
     for name, value in trainer.losses.items():
         if not math.isfinite(value):
@@ -124,7 +135,7 @@ def _require_finite(trainer: StyleTrainer, directory: RunDirectory) -> None:
 
 
 def _save(
-    trainer: StyleTrainer, path: Path, directory: RunDirectory, domains: tuple[str, ...]
+    trainer: AdversarialTrainer, path: Path, directory: RunDirectory, domains: tuple[str, ...]
 ) -> StyleCard:
     """Write the EMA of the generator with a card."""
     config = trainer.config
@@ -140,6 +151,7 @@ def _save(
         bands=config.bands,
         adain=config.adain,
         domains=domains,
+        width=config.width,
         data=config.data or "",
         licence=config.licence or "",
         attribution=config.attribution or "",

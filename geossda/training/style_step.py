@@ -1,9 +1,6 @@
 """One step of SS(DA)²: the generator's, then the discriminator's."""
 
-import copy
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,18 +10,16 @@ from geossda.color.mixture import match_land
 from geossda.config import TrainStyleConfig
 from geossda.devices import mixed_precision
 from geossda.models import style_losses as losses
-from geossda.models.card import StyleCard, name_and_hash
 from geossda.models.daug import DomainGenerator
+from geossda.models.generator import Generator
 from geossda.models.perceptual import Perceptual
-from geossda.models.presets import build_discriminator
-from geossda.models.style_model import initial_generator
 from geossda.models.style_statistics import (
     Gaussian,
     StyleStatistics,
     image_pixels,
     measure_gaussian,
 )
-from geossda.training.ema import update_ema
+from geossda.training.adversarial_trainer import AdversarialTrainer
 from geossda.training.photometric_changes import apply_changes, random_changes
 from geossda.training.style_recipe import Recipe, learning_rate, make_optimizer
 
@@ -36,8 +31,8 @@ PIXEL_STRIDE, DIRECTIONS = 4, 8
 LAND_STRIDE, LAND_COMPONENTS = 37, 8
 
 
-class StyleTrainer:
-    """Networks, optimizers and progress of a run, with one step of both networks.
+class StyleTrainer(AdversarialTrainer):
+    """A run of SS(DA)², with one step of both networks.
 
     Parameters
     ----------
@@ -46,78 +41,35 @@ class StyleTrainer:
     device : torch.device
     domains : int
         Number of declared domains, for ``daug``.
-
-    Attributes
-    ----------
-    average : torch.nn.Module
-        The EMA of the generator, which is the result.
-    initial : str
-        Name and hash of the model that the run was initialised from, or "".
-    steps : int
-        Steps done.
-    losses : dict of str to float
-        Loss terms of the last step.
-    best_score : float
-        Lowest validation score so far.
     """
+
+    generator: Generator
 
     def __init__(
         self, config: TrainStyleConfig, recipe: Recipe, device: torch.device, domains: int = 0
     ) -> None:
-        self.config, self.recipe, self.device = config, recipe, device
-        self.steps, self.best_score = 0, math.inf
-        self.losses: dict[str, float] = {}
-        # Sum and number of each loss term since the last line of the log.
-        self._loss_sums: dict[str, tuple[float, int]] = {}
-        torch.manual_seed(config.seed)
-        self.generator = initial_generator(config, domains)
-        # Read before training, since the file may be gone when it ends.
-        self.initial = name_and_hash(config.init_from, StyleCard) if config.init_from else ""
-        self.generator.to(device)
-        self.discriminator = build_discriminator(config.preset, config.bands).to(device)
-        for network in (self.generator, self.discriminator):
-            network.to(memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.recipe = recipe
+        super().__init__(config, device, domains)
         self.vgg = Perceptual(config.vgg).to(device) if recipe.perceptual > 0 else None
-        self.optimizers = [
-            make_optimizer(network.parameters(), recipe)
+
+    def make_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return the optimizers of both networks."""
+        return [
+            make_optimizer(network.parameters(), self.recipe)
             for network in (self.generator, self.discriminator)
         ]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the checkpoint."""
-        return {
-            "step": self.steps,
-            "best_score": self.best_score,
-            "loss_sums": self._loss_sums,
-            "generator": self.generator.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-        }
-
-    def load_state_dict(self, checkpoint: dict[str, Any]) -> None:
-        """Restore a checkpoint."""
-        self.generator.load_state_dict(checkpoint["generator"])
-        self.discriminator.load_state_dict(checkpoint["discriminator"])
-        self.average.load_state_dict(checkpoint["average"])
-        for optimizer, state in zip(self.optimizers, checkpoint["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        self.steps, self.best_score = checkpoint["step"], checkpoint["best_score"]
-        self._loss_sums = checkpoint["loss_sums"]
+    @property
+    def samples(self) -> int:
+        """Samples of a step, of as many patches as share a style."""
+        return 2 * self.config.batch // self.recipe.views
 
     @property
     def learning_rate(self) -> float:
         """Learning rate of the last step."""
         return learning_rate(self.steps, self.config, self.recipe)
 
-    def mean_losses(self) -> dict[str, float]:
-        """Return the mean of each loss term since this was last called."""
-        means = {name: total / count for name, (total, count) in self._loss_sums.items()}
-        self._loss_sums = {}
-        return means
-
-    def step(self, samples: NDArray[np.uint8], domains: Sequence[int] = ()) -> None:
+    def update(self, samples: NDArray[np.uint8], domains: Sequence[int]) -> dict[str, float]:
         """Take one step of the generator, and of the discriminator where it is its turn.
 
         Parameters
@@ -129,10 +81,6 @@ class StyleTrainer:
             The domain of each image, for ``daug``.
         """
         config, views = self.config, self.recipe.views
-        self.steps += 1
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate
         images = torch.from_numpy(samples).to(self.device).float() / 255
         patches = _flat(images[:, :views])
         elsewhere = _flat(images[:, 2 : 2 + views]) if self.recipe.photometric > 0 else None
@@ -141,13 +89,10 @@ class StyleTrainer:
         other = None if views == 2 else _flat(images[:, 1:2])
         with mixed_precision(self.device):
             declared = torch.tensor(domains, dtype=torch.long, device=self.device)
-            self.losses, fake = self._generator_step(patches, other, elsewhere, declared)
+            losses_of_step, fake = self._generator_step(patches, other, elsewhere, declared)
             if (self.steps - 1) % config.critic_every == 0:
-                self.losses |= self._discriminator_step(patches, other, fake)
-        update_ema(self.average, self.generator, min(config.ema, self.steps / (self.steps + 10)))
-        for name, value in self.losses.items():
-            total, count = self._loss_sums.get(name, (0.0, 0))
-            self._loss_sums[name] = (total + value, count + 1)
+                losses_of_step |= self._discriminator_step(patches, other, fake)
+        return losses_of_step
 
     def _generator_step(
         self,
@@ -226,13 +171,9 @@ class StyleTrainer:
         self._descend(1, recipe.total(terms))
         return {f"discriminator_{name}": float(term.detach()) for name, term in terms.items()}
 
-    def _random(self) -> torch.Generator:
-        """Return random numbers that depend on the seed and the step, so that runs can resume."""
-        return torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.steps)
-
     def _color_distance(self, fake: torch.Tensor, real: torch.Tensor, images: int) -> torch.Tensor:
         """Return the distance of each translation, its views together, from its style image."""
-        random = self._random()
+        random = self.random()
         bands = real.shape[1]
         directions = torch.randn((DIRECTIONS, bands), generator=random)
         directions = torch.cat([torch.eye(bands), torch.nn.functional.normalize(directions)])
@@ -244,7 +185,7 @@ class StyleTrainer:
         self, real: torch.Tensor, elsewhere: torch.Tensor, images: int
     ) -> torch.Tensor:
         """Return the distance of places from themselves under a change that another place shows."""
-        random = self._random()
+        random = self.random()
         changes = random_changes(real[:: len(real) // images], random)
         reference, truth = apply_changes(real, changes), apply_changes(elsewhere, changes)
         content, own = self.generator.encode(elsewhere, images=images)

@@ -65,7 +65,7 @@ WRONG = [
     (SEGMENTER, {"metrics": [1]}, "metrics is "),
     (SEGMENTER, {"training": None}, "training is None"),
     (SEGMENTER, {"sha256": "0"}, "hexadecimal"),
-    (STYLE, {"preset": "cyclegan"}, "preset is 'cyclegan'"),
+    (STYLE, {"preset": "pix2pix"}, "preset is 'pix2pix'"),
     (STYLE, {"adain": None}, "adain is None"),
     (STYLE, {"bands": 0}, "bands is 0"),
     (STYLE, {"bands": 10**6}, "1 to 64"),

@@ -443,4 +443,10 @@ def test_help_shows_examples_line_by_line(name):
 
 def test_method_choices_come_from_the_literal():
     assert typing.get_args(config.ColorMethod) == config.METHODS
-    assert typing.get_args(config.HarmonizeMethod) == ("auto", "ssda", "mixture", *config.METHODS)
+    assert typing.get_args(config.HarmonizeMethod) == (
+        "auto",
+        "ssda",
+        "translation",
+        "mixture",
+        *config.METHODS,
+    )

@@ -1,0 +1,215 @@
+"""One step of each compared translation method, with the hyperparameters of its paper."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geossda.config import TrainStyleConfig
+from geossda.devices import mixed_precision
+from geossda.errors import InputError, counted
+from geossda.models import translation_losses as losses
+from geossda.models.translation import CycleGan, Translator
+from geossda.training.adversarial_trainer import AdversarialTrainer
+
+Tensors = list[torch.Tensor]
+
+
+class TranslationTrainer(AdversarialTrainer):
+    """A run of a method that translates between declared domains.
+
+    Parameters
+    ----------
+    config : TrainStyleConfig
+    device : torch.device
+    domains : int
+
+    Raises
+    ------
+    InputError
+        The method cannot have so many domains, or the batch is smaller.
+    """
+
+    most_domains: int | None = None
+    lr: float
+    betas: tuple[float, float] = (0.5, 0.999)
+    generator: Translator
+
+    def __init__(self, config: TrainStyleConfig, device: torch.device, domains: int) -> None:
+        self.check_domains(domains, config)
+        self.domains = domains
+        super().__init__(config, device, domains)
+
+    @classmethod
+    def check_domains(cls, domains: int, config: TrainStyleConfig) -> None:
+        """Raise InputError if the method cannot have so many domains, or not with this batch.
+
+        Parameters
+        ----------
+        domains : int
+        config : TrainStyleConfig
+
+        Raises
+        ------
+        InputError
+            The message says what the method needs.
+        """
+        if domains < 2 or domains > (cls.most_domains or domains):
+            wanted = "two" if cls.most_domains == 2 else "two or more"
+            raise InputError(
+                f"preset {config.preset} translates between {wanted} domains, the rasters are of "
+                f"{domains}: give {wanted} folders, each with the rasters of one domain"
+            )
+        if config.batch < domains:
+            raise InputError(
+                f"batch {config.batch} has no patch of each of {counted(domains, 'domain')}: give "
+                f"--batch {domains + domains % 2}"
+            )
+
+    @property
+    def samples(self) -> int:
+        """Patches of a step."""
+        return self.config.batch
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the last step: constant, then linear to zero over the last half."""
+        initial = self.lr if self.config.lr is None else self.config.lr
+        return initial * min(1.0, 2 * (1 - (self.steps - 1) / self.config.steps))
+
+    def make_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return Adam for both networks."""
+        return [
+            torch.optim.Adam(network.parameters(), self.lr, self.betas)
+            for network in (self.generator, self.discriminator)
+        ]
+
+    def update(self, samples: NDArray[np.uint8], domains: Sequence[int]) -> dict[str, float]:
+        """Take one step of both networks on the first view of each sample.
+
+        Parameters
+        ----------
+        samples : (patches, 2, bands, side, side) uint8 array
+        domains : sequence of int
+            The domain of each patch.
+        """
+        patches = torch.from_numpy(np.ascontiguousarray(samples[:, 0])).to(self.device)
+        real = (patches.float() / 255).contiguous(memory_format=torch.channels_last)
+        with mixed_precision(self.device):
+            terms = self.losses_of(real, torch.tensor(domains, device=self.device))
+        return {name: float(term.detach()) for name, term in terms.items()}
+
+    def losses_of(self, real: torch.Tensor, domains: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Take one step of both networks; return its loss terms, unweighted.
+
+        Parameters
+        ----------
+        real : (patches, bands, side, side) float tensor, 0..1
+        domains : (patches,) int tensor
+        """
+        raise NotImplementedError
+
+    def descend(self, which: int, loss: torch.Tensor) -> None:
+        """Take a step of one optimizer.
+
+        Parameters
+        ----------
+        which : int
+            0 for the generator, 1 for the discriminator.
+        loss : scalar tensor
+        """
+        self.optimizers[which].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizers[which].step()
+
+
+class CycleGanTrainer(TranslationTrainer):
+    """CycleGAN (Zhu et al. 2017): both directions, each with a discriminator of its domain.
+
+    Least squares, cycles (L1, weight 10), identity (5), and a pool of 50 earlier translations that
+    the discriminators are shown instead of half of the present ones.
+
+    Parameters
+    ----------
+    config, device, domains
+        As for :class:`TranslationTrainer`.
+    """
+
+    most_domains, lr = 2, 2e-4
+    cycle, identity, pool_size = 10.0, 5.0, 50
+    generator: CycleGan
+
+    def __init__(self, config: TrainStyleConfig, device: torch.device, domains: int) -> None:
+        super().__init__(config, device, domains)
+        self.pools: list[Tensors] = [[] for _ in range(domains)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the checkpoint, with the pools."""
+        return super().state_dict() | {"pools": self.pools}
+
+    def load_state_dict(self, checkpoint: dict[str, Any]) -> None:
+        """Restore a checkpoint."""
+        super().load_state_dict(checkpoint)
+        self.pools = [[one.to(self.device) for one in pool] for pool in checkpoint["pools"]]
+
+    def losses_of(self, real: torch.Tensor, domains: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Take one step of both networks; return its loss terms, unweighted.
+
+        Parameters
+        ----------
+        real, domains
+            As for :meth:`TranslationTrainer.losses_of`.
+        """
+        images = [real[domains == domain] for domain in range(self.domains)]
+        # What is translated to a domain, and to the other one, is of the other one, and of it.
+        fake = [self._to(domain, images[1 - domain]) for domain in range(2)]
+        cycled = [self._to(domain, fake[1 - domain]) for domain in range(2)]
+        same = [self._to(domain, images[domain]) for domain in range(2)]
+        self.discriminator.requires_grad_(False)
+        terms = {
+            "adversarial": losses.least_squares_generator(self.discriminator(fake)),
+            "cycle": sum_of(map(losses.distance, cycled, images)),
+            "identity": sum_of(map(losses.distance, same, images)),
+        }
+        self.discriminator.requires_grad_(True)
+        self.descend(
+            0,
+            terms["adversarial"] + self.cycle * terms["cycle"] + self.identity * terms["identity"],
+        )
+        shown = [self._pooled(domain, one.detach()) for domain, one in enumerate(fake)]
+        terms["discriminator"] = losses.least_squares_discriminator(
+            self.discriminator(images), self.discriminator(shown)
+        )
+        self.descend(1, terms["discriminator"])
+        return terms
+
+    def _to(self, domain: int, images: torch.Tensor) -> torch.Tensor:
+        """Return images translated to a domain."""
+        code = torch.eye(2, device=images.device)[domain : domain + 1]
+        return self.generator.translate(images, code)
+
+    def _pooled(self, domain: int, fake: torch.Tensor) -> torch.Tensor:
+        """Return translations, half of them exchanged for earlier ones once the pool is full."""
+        pool, random = self.pools[domain], self.random()
+        shown = []
+        for image in fake:
+            if len(pool) < self.pool_size:
+                pool.append(image)
+                shown.append(image)
+            elif float(torch.rand((), generator=random)) < 0.5:
+                index = int(torch.randint(self.pool_size, (), generator=random))
+                shown.append(pool[index])
+                pool[index] = image
+            else:
+                shown.append(image)
+        return torch.stack(shown)
+
+
+def sum_of(terms: "map[torch.Tensor]") -> torch.Tensor:
+    """Return the sum of scalar tensors."""
+    return torch.stack(list(terms)).sum()
+
+
+TRAINERS: dict[str, type[TranslationTrainer]] = {"cyclegan": CycleGanTrainer}

@@ -1,0 +1,149 @@
+"""Models of declared domains applied to rasters: seamless, by reference or by name."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from conftest import build_raster
+
+import geossda
+from geossda.config import HarmonizeConfig
+from geossda.errors import BandError, StyleError
+from geossda.models.card import StyleCard, save
+from geossda.models.presets import TRANSLATORS, build_generator
+
+PRESETS = sorted(TRANSLATORS)
+DOMAINS = ("dark", "light")
+
+
+@pytest.fixture(autouse=True)
+def small(one_thread):
+    pass
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A model of each preset, of random weights that all matter."""
+    folder = tmp_path_factory.mktemp("models")
+    for preset in PRESETS:
+        torch.manual_seed(1)
+        network = build_generator(preset, 3, domains=2, width=4)
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.kaiming_normal_(parameter)
+        card = StyleCard("mine", "0", preset, domains=DOMAINS, width=4)
+        save(folder / f"{preset}.safetensors", network.state_dict(), card)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rasters(tmp_path_factory):
+    root = tmp_path_factory.mktemp("rasters")
+    for index, name in enumerate((*DOMAINS, "elsewhere")):
+        (root / name).mkdir()
+        build_raster(root / name / "a.tif", size=(150, 190), seed=index, nodata=0)
+    build_raster(root / "light" / "deep.tif", size=(150, 190), dtype="uint16", seed=5)
+    return root
+
+
+def pixels(path):
+    with rasterio.open(path) as dataset:
+        return dataset.read().astype(int), dataset.dataset_mask() > 0, dataset.tags()
+
+
+@pytest.mark.parametrize("structure", ["full", "lock"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_tiles_and_bounds_change_no_pixel(tmp_path, models, rasters, preset, structure):
+    config = HarmonizeConfig(
+        style_model=str(models / f"{preset}.safetensors"), structure=structure, device="cpu"
+    )
+    source, reference = rasters / "dark" / "a.tif", rasters / "light" / "a.tif"
+    outs = {}
+    for tile in (48, 1024):
+        outs[tile] = tmp_path / f"{tile}.tif"
+        one = dataclasses.replace(config, tile=tile)
+        result = geossda.harmonize(source, outs[tile], style=reference, config=one)
+        assert result.method == "translation"
+    (small, mask, tags), (whole, other_mask, _) = (pixels(outs[tile]) for tile in (48, 1024))
+    assert np.abs(small - whole).max() <= 1 and (mask == other_mask).all()
+    assert tags["GEOSSDA_METHOD"] == "translation"
+    before, valid, _ = pixels(source)
+    assert (whole[:, ~valid] == before[:, ~valid]).all() and (valid == mask).all()
+    assert np.abs(whole - before)[:, valid].mean() > 5
+    part = tmp_path / "part.tif"
+    bounds = (500010.0, 5200000.0 - 60, 500070.0, 5200000.0 - 10)
+    geossda.harmonize(source, part, style=reference, config=config, bounds=bounds)
+    cut = pixels(part)[0]
+    assert np.abs(cut - whole[:, 20:120, 20:140]).max() <= 1
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_domain_is_the_folder_or_named(tmp_path, models, rasters, preset):
+    config = HarmonizeConfig(style_model=str(models / f"{preset}.safetensors"), structure="full")
+    source, elsewhere = rasters / "dark" / "a.tif", rasters / "elsewhere" / "a.tif"
+    with pytest.raises(StyleError, match=r"folder elsewhere, .* \(dark, light\): .* --domain"):
+        geossda.harmonize(source, tmp_path / "x.tif", style=elsewhere, config=config)
+    with pytest.raises(StyleError, match="has no domain green; its domains are dark, light"):
+        geossda.harmonize(
+            source, tmp_path / "x.tif", style=elsewhere, config=config, domain="green"
+        )
+    named = tmp_path / "named.tif"
+    reference = rasters / "light" / "a.tif"
+    geossda.harmonize(source, named, style=reference, config=config, domain="light")
+    by_folder, of_file = tmp_path / "folder.tif", tmp_path / "file.tif"
+    geossda.harmonize(source, by_folder, style=reference, config=config)
+    assert (pixels(named)[0] == pixels(by_folder)[0]).all()
+    saved = tmp_path / "style.json"
+    geossda.make_style(reference, saved, style_model=config.style_model)
+    geossda.harmonize(source, of_file, style=saved, config=config)
+    assert np.abs(pixels(of_file)[0] - pixels(by_folder)[0]).max() <= 1
+    other = tmp_path / "other.tif"
+    geossda.harmonize(source, other, style=reference, config=config, domain="dark")
+    assert (pixels(other)[0] != pixels(named)[0]).any()
+
+
+def test_other_types_are_stretched_as_in_training(tmp_path, models, rasters):
+    """A 16-bit source and reference: results stay within what the reference's stretch holds."""
+    config = HarmonizeConfig(style_model=str(models / "cyclegan.safetensors"), structure="full")
+    source = build_raster(tmp_path / "deep.tif", size=(150, 190), dtype="uint16", seed=9)
+    out = tmp_path / "out.tif"
+    reference = rasters / "light" / "deep.tif"
+    geossda.harmonize(source, out, style=reference, config=config)
+    result, target = pixels(out)[0], pixels(reference)[0]
+    low, high = np.percentile(target.reshape(3, -1), (2, 98), axis=1)
+    step = 2 + 0.02 * (high - low)  # percentiles are those of windows
+    assert (result.min((1, 2)) >= low - step).all() and (result.max((1, 2)) <= high + step).all()
+    assert (np.ptp(result, axis=(1, 2)) > 0.1 * (high - low)).all()
+
+
+def test_models_and_methods_that_do_not_fit_are_refused(tmp_path, models, rasters):
+    source, reference = rasters / "dark" / "a.tif", rasters / "light" / "a.tif"
+    model = str(models / "cyclegan.safetensors")
+    out = tmp_path / "x.tif"
+    with pytest.raises(StyleError, match="of preset cyclegan, which is for method translation"):
+        geossda.harmonize(source, out, style=reference, style_model=model, method="ssda")
+    with pytest.raises(StyleError, match="of preset geossda, which is for method ssda"):
+        geossda.harmonize(source, out, style=reference, method="translation")
+    with pytest.raises(StyleError, match="no declared domains: leave out --domain"):
+        geossda.harmonize(source, out, style=reference, domain="light")
+    with pytest.raises(StyleError, match="references are of several domains"):
+        geossda.harmonize(source, out, style=[reference, source], style_model=model)
+    one_band = build_raster(tmp_path / "one.tif", bands=1)
+    with pytest.raises(BandError, match="takes 3 bands"):
+        geossda.harmonize(one_band, out, style=reference, style_model=model, method="translation")
+    tiny = build_raster(tmp_path / "tiny.tif", size=(12, 12))
+    with pytest.raises(StyleError, match="too small for the style model"):
+        geossda.harmonize(tiny, out, style=reference, style_model=model)
+    assert not out.exists()
+
+
+def test_evaluate_style_names_the_system(models, rasters):
+    images = [rasters / name / "a.tif" for name in DOMAINS]
+    scores = geossda.evaluate_style(
+        images, style_model=str(models / "cyclegan.safetensors"), patches=2, patch=32
+    )
+    names = [one.method for one in scores]
+    assert names[-2:] == ["cyclegan lock", "cyclegan full"]
+    assert all(np.isfinite(one.distance) and np.isfinite(one.cycle) for one in scores)

@@ -1,0 +1,139 @@
+"""The compared translation methods: losses by hand, networks whose statistics are given."""
+
+import numpy as np
+import pytest
+import torch
+
+from geossda.models import translation_losses as losses
+from geossda.models.card import StyleCard
+from geossda.models.card_checks import checked_entries
+from geossda.models.presets import TRANSLATORS, build_discriminator, build_generator
+from geossda.models.style_graphs import unpacked_levels
+from geossda.models.translation import InstanceNorm, PatchDiscriminator
+from geossda.models.translation_graphs import ApplyTranslation, MeasureTranslation
+
+PRESETS = sorted(TRANSLATORS)
+TENSOR = torch.tensor
+
+
+def random_network(preset, domains=2, bands=3):
+    torch.manual_seed(0)
+    network = build_generator(preset, bands, domains=domains, width=4)
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.kaiming_normal_(parameter)
+    return network.eval().requires_grad_(False)
+
+
+def target_code(network):
+    code = torch.zeros(1, network.code_size)
+    code[0, 1] = 1
+    return code
+
+
+def test_least_squares_by_hand():
+    real, fake = [TENSOR([[1.0, 0.5]])], [TENSOR([[0.5, 0.0]])]
+    # (0 + 1/4) / 2 and (1/4 + 0) / 2, averaged.
+    assert losses.least_squares_discriminator(real, fake).item() == pytest.approx(0.125)
+    twice = losses.least_squares_discriminator(real * 2, fake * 2)
+    assert twice.item() == pytest.approx(0.25)
+    assert losses.least_squares_generator(fake).item() == pytest.approx((0.25 + 1) / 2)
+
+
+def test_distances_are_in_units_of_minus_one_to_one():
+    one = torch.full((2, 3, 4, 4), 0.25)
+    assert losses.distance(one, one + 0.5).item() == pytest.approx(1.0)
+
+
+def test_instance_norm_by_hand():
+    x = TENSOR([[[[1.0, 3.0]]], [[[5.0, 7.0]]]])  # two patches of one channel
+    norm = InstanceNorm(1)  # of one image: mean 4, variance (9 + 1 + 1 + 9) / 4
+    out = norm(x)
+    assert out.flatten().tolist() == pytest.approx(
+        [-3 / 5**0.5, -1 / 5**0.5, 1 / 5**0.5, 3 / 5**0.5]
+    )
+    again = InstanceNorm(1, given=tuple(norm.used))
+    assert torch.allclose(again(x[:1]), out[:1])
+    each = InstanceNorm(2)(x)
+    assert each.flatten().tolist() == pytest.approx([-1, 1, -1, 1], abs=1e-4)
+    # The second pixel of each patch does not count: values 1 and 5, mean 3, deviation 2.
+    masked = InstanceNorm(1, TENSOR([[[[1.0, 0.0]]], [[[1.0, 0.0]]]]))
+    assert masked(x)[:, 0, 0, 0].tolist() == pytest.approx([-1, 1], abs=1e-4)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_given_statistics_make_windows_those_of_the_whole(preset):
+    """The image measured as a whole; a window with its halo has the same pixels."""
+    network = random_network(preset)
+    image = torch.rand(1, 3, 96, 160, generator=torch.Generator().manual_seed(1))
+    code = target_code(network)
+    own = MeasureTranslation(network)(image, torch.ones(1, 1, 96, 160), code)
+    apply = ApplyTranslation(network)
+    whole = apply(image, own, code)
+    assert whole.shape == image.shape and whole.min() >= 0 and whole.max() <= 1
+    left = 64 + network.halo
+    window = apply(image[..., :left], own, code)[..., :64]
+    assert torch.allclose(window, whole[..., :64], atol=1e-4)
+    assert not torch.allclose(apply(image[..., :64], own, code), whole[..., :64], atol=1e-4)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_patches_are_translated_each_by_its_own_statistics(preset):
+    network = random_network(preset)
+    patches = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    code = target_code(network)
+    together = network.translate(patches, code)
+    apart = torch.cat([network.translate(patch[None], code) for patch in patches])
+    assert torch.allclose(together, apart, atol=1e-5)
+    levels = InstanceNorm(3)
+    network(patches, code, levels)
+    assert [m.mean.shape[1] for m in levels.used] == network.level_channels
+    packed = torch.zeros(1, 2 * sum(network.level_channels))
+    assert len(unpacked_levels(packed, network.level_channels)) == len(levels.used)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_target_changes_what_comes_out(preset):
+    network = random_network(preset)
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    code = target_code(network)
+    assert not torch.allclose(
+        network.translate(image, code), network.translate(image, code.flip(1))
+    )
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("bands", [1, 4])
+def test_any_number_of_bands(preset, bands):
+    network = random_network(preset, bands=bands)
+    image = torch.rand(1, bands, 32, 32)
+    assert network.translate(image, target_code(network)).shape == image.shape
+    assert isinstance(build_discriminator(preset, bands, 2, 4), torch.nn.Module)
+
+
+def test_patch_discriminators_score_places():
+    scores = PatchDiscriminator(3, 4)(torch.rand(2, 3, 64, 64))
+    assert scores.shape == (2, 1, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"preset": "cyclegan"}, "preset cyclegan needs domains"),
+        ({"preset": "cyclegan", "domains": ["a"]}, "which preset cyclegan cannot have"),
+        ({"preset": "cyclegan", "domains": ["a", "b", "c"]}, "which preset cyclegan cannot have"),
+        ({"preset": "cyclegan", "domains": ["a", "a"]}, "which preset cyclegan cannot have"),
+        ({"preset": "cyclegan", "domains": ["a", "b"], "width": 1000}, "width is 1000"),
+    ],
+)
+def test_cards_of_domains_are_checked(entries, message):
+    with pytest.raises(ValueError, match=message):
+        checked_entries({"name": "x", "version": "0", "kind": "style", **entries}, StyleCard)
+
+
+def test_losses_have_gradients_of_finite_size():
+    network = build_generator("cyclegan", 3, domains=2, width=4)
+    image = torch.rand(2, 3, 32, 32)
+    losses.distance(network.translate(image, target_code(network)), image).backward()
+    used = [p for p in network.to_domain[1].parameters() if p.grad is not None]
+    assert used and all(np.isfinite(p.grad.numpy()).all() for p in used)
