@@ -15,6 +15,8 @@ _MAX_SLOPE = 0.4
 _CORNER_COST = 0.02
 # Walls are no shorter than so many tolerances, and courtyards no smaller than its square.
 _MIN_WALL = 2.0
+# Corners times edges that are computed at once, and what stands in for a width of 0.
+_MOST_CELLS, _TINY = 2**16, 1e-30
 
 
 class Wall(NamedTuple):
@@ -144,26 +146,29 @@ class _CumulativeArea:
         signs = _signs(len(corners))
         if signs @ corners.prod(axis=1) < 0:
             signs = -signs
-        below = [self._below(x, y) for x, y in corners.tolist()]
-        return float(signs @ below)
+        keys = list(map(tuple, corners.tolist()))
+        # Outlines of one more wall have most corners in common.
+        if new := [key for key in dict.fromkeys(keys) if key not in self._known]:
+            self._known.update(zip(new, self._below(np.array(new)).tolist(), strict=True))
+        return float(signs @ np.array([self._known[key] for key in keys]))
 
-    def _below(self, x: float, y: float) -> float:
-        """Integrate min(X, x) dY along the rings where Y <= y (Green's theorem)."""
-        if (x, y) not in self._known:
+    def _below(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Integrate min(X, x) dY along the rings where Y <= y, at corners (Green's theorem)."""
+        below = []
+        for part in np.array_split(corners, 1 + corners.size * len(self._slope) // _MOST_CELLS):
+            x, y = part[:, :1], part[:, 1:]
             x0, y0 = self._start.T
-            y1 = self._end[:, 1]
-            low, high = np.minimum(y0, y), np.minimum(y1, y)
-            left = x0 + self._slope * (low - y0)
-            right = x0 + self._slope * (high - y0)
-            # Mean of max(X - x, 0) between two ends, on one side of x or across it.
-            over_left, over_right = np.maximum(left - x, 0), np.maximum(right - x, 0)
-            both = over_left + over_right
-            across = (over_left == 0) != (over_right == 0)
-            span = np.where(across, np.abs(right - left), 1.0)
-            excess = np.where(across, both**2 / (2 * span), both / 2)
-            mean = (left + right) / 2 - excess
-            self._known[x, y] = float((self._signs * mean * (high - low)).sum())
-        return self._known[x, y]
+            low, high = np.minimum(y0, y), np.minimum(self._end[:, 1], y)
+            left = (low - y0) * self._slope + (x0 - x)
+            right = (high - y0) * self._slope + (x0 - x)
+            # Twice the mean of min(X - x, 0) between two ends: on one side of x, or across it.
+            lower, upper = np.minimum(left, right), np.maximum(left, right)
+            under = np.minimum(lower, 0)
+            across = under / np.maximum(upper - lower, _TINY) * under
+            twice = np.where(upper > 0, -across, lower + upper)
+            area = (twice * 0.5 + x) * (high - low) * self._signs
+            below.append(area.sum(axis=1))
+        return np.concatenate(below)
 
 
 def _outlines(
@@ -177,26 +182,37 @@ def _outlines(
     outlines: list[NDArray[np.float64]] = []
     turned = _rotation(angle)
     walls = _alternating([run @ turned for run in runs])
-    upright = np.array([wall.axis == 0 for wall in walls])
-    offset = np.array([wall.offset for wall in walls])
+    first_upright = bool(walls) and walls[0].axis == 0
+    offset = [wall.offset for wall in walls]
+    # Length of wall i: from its corner with wall i - 1 to that with wall i + 1.
+    lengths = [abs(offset[(i + 1) % len(offset)] - offset[i - 1]) for i in range(len(offset))]
     while len(offset) >= 4:
-        previous = np.concatenate([offset[-1:], offset[:-1]])
-        corners = np.column_stack(
-            [np.where(upright, offset, previous), np.where(upright, previous, offset)]
-        )
-        lengths = np.abs(np.concatenate([corners[1:], corners[:1]]) - corners).sum(axis=1)
-        shortest = int(np.argmin(lengths))
+        shortest = lengths.index(min(lengths))
         if lengths[shortest] >= min_wall or len(offset) == 4:
-            outlines.append(corners)
+            outlines.append(_corners(offset, first_upright))
         if len(offset) == 4:
             break
-        before, after = (shortest - 1) % len(offset), (shortest + 1) % len(offset)
-        moment = offset[before] * lengths[before] + offset[after] * lengths[after]
-        offset[before] = moment / max(lengths[before] + lengths[after], 1e-9)
-        kept = np.ones(len(offset), bool)
-        kept[[shortest, after]] = False
-        upright, offset = upright[kept], offset[kept]
+        count = len(offset)
+        before, after = (shortest - 1) % count, (shortest + 1) % count
+        total = lengths[before] + lengths[after]
+        offset[before] = (offset[before] * lengths[before] + offset[after] * lengths[after]) / max(
+            total, 1e-9
+        )
+        for index in sorted((shortest, after), reverse=True):
+            del offset[index], lengths[index]
+        first_upright ^= after == 0
+        before -= (shortest < before) + (after < before)
+        count -= 2
+        for index in (before - 1, before, (before + 1) % count):
+            lengths[index] = abs(offset[(index + 1) % count] - offset[index - 1])
     return outlines
+
+
+def _corners(offset: list[float], first_upright: bool) -> NDArray[np.float64]:
+    """Return the corner of each wall with the one before, (n, 2), of walls upright by turns."""
+    corners = np.array([offset, offset[-1:] + offset[:-1]]).T
+    corners[first_upright::2] = corners[first_upright::2, ::-1]
+    return corners
 
 
 def _alternating(runs: list[NDArray[np.float64]]) -> list[Wall]:

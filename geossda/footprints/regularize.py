@@ -6,6 +6,7 @@ are as likely artefacts as real: there the simplest proposals are tried first, t
 right angles only, and what none of them is near to is only smoothed.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -77,10 +78,9 @@ def regularize(polygon: shapely.Polygon, pixel: float, tolerance: float) -> shap
     polygon = shapely.Polygon(polygon.exterior, holes)
     rings = [edge_midpoints(ring, pixel) for ring in (polygon.exterior, *holes)]
     if sum(map(len, rings)) <= _MAX_EDGES:
+        surroundings = _Surroundings(polygon, pixel, REACH * tolerance)
         for proposal, min_iou in _proposals(polygon, rings, pixel, tolerance):
-            if _overlaps(proposal.outline, polygon, min_iou) and _within_reach(
-                proposal.outline, polygon, pixel, REACH * tolerance
-            ):
+            if _overlaps(proposal.outline, polygon, min_iou) and proposal.outline in surroundings:
                 return proposal.outline
     return smoothed(polygon, tolerance)
 
@@ -92,32 +92,42 @@ def _overlaps(one: shapely.Polygon, other: shapely.Polygon, min_iou: float) -> b
     return areas[0] >= min_iou * areas[1] and overlap(one, other) >= min_iou
 
 
-def _within_reach(
-    outline: shapely.Polygon, polygon: shapely.Polygon, pixel: float, reach: float
-) -> bool:
-    """Return whether all points of an outline are within `reach` of a polygon along pixels."""
-    # Most outlines are by a wide margin, and the simplified polygon is buffered in a fraction of
-    # the time. It deviates by less than a pixel, and a buffer falls short by up to 2 %.
-    simple = shapely.simplify(polygon, pixel)
-    near = shapely.buffer(simple, 0.98 * reach - pixel, quad_segs=4)
-    if shapely.contains_properly(near, outline):
+class _Surroundings:
+    """The points within `reach` of a polygon along pixels."""
+
+    def __init__(self, polygon: shapely.Polygon, pixel: float, reach: float) -> None:
+        self._polygon, self._pixel, self._reach = polygon, pixel, reach
+
+    @functools.cached_property
+    def _most(self) -> shapely.Polygon:
+        """Most of them, found in a fraction of the time."""
+        # The simplified polygon deviates by less than a pixel, and a buffer falls short by up to
+        # 2 %.
+        simple = shapely.simplify(self._polygon, self._pixel)
+        most = shapely.buffer(simple, 0.98 * self._reach - self._pixel, quad_segs=4)
+        shapely.prepare(most)
+        return most
+
+    def __contains__(self, outline: shapely.Polygon) -> bool:
+        """Return whether all points of an outline are among them."""
+        if shapely.contains_properly(self._most, outline):
+            return True
+        margin = (1.1 * self._reach + self._pixel) * np.array([-1, -1, 1, 1])
+        for part in shapely.get_parts(shapely.difference(outline, self._most)):
+            around = shapely.clip_by_rect(self._polygon, *(shapely.bounds(part) + margin).tolist())
+            near = shapely.buffer(around, self._reach, quad_segs=4)
+            if not shapely.contains_properly(near, part):
+                return False
         return True
-    margin = (1.1 * reach + pixel) * np.array([-1, -1, 1, 1])
-    for part in shapely.get_parts(shapely.difference(outline, near)):
-        around = shapely.clip_by_rect(polygon, *(shapely.bounds(part) + margin).tolist())
-        if not shapely.contains_properly(shapely.buffer(around, reach, quad_segs=4), part):
-            return False
-    return True
 
 
 def _proposals(
     polygon: shapely.Polygon, rings: list[NDArray[np.float64]], pixel: float, tolerance: float
 ) -> Iterator[tuple[Proposal, float]]:
     """Yield proposals, best first, each with its least intersection over union."""
-    walls = {
-        reach: [fit_lines(split_runs(points, reach)) for points in rings]
-        for reach in (tolerance, 2 * tolerance)
-    }
+    reaches = tolerance, 2 * tolerance
+    runs = {reach: [split_runs(points, reach) for points in rings] for reach in reaches}
+    walls = {reach: list(map(fit_lines, by_ring)) for reach, by_ring in runs.items()}
     lines = {reach: list(itertools.chain(*by_ring)) for reach, by_ring in walls.items()}
     main = {reach: main_direction(fitted) for reach, fitted in lines.items()}
     wanders = all(
@@ -128,19 +138,21 @@ def _proposals(
     proposals: list[Proposal | None] = [disc(rings[0], polygon, tolerance), boxed]
     if wanders and len(rings) == 1:
         yield from ((each, _MIN_IOU_PRIMITIVE) for each in proposals if each is not None)
-    if wanders:
-        proposals = []
-    for reach, by_ring in walls.items():
-        snapped = [snap_lines(ring, main[reach], reach) for ring in by_ring]
-        proposals += [intersect_lines(snapped, reach), intersect_lines(by_ring, reach)]
     outline = rectilinear_outline(
         polygon,
-        [split_runs(rings[0], reach) for reach in walls],
+        [by_ring[0] for by_ring in runs.values()],
         [main[2 * tolerance], _longest_direction(boxed.outline)],
         tolerance,
     )
     # A wall along a common direction is described by its offset alone.
     rectilinear = None if outline is None else Proposal(outline, len(outline.exterior.coords))
+    if wanders:
+        proposals = []
+        if rectilinear is not None:
+            yield rectilinear, _MIN_IOU
+    for reach, by_ring in walls.items():
+        snapped = [snap_lines(ring, main[reach], reach) for ring in by_ring]
+        proposals += [intersect_lines(snapped, reach), intersect_lines(by_ring, reach)]
     proposals.append(rectilinear)
     points = np.asarray(shapely.points(np.concatenate(rings)), object)
     count = len(points) / correlated_points(lines[2 * tolerance])
@@ -148,8 +160,6 @@ def _proposals(
         (proposal for proposal in proposals if proposal is not None),
         key=lambda proposal: _criterion(proposal, points, count, pixel),
     )
-    if wanders and rectilinear is not None:
-        yield rectilinear, _MIN_IOU
     if not wanders:
         yield from ((proposal, _MIN_IOU) for proposal in ranked)
     elif ranked:

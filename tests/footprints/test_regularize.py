@@ -26,7 +26,7 @@ from geossda.footprints.rectilinear import (
     _rotation,
     rectilinear_outline,
 )
-from geossda.footprints.regularize import REACH, _within_reach, overlap, regularize, smoothed
+from geossda.footprints.regularize import REACH, _Surroundings, overlap, regularize, smoothed
 from geossda.footprints.shaper import shape_footprints
 from geossda.footprints.shaping import Shaping, valid_polygons
 from geossda.footprints.wall_lines import edge_midpoints, split_runs
@@ -425,7 +425,7 @@ def test_what_is_out_of_reach_is_told_as_by_the_pixels(seed, name, east, south):
     shape = painted(HOUSES[name], seed)
     outline = shapely.affinity.translate(HOUSES[name], east, south)
     exact = shapely.contains_properly(shapely.buffer(shape, 1.5, quad_segs=4), outline)
-    assert _within_reach(outline, shape, PIXEL, 1.5) == exact
+    assert (outline in _Surroundings(shape, PIXEL, 1.5)) == exact
 
 
 def test_walls_go_where_the_pixels_say_and_are_straight():
