@@ -123,11 +123,10 @@ def _border(
 
 
 def _lines(shape: shapely.Geometry) -> shapely.MultiLineString:
-    """Return the lines of a geometry that may be a collection."""
+    """Return the lines of a geometry that may be a collection, and of which some may be empty."""
     parts = shapely.get_parts(shapely.get_parts([shape]))
-    return shapely.MultiLineString(
-        [part for part in parts if part.geom_type in ("LineString", "LinearRing")]
-    )
+    lines = [part for part in parts if part.geom_type in ("LineString", "LinearRing")]
+    return shapely.MultiLineString([line for line in lines if not line.is_empty])
 
 
 def scene_steps(

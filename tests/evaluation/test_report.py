@@ -200,6 +200,12 @@ def test_of_overlapping_scenes_the_first_is_on_top():
     assert np.allclose(border.normals, [1, 0])
 
 
+def test_a_scene_below_others_has_no_border():
+    scene, neighbour = shapely.box(0, 0, 50, 90), shapely.box(50, 0, 90, 90)
+    borders = scene_borders([scene, scene, neighbour], 8)
+    assert [(border.first, border.second) for border in borders] == [(0, 2)]
+
+
 def test_scenes_that_touch_at_a_corner_or_not_at_all_have_no_border():
     assert scene_borders([shapely.box(0, 0, 50, 50), shapely.box(50, 50, 90, 90)], 8) == []
     assert scene_borders([shapely.box(0, 0, 50, 50), shapely.box(60, 0, 90, 90)], 8) == []
