@@ -168,6 +168,7 @@ CHOICES = {
         "paper": "As in the paper",
         "daug": "One style a folder",
         "cyclegan": "CycleGAN (between two folders)",
+        "standardgan": "StandardGAN (to what all folders have in common)",
     },
     "regularize": {
         "rectilinear": "Square corners",

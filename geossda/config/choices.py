@@ -9,7 +9,7 @@ NamedMethod = Literal["ssda", "translation", "mixture", ColorMethod]
 HarmonizeMethod = Literal["auto", NamedMethod]
 MatrixMethod = Literal["ssda", MatchingMethod]
 # Style models: methods of translation between declared domains, and all presets.
-Translation = Literal["cyclegan"]
+Translation = Literal["cyclegan", "standardgan"]
 StylePreset = Literal["geossda", "paper", "daug", Translation]
 Structure = Literal["lock", "full"]
 # Which pixels share one stretch.

@@ -27,7 +27,7 @@ class HarmonizeConfig(Config):
     domain: str | None = setting(
         None,
         "With a style model of declared domains: the one that the references show (default: the "
-        "name of the folder that each lies in).",
+        "name of the folder that each lies in), or standard, the mean of all of standardgan.",
         metavar="NAME",
     )
     strength: float = setting(

@@ -9,11 +9,23 @@ from geossda.models.discriminator import SpectralDiscriminator
 from geossda.models.generator import Generator
 from geossda.models.multilevel_adain import SpectralGenerator
 from geossda.models.paper import PaperDiscriminator, PaperGenerator
-from geossda.models.translation import CycleGan, DomainDiscriminators, Translator
+from geossda.models.translation import (
+    CycleGan,
+    DomainDiscriminators,
+    MultitaskDiscriminator,
+    StandardGan,
+    Translator,
+)
 
 # By preset, from the numbers of bands and domains and the channels of the first layer.
-TRANSLATORS: dict[str, Callable[[int, int, int], Translator]] = {"cyclegan": CycleGan}
-DISCRIMINATORS: dict[str, Callable[[int, int, int], nn.Module]] = {"cyclegan": DomainDiscriminators}
+TRANSLATORS: dict[str, Callable[[int, int, int], Translator]] = {
+    "cyclegan": CycleGan,
+    "standardgan": StandardGan,
+}
+DISCRIMINATORS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "cyclegan": DomainDiscriminators,
+    "standardgan": MultitaskDiscriminator,
+}
 
 
 def build_generator(

@@ -1,8 +1,9 @@
 """Image-to-image translation between declared domains: the methods SS(DA)² is compared with.
 
 Written from their papers, in the smallest form for patches of a few bands: CycleGAN (Zhu et al.
-2017). All normalise features by the instance, which for a raster that is read window by window is
-the whole raster: statistics are measured once and then given, as those of the other presets are.
+2017) and StandardGAN (Tasar et al. 2020). All normalise features by the instance, which for a
+raster that is read window by window is the whole raster: statistics are measured once and then
+given, as those of the other presets are.
 """
 
 from abc import ABC, abstractmethod
@@ -167,23 +168,49 @@ class Resnet(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, 0, 0.02)
 
-    def forward(self, image: torch.Tensor, norm: InstanceNorm) -> torch.Tensor:
+    def forward(
+        self, image: torch.Tensor, norm: InstanceNorm, affine: "Affine | None" = None
+    ) -> torch.Tensor:
         """Return images, 0..1.
 
         Parameters
         ----------
         image : (patches, bands, height, width) float tensor, 0..1
         norm : InstanceNorm
+        affine : Affine, optional
+            What follows each normalisation in the second half of the network.
         """
         x = functional.relu(norm(self.first(2 * image - 1)))
         for halve in self.down:
             x = functional.relu(norm(halve(x)))
-        for block in self.blocks:
+        for index, block in enumerate(self.blocks):
+            styled = affine if index >= len(self.blocks) // 2 else None
             first, second = block.children()
-            x = x + norm(second(functional.relu(norm(first(x)))))
+            x = x + _styled(norm(second(functional.relu(_styled(norm(first(x)), styled)))), styled)
         for convolve in self.up:
-            x = functional.relu(norm(convolve(functional.interpolate(x, scale_factor=2))))
+            upper = convolve(functional.interpolate(x, scale_factor=2))
+            x = functional.relu(_styled(norm(upper), affine))
         return (torch.tanh(self.last(x)) + 1) / 2
+
+
+class Affine:
+    """Scales and offsets of normalised features, taken in turn: the second half of AdaIN.
+
+    Parameters
+    ----------
+    values : (1 or patches, 2 * channels) float tensor
+        Changes of the scale and offsets of each normalisation, of all channels together.
+    """
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self.values, self.taken = values, 0
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return scaled features; as they are where all values are 0."""
+        count = x.shape[1]
+        part = self.values[:, self.taken : self.taken + 2 * count, None, None]
+        self.taken += 2 * count
+        return x * (1 + part[:, :count]) + part[:, count:]
 
 
 class CycleGan(Translator):
@@ -214,6 +241,38 @@ class CycleGan(Translator):
             As for :meth:`Translator.forward`.
         """
         translated: torch.Tensor = self.to_domain[int(code[0].argmax())](image, norm)
+        return translated
+
+
+class StandardGan(Translator):
+    """StandardGAN (Tasar et al. 2020): one network, one set of AdaIN parameters per domain.
+
+    The first half removes what is an image's own; the second half gives it a domain's, or the mean
+    of all domains', which is the standard that all images are put to.
+
+    Parameters
+    ----------
+    bands, domains, width : int
+    """
+
+    def __init__(self, bands: int, domains: int, width: int) -> None:
+        super().__init__()
+        self.bands, self.domains, self.code_size = bands, domains, domains
+        self.network = Resnet(bands, width)
+        self.stride, self.halo = self.network.stride, self.network.halo
+        styled = 2 * (BLOCKS - BLOCKS // 2) * 4 * width + 2 * width + width
+        self.styles = nn.Parameter(torch.zeros(domains, 2 * styled))
+        self.level_channels = self.measure_channels()
+
+    def forward(self, image: torch.Tensor, code: torch.Tensor, norm: InstanceNorm) -> torch.Tensor:
+        """Return images in mixtures of the domains' parameters.
+
+        Parameters
+        ----------
+        image, code, norm
+            As for :meth:`Translator.forward`.
+        """
+        translated: torch.Tensor = self.network(image, norm, Affine(code @ self.styles))
         return translated
 
 
@@ -273,6 +332,24 @@ class DomainDiscriminators(nn.Module):
         return tuple(one(image) for one, image in zip(self.of_domain, images, strict=True))
 
 
+class MultitaskDiscriminator(PatchDiscriminator):
+    """A PatchGAN that also says of which domain an image is.
+
+    Parameters
+    ----------
+    bands, domains, width : int
+    """
+
+    def __init__(self, bands: int, domains: int, width: int) -> None:
+        super().__init__(bands, width)
+        self.classify = nn.Linear(8 * width, domains)
+
+    def scores_and_logits(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return scores, (N, 1, rows, columns), and logits of the domains, (N, domains)."""
+        features = self.features(image)
+        return self.layers[-1](features), self.classify(features.mean((2, 3)))
+
+
 def one_hot(domains: torch.Tensor, count: int) -> torch.Tensor:
     """Return codes of domains, (images, count).
 
@@ -283,6 +360,10 @@ def one_hot(domains: torch.Tensor, count: int) -> torch.Tensor:
     count : int
     """
     return functional.one_hot(domains, count).float()
+
+
+def _styled(x: torch.Tensor, affine: Affine | None) -> torch.Tensor:
+    return x if affine is None else affine(x)
 
 
 def _conv(before: int, after: int, kernel: int) -> nn.Conv2d:

@@ -29,6 +29,17 @@ def least_squares_generator(fake: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack([(score - 1).square().mean() for score in fake]).sum()
 
 
+def classification(logits: torch.Tensor, domains: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of the domains that a discriminator takes images for.
+
+    Parameters
+    ----------
+    logits : (N, domains) float tensor
+    domains : (N,) int tensor
+    """
+    return functional.cross_entropy(logits.float(), domains)
+
+
 def distance(image: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """Return the mean absolute difference (L1) in units of -1..1, in which the papers weight it.
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Percentiles that become 0 and 1 where images are not of 8 bit, as in training.
 PERCENT = (2, 98)
+# The name of StandardGAN's mean of all domains.
+STANDARD = "standard"
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,12 @@ class DomainModel(StyleModel):
         StyleError
             The model has no such domain.
         """
-        if name not in self.card.domains:
+        known = list(self.card.domains)
+        if self.card.preset == "standardgan":
+            known.append(STANDARD)
+        if name not in known:
             raise StyleError(
-                f"the style model has no domain {name}; its domains are "
-                f"{', '.join(self.card.domains)}"
+                f"the style model has no domain {name}; its domains are {', '.join(known)}"
             )
         return dataclasses.replace(self, domain=name)
 
@@ -120,7 +124,8 @@ class DomainModel(StyleModel):
             The target is pooled from references of several domains.
         """
         for group in target.groups:
-            if group[0].mean[: len(self.card.domains)].max() < 0.999:
+            mixed = group[0].mean[: len(self.card.domains)].max() < 0.999
+            if mixed and self.card.preset != "standardgan":
                 raise StyleError(
                     f"the references are of several domains of the style model: preset "
                     f"{self.card.preset} translates to one, give references of one"
@@ -230,7 +235,10 @@ class DomainModel(StyleModel):
                 f"the domain of a reference is not known: the style model has the domains "
                 f"{', '.join(self.card.domains)}, name one with --domain"
             )
-        code = np.array([name == self.domain for name in self.card.domains], np.float32)
+        names = self.card.domains
+        code = np.array([name == self.domain for name in names], np.float32)
+        if self.domain == STANDARD and STANDARD not in names:
+            code[:] = 1 / len(names)
         if self.encode_graph is not None:
             code = self.encode_graph([patches, mask, code[None]])[0][0]
         return code

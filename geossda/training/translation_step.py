@@ -11,7 +11,7 @@ from geossda.config import TrainStyleConfig
 from geossda.devices import mixed_precision
 from geossda.errors import InputError, counted
 from geossda.models import translation_losses as losses
-from geossda.models.translation import CycleGan, Translator
+from geossda.models.translation import CycleGan, MultitaskDiscriminator, Translator, one_hot
 from geossda.training.adversarial_trainer import AdversarialTrainer
 
 Tensors = list[torch.Tensor]
@@ -111,6 +111,16 @@ class TranslationTrainer(AdversarialTrainer):
         """
         raise NotImplementedError
 
+    def other_domains(self, domains: torch.Tensor) -> torch.Tensor:
+        """Return a random domain for each patch that is not its own.
+
+        Parameters
+        ----------
+        domains : (patches,) int tensor
+        """
+        steps = torch.randint(1, self.domains, domains.shape, generator=self.random())
+        return (domains + steps.to(domains.device)) % self.domains
+
     def descend(self, which: int, loss: torch.Tensor) -> None:
         """Take a step of one optimizer.
 
@@ -207,9 +217,63 @@ class CycleGanTrainer(TranslationTrainer):
         return torch.stack(shown)
 
 
+class StandardGanTrainer(TranslationTrainer):
+    """StandardGAN (Tasar et al. 2020): each patch to another domain, back, and to its own.
+
+    Least squares (weight 1), the class of the domain (1), there and back (L1, 10), and to itself
+    (L1, 10).
+
+    Parameters
+    ----------
+    config, device, domains
+        As for :class:`TranslationTrainer`.
+    """
+
+    lr = 2e-4
+    cross, itself = 10.0, 10.0
+    discriminator: MultitaskDiscriminator
+
+    def losses_of(self, real: torch.Tensor, domains: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Take one step of both networks; return its loss terms, unweighted.
+
+        Parameters
+        ----------
+        real, domains
+            As for :meth:`TranslationTrainer.losses_of`.
+        """
+        targets = self.other_domains(domains)
+        own, other = (one_hot(each, self.domains) for each in (domains, targets))
+        fake = self.generator.translate(real, other)
+        self.discriminator.requires_grad_(False)
+        score, logits = self.discriminator.scores_and_logits(fake)
+        self.discriminator.requires_grad_(True)
+        terms = {
+            "adversarial": losses.least_squares_generator([score]),
+            "classification": losses.classification(logits, targets),
+            "cross": losses.distance(self.generator.translate(fake, own), real),
+            "itself": losses.distance(self.generator.translate(real, own), real),
+        }
+        self.descend(
+            0,
+            terms["adversarial"]
+            + terms["classification"]
+            + self.cross * terms["cross"]
+            + self.itself * terms["itself"],
+        )
+        score, logits = self.discriminator.scores_and_logits(real)
+        of_fake, _ = self.discriminator.scores_and_logits(fake.detach())
+        terms["discriminator"] = losses.least_squares_discriminator([score], [of_fake])
+        terms["discriminator_classification"] = losses.classification(logits, domains)
+        self.descend(1, terms["discriminator"] + terms["discriminator_classification"])
+        return terms
+
+
 def sum_of(terms: "map[torch.Tensor]") -> torch.Tensor:
     """Return the sum of scalar tensors."""
     return torch.stack(list(terms)).sum()
 
 
-TRAINERS: dict[str, type[TranslationTrainer]] = {"cyclegan": CycleGanTrainer}
+TRAINERS: dict[str, type[TranslationTrainer]] = {
+    "cyclegan": CycleGanTrainer,
+    "standardgan": StandardGanTrainer,
+}

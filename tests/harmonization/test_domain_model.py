@@ -53,11 +53,15 @@ def pixels(path):
         return dataset.read().astype(int), dataset.dataset_mask() > 0, dataset.tags()
 
 
-@pytest.mark.parametrize("structure", ["full", "lock"])
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    ("preset", "structure"), [*((preset, "full") for preset in PRESETS), ("cyclegan", "lock")]
+)
 def test_tiles_and_bounds_change_no_pixel(tmp_path, models, rasters, preset, structure):
     config = HarmonizeConfig(
-        style_model=str(models / f"{preset}.safetensors"), structure=structure, device="cpu"
+        style_model=str(models / f"{preset}.safetensors"),
+        structure=structure,
+        device="cpu",
+        scenes="none",
     )
     source, reference = rasters / "dark" / "a.tif", rasters / "light" / "a.tif"
     outs = {}
@@ -79,9 +83,10 @@ def test_tiles_and_bounds_change_no_pixel(tmp_path, models, rasters, preset, str
     assert np.abs(cut - whole[:, 20:120, 20:140]).max() <= 1
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_domain_is_the_folder_or_named(tmp_path, models, rasters, preset):
-    config = HarmonizeConfig(style_model=str(models / f"{preset}.safetensors"), structure="full")
+def test_a_domain_is_the_folder_or_named(tmp_path, models, rasters):
+    config = HarmonizeConfig(
+        style_model=str(models / "cyclegan.safetensors"), structure="full", scenes="none"
+    )
     source, elsewhere = rasters / "dark" / "a.tif", rasters / "elsewhere" / "a.tif"
     with pytest.raises(StyleError, match=r"folder elsewhere, .* \(dark, light\): .* --domain"):
         geossda.harmonize(source, tmp_path / "x.tif", style=elsewhere, config=config)
@@ -104,9 +109,25 @@ def test_a_domain_is_the_folder_or_named(tmp_path, models, rasters, preset):
     assert (pixels(other)[0] != pixels(named)[0]).any()
 
 
+def test_the_standard_is_a_domain_of_standardgan(tmp_path, models, rasters):
+    config = HarmonizeConfig(
+        style_model=str(models / "standardgan.safetensors"), structure="full", domain="standard"
+    )
+    reference = rasters / "elsewhere" / "a.tif"
+    outs = [tmp_path / "standard.tif", tmp_path / "again.tif"]
+    for out, given in zip(outs, (reference, rasters / "light" / "a.tif"), strict=True):
+        geossda.harmonize(rasters / "dark" / "a.tif", out, style=given, config=config)
+    assert (pixels(outs[0])[0] == pixels(outs[1])[0]).all()  # of whatever reference
+    other = dataclasses.replace(config, style_model=str(models / "cyclegan.safetensors"))
+    with pytest.raises(StyleError, match="has no domain standard; its domains are dark, light"):
+        geossda.harmonize(reference, tmp_path / "x.tif", style=reference, config=other)
+
+
 def test_other_types_are_stretched_as_in_training(tmp_path, models, rasters):
     """A 16-bit source and reference: results stay within what the reference's stretch holds."""
-    config = HarmonizeConfig(style_model=str(models / "cyclegan.safetensors"), structure="full")
+    config = HarmonizeConfig(
+        style_model=str(models / "cyclegan.safetensors"), structure="full", scenes="none"
+    )
     source = build_raster(tmp_path / "deep.tif", size=(150, 190), dtype="uint16", seed=9)
     out = tmp_path / "out.tif"
     reference = rasters / "light" / "deep.tif"

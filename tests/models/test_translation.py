@@ -45,6 +45,27 @@ def test_distances_are_in_units_of_minus_one_to_one():
     assert losses.distance(one, one + 0.5).item() == pytest.approx(1.0)
 
 
+def test_classes_by_hand():
+    logits, domains = TENSOR([[0.0, 0.0], [np.log(3.0), 0.0]]), TENSOR([1, 0])
+    expected = (np.log(2) + np.log(4 / 3)) / 2
+    assert losses.classification(logits, domains).item() == pytest.approx(expected)
+
+
+def test_a_new_standardgan_has_one_style_and_mixes_them_linearly():
+    network = build_generator("standardgan", 3, domains=3, width=4)
+    image = torch.rand(1, 3, 32, 32)
+    codes = torch.eye(3)
+    first, second = (network.translate(image, code[None]) for code in codes[:2])
+    assert torch.equal(first, second)
+    with torch.no_grad():
+        network.styles.copy_(torch.randn_like(network.styles))
+        mean = network.styles.mean(0, keepdim=True)
+        standard = network.translate(image, torch.full((1, 3), 1 / 3))
+        network.styles[1] = mean[0]
+        assert torch.allclose(standard, network.translate(image, codes[1:2]), atol=1e-5)
+        assert not torch.allclose(standard, network.translate(image, codes[:1]), atol=1e-3)
+
+
 def test_instance_norm_by_hand():
     x = TENSOR([[[[1.0, 3.0]]], [[[5.0, 7.0]]]])  # two patches of one channel
     norm = InstanceNorm(1)  # of one image: mean 4, variance (9 + 1 + 1 + 9) / 4
