@@ -119,6 +119,7 @@ def harmonize(
         mosaics = [_open_checked(group, config) for group, _ in planned]
         mosaics = with_common_range(mosaics, progress=progress)
         method = load_method(config, min(mosaic.count for mosaic in mosaics), progress)
+        method.prepare(mosaics[0], area_of(mosaics[0], config), config.tile)
         given = style if isinstance(style, Style) else _fingerprints(references)
         runs = [
             Run("harmonize", tuple(group), target, _inputs(mosaic, given, method, config), config,

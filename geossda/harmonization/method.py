@@ -15,6 +15,7 @@ from geossda.harmonization.style import Style
 from geossda.harmonization.tiles import PixelTransform, WindowTransform
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
+from geossda.raster.windows import Window
 
 if TYPE_CHECKING:
     from geossda.runtime.style_network import StyleModel
@@ -84,6 +85,18 @@ class Method(ABC):
             The method needs a style, or something that was not measured for it.
         BandError
             Band counts differ.
+        """
+
+    def prepare(self, mosaic: Mosaic, area: Window, tile_px: int) -> None:  # noqa: B027
+        """Get ready for the windows of a mosaic, beside other work; most methods need not.
+
+        Parameters
+        ----------
+        mosaic : Mosaic
+        area : Window
+            The part of it that is harmonized.
+        tile_px : int
+            Side of a tile, in pixels.
         """
 
     def require_bands(self, bands: int) -> None:

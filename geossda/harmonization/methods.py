@@ -28,6 +28,7 @@ from geossda.harmonization.tiles import PixelTransform, WindowTransform
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import as_dtype
+from geossda.raster.windows import Window
 
 if TYPE_CHECKING:
     from geossda.runtime.style_network import StyleModel
@@ -226,6 +227,12 @@ class Ssda(Method):
                 )
             model = model.with_domain(config.domain)
         return method(model, config.structure)
+
+    def prepare(self, mosaic: Mosaic, area: Window, tile_px: int) -> None:
+        """Compile the model for the windows it will see, while the mosaic is measured."""
+        from geossda.harmonization.ssda_transform import window_sizes
+
+        self.model.prepare(window_sizes(self.model, self.structure, mosaic, area, tile_px))
 
     def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
         """Measure style statistics and contrast limits of a mosaic of one source.

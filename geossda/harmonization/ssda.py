@@ -24,6 +24,21 @@ def scale(structure: Structure) -> int:
     return FACTOR if structure == "lock" else 1
 
 
+def align_px(model: StyleModel, structure: Structure) -> int:
+    """Return the number of pixels that windows start and end at multiples of."""
+    return model.stride * scale(structure)
+
+
+def halo_px(model: StyleModel, structure: Structure) -> int:
+    """Return the number of pixels around a window that its own depend on."""
+    if structure == "full":
+        return model.halo
+    # Twice the radius (fit, then average), one cell to interpolate, and the generator's own.
+    needed = (model.halo + 2 * RADIUS + 1) * FACTOR
+    align = align_px(model, structure)
+    return -(-needed // align) * align
+
+
 def measure_look(
     model: StyleModel,
     patches: NDArray[np.float32],
@@ -124,16 +139,12 @@ class Transfer:
     @property
     def align(self) -> int:
         """Windows start and end at multiples of so many pixels from the raster's origin."""
-        return self.model.stride * scale(self.structure)
+        return align_px(self.model, self.structure)
 
     @property
     def halo(self) -> int:
         """Pixels around a window that its own pixels depend on; a multiple of `align`."""
-        if self.structure == "full":
-            return self.model.halo
-        # Twice the radius (fit, then average), one cell to interpolate, and the generator's own.
-        needed = (self.model.halo + 2 * RADIUS + 1) * FACTOR
-        return -(-needed // self.align) * self.align
+        return halo_px(self.model, self.structure)
 
     def __call__(self, image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Translate a window.

@@ -10,16 +10,27 @@ from geossda.color.guided_filter import apply_affine, reduce
 from geossda.config import Structure
 from geossda.errors import StyleError
 from geossda.harmonization.reading import RasterReading
-from geossda.harmonization.ssda import FACTOR, ContrastLimit, Local, Transfer
+from geossda.harmonization.ssda import (
+    FACTOR,
+    ContrastLimit,
+    Local,
+    Transfer,
+    align_px,
+    halo_px,
+    scale,
+)
 from geossda.harmonization.style import Style
 from geossda.harmonization.style_features import (
+    PATCH_PX,
     in_limits,
     measure_features,
     read_patches,
     statistics_of,
 )
 from geossda.models.style_arrays import ImageStyle, LevelMoments, PixelGaussian
+from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import as_dtype
+from geossda.raster.windows import Window
 from geossda.runtime.style_network import StyleModel
 
 # Patches on which the share of clipped pixels is measured.
@@ -81,6 +92,33 @@ def measure_transform(
         "headroom": None if contrast is None else [contrast.mean, contrast.contrast],
         "limits": [float(end) for end in limits],
     }
+
+
+def window_sizes(
+    model: StyleModel, structure: Structure, mosaic: Mosaic, area: Window, tile_px: int
+) -> list[tuple[int, int]]:
+    """Return the heights and widths of windows that the model sees of a mosaic, in its pixels.
+
+    Those at the lower and right edges may be of others.
+
+    Parameters
+    ----------
+    model : StyleModel
+    structure : {"lock", "full"}
+    mosaic : Mosaic
+    area : Window
+        The part of it that is harmonized.
+    tile_px : int
+        Side of a tile, in pixels.
+    """
+    cell = scale(structure)
+    tile = area._replace(height=min(tile_px, area.height), width=min(tile_px, area.width))
+    window = tile.surrounded(halo_px(model, structure), align_px(model, structure))
+    sizes = [(window.height // cell, window.width // cell)]
+    if mosaic.dtype.kind in "ui":  # of which contrast is measured first
+        side = PATCH_PX[structure] // cell
+        sizes.insert(0, (side, side))
+    return sizes
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,15 @@ class Graph(Protocol):
     @property
     def side_by_side(self) -> bool: ...  # noqa: D102
 
+    def prepare(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Get ready for inputs of some shapes, beside other work, where that takes time.
+
+        Parameters
+        ----------
+        shapes : sequence of tuple of int
+            One for each input.
+        """
+
     def __call__(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Run arrays, and return arrays of float32; safe to call from several threads.
 

@@ -1,5 +1,6 @@
 """Networks run by OpenVINO, from ONNX files."""
 
+import contextlib
 import functools
 import math
 import queue
@@ -63,6 +64,15 @@ class OpenvinoGraph:
     def side_by_side(self) -> bool:
         """Whether several threads run one window each."""
         return self._runtime.device == "cpu"
+
+    def prepare(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Compile for inputs of some shapes, in a thread; what runs them meanwhile waits for it."""
+
+        def compile_it() -> None:
+            with contextlib.suppress(ModelError):  # which the first run raises
+                self._requests(tuple(shapes))
+
+        threading.Thread(target=compile_it).start()
 
     def __call__(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Run arrays; see :class:`geossda.runtime.graph.Graph`."""

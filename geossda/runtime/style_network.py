@@ -1,7 +1,7 @@
 """A style model that is ready to use, whatever runs it, for images of any number of bands."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -188,6 +188,18 @@ class StyleModel:
         )
         channels = self.shape.level_channels
         return ImageStyle(gaussian, tuple(unpacked(each, channels) for each in moments))
+
+    def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """Get ready to translate single windows of some sizes, beside other work.
+
+        Parameters
+        ----------
+        sizes : iterable of (int, int)
+            Heights and widths, in pixels.
+        """
+        moments = (1, 2 * sum(self.shape.level_channels))
+        for size in sizes:
+            self.apply_graph.prepare([(1, self.card.bands, *size), moments, moments])
 
     def domain_style(self, name: str) -> ImageStyle:
         """Return the learned style of a declared domain.

@@ -39,6 +39,9 @@ class TorchGraph:
         """Whether several threads run one window each."""
         return self.device.type == "cpu"
 
+    def prepare(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Do nothing: PyTorch compiles nothing."""
+
     @torch.inference_mode()
     def __call__(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Run arrays; see :class:`geossda.runtime.graph.Graph`."""

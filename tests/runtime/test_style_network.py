@@ -19,9 +19,10 @@ from geossda.models.card import StyleCard, load, read_card, resolve, save
 from geossda.models.onnx_export import export
 from geossda.models.onnx_file import GENERATOR_KEY, GRAPH_KEY
 from geossda.models.presets import build_generator
-from geossda.models.style_arrays import PixelGaussian, transport
+from geossda.models.style_arrays import ImageStyle, PixelGaussian, transport, unpacked
 from geossda.models.style_statistics import Gaussian
 from geossda.models.style_statistics import transport as transport_of_tensors
+from geossda.runtime.openvino_graph import OpenvinoGraph
 from geossda.runtime.style_network import Settings, open_style_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -133,3 +134,45 @@ def test_harmonize_runs_without_torch_and_is_the_same(make_raster, tmp_path, str
     assert np.abs(pixels[0] - pixels[1]).max() <= 1
     with rasterio.open(source) as dataset:
         assert np.abs(pixels[0] - dataset.read()).mean() > 3
+
+
+@pytest.mark.parametrize(("dtype", "structure"), [("uint8", "lock"), ("float32", "full")])
+def test_what_is_compiled_beside_other_work_is_what_runs(
+    make_raster, tmp_path, monkeypatch, dtype, structure
+):
+    source = make_raster(tmp_path / "source.tif", size=(150, 170), dtype=dtype, seed=3)
+    style = make_raster(tmp_path / "style.tif", size=(160, 160), dtype=dtype, seed=8)
+    prepared, run = set(), set()
+    prepare, call = OpenvinoGraph.prepare, OpenvinoGraph.__call__
+
+    def prepare_and_note(graph, shapes):
+        prepared.add(shapes[0])
+        prepare(graph, shapes)
+
+    def call_and_note(graph, inputs):
+        if len(inputs) == 3:
+            run.add(inputs[0].shape)
+        return call(graph, inputs)
+
+    monkeypatch.setattr(OpenvinoGraph, "prepare", prepare_and_note)
+    monkeypatch.setattr(OpenvinoGraph, "__call__", call_and_note)
+    geossda.harmonize(source, tmp_path / "out.tif", style=style, method="ssda", structure=structure,
+                      runtime="openvino", device="cpu")  # fmt: skip
+    assert prepared == run
+
+
+def test_what_cannot_be_compiled_is_said_where_it_runs(monkeypatch):
+    model = open_style_model("default", Settings("cpu", "openvino", "float32"))
+
+    def fail(*_):
+        raise ModelError("no memory")
+
+    monkeypatch.setattr(OpenvinoGraph, "_compile", fail)
+    window = images(1, 3, 1, side=88)
+    own = PixelGaussian(np.zeros(3, np.float32), np.eye(3, dtype=np.float32))
+    zeros = np.zeros(sum(model.shape.level_channels), np.float32)
+    style = ImageStyle(own, (unpacked(np.concatenate([zeros, zeros])[None],
+                                      model.shape.level_channels),))  # fmt: skip
+    model.prepare([(88, 88)])
+    with pytest.raises(ModelError, match="no memory"):
+        model.translate(window, style, ImageStyle(own, style.groups))
