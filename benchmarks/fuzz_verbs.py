@@ -53,6 +53,7 @@ STYLE_VERBS = {
     "harmonize-ssda": "harmonize scene.tif --style CASE --style-model style.safetensors "
     "--method ssda -o o.tif",
     "harmonize-mixture": "harmonize scene.tif --style CASE --method mixture -o o.tif",
+    "harmonize-graph": "harmonize scene.tif --style CASE --method graph -o o.tif",
     "harmonize-linear": "harmonize scene.tif --style CASE --method linear -o o.tif",
     "style": "style CASE scene.tif --style-model none -o o.json",
 }

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from geossda.adapt.color_clusters import graph_transfers, measure_places
 from geossda.adapt.photometric import HistogramMatching, gamma, hsv
 from geossda.adapt.style_transfer import domain_transfers, measure_styles, style_transfers
 from geossda.config import AdaptMethod, ScalingKind, TrainSegmenterConfig
@@ -142,6 +143,19 @@ class HistogramMixing(Strategy):
         return cls(mixing, mixing)
 
 
+class GraphAdaptation(Strategy):
+    """Colors of the target's places by graph matching; for target patches, of any place."""
+
+    needs_target = True
+
+    @classmethod
+    def prepare(cls, rasters: TrainingRasters) -> Strategy:
+        """Measure the clusters of each place's colors and return the two transfers."""
+        config, sources, targets, progress = rasters
+        places = measure_places([*sources, *targets], config.patch, config.seed, progress=progress)
+        return cls(*graph_transfers(places, sources, targets))
+
+
 class StyleAdaptation(Strategy):
     """SS(DA)²: measured styles of whole target rasters; for target patches, of any raster."""
 
@@ -183,6 +197,7 @@ STRATEGIES: dict[AdaptMethod, type[Strategy]] = {
     "gamma": RandomGamma,
     "rhm": RandomHistogramMatching,
     "mix": HistogramMixing,
+    "graph": GraphAdaptation,
     "ssda": StyleAdaptation,
     "daug": DomainAdaptation,
 }

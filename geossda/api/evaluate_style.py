@@ -9,9 +9,9 @@ from geossda.evaluation.style_scores import (
     Method,
     StyleScores,
     classical,
+    color_maps,
     identity,
     learned,
-    mixture,
     score,
 )
 from geossda.progress import SILENT, Progress
@@ -43,9 +43,9 @@ def evaluate_style(
     Returns
     -------
     list of StyleScores
-        One per method: doing nothing, the pixelwise methods that match a style, and the style
-        model with both structures, by the name ``ssda`` or of its preset where that is another
-        method's.
+        One per method: doing nothing, the pixelwise methods that match a style, the maps of colors,
+        and the style model with both structures, by the name ``ssda`` or of its preset where that
+        is another method's.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def evaluate_style(
     methods: dict[str, Method] = {
         "identity": identity,
         **{method: classical(method) for method in get_args(MatchingMethod)},
-        "mixture": mixture,
+        **color_maps(),
         f"{name} lock": learned(model, "lock"),
         f"{name} full": learned(model, "full"),
     }

@@ -8,7 +8,7 @@ from geossda.config import MatrixConfig, config_from
 from geossda.errors import InputError
 from geossda.evaluation.samples import sample_rasters
 from geossda.evaluation.style_matrix import draw_matrix
-from geossda.evaluation.style_scores import Method, classical, learned
+from geossda.evaluation.style_scores import Method, classical, color_maps, learned
 from geossda.formats import PICTURE_SUFFIXES, suffix_of
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import find_sources
@@ -70,6 +70,8 @@ def matrix(
         model = open_style_model(config.style_model, config, progress)
         model.require_bands(samples[0].pixels.shape[1])
         method: Method = learned(model, config.structure)
+    elif config.method == "mixture" or config.method == "graph":
+        method = color_maps()[config.method]
     else:
         method = classical(config.method)
     sheet = draw_matrix(samples, method, side=config.cell, progress=progress)

@@ -5,9 +5,11 @@ from typing import Literal, Protocol, get_args
 # Pixelwise methods that match a style; all pixelwise methods; all methods.
 MatchingMethod = Literal["histogram", "reinhard", "linear"]
 ColorMethod = Literal[MatchingMethod, "grayworld", "equalize"]
-NamedMethod = Literal["ssda", "translation", "mixture", ColorMethod]
+# Those that map colors by the colors of all bands.
+MapMethod = Literal["mixture", "graph"]
+NamedMethod = Literal["ssda", "translation", MapMethod, ColorMethod]
 HarmonizeMethod = Literal["auto", NamedMethod]
-MatrixMethod = Literal["ssda", MatchingMethod]
+MatrixMethod = Literal["ssda", MapMethod, MatchingMethod]
 # Style models: methods of translation between declared domains, and all presets.
 Translation = Literal["cyclegan", "standardgan"]
 StylePreset = Literal["geossda", "paper", "daug", Translation]
@@ -16,14 +18,16 @@ Structure = Literal["lock", "full"]
 StretchOf = Literal["source", "mosaic"]
 ScalingKind = Literal["percentile", "bits", "equalize"]
 Regularity = Literal["rectilinear", "simplify", "none"]
-AdaptMethod = Literal["auto", "none", "equalize", "hsv", "gamma", "rhm", "mix", "daug", "ssda"]
+AdaptMethod = Literal[
+    "auto", "none", "equalize", "hsv", "gamma", "rhm", "mix", "graph", "daug", "ssda"
+]
 Schedule = Literal["cosine", "polynomial", "trapezoid"]
 # Symmetries averaged over in test-time augmentation; pixels that count as neighbours.
 Symmetries = Literal[1, 2, 4, 8]
 Connectivity = Literal[4, 8]
-# Rows of the paper's Table I, and the same with a mean teacher on the target's imagery.
+# Rows of the paper's Table I, graph matching, and some with a mean teacher on the target's imagery.
 Row = Literal[
-    "none", "equalize", "hsv", "gamma", "rhm", "daug", "ssda",
+    "none", "equalize", "hsv", "gamma", "rhm", "daug", "ssda", "graph",
     "none+mean-teacher", "rhm+mean-teacher", "ssda+mean-teacher",
 ]  # fmt: skip
 

@@ -18,6 +18,7 @@ ROW_TITLES = {
     "rhm": "RHM",
     "daug": "DAug",
     "ssda": "SS(DA)²",
+    "graph": "Graph matching",
     "none+mean-teacher": "Baseline + teacher",
     "rhm+mean-teacher": "RHM + teacher",
     "ssda+mean-teacher": "SS(DA)² + teacher",

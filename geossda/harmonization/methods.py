@@ -7,11 +7,13 @@ and add its name in :mod:`geossda.config`; the command line, the QGIS dialogs, `
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geossda.color.graph_matching import Displacement, GraphMap, fit_displacement
 from geossda.color.lab import from_lab, to_lab
 from geossda.color.mixture import ColorMap, fit_color_map
 from geossda.color.value_curves import Transform
@@ -21,7 +23,13 @@ from geossda.harmonization.measure import STATISTICS, SourceStatistics, read_sou
 from geossda.harmonization.method import Method, PixelMethod, State, required
 from geossda.harmonization.model_statistics import Covariance, Features
 from geossda.harmonization.reading import sample_colors
-from geossda.harmonization.reference_statistics import SHARES, Lab, Quantiles, Sample
+from geossda.harmonization.reference_statistics import (
+    SHARES,
+    ColorClusters,
+    Lab,
+    Quantiles,
+    Sample,
+)
 from geossda.harmonization.statistic import Statistic
 from geossda.harmonization.style import Style
 from geossda.harmonization.tiles import PixelTransform, WindowTransform
@@ -166,17 +174,45 @@ class Mixture(Method):
         strength : float
             0 to 1, see :meth:`Method.transform`.
         """
-        low, high = state["limits"]
         color_map = ColorMap(*(state[entry.name] for entry in dataclasses.fields(ColorMap)))
+        return _mapped(color_map, state["limits"], strength)
 
-        def apply(pixels: NDArray[Any]) -> NDArray[Any]:
-            if strength == 0:
-                return pixels
-            image = ((pixels - low) / (high - low)).astype(np.float32)
-            mixed = image + np.float32(strength) * (color_map(image) - image)
-            return as_dtype(mixed * (high - low) + low, pixels.dtype)
 
-        return PixelTransform(apply)
+class GraphMatching(Method):
+    """Clusters of colors matched as graphs: :mod:`geossda.color.graph_matching`."""
+
+    name = "graph"
+    needs = (ColorClusters,)
+
+    def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
+        """Match the clusters of a mosaic of one source to the style's.
+
+        Parameters
+        ----------
+        mosaic : Mosaic
+        style : Style or None
+        progress : Progress
+        """
+        reading = read_source(mosaic, style, progress)
+        limits = reading.working_range
+        target = required(style).fitted_to(mosaic.dtype, limits)[ColorClusters]
+        own = ColorClusters.of(reading)
+        displacement = fit_displacement(own.within(limits), target.within(limits))
+        return {"limits": [float(limit) for limit in limits], **vars(displacement)}
+
+    def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
+        """Return the transform of a source's windows.
+
+        Parameters
+        ----------
+        state : dict
+            As :meth:`measure` returns it.
+        style : Style or None
+        strength : float
+            0 to 1, see :meth:`Method.transform`.
+        """
+        entries = (state[entry.name] for entry in dataclasses.fields(Displacement))
+        return _mapped(GraphMap(Displacement(*entries)), state["limits"], strength)
 
 
 class Ssda(Method):
@@ -286,7 +322,17 @@ class Translation(Ssda):
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
-    for method in (Ssda, Translation, Mixture, Histogram, Reinhard, Linear, GrayWorld, Equalize)
+    for method in (
+        Ssda,
+        Translation,
+        Mixture,
+        GraphMatching,
+        Histogram,
+        Reinhard,
+        Linear,
+        GrayWorld,
+        Equalize,
+    )
 }
 
 
@@ -308,3 +354,21 @@ def pixel_method(name: str) -> PixelMethod:
     if not issubclass(method, PixelMethod):
         raise KeyError(name)
     return method()
+
+
+def _mapped(
+    color_map: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    limits: tuple[float, float],
+    strength: float,
+) -> PixelTransform:
+    """Return the transform by a map of colors in 0..1 within the limits."""
+    low, high = limits
+
+    def apply(pixels: NDArray[Any]) -> NDArray[Any]:
+        if strength == 0:
+            return pixels
+        image = ((pixels - low) / (high - low)).astype(np.float32)
+        mixed = image + np.float32(strength) * (color_map(image) - image)
+        return as_dtype(mixed * (high - low) + low, pixels.dtype)
+
+    return PixelTransform(apply)

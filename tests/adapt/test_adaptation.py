@@ -17,6 +17,7 @@ from PIL import Image
 
 import geossda
 from geossda import SegmentConfig, TrainSegmenterConfig, TrainStyleConfig, train_segmenter
+from geossda.adapt.color_clusters import GraphTransfer, measure_places
 from geossda.adapt.photometric import HUE, SATURATION, VALUE, HistogramMatching, gamma, hsv
 from geossda.adapt.samplers import training_streams
 from geossda.adapt.strategies import STRATEGIES, Strategy, resolve_method
@@ -260,6 +261,37 @@ def test_flat_ground_is_not_blown_up(tmp_path):
     assert contrasts[2] < 1.1 * MAX_CONTRAST_GAIN * contrasts[0]
 
 
+def test_graph_matching_takes_the_colors_of_places_not_of_rasters(tmp_path):
+    """Two rasters of a folder, one dark and one light, are one place of two clusters."""
+    (tmp_path / "two").mkdir()
+    rasters = [
+        prepared(build_raster(tmp_path / folder / f"{value}.tif", dtype="uint8",
+                              image=np.full((3, 96, 96), value, np.uint8)))
+        for folder, value in (("two", 50), ("two", 100), (".", 200))
+    ]  # fmt: skip
+    places = measure_places(rasters, 32, 0)
+    two, one = (places[raster.folder] for raster in rasters[1:])
+    assert np.sort(two.centers[0]) * 255 == pytest.approx([50, 100], abs=1e-3)
+    assert one.centers[:, 0] * 255 == pytest.approx([200] * 3, abs=1e-3)
+    folders = [raster.folder for raster in rasters]
+    shift = GraphTransfer(places, folders, folders[2:], np.ones(1))
+    image = np.full((3, 4, 4), 60, np.uint8)
+    # The one cluster of the source is its mean, since the target has one.
+    expected = 60 + 200 - 255 * two.centers[0] @ two.masses
+    assert shift(image, image[0] > 0, 0, rng()) == pytest.approx(
+        np.full((3, 4, 4), expected), abs=1
+    )
+    assert shift(image, image[0] > 0, 2, rng()) is image
+
+
+def test_graph_matching_of_a_place_without_pixels_is_one_line(tmp_path):
+    nowhere = np.zeros((64, 64), bool)
+    empty = build_raster(tmp_path / "empty.tif", size=(64, 64), valid=nowhere, nodata=0)
+    raster = prepared(empty)
+    with pytest.raises(EmptyRasterError, match="nodata"):
+        measure_places([raster], 32, 0)
+
+
 def test_contrast_is_raised_so_far_and_no_further():
     flat, wild = (ImageStyle(PixelGaussian(np.zeros(3), np.eye(3) * v), ()) for v in (0.001, 0.1))
     gain = (_limit_contrast(flat, wild).pixels.covariance[0, 0] / 0.001) ** 0.5
@@ -270,7 +302,7 @@ def test_contrast_is_raised_so_far_and_no_further():
 def test_auto_is_ssda_where_there_is_a_target():
     assert resolve_method("auto", True) == "ssda" and resolve_method("auto", False) == "none"
     assert resolve_method("hsv", False) == "hsv"
-    for method in ("rhm", "daug", "ssda"):
+    for method in ("rhm", "graph", "daug", "ssda"):
         assert resolve_method(method, True) == method
         with pytest.raises(InputError, match="--target"):
             resolve_method(method, False)
@@ -330,7 +362,7 @@ def test_without_jitter_and_resizing_a_patch_is_the_rasters_bytes(tmp_path):
         assert any(np.array_equal(image, way / np.float32(255)) for way in turned)
 
 
-@pytest.mark.parametrize("method", ["hsv", "gamma", "rhm", "ssda", "daug"])
+@pytest.mark.parametrize("method", ["hsv", "gamma", "rhm", "graph", "ssda", "daug"])
 def test_a_method_recolours_labelled_patches_and_those_that_teach(villages, domains, method):
     sources, targets = ([prepared(path)] for path in villages)
     plain, made = (
@@ -352,7 +384,7 @@ def test_a_method_recolours_labelled_patches_and_those_that_teach(villages, doma
     views = plain.target(1, 0), made.target(1, 0)
     assert np.array_equal(views[0].image, views[1].image)
     assert not np.array_equal(views[0].restyled, views[1].restyled)
-    if method in ("rhm", "ssda", "daug"):
+    if method in ("rhm", "graph", "ssda", "daug"):
         own, wanted = (raster.in_memory[:3].mean((1, 2)) / 255 for raster in (*sources, *targets))
 
         def nearer(image):
@@ -646,7 +678,7 @@ def test_patches_are_shown_as_they_are_and_as_they_are_made(villages, tmp_path):
             assert cell.mean((0, 1)) == pytest.approx(mean, abs=2)
 
 
-@pytest.mark.parametrize("method", ["none", "equalize", "hsv", "gamma", "rhm", "ssda"])
+@pytest.mark.parametrize("method", ["none", "equalize", "hsv", "gamma", "rhm", "graph", "ssda"])
 def test_every_method_trains_a_model_that_segments(villages, tmp_path, method):
     out = tmp_path / "out.safetensors"
     config = dataclasses.replace(TINY, adapt=method)

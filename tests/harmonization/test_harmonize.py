@@ -19,7 +19,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 
 import geossda
 from geossda import HarmonizeConfig, harmonize
-from geossda.config import METHODS, Structure
+from geossda.config import METHODS, MapMethod, Structure
 from geossda.errors import Cancelled, OutputError, OutputExistsError, SettingError, StyleError
 from geossda.harmonization.methods import METHODS as REGISTRY
 from geossda.raster.creation_options import parse_creation_options
@@ -107,7 +107,7 @@ def test_everything_but_the_colours_is_kept(tmp_path, make_raster, style, by, dt
         )
 
 
-@pytest.mark.parametrize("method", [*METHODS, "mixture", "ssda"])
+@pytest.mark.parametrize("method", [*METHODS, *get_args(MapMethod), "ssda"])
 @pytest.mark.parametrize(("dtype", "nodata"), [("uint8", 0), ("uint8", 255), ("uint16", 300),
                                                ("int16", 0), ("float32", 0.0)])  # fmt: skip
 def test_valid_pixels_never_become_nodata(tmp_path, make_raster, method, dtype, nodata):
@@ -134,9 +134,9 @@ def every_two(methods, dtypes):
             yield method, dtype, VALIDITIES[(row + column) % len(VALIDITIES)]
 
 
-EVERY_TWO = every_two([*METHODS, "mixture", "ssda"], [*DTYPES, "int32"])
+EVERY_TWO = every_two([*METHODS, *get_args(MapMethod), "ssda"], [*DTYPES, "int32"])
 # Where NaN and infinities are tried.
-NOT_FINITE = ((method, "float32", "mask") for method in [*METHODS, "mixture", "ssda"])
+NOT_FINITE = ((method, "float32", "mask") for method in [*METHODS, *get_args(MapMethod), "ssda"])
 
 
 @pytest.mark.parametrize(("method", "dtype", "by"), sorted({*EVERY_TWO, *NOT_FINITE}))
@@ -214,6 +214,7 @@ def test_strength_0_of_overlapping_crops_is_the_whole(tmp_path, make_raster, sty
         ("reinhard", "uint16"),
         ("reinhard", "float32"),
         ("equalize", "int32"),
+        ("graph", "uint8"),
     ],
 )
 def test_tile_size_changes_no_pixel(tmp_path, make_raster, style, by, method, dtype):

@@ -12,7 +12,7 @@ from PIL import Image
 
 import geossda
 from geossda import EvaluateStyleConfig, HarmonizeConfig, MatrixConfig, StyleConfig
-from geossda.config import MatchingMethod
+from geossda.config import MapMethod, MatchingMethod
 from geossda.errors import BandError, EmptyRasterError, InputError, StyleError
 from geossda.harmonization.methods import known_statistics
 from geossda.harmonization.model_statistics import Covariance, Features
@@ -199,7 +199,7 @@ def test_evaluate_style(looks, truth):
     assert list(rows) == [
         "identity",
         *get_args(MatchingMethod),
-        "mixture",
+        *get_args(MapMethod),
         "ssda lock",
         "ssda full",
     ]
@@ -219,7 +219,7 @@ def test_evaluate_style_on_the_command_line(looks):
     code, told = command("evaluate-style", *looks[:2], *options)
     assert (
         code == 0
-        and len(told.splitlines()) == len(get_args(MatchingMethod)) + 5
+        and len(told.splitlines()) == len([*get_args(MatchingMethod), *get_args(MapMethod)]) + 4
         and "PSNR" not in told
     )
 

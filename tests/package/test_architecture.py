@@ -447,6 +447,6 @@ def test_method_choices_come_from_the_literal():
         "auto",
         "ssda",
         "translation",
-        "mixture",
+        *typing.get_args(config.MapMethod),
         *config.METHODS,
     )
