@@ -171,6 +171,8 @@ CHOICES = {
         "daug": "One style a folder",
         "cyclegan": "CycleGAN (between two folders)",
         "standardgan": "StandardGAN (to what all folders have in common)",
+        "stargan": "StarGAN (between folders)",
+        "starganv2": "StarGAN v2 (between folders, by reference)",
     },
     "regularize": {
         "rectilinear": "Square corners",

@@ -11,7 +11,7 @@ NamedMethod = Literal["ssda", "translation", MapMethod, ColorMethod]
 HarmonizeMethod = Literal["auto", NamedMethod]
 MatrixMethod = Literal["ssda", MapMethod, MatchingMethod]
 # Style models: methods of translation between declared domains, and all presets.
-Translation = Literal["cyclegan", "standardgan"]
+Translation = Literal["cyclegan", "standardgan", "stargan", "starganv2"]
 StylePreset = Literal["geossda", "paper", "daug", Translation]
 Structure = Literal["lock", "full"]
 # Which pixels share one stretch.

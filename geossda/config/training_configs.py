@@ -160,7 +160,7 @@ class TrainStyleConfig(Config):
         "geossda",
         "Networks, losses and schedule: geossda, the paper's, daug (one learned style per "
         "folder of rasters instead of style statistics), or a method to compare with, which "
-        "translates between folders: cyclegan (two of them) or standardgan.",
+        "translates between folders: cyclegan (two of them), standardgan, stargan or starganv2.",
         choices=get_args(StylePreset),
     )
     bands: int = setting(3, "Bands that the model takes at a time.", low=1, high=64)
@@ -183,7 +183,8 @@ class TrainStyleConfig(Config):
     )
     lr: float | None = setting(
         None,
-        "Initial learning rate (preset: 0.001, paper 0.01; cyclegan and standardgan 0.0002).",
+        "Initial learning rate (preset: 0.001, paper 0.01; cyclegan and standardgan 0.0002, "
+        "stargan and starganv2 0.0001).",
         low=0.0,
         advanced=True,
     )

@@ -101,7 +101,7 @@ class StyleCard:
     ----------
     name, version : str
         The model's name, and the version of geossda that wrote it.
-    preset : {"geossda", "paper", "daug", "cyclegan"}
+    preset : str
         Which networks.
     bands : int
         Bands that go through the model together; images of more go through in groups.

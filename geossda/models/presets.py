@@ -9,11 +9,14 @@ from geossda.models.discriminator import SpectralDiscriminator
 from geossda.models.generator import Generator
 from geossda.models.multilevel_adain import SpectralGenerator
 from geossda.models.paper import PaperDiscriminator, PaperGenerator
+from geossda.models.stargan_v2 import StarGanV2, StarGanV2Discriminator
 from geossda.models.translation import (
     CycleGan,
     DomainDiscriminators,
     MultitaskDiscriminator,
     StandardGan,
+    StarGan,
+    StarGanDiscriminator,
     Translator,
 )
 
@@ -21,10 +24,14 @@ from geossda.models.translation import (
 TRANSLATORS: dict[str, Callable[[int, int, int], Translator]] = {
     "cyclegan": CycleGan,
     "standardgan": StandardGan,
+    "stargan": StarGan,
+    "starganv2": StarGanV2,
 }
 DISCRIMINATORS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "cyclegan": DomainDiscriminators,
     "standardgan": MultitaskDiscriminator,
+    "stargan": StarGanDiscriminator,
+    "starganv2": StarGanV2Discriminator,
 }
 
 
@@ -35,7 +42,7 @@ def build_generator(
 
     Parameters
     ----------
-    preset : {"geossda", "paper", "daug", "cyclegan"}
+    preset : str
     bands : int
         Bands that the network takes at a time.
     adain : {"all", "deepest"}
@@ -60,7 +67,7 @@ def build_discriminator(preset: str, bands: int, domains: int = 0, width: int = 
 
     Parameters
     ----------
-    preset : {"geossda", "paper", "daug", "cyclegan"}
+    preset : str
     bands, domains, width : int
         As for the generator.
     """

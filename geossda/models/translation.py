@@ -1,13 +1,14 @@
 """Image-to-image translation between declared domains: the methods SS(DA)² is compared with.
 
 Written from their papers, in the smallest form for patches of a few bands: CycleGAN (Zhu et al.
-2017) and StandardGAN (Tasar et al. 2020). All normalise features by the instance, which for a
-raster that is read window by window is the whole raster: statistics are measured once and then
-given, as those of the other presets are.
+2017), StarGAN (Choi et al. 2018) and StandardGAN (Tasar et al. 2020). All normalise features by the
+instance, which for a raster that is read window by window is the whole raster: statistics are
+measured once and then given, as those of the other presets are.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -137,6 +138,10 @@ class Resnet(nn.Module):
         Channels of the first layer; each halving doubles them.
     blocks : int
         Residual blocks.
+    labels : int
+        Numbers that are given with each image. They are maps beside the bands and beside what the
+        last layer takes, and the first layer is then not normalised: instance normalisation
+        removes what is constant over an image, as a label is.
 
     Attributes
     ----------
@@ -144,13 +149,13 @@ class Resnet(nn.Module):
         See :class:`Translator`.
     """
 
-    def __init__(self, bands: int, width: int, blocks: int = BLOCKS) -> None:
+    def __init__(self, bands: int, width: int, blocks: int = BLOCKS, labels: int = 0) -> None:
         super().__init__()
         self.stride = 4
         # Half the kernels at strides 1, 2 and 4, down and up, and the cell that a pixel lies in.
         reach = 3 + 1 + 2 + 8 * blocks + 4 + 2 + 3
         self.halo = -(-reach // self.stride) * self.stride
-        self.first = _conv(bands, width, 7)
+        self.first = _conv(bands + labels, width, 7)
         self.down = nn.ModuleList(
             nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
             for channels in (width, 2 * width)
@@ -163,13 +168,17 @@ class Resnet(nn.Module):
         self.up = nn.ModuleList(
             nn.Conv2d(2 * channels, channels, 3, padding=1) for channels in (2 * width, width)
         )
-        self.last = _conv(width, bands, 7)
+        self.last = _conv(width + labels, bands, 7)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, 0, 0.02)
 
     def forward(
-        self, image: torch.Tensor, norm: InstanceNorm, affine: "Affine | None" = None
+        self,
+        image: torch.Tensor,
+        norm: InstanceNorm,
+        affine: "Affine | None" = None,
+        label: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return images, 0..1.
 
@@ -179,8 +188,10 @@ class Resnet(nn.Module):
         norm : InstanceNorm
         affine : Affine, optional
             What follows each normalisation in the second half of the network.
+        label : (1 or patches, labels) float tensor, optional
         """
-        x = functional.relu(norm(self.first(2 * image - 1)))
+        x = self.first(_labelled(2 * image - 1, label))
+        x = functional.relu(norm(x) if label is None else x)
         for halve in self.down:
             x = functional.relu(norm(halve(x)))
         for index, block in enumerate(self.blocks):
@@ -190,7 +201,7 @@ class Resnet(nn.Module):
         for convolve in self.up:
             upper = convolve(functional.interpolate(x, scale_factor=2))
             x = functional.relu(_styled(norm(upper), affine))
-        return (torch.tanh(self.last(x)) + 1) / 2
+        return (torch.tanh(self.last(_labelled(x, label))) + 1) / 2
 
 
 class Affine:
@@ -241,6 +252,33 @@ class CycleGan(Translator):
             As for :meth:`Translator.forward`.
         """
         translated: torch.Tensor = self.to_domain[int(code[0].argmax())](image, norm)
+        return translated
+
+
+class StarGan(Translator):
+    """StarGAN (Choi et al. 2018, CVPR): one network, to which the target is a label.
+
+    Parameters
+    ----------
+    bands, domains, width : int
+    """
+
+    def __init__(self, bands: int, domains: int, width: int) -> None:
+        super().__init__()
+        self.bands, self.domains, self.code_size = bands, domains, domains
+        self.network = Resnet(bands, width, labels=domains)
+        self.stride, self.halo = self.network.stride, self.network.halo
+        self.level_channels = self.measure_channels()
+
+    def forward(self, image: torch.Tensor, code: torch.Tensor, norm: InstanceNorm) -> torch.Tensor:
+        """Return images translated to the domains of their labels.
+
+        Parameters
+        ----------
+        image, code, norm
+            As for :meth:`Translator.forward`.
+        """
+        translated: torch.Tensor = self.network(image, norm, label=code)
         return translated
 
 
@@ -350,6 +388,31 @@ class MultitaskDiscriminator(PatchDiscriminator):
         return self.layers[-1](features), self.classify(features.mean((2, 3)))
 
 
+class StarGanDiscriminator(nn.Module):
+    """StarGAN's discriminator: scores of places, and of which domain an image is.
+
+    Parameters
+    ----------
+    bands, domains, width : int
+    """
+
+    def __init__(self, bands: int, domains: int, width: int) -> None:
+        super().__init__()
+        widths = [bands, width, 2 * width, 4 * width, 8 * width]
+        self.layers = nn.ModuleList(
+            nn.Conv2d(before, after, 4, 2, padding=1) for before, after in pairwise(widths)
+        )
+        self.score = nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False)
+        self.classify = nn.Linear(widths[-1], domains)
+
+    def scores_and_logits(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return scores, (N, 1, rows, columns), and logits of the domains, (N, domains)."""
+        x = 2 * image - 1
+        for layer in self.layers:
+            x = functional.leaky_relu(layer(x), 0.01)
+        return self.score(x), self.classify(x.mean((2, 3)))
+
+
 def one_hot(domains: torch.Tensor, count: int) -> torch.Tensor:
     """Return codes of domains, (images, count).
 
@@ -360,6 +423,14 @@ def one_hot(domains: torch.Tensor, count: int) -> torch.Tensor:
     count : int
     """
     return functional.one_hot(domains, count).float()
+
+
+def _labelled(x: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
+    """Return features with a map of each number of a label beside them."""
+    if label is None:
+        return x
+    maps = label[:, :, None, None].to(x.dtype).expand(len(x), -1, *x.shape[2:])
+    return torch.cat([x, maps], 1)
 
 
 def _styled(x: torch.Tensor, affine: Affine | None) -> torch.Tensor:

@@ -55,12 +55,16 @@ def test_samples_are_drawn_from_domains_in_turn(folders):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, folders, interrupter, preset):
-    config = dataclasses.replace(TINY, preset=preset)
+    # The generator of stargan learns at its fifth step.
+    steps = 6 if preset == "stargan" else 3
+    config = dataclasses.replace(
+        TINY, preset=preset, batch=2, steps=steps, checkpoint=2 if steps == 3 else 4
+    )
     whole = train_style(pair(folders), tmp_path / "whole.safetensors", config=config)
     assert whole.domains == ("dark", "light") and whole.width == 4 and whole.preset == preset
     assert read_card(tmp_path / "whole.safetensors") == whole and isinstance(whole, StyleCard)
     out, run = tmp_path / "out.safetensors", tmp_path / "run"
-    stop = interrupter("training", 5, Cancelled("stop"))
+    stop = interrupter("training", steps, Cancelled("stop"))
     with pytest.raises(Cancelled):
         train_style(pair(folders), out, run=run, config=config, progress=stop)
     assert not out.exists()
@@ -79,6 +83,52 @@ def test_a_full_pool_shows_earlier_translations():
     shown = trainer._pooled(0, torch.ones(40, 3, 4, 4))
     assert 10 < (shown == 0).all((1, 2, 3)).sum() + (shown == 1).all((1, 2, 3)).sum() == 40
     assert (shown[:6] == 0).any() and len(trainer.pools[0]) == 2 and not trainer.pools[1]
+
+
+def test_the_generator_of_stargan_learns_each_fifth_step():
+    trainer = TRAINERS["stargan"](
+        dataclasses.replace(TINY, preset="stargan"), torch.device("cpu"), 2
+    )
+    samples = np.random.default_rng(0).integers(0, 255, (4, 2, 3, 32, 32)).astype(np.uint8)
+    before = [value.clone() for value in trainer.generator.state_dict().values()]
+    for step in range(1, 6):
+        trainer.step(samples, [0, 1, 0, 1])
+        after = trainer.generator.state_dict().values()
+        same = all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+        assert same == (step < 5) and ("cycle" in trainer.losses) == (step == 5)
+
+
+def test_styles_of_references_leave_the_other_networks_of_starganv2():
+    """The mapping network learns a hundred times slower, and nothing of references."""
+    trainer = TRAINERS["starganv2"](
+        dataclasses.replace(TINY, preset="starganv2"), torch.device("cpu"), 2
+    )
+    samples = np.random.default_rng(0).integers(0, 255, (4, 2, 3, 32, 32)).astype(np.uint8)
+    trainer.step(samples, [0, 1, 0, 1])
+    rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
+    assert rates == pytest.approx([1e-4, 1e-6])
+    real = torch.from_numpy(samples[:, 0]).float() / 255
+    domains, targets = torch.tensor([0, 1, 0, 1]), torch.tensor([1, 0, 1, 0])
+    mapping = [value.clone() for value in trainer.generator.mapping.state_dict().values()]
+    encoder = [value.clone() for value in trainer.generator.encoder.state_dict().values()]
+    trainer._generator_step(real, domains, targets, [real[targets], real[targets]])
+    for kept, network in (
+        (mapping, trainer.generator.mapping),
+        (encoder, trainer.generator.encoder),
+    ):
+        now = network.state_dict().values()
+        assert all(torch.equal(one, other) for one, other in zip(kept, now, strict=True))
+    trainer.steps = 6
+    assert trainer.learning_rate == trainer.lr
+
+
+def test_targets_are_other_domains():
+    trainer = TRAINERS["stargan"](
+        dataclasses.replace(TINY, preset="stargan"), torch.device("cpu"), 3
+    )
+    domains = torch.arange(3).repeat(20)
+    drawn = trainer.other_domains(domains)
+    assert (drawn != domains).all() and len(set(drawn[domains == 0].tolist())) == 2
 
 
 def test_a_learning_rate_falls_over_the_last_half():
