@@ -43,6 +43,8 @@ _WANDERING_RMS_PX = (0.26, 0.4)
 # Distance in pixels that a straight wall has from its own pixel edges (root mean square), which no
 # corners need to explain.
 _PIXEL_RMS_PX = 0.3
+# Twice the difference in radians below which two directions are one.
+_SAME_RAD = 1e-6
 # Rings of more pixel edges (six kilometres at 0.3 m) belong to no building and are only smoothed.
 _MAX_EDGES = 20_000
 
@@ -141,7 +143,7 @@ def _proposals(
     outline = rectilinear_outline(
         polygon,
         [by_ring[0] for by_ring in runs.values()],
-        [main[2 * tolerance], _longest_direction(boxed.outline)],
+        _different([main[2 * tolerance], _longest_direction(boxed.outline)]),
         tolerance,
     )
     # A wall along a common direction is described by its offset alone.
@@ -166,6 +168,15 @@ def _proposals(
         yield ranked[0], _MIN_IOU_WANDERING
     if rectilinear is not None:
         yield rectilinear, _MIN_IOU_RECTILINEAR
+
+
+def _different(angles: list[float]) -> list[float]:
+    """Return the angles, in radians, but for those at right angles to one before."""
+    kept: list[float] = []
+    for angle in angles:
+        if all(abs(math.sin(2 * (angle - other))) > _SAME_RAD for other in kept):
+            kept.append(angle)
+    return kept
 
 
 def _longest_direction(outline: shapely.Polygon) -> float:
