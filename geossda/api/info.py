@@ -53,13 +53,22 @@ def info(
         _write_stac(path, check_output(stac, overwrite=overwrite))
     suffix = suffix_of(split_layer(path)[0])
     if str(path) in ("default", "default-style") or suffix in MODEL_SUFFIXES:
-        from geossda.models.card import DEFAULT, SegmenterCard, StyleCard, read_card, resolve
+        from geossda.models.card import (
+            DEFAULT,
+            SegmenterCard,
+            StyleCard,
+            is_calibrated,
+            read_card,
+            resolve,
+        )
 
         if str(path) == "default-style":
             path = resolve(DEFAULT, StyleCard)
-        about = asdict(read_card(resolve(path, SegmenterCard)))
-        # A style is what the command `style` writes.
-        return {**about, "kind": "style model"} if about["kind"] == "style" else about
+        file = resolve(path, SegmenterCard)
+        about = asdict(read_card(file))
+        if about["kind"] == "style":
+            return {**about, "kind": "style model"}  # a style is what the command `style` writes
+        return {**about, "calibrated_for_int8": is_calibrated(file)}
     if suffix == STYLE_SUFFIX:
         style = load_style(path, known_statistics())
         features = style.get(Features)

@@ -21,7 +21,7 @@ from geossda.errors import ModelError
 from geossda.formats import ONNX_SUFFIX, WEIGHTS_SUFFIX, suffix_of
 from geossda.models.card_checks import OUTPUTS, checked_entries
 from geossda.models.download import downloaded, is_address
-from geossda.models.onnx_file import card_of_onnx
+from geossda.models.onnx_file import CARD_KEY, RANGES_KEY, read_metadata
 
 if TYPE_CHECKING:
     import torch  # two seconds to load, and reading a card does without
@@ -198,10 +198,13 @@ class ModelFiles(NamedTuple):
         The safetensors file, which PyTorch runs and trains on from.
     graph : Path or None
         The ONNX file, which OpenVINO runs.
+    calibrated : bool
+        Whether that has the ranges of the network's values, which int8 needs.
     """
 
     weights: Path | None
     graph: Path | None
+    calibrated: bool
 
 
 def read_model(model: str | os.PathLike[str], kind: type[C]) -> tuple[ModelFiles, C]:
@@ -222,18 +225,40 @@ def read_model(model: str | os.PathLike[str], kind: type[C]) -> tuple[ModelFiles
         weights.
     """
     path = resolve(model, kind)
-    card = read_card_of(path, kind)
+    metadata = _metadata(path)
+    card = _of_kind(path, _card(path, metadata), kind)
     is_graph = suffix_of(path) == ONNX_SUFFIX
     other = path.with_suffix(WEIGHTS_SUFFIX if is_graph else ONNX_SUFFIX)
     if not other.is_file():
-        return (ModelFiles(None, path) if is_graph else ModelFiles(path, None)), card
-    files = ModelFiles(other, path) if is_graph else ModelFiles(path, other)
-    if read_card_of(other, kind).sha256 != card.sha256:
+        calibrated = is_graph and RANGES_KEY in metadata
+        files = ModelFiles(None, path, calibrated) if is_graph else ModelFiles(path, None, False)
+        return files, card
+    of_other = _metadata(other)
+    calibrated = RANGES_KEY in (metadata if is_graph else of_other)
+    files = ModelFiles(other if is_graph else path, path if is_graph else other, calibrated)
+    if _of_kind(other, _card(other, of_other), kind).sha256 != card.sha256:
         raise ModelError(
             f"{files.graph} and {files.weights} hold different weights: make the former again with "
             f"geossda export {files.weights} --overwrite, or move it away"
         )
     return files, card
+
+
+def is_calibrated(path: str | os.PathLike[str]) -> bool:
+    """Return whether a model's ONNX file has the ranges of values that int8 needs.
+
+    Parameters
+    ----------
+    path : path
+        Either file of a model; without an ONNX file it is not calibrated.
+
+    Raises
+    ------
+    ModelError
+        The ONNX file is damaged.
+    """
+    graph = Path(path).with_suffix(ONNX_SUFFIX)
+    return graph.is_file() and RANGES_KEY in read_metadata(graph)
 
 
 def digest(tensors: "Mapping[str, torch.Tensor]") -> str:
@@ -284,11 +309,20 @@ def read_card(path: str | os.PathLike[str]) -> Card:
         The file is missing, is not safetensors or ONNX (pickles are refused, since loading one can
         run any code), has no geossda card, or a card that cannot be used.
     """
+    return _card(path, _metadata(path))
+
+
+def _metadata(path: str | os.PathLike[str]) -> Mapping[str, str]:
+    """Return the metadata of either file of a model."""
     if suffix_of(path) == ONNX_SUFFIX:
-        header = card_of_onnx(path)
-    else:
-        with _opened(path, "numpy") as file:
-            header = (file.metadata() or {}).get(HEADER_KEY)
+        return read_metadata(path)
+    with _opened(path, "numpy") as file:
+        return file.metadata() or {}
+
+
+def _card(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> Card:
+    """Return the card in the metadata of a file."""
+    header = metadata.get(CARD_KEY if suffix_of(path) == ONNX_SUFFIX else HEADER_KEY)
     if header is None:
         raise ModelError(f"{path} holds weights without a geossda card: not made by geossda")
     try:
@@ -317,7 +351,11 @@ def read_card_of(path: str | os.PathLike[str], kind: type[C]) -> C:
     ModelError
         As :func:`read_card`, and if the model is of another kind.
     """
-    card = read_card(path)
+    return _of_kind(path, read_card(path), kind)
+
+
+def _of_kind(path: str | os.PathLike[str], card: Card, kind: type[C]) -> C:
+    """Return a card of the kind expected; raise ModelError for any other."""
     if not isinstance(card, kind):
         raise ModelError(f"{path} is a {card.kind} model, a {kind.kind} model was expected")
     return card

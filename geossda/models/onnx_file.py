@@ -274,11 +274,6 @@ def _shape(path: str | os.PathLike[str], name: str, port: bytes) -> Shape:
     return tuple(shape)
 
 
-def card_of_onnx(path: str | os.PathLike[str]) -> str | None:
-    """Return the card in the metadata of an ONNX file as JSON, None if there is none."""
-    return read_metadata(path).get(CARD_KEY)
-
-
 def exchange_metadata(
     bands: int, gsd_m: float, patch_px: int, overlap_px: int, threshold: float
 ) -> dict[str, str]:

@@ -42,7 +42,7 @@ def stac_item(files: ModelFiles, card: SegmenterCard, folder: Path) -> dict[str,
     ModelError
         There is no ONNX file.
     """
-    weights, graph = files
+    weights, graph = files.weights, files.graph
     if graph is None:
         raise ModelError(
             f"{weights} has no ONNX file beside it, which a STAC item describes: make it with "

@@ -18,7 +18,6 @@ from geossda.config import RunsModel
 from geossda.devices import TRAIN_EXTRA, best_gpu, require_address_space
 from geossda.errors import InputError, ModelError
 from geossda.models.card import ModelFiles
-from geossda.models.onnx_file import RANGES_KEY, read_metadata
 from geossda.progress import SILENT, Progress
 
 # The oldest release that the tests were run with.
@@ -160,7 +159,7 @@ def _openvino(config: RunsModel, files: ModelFiles, device: str, progress: Progr
         _check_processor(progress)
     precision, on_cpu = config.precision, device == "cpu"
     if precision == "auto":
-        if on_cpu and has_vnni() and RANGES_KEY in read_metadata(files.graph):
+        if on_cpu and has_vnni() and files.calibrated:
             precision = "int8"
         else:
             precision = "bfloat16" if on_cpu and has_bfloat16() else "float32"

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from conftest import build_raster
 from openvino import opset13 as ops
 
-from geossda import export
+from geossda import export, info
 from geossda.config import SegmentConfig
 from geossda.errors import EmptyRasterError, InputError, ModelError
 from geossda.models.card import SegmenterCard, StyleCard, read_card, read_model, resolve
@@ -23,6 +23,7 @@ from geossda.runtime.segmenter_network import open_segmenter
 from geossda_cli.main import cli
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+PAIR = (".safetensors", ".onnx")
 VNNI = frozenset({"sse4_2", "avx2", "avx512_vnni"})
 
 
@@ -127,6 +128,8 @@ def test_auto_is_int8_where_it_is_fast_and_the_model_is_calibrated(
 
     monkeypatch.setattr(choice, "processor_flags", lambda: VNNI)
     assert precision(calibrated) == "int8"
+    about = [info(path.with_suffix(end)) for path in (calibrated, tiny_model) for end in PAIR]
+    assert [each["calibrated_for_int8"] for each in about] == [True, True, False, False]
     assert precision(tiny_model) != "int8"
     assert precision(calibrated, precision="float32") == "float32"
     monkeypatch.setattr(choice, "processor_flags", lambda: frozenset({"sse4_2", "avx2"}))
