@@ -145,6 +145,8 @@ CHOICES = {
         "rhm": "Random histogram matching",
         "graph": "Graph matching of colours, by place",
         "daug": "Learned, one style a folder (DAugNet)",
+        "translation": "Learned between folders (CycleGAN, StarGAN)",
+        "standardgan": "Learned, all to one standard (StandardGAN)",
         "ssda": "Learned (SS(DA)²)",
     },
     "connectivity": {"4": "Are two buildings", "8": "Are one building"},

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from geossda.adapt.color_clusters import graph_transfers, measure_places
+from geossda.adapt.domain_translation import domain_translations, standardized
 from geossda.adapt.photometric import HistogramMatching, gamma, hsv
 from geossda.adapt.style_transfer import domain_transfers, measure_styles, style_transfers
 from geossda.config import AdaptMethod, ScalingKind, TrainSegmenterConfig
@@ -84,6 +85,23 @@ class Strategy:
     def prepare(cls, rasters: TrainingRasters) -> "Strategy":
         """Measure and load what the strategy needs."""
         return cls()
+
+    @classmethod
+    def mapped(
+        cls,
+        config: TrainSegmenterConfig,
+        rasters: Sequence[WorkingRaster],
+        progress: Progress = SILENT,
+    ) -> list[WorkingRaster]:
+        """Return rasters, labelled ones and others alike, as they are trained and predicted on.
+
+        Parameters
+        ----------
+        config : TrainSegmenterConfig
+        rasters : sequence of WorkingRaster
+        progress : Progress
+        """
+        return list(rasters)
 
     def objective(self, rasters: TrainingRasters) -> Objective:
         """Return the loss to train with: by default a mean teacher's, where there is a target."""
@@ -190,6 +208,57 @@ class DomainAdaptation(Strategy):
         return cls(*domain_transfers(rasters.style_model(), rasters.sources, rasters.targets))
 
 
+class TranslationAdaptation(Strategy):
+    """Translation to the target's domains; for target patches, to any raster's."""
+
+    needs_target = True
+    needs_style_model = True
+
+    @classmethod
+    def prepare(cls, rasters: TrainingRasters) -> Strategy:
+        """Measure each raster on the way to each domain and return the two translations."""
+        config, sources, targets, progress = rasters
+        return cls(
+            *domain_translations(
+                rasters.style_model(),
+                sources,
+                targets,
+                config.patch,
+                config.structure,
+                config.seed,
+                progress=progress,
+            )
+        )
+
+
+class Standardization(Strategy):
+    """StandardGAN: all rasters put to one standard, in training and in prediction."""
+
+    needs_style_model = True
+
+    @classmethod
+    def mapped(
+        cls,
+        config: TrainSegmenterConfig,
+        rasters: Sequence[WorkingRaster],
+        progress: Progress = SILENT,
+    ) -> list[WorkingRaster]:
+        """Return the rasters standardized.
+
+        Parameters
+        ----------
+        config, rasters, progress
+            As for :meth:`Strategy.mapped`.
+        """
+        if not rasters:
+            return []
+        model = load_style_model(config.style_model, config.device)
+        model.require_bands(rasters[0].mosaic.count)
+        return standardized(
+            model, rasters, config.patch, config.structure, config.seed, progress=progress
+        )
+
+
 STRATEGIES: dict[AdaptMethod, type[Strategy]] = {
     "none": Strategy,
     "equalize": Equalize,
@@ -200,6 +269,8 @@ STRATEGIES: dict[AdaptMethod, type[Strategy]] = {
     "graph": GraphAdaptation,
     "ssda": StyleAdaptation,
     "daug": DomainAdaptation,
+    "translation": TranslationAdaptation,
+    "standardgan": Standardization,
 }
 
 

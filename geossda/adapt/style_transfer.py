@@ -65,7 +65,7 @@ def measure_styles(
     progress.stage("computing style statistics", len(rasters))
     styles = []
     for raster in rasters:
-        patches = [_patch(raster, side, rng) for _ in range(STYLE_PATCHES)]
+        patches = [draw_style_patch(raster, side, rng) for _ in range(STYLE_PATCHES)]
         styles.append(pool_styles([_measure(model, *patch, structure) for patch in patches]))
         progress.advance()
     return styles
@@ -103,7 +103,7 @@ class StyleTransfer:
         own = self.own[raster]
         other = self.other[int(rng.choice(len(self.other), p=self.probability))]
         limited = _limit_contrast(own, other)
-        return _translate(Transfer(self.model, own, limited, self.structure), image, valid)
+        return translate_bytes(Transfer(self.model, own, limited, self.structure), image, valid)
 
 
 def style_transfers(
@@ -156,7 +156,7 @@ class DomainTransfer:
         """Return a patch in the style of another domain."""
         name = self.other[int(rng.choice(len(self.other), p=self.probability))]
         own, other = self.model.domain_style(self.own[raster]), self.model.domain_style(name)
-        return _translate(Transfer(self.model, own, other, "full"), image, valid)
+        return translate_bytes(Transfer(self.model, own, other, "full"), image, valid)
 
 
 def domain_transfers(
@@ -183,12 +183,36 @@ def domain_transfers(
     )
 
 
-def _translate(transfer: Transfer, image: Bytes, valid: NDArray[np.bool_]) -> Bytes:
+def translate_bytes(transfer: Transfer, image: Bytes, valid: NDArray[np.bool_]) -> Bytes:
+    """Return an image in another style.
+
+    Parameters
+    ----------
+    transfer : Transfer
+    image : (bands, height, width) uint8 array
+    valid : (height, width) bool array
+    """
     translated = transfer(np.asarray(image / np.float32(255), np.float32), valid)
     return np.asarray(np.clip(np.rint(translated * 255), 0, 255), np.uint8)
 
 
-def _patch(raster: WorkingRaster, side: int, rng: Generator) -> tuple[Bytes, NDArray[np.bool_]]:
+def draw_style_patch(
+    raster: WorkingRaster, side: int, rng: Generator
+) -> tuple[Bytes, NDArray[np.bool_]]:
+    """Return a random patch of a raster to measure its style on, and its validity.
+
+    Parameters
+    ----------
+    raster : WorkingRaster
+    side : int
+        In pixels.
+    rng : Generator
+
+    Raises
+    ------
+    EmptyRasterError
+        The raster is mostly nodata.
+    """
     for _ in range(MAX_TRIES):
         read = random_patch(raster, side, rng, SCALE)
         valid = read[-1] > 0

@@ -94,6 +94,11 @@ def segment(
     with gdal_environment():
         check_imagery(mosaic, progress)
         mosaic = choose_bands(mosaic, card, progress)
+        if card.training.get("adapt") == "standardgan":
+            progress.warn(
+                f"the model {card.name} was trained on standardized imagery: give it what geossda "
+                "harmonize --domain standard makes of this, by the same style model"
+            )
         if config.append:
             check_append(footprints, mosaic.grid.crs.to_wkt(), probabilities=True)
         inputs = inputs_of(paths, config, network, gsd_m, clearance_m)

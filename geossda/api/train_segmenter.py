@@ -150,6 +150,10 @@ def train_segmenter(
         raise EmptyRasterError(
             "no labelled raster is left: give footprints that lie on the rasters"
         )
+    strategy = STRATEGIES[config.adapt]
+    rasters, unlabelled = (
+        strategy.mapped(config, each, progress) for each in (rasters, unlabelled)
+    )
     streams = training_streams(config, rasters, unlabelled, progress=progress)
     folder = run_folder(output, run)
     with removed_unless_saved(folder):

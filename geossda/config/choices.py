@@ -19,7 +19,18 @@ StretchOf = Literal["source", "mosaic"]
 ScalingKind = Literal["percentile", "bits", "equalize"]
 Regularity = Literal["rectilinear", "simplify", "none"]
 AdaptMethod = Literal[
-    "auto", "none", "equalize", "hsv", "gamma", "rhm", "mix", "graph", "daug", "ssda"
+    "auto",
+    "none",
+    "equalize",
+    "hsv",
+    "gamma",
+    "rhm",
+    "mix",
+    "graph",
+    "daug",
+    "translation",
+    "standardgan",
+    "ssda",
 ]
 Schedule = Literal["cosine", "polynomial", "trapezoid"]
 # Symmetries averaged over in test-time augmentation; pixels that count as neighbours.

@@ -43,7 +43,7 @@ class TrainSegmenterConfig(Config):
     share: float = shared.share()
     style_model: str = setting(
         "default",
-        'Style model of ssda and daug: "default" or a safetensors file.',
+        'Style model of ssda, daug, translation and standardgan: "default" or a safetensors file.',
     )
     structure: Structure = shared.structure(advanced=True)
     mean_teacher: bool = setting(

@@ -141,6 +141,8 @@ def run(
     dict
         Trial, settings and figures, as they are written.
     """
+    mapped = STRATEGIES[config.adapt].mapped
+    sources, targets = (mapped(config, each, progress) for each in (sources, targets))
     streams = training_streams(config, sources, targets, progress=progress)
     model, work = folder / f"{trial.key}.safetensors", folder / f"{trial.key}_run"
     identity = _identity(trial, config)
@@ -163,7 +165,7 @@ def run(
     figures = {}
     network = open_segmenter(SegmentConfig(model=str(model), device=config.device, runtime="torch"))
     for name, rasters in tests.items():
-        reliability = measure(network, rasters)
+        reliability = measure(network, mapped(config, rasters, progress))
         counts = reliability.confusion().to_dict()
         figures[name] = {
             # Ratios of nothing are NaN, which JSON cannot hold.
