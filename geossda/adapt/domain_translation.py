@@ -1,6 +1,7 @@
 """Adaptation by models of declared domains: patches translated, or whole rasters standardized."""
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,6 @@ from geossda.errors import InputError, StyleError
 from geossda.harmonization.ssda import Transfer, measure_look
 from geossda.models.style_arrays import ImageStyle
 from geossda.progress import SILENT, Progress
-from geossda.raster.windows import tiles
 from geossda.runtime.domain_model import STANDARD, DomainModel
 from geossda.runtime.style_network import StyleModel
 
@@ -228,14 +228,12 @@ def _translated(transfer: Transfer, given: Bytes) -> Bytes:
     image, valid = np.pad(image, [(0, 0), *margins]), np.pad(valid, margins)
     result = given.copy()
     step = WINDOW_PX // align * align
-    for window in tiles((height, width), step):
-        rows, cols = (
-            slice(start, start + size + -size % align + 2 * halo)
-            for start, size in ((window.row, window.height), (window.col, window.width))
-        )
+    inner = slice(halo, halo + step)
+    for row, col in itertools.product(range(0, height, step), range(0, width, step)):
+        rows, cols = (slice(start, start + step + 2 * halo) for start in (row, col))
         translated = translate_bytes(transfer, image[:, rows, cols], valid[rows, cols])
-        inner = translated[:, halo : halo + window.height, halo : halo + window.width]
-        known = valid[rows, cols][halo : halo + window.height, halo : halo + window.width]
-        part = result[:-2, window.rows, window.cols]
-        part[:, known] = inner[:, known]
+        part = result[:-2, row : row + step, col : col + step]
+        known = valid[rows, cols][inner, inner][: part.shape[1], : part.shape[2]]
+        translated = translated[:, inner, inner][:, : part.shape[1], : part.shape[2]]
+        part[:, known] = translated[:, known]
     return result
