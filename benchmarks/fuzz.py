@@ -39,7 +39,7 @@ import fuzz_vectors
 import numpy as np
 import pyogrio
 import rasterio
-from fuzz_verbs import FAMILIES, MODELS, RASTER_VERBS, VECTOR_VERBS, Case, filled, verbs_of
+from fuzz_verbs import FAMILIES, MODELS, Case, filled, verbs_of
 
 from geossda_cli.main import COMMANDS, main
 
@@ -78,8 +78,12 @@ def sound_files(folder: Path) -> None:
 
 def modules_of_allverbs_of(sound: Path) -> list[str]:
     """Call each verb once, with sound files, and return what that imports."""
-    calls = [(line, "scene.tif") for line in RASTER_VERBS.values() if "polygonize" not in line]
-    calls += [(line, "true.gpkg") for line in VECTOR_VERBS.values() if "-o CASE" not in line]
+    calls = [
+        (line, "scene.tif") for line in verbs_of("raster", 0).values() if "polygonize" not in line
+    ]
+    calls += [
+        (line, "true.gpkg") for line in verbs_of("vector", 0).values() if "-o CASE" not in line
+    ]
     calls += [(line, name) for name, verbs in MODELS for line in verbs.values()]
     for number, (line, name) in enumerate(calls):
         folder = sound.parent / f"call{number}"
