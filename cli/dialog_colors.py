@@ -49,7 +49,7 @@ VERBS = {
                 Port("OUTPUT", "raster_out", "Harmonized", "One mosaic of all rasters.", "tif"),
             ),
         },
-        folded=("structure", "style_model", "domain", "bidx", "nodata", "feather"),
+        folded=("structure", "style_model", "domain", "balance", "bidx", "nodata", "feather"),
         help="Matches the colors of a raster, or of several as one mosaic, to those of a reference "
         "that need not overlap. CRS, size, data type, nodata and band names are kept.",
         rules=(
@@ -58,7 +58,7 @@ VERBS = {
                 ("STYLE", "MORE_STYLES", "STYLE_FILE"),
                 "choose a Reference, the raster whose colors are wanted, or a method that needs "
                 "none",
-                ("METHOD", ("grayworld", "equalize")),
+                ("METHOD", ("grayworld", "equalize", "none")),
             ),
         ),
     ),

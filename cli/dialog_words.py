@@ -31,6 +31,9 @@ LABELS = {
     "architecture": Label("Architecture"),
     "attribution": Label("Attribution, for the model card"),
     "auxiliary": Label("Weight of the auxiliary outputs (boundary, distance)"),
+    "balance": Label("Balance overlapping rasters first"),
+    "balance_cost": Label("What quadratic programming minimizes in overlaps"),
+    "balance_space": Label("What is balanced"),
     "bands": Label("Bands the model takes at a time"),
     "batch": Label("Windows at a time"),
     "bidx": Label("Bands to use, in order", "bands"),
@@ -130,6 +133,7 @@ _METHODS = {
     "reinhard": "Mean and deviation in Lab (Reinhard)",
     "grayworld": "Gray world (no reference)",
     "equalize": "Histogram equalization (no reference)",
+    "none": "None: only balance and mosaic (no reference)",
 }
 _PRESET = {"preset": "As the preset"}
 # The words for choices; a choice without any is shown as it is.
@@ -148,6 +152,20 @@ CHOICES = {
         "translation": "Learned between folders (CycleGAN, StarGAN)",
         "standardgan": "Learned, all to one standard (StandardGAN)",
         "ssda": "Learned (SS(DA)²)",
+    },
+    "balance": {
+        "none": "No: each by its own statistics",
+        "gain-offset": "Gain and offset of each band",
+        "qp": "Gain of each band (quadratic programming)",
+    },
+    "balance_cost": {
+        "rmse": "Differences of pixels",
+        "mu": "Differences of means",
+        "musig": "Differences of means and standard deviations",
+    },
+    "balance_space": {
+        "bands": "Each band",
+        "decorrelated": "Decorrelated color (three bands)",
     },
     "connectivity": {"4": "Are two buildings", "8": "Are one building"},
     "contrast": {**_PRESET, "infonce": "Each anchor against the batch", "batch": "One softmax"},
@@ -197,6 +215,8 @@ HELP = {
     "adapt": "How labelled patches are made to look like my imagery. Automatic is the learned way "
     "where there is imagery without labels, else not at all.",
     "append": "The layer keeps its features; new ones are added. Choose the GeoPackage as output.",
+    "balance": "Several rasters are brought to one radiometry by what they show where they "
+    "overlap, and their colors are then matched as those of one.",
     "bounds": "Only this part of the raster: xmin, xmax, ymin, ymax, widened to whole pixels.",
     "building_fraction": "What the model learns from imagery without labels is drawn towards it.",
     "co": "For the writer of cloud-optimized GeoTIFFs, such as COMPRESS=ZSTD.",

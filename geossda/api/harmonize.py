@@ -1,14 +1,18 @@
 """Match the colors of rasters to a reference."""
 
 import dataclasses
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from geossda.api.style import resolve_style
 from geossda.balance.balancing import SCENE_KEYWORDS, check_scenes, count_scenes
+from geossda.balance.overlap_balance import check_overlaps
 from geossda.config import (
     EXECUTION_ONLY,
     HarmonizeConfig,
@@ -25,6 +29,7 @@ from geossda.harmonization.harmonize_job import (
     measure_state,
     open_for,
     open_harmonize_job,
+    state_of,
 )
 from geossda.harmonization.measure import check_colors
 from geossda.harmonization.method import Method
@@ -36,7 +41,7 @@ from geossda.parallel.scheduler import check_scheduler, local_paths
 from geossda.progress import SILENT, Progress, Stages, begin_output
 from geossda.raster.creation_options import parse_creation_options
 from geossda.raster.description import Description, provenance
-from geossda.raster.mosaic import Mosaic, find_sources
+from geossda.raster.mosaic import Mosaic, find_sources, mosaic_of
 from geossda.raster.scaling import with_common_range
 from geossda.raster.source import gdal_environment
 from geossda.runs.fingerprint import absolute, digest, fingerprints
@@ -79,9 +84,9 @@ def harmonize(
     sources : path or sequence of path
         Files, folders, globs or URLs.
     output : path, optional
-        A file: all sources become one mosaic, each by its own statistics, overlaps feathered. A
-        folder (or a path ending in a separator): one file per source. None:
-        ``<stem>_harmonized.tif`` beside each source.
+        A file: all sources become one mosaic, each by its own statistics (by common ones with
+        `balance`), overlaps feathered. A folder (or a path ending in a separator): one file per
+        source. None: ``<stem>_harmonized.tif`` beside each source.
     style : path, sequence of path or Style, optional
         Reference rasters or folders of them, or a style file made by `make_style`.
     config : HarmonizeConfig, optional
@@ -106,6 +111,9 @@ def harmonize(
     config = config_from(HarmonizeConfig, config, settings)
     progress = Stages(progress)
     paths = find_sources(sources)
+    if style is None and config.method == "auto" and config.balance != "none":
+        config = dataclasses.replace(config, method="none")
+        progress.note("no style was given: sources are balanced among themselves")
     if style is None and needs_style(config):
         raise StyleError(f"method {config.method} needs a style: give --style REF")
     references = [] if style is None or isinstance(style, Style) else _as_list(style)
@@ -118,12 +126,13 @@ def harmonize(
     with gdal_environment():
         mosaics = [_open_checked(group, config) for group, _ in planned]
         mosaics = with_common_range(mosaics, progress=progress)
+        together = _together(mosaics, config)
         method = load_method(config, min(mosaic.count for mosaic in mosaics), progress)
         method.prepare(mosaics[0], area_of(mosaics[0], config), config.tile)
         given = style if isinstance(style, Style) else _fingerprints(references)
         runs = [
-            Run("harmonize", tuple(group), target, _inputs(mosaic, given, method, config), config,
-                progress)
+            Run("harmonize", tuple(group), target,
+                _inputs(mosaic, together, given, method, config), config, progress)
             for (group, target), mosaic in zip(planned, mosaics, strict=True)
         ]  # fmt: skip
         resumes = any(run.resumes for run in runs)
@@ -143,12 +152,13 @@ def harmonize(
         ran = {} if method.model is None else {"runtime": method.model.runtime.tag}
         config = dataclasses.replace(config, method=method.name, **_settings_of(method))
         planned[0][1].parent.mkdir(exist_ok=True)
+        measure = _measured_once(together, pooled, method, config, progress)
         for number, (run, mosaic) in enumerate(zip(runs, mosaics, strict=True), start=1):
             begin_output(progress, number, len(runs))
             run = dataclasses.replace(run, config=config)
             tags = run.tags(method=method.name, style=pooled.name if pooled else "none", **ran)
             if not run.has_finished(run.output, tags, resumes=resumes):
-                _harmonize_one(run, mosaic, method, pooled, tags, options)
+                _harmonize_one(run, mosaic, method, measure, tags, options)
     return HarmonizeResult(
         tuple(run.output for run in runs), method.name, pooled.name if pooled else None
     )
@@ -158,27 +168,67 @@ def _harmonize_one(
     run: Run[HarmonizeConfig],
     mosaic: Mosaic,
     method: Method,
-    style: Style | None,
+    measure: Callable[[Mosaic], dict[str, Any]],
     tags: dict[str, str],
     options: dict[str, str],
 ) -> None:
     """Balance, measure, make the shards and assemble them."""
     config, progress = run.config, run.progress
     with run.open(layout_of(mosaic, config)) as work:
-        state = work.compute_once(
-            STATE, lambda: measure_state(mosaic, style, method, config, progress)
-        )
+        state = work.compute_once(STATE, lambda: measure(mosaic))
         job = job_from(mosaic, state, method, work.shards, config)
         work.make_shards(job, open_harmonize_job, "harmonizing")
         scenes = [count_scenes(levels) for levels in state["levels"]]
         work.shards.assemble(
             run.output,
             description=_description(mosaic, config),
-            tags=tags | provenance("harmonize", scenes=scenes),
+            tags=tags | provenance("harmonize", scenes=scenes, **_gains_in(state)),
             options=options,
             progress=progress,
         )
     run.save_timings()
+
+
+def _together(mosaics: list[Mosaic], config: HarmonizeConfig) -> Mosaic | None:
+    """Return the sources of all outputs as one mosaic, if they are balanced among themselves."""
+    if config.balance == "none":
+        return None
+    together = mosaic_of([source for mosaic in mosaics for source in mosaic.sources])
+    check_overlaps(together, config.balance, config.balance_space)
+    return together
+
+
+def _measured_once(
+    together: Mosaic | None,
+    style: Style | None,
+    method: Method,
+    config: HarmonizeConfig,
+    progress: Progress,
+) -> Callable[[Mosaic], dict[str, Any]]:
+    """Return what measures an output's mosaic; all sources once, if they are balanced together."""
+    if together is None:
+        return lambda mosaic: measure_state(mosaic, style, method, config, progress)
+    paths = [source.path for source in together.sources]
+
+    @functools.cache
+    def whole() -> dict[str, Any]:
+        return measure_state(together, style, method, config, progress)
+
+    def measure(mosaic: Mosaic) -> dict[str, Any]:
+        return state_of(whole(), [paths.index(source.path) for source in mosaic.sources])
+
+    return measure
+
+
+def _gains_in(state: dict[str, Any]) -> dict[str, Any]:
+    """Return gains and offsets of the sources for the provenance of an output."""
+    known = [each for each in state["gains"] if each]
+    if not known:
+        return {}
+    return {
+        key: [each and np.round(each[key], 6).tolist() for each in state["gains"]]
+        for key in ("gains", "offsets")
+    }
 
 
 def _settings_of(method: Method) -> dict[str, Any]:
@@ -219,11 +269,17 @@ def _open_checked(paths: list[str], config: HarmonizeConfig) -> Mosaic:
 
 
 def _inputs(
-    mosaic: Mosaic, style: Style | list[Any], method: Method, config: HarmonizeConfig
+    mosaic: Mosaic,
+    together: Mosaic | None,
+    style: Style | list[Any],
+    method: Method,
+    config: HarmonizeConfig,
 ) -> dict[str, Any]:
     """Return what an output's pixels follow from."""
     model = method.model
+    others = together.sources if together else ()
     return {
+        "balanced": fingerprints(source.path for source in others),
         "sources": fingerprints(source.path for source in mosaic.sources),
         "style": [digest(style.to_state())] if isinstance(style, Style) else style,
         "model": [model.card.sha256, model.runtime.tag] if model else [],

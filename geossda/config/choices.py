@@ -7,13 +7,17 @@ MatchingMethod = Literal["histogram", "reinhard", "linear"]
 ColorMethod = Literal[MatchingMethod, "grayworld", "equalize"]
 # Those that map colors by the colors of all bands.
 MapMethod = Literal["mixture", "graph"]
-NamedMethod = Literal["ssda", "translation", MapMethod, ColorMethod]
+NamedMethod = Literal["ssda", "translation", MapMethod, ColorMethod, "none"]
 HarmonizeMethod = Literal["auto", NamedMethod]
 MatrixMethod = Literal["ssda", MapMethod, MatchingMethod]
 # Style models: methods of translation between declared domains, and all presets.
 Translation = Literal["cyclegan", "standardgan", "stargan", "starganv2"]
 StylePreset = Literal["geossda", "paper", "daug", Translation]
 Structure = Literal["lock", "full"]
+# How overlapping sources are balanced, and what gains by quadratic programming minimize.
+BalanceMethod = Literal["none", "gain-offset", "qp"]
+BalanceCost = Literal["rmse", "mu", "musig"]
+BalanceSpace = Literal["bands", "decorrelated"]
 # Which pixels share one stretch.
 StretchOf = Literal["source", "mosaic"]
 ScalingKind = Literal["percentile", "bits", "equalize"]

@@ -4,7 +4,15 @@ from dataclasses import dataclass
 from typing import get_args
 
 from geossda.config import shared_settings as shared
-from geossda.config.choices import HarmonizeMethod, PrecisionName, RuntimeName, Structure
+from geossda.config.choices import (
+    BalanceCost,
+    BalanceMethod,
+    BalanceSpace,
+    HarmonizeMethod,
+    PrecisionName,
+    RuntimeName,
+    Structure,
+)
 from geossda.config.setting import Config, documented, setting
 from geossda.errors import SettingError
 
@@ -17,7 +25,7 @@ class HarmonizeConfig(Config):
     method: HarmonizeMethod = setting(
         "auto",
         "Harmonization method: auto is ssda where the style model fits (translation if it "
-        "has declared domains), else histogram.",
+        "has declared domains), else histogram; none keeps colours but for scenes and --balance.",
         choices=get_args(HarmonizeMethod),
     )
     structure: Structure = shared.structure()
@@ -42,6 +50,26 @@ class HarmonizeConfig(Config):
         '"none", or a vector file of their outlines.',
         words=("auto", "none"),
         none_word=True,
+    )
+    balance: BalanceMethod = setting(
+        "none",
+        "Balance several sources by their overlaps, then harmonize them as one: gain-offset (a "
+        "gain and an offset a band), qp (a gain a band, by quadratic programming), or none.",
+        choices=get_args(BalanceMethod),
+    )
+    balance_cost: BalanceCost = setting(
+        "rmse",
+        "What qp minimizes in overlaps: differences of pixels (rmse), of means (mu), or of means "
+        "and standard deviations (musig).",
+        choices=get_args(BalanceCost),
+        advanced=True,
+    )
+    balance_space: BalanceSpace = setting(
+        "bands",
+        "What is balanced: each of the bands, or the channels of decorrelated colour (three bands "
+        "only; l alpha beta of Ruderman, in log space).",
+        choices=get_args(BalanceSpace),
+        advanced=True,
     )
     bidx: tuple[int, ...] = shared.bidx()
     nodata: float | None = shared.nodata()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from geossda.balance.balancing import balance_scenes, with_balance
+from geossda.balance.overlap_balance import balance_overlaps, with_gains
 from geossda.config import HarmonizeConfig
 from geossda.errors import GeoreferenceError
 from geossda.harmonization.method import Method
@@ -129,7 +130,9 @@ def measure_state(
     config: HarmonizeConfig,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Measure the scenes and sources of a mosaic.
+    """Measure the scenes, overlaps and sources of a mosaic.
+
+    Balanced sources are measured together, so that one transform keeps them at one level.
 
     Parameters
     ----------
@@ -142,19 +145,40 @@ def measure_state(
     Returns
     -------
     dict
-        ``levels`` (tone balance of each source), ``style`` and ``sources`` (what the method
-        measured), to be saved for later attempts and workers.
+        ``levels`` (tone balance of each source), ``gains`` (of each source), ``style`` and
+        ``sources`` (what the method measured), to be saved for later attempts and workers.
     """
-    scenes = config.scenes if config.strength > 0 else "none"
+    changes, count = config.strength > 0, len(mosaic.sources)
+    scenes = config.scenes if changes else "none"
     mosaic, balances = balance_scenes(mosaic, scenes, progress=progress)
+    balance = config.balance if changes else "none"
+    mosaic, gains = balance_overlaps(
+        mosaic, balance, config.balance_cost, config.balance_space, progress=progress
+    )
+    if balance == "none":
+        measured = [method.measure(mosaic.alone(i), style, progress) for i in range(count)]
+    else:
+        measured = [method.measure(mosaic, style, progress)] * count
     return {
-        "levels": [None if balance is None else balance.to_state() for balance in balances],
+        "levels": [None if each is None else each.to_state() for each in balances],
+        "gains": [None if each is None else each.to_state() for each in gains],
         "style": None if style is None else style.to_state(),
-        "sources": [
-            method.measure(mosaic.alone(index), style, progress)
-            for index in range(len(mosaic.sources))
-        ],
+        "sources": measured,
     }
+
+
+def state_of(state: dict[str, Any], places: Sequence[int]) -> dict[str, Any]:
+    """Return what was measured of some of a mosaic's sources.
+
+    Parameters
+    ----------
+    state : dict
+        As :func:`measure_state` returns it.
+    places : sequence of int
+        Their places in the mosaic.
+    """
+    by_source = ("levels", "gains", "sources")
+    return state | {key: [state[key][place] for place in places] for key in by_source}
 
 
 def job_from(
@@ -179,7 +203,8 @@ def job_from(
     if state["style"] is not None:
         style = Style.from_state(state["style"], known_statistics())
     transforms = [method.transform(each, style, config.strength) for each in state["sources"]]
-    return HarmonizeJob(with_balance(mosaic, state["levels"]), transforms, shards, config)
+    balanced = with_gains(with_balance(mosaic, state["levels"]), state["gains"])
+    return HarmonizeJob(balanced, transforms, shards, config)
 
 
 def open_harmonize_job(task: ShardTask[HarmonizeConfig]) -> HarmonizeJob:

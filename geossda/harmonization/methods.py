@@ -139,6 +139,38 @@ class Equalize(PixelMethod):
         return np.asarray(low + source.histograms.ranks() * (high - low))
 
 
+class Unchanged(Method):
+    """Colors as they are, once scenes and overlapping sources are balanced."""
+
+    name = "none"
+    needs_style = False
+    uses_style = False
+
+    def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
+        """Check the imagery; there is nothing to measure.
+
+        Parameters
+        ----------
+        mosaic : Mosaic
+        style : Style or None
+        progress : Progress
+        """
+        read_source(mosaic, style, progress)
+        return {}
+
+    def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
+        """Return the transform that changes nothing.
+
+        Parameters
+        ----------
+        state : dict
+        style : Style or None
+        strength : float
+            Has no effect.
+        """
+        return PixelTransform(lambda pixels: pixels)
+
+
 class Mixture(Method):
     """Like land to like land: the color map of :mod:`geossda.color.mixture`."""
 
@@ -332,6 +364,7 @@ METHODS: dict[str, type[Method]] = {
         Linear,
         GrayWorld,
         Equalize,
+        Unchanged,
     )
 }
 

@@ -355,7 +355,24 @@ def open_mosaic(
     GeoreferenceError
         Several sources, and one of them is without CRS.
     """
-    sources = [open_source(path, bands=bands, nodata=nodata) for path in find_sources(paths)]
+    return mosaic_of(
+        [open_source(path, bands=bands, nodata=nodata) for path in find_sources(paths)]
+    )
+
+
+def mosaic_of(sources: Sequence[Source]) -> Mosaic:
+    """Return open sources as one mosaic, as :func:`open_mosaic` does.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        At least one.
+
+    Raises
+    ------
+    RasterError, BandError, GeoreferenceError
+        As :func:`open_mosaic`.
+    """
     first = sources[0]
     for other in sources[1:]:
         if len(other.bands) != len(first.bands):

@@ -449,4 +449,5 @@ def test_method_choices_come_from_the_literal():
         "translation",
         *typing.get_args(config.MapMethod),
         *config.METHODS,
+        "none",
     )
