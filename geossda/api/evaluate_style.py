@@ -3,17 +3,25 @@
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from geossda.config import TRANSLATIONS, EvaluateStyleConfig, MatchingMethod, config_from
+from geossda.config import (
+    TRANSLATIONS,
+    EvaluateStyleConfig,
+    MapMethod,
+    MatchingMethod,
+    config_from,
+)
+from geossda.errors import InputError
 from geossda.evaluation.samples import sample_rasters
 from geossda.evaluation.style_scores import (
     Method,
     StyleScores,
+    by_colors,
     classical,
-    color_maps,
     identity,
     learned,
     score,
 )
+from geossda.harmonization.methods import sampled_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import find_sources
 from geossda.runtime.style_network import open_style_model
@@ -69,8 +77,19 @@ def evaluate_style(
     methods: dict[str, Method] = {
         "identity": identity,
         **{method: classical(method) for method in get_args(MatchingMethod)},
-        **color_maps(),
+        **_by_colors(progress),
         f"{name} lock": learned(model, "lock"),
         f"{name} full": learned(model, "full"),
     }
     return score(samples, methods, truth=config.truth, progress=progress)
+
+
+def _by_colors(progress: Progress) -> dict[str, Method]:
+    """Return the methods that map colors by samples of them, but for those that lack a package."""
+    methods = {}
+    for name in get_args(MapMethod):
+        try:
+            methods[name] = by_colors(sampled_map(name))
+        except InputError as error:
+            progress.warn(f"{name} is left out: {error}")
+    return methods

@@ -8,8 +8,9 @@ from geossda.config import MatrixConfig, config_from
 from geossda.errors import InputError
 from geossda.evaluation.samples import sample_rasters
 from geossda.evaluation.style_matrix import draw_matrix
-from geossda.evaluation.style_scores import Method, classical, color_maps, learned
+from geossda.evaluation.style_scores import Method, by_colors, classical, learned
 from geossda.formats import PICTURE_SUFFIXES, suffix_of
+from geossda.harmonization.methods import sampled_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import find_sources
 from geossda.runs.lock import exclusive
@@ -71,7 +72,7 @@ def matrix(
         model.require_bands(samples[0].pixels.shape[1])
         method: Method = learned(model, config.structure)
     elif config.method == "mixture" or config.method == "graph":
-        method = color_maps()[config.method]
+        method = by_colors(sampled_map(config.method))
     else:
         method = classical(config.method)
     sheet = draw_matrix(samples, method, side=config.cell, progress=progress)

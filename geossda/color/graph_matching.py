@@ -272,7 +272,11 @@ def _begin(points: Floats, weights: Floats, count: int) -> NDArray[np.intp]:
     for _ in range(count - 1):
         nearest = np.minimum(nearest, ((points - points[chosen[-1]]) ** 2).sum(1))
         shares = np.cumsum(nearest * weights)
-        chosen.append(int(np.searchsorted(shares, rng.uniform(0, shares[-1]), "right")))
+        if not shares[-1] > 0:  # colors so near to each other that their distances are 0
+            break
+        # A number drawn up to the last share may be rounded to it.
+        place = np.searchsorted(shares, rng.uniform(0, shares[-1]), "right")
+        chosen.append(min(int(place), len(points) - 1))
     return np.array(chosen)
 
 

@@ -10,19 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.color.graph_matching import (
-    Clusters,
-    GraphMap,
-    cluster_colors,
-    fit_displacement,
-)
-from geossda.color.mixture import fit_color_map
 from geossda.color.similarity import color_distance, gradient_correlation, psnr, ssim
 from geossda.config import ColorMethod, Structure
 from geossda.evaluation.samples import Sample
 from geossda.harmonization.measure import SourceStatistics
-from geossda.harmonization.methods import pixel_method
-from geossda.harmonization.reading import CLUSTERED_COLORS, SAMPLE_COLORS, spread_colors
+from geossda.harmonization.methods import SampledMap, pixel_method
+from geossda.harmonization.reading import SAMPLE_COLORS
 from geossda.harmonization.reference_statistics import COMMON
 from geossda.harmonization.ssda import ContrastLimit, Transfer, measure_look
 from geossda.harmonization.statistic import measure_all
@@ -138,37 +131,19 @@ def identity(source: Sample, reference: Sample) -> Pixels:
     return source.pixels
 
 
-def mixture(source: Sample, reference: Sample) -> Pixels:
-    """Return the source's patches with its colors mapped to like land of the reference.
+def by_colors(method: SampledMap) -> Method:
+    """Return a method that maps colors by samples of both images' colors, for samples.
 
     Parameters
     ----------
-    source, reference : Sample
-        Patches of the image to match, and of the image to match it to.
+    method : SampledMap
     """
-    color_map = fit_color_map(*(_colors(each, SAMPLE_COLORS) for each in (source, reference)))
-    return np.stack([_bytes(color_map(patch)) for patch in source.scaled])
-
-
-def graph() -> Method:
-    """Return graph matching for samples."""
-    # By the sample's id, with the sample itself, so that the id stays its own.
-    clusters: dict[int, tuple[Clusters, Sample]] = {}
 
     def apply(source: Sample, reference: Sample) -> Pixels:
-        for sample in (source, reference):
-            if id(sample) not in clusters:
-                own = cluster_colors(_colors(sample, CLUSTERED_COLORS))
-                clusters[id(sample)] = (own, sample)
-        color_map = GraphMap(fit_displacement(clusters[id(source)][0], clusters[id(reference)][0]))
+        color_map = method.color_map(**vars(method.fit(_colors(source), _colors(reference))))
         return np.stack([_bytes(color_map(patch)) for patch in source.scaled])
 
     return apply
-
-
-def color_maps() -> dict[str, Method]:
-    """Return the methods that map colors by the colors of all bands, by name."""
-    return {"mixture": mixture, "graph": graph()}
 
 
 def learned(model: StyleModel, structure: Structure) -> Method:
@@ -274,10 +249,11 @@ def _pixels(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return flat.mean(1), np.atleast_2d(np.cov(flat)) + 1e-6 * np.eye(bands)
 
 
-def _colors(sample: Sample, most: int) -> NDArray[np.float64]:
-    """Return colors of so many pixels spread over all patches, (bands, n) in 0..1."""
+def _colors(sample: Sample) -> NDArray[np.float64]:
+    """Return colors of pixels spread over all patches, (bands, n) in 0..1."""
     flat = sample.scaled.transpose(1, 0, 2, 3).reshape(sample.pixels.shape[1], -1)
-    return spread_colors(flat, most).astype(np.float64)
+    spread = np.linspace(0, flat.shape[1] - 1, min(SAMPLE_COLORS, flat.shape[1])).astype(int)
+    return flat[:, spread].astype(np.float64)
 
 
 def _bytes(image: NDArray[Any]) -> Pixels:

@@ -10,7 +10,6 @@ from geossda.config import Structure
 from geossda.harmonization.model_statistics import Covariance, Features
 from geossda.harmonization.reading import RasterReading
 from geossda.harmonization.reference_statistics import (
-    ColorClusters,
     Colors,
     Lab,
     Moments,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 # Those of the methods that come with the package, in the order of style files.
 STATISTICS: tuple[type[Statistic], ...] = (
-    Quantiles, Moments, Lab, Pixels, Covariance, Features, Colors, Sample, ColorClusters
+    Quantiles, Moments, Lab, Pixels, Covariance, Features, Colors, Sample
 )  # fmt: skip
 
 

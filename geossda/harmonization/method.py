@@ -88,7 +88,7 @@ class Method(ABC):
         """
 
     def prepare(self, mosaic: Mosaic, area: Window, tile_px: int) -> None:  # noqa: B027
-        """Get ready for the windows of a mosaic, beside other work; most methods need not.
+        """Prepare for the windows of a mosaic, beside other work; most methods need not.
 
         Parameters
         ----------

@@ -6,30 +6,23 @@ and add its name in :mod:`geossda.config`; the command line, the QGIS dialogs, `
 ``evaluate-style`` list it from there.
 """
 
-import dataclasses
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.color.graph_matching import Displacement, GraphMap, fit_displacement
 from geossda.color.lab import from_lab, to_lab
 from geossda.color.mixture import ColorMap, fit_color_map
 from geossda.color.value_curves import Transform
-from geossda.config import HarmonizeConfig, NamedMethod, Structure
-from geossda.errors import StyleError
+from geossda.config import HarmonizeConfig, MapMethod, NamedMethod, Structure
+from geossda.errors import InputError, StyleError
 from geossda.harmonization.measure import STATISTICS, SourceStatistics, read_source
 from geossda.harmonization.method import Method, PixelMethod, State, required
 from geossda.harmonization.model_statistics import Covariance, Features
 from geossda.harmonization.reading import sample_colors
-from geossda.harmonization.reference_statistics import (
-    SHARES,
-    ColorClusters,
-    Lab,
-    Quantiles,
-    Sample,
-)
+from geossda.harmonization.reference_statistics import SHARES, Lab, Quantiles, Sample
 from geossda.harmonization.statistic import Statistic
 from geossda.harmonization.style import Style
 from geossda.harmonization.tiles import PixelTransform, WindowTransform
@@ -39,7 +32,10 @@ from geossda.raster.scaling import as_dtype
 from geossda.raster.windows import Window
 
 if TYPE_CHECKING:
+    from geossda.color.graph_matching import Displacement, GraphMap
     from geossda.runtime.style_network import StyleModel
+
+ArrayMap = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class Histogram(PixelMethod):
@@ -171,14 +167,33 @@ class Unchanged(Method):
         return PixelTransform(lambda pixels: pixels)
 
 
-class Mixture(Method):
-    """Like land to like land: the color map of :mod:`geossda.color.mixture`."""
+class SampledMap(Method):
+    """A method whose map of colors follows from samples of both images' colors."""
 
-    name = "mixture"
     needs = (Sample,)
 
+    @abstractmethod
+    def fit(self, source: NDArray[np.float64], reference: NDArray[np.float64]) -> Any:
+        """Return what a map of colors follows from, a dataclass of arrays.
+
+        Parameters
+        ----------
+        source, reference : (bands, n) arrays
+            Colors of each image, in 0..1.
+        """
+
+    @abstractmethod
+    def color_map(self, **fitted: Any) -> ArrayMap:
+        """Return the map of (bands, height, width) images in 0..1.
+
+        Parameters
+        ----------
+        **fitted
+            The fields of what :meth:`fit` returns.
+        """
+
     def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
-        """Fit the color map of a mosaic of one source.
+        """Fit the map of a mosaic of one source.
 
         Parameters
         ----------
@@ -192,8 +207,7 @@ class Mixture(Method):
             (colors - low) / (high - low)
             for colors in (sample_colors(mosaic, progress=progress), target)
         )
-        color_map = fit_color_map(source, reference)
-        return {"limits": [float(low), float(high)], **vars(color_map)}
+        return {"limits": [float(low), float(high)], **vars(self.fit(source, reference))}
 
     def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
         """Return the transform of a source's windows.
@@ -206,45 +220,71 @@ class Mixture(Method):
         strength : float
             0 to 1, see :meth:`Method.transform`.
         """
-        color_map = ColorMap(*(state[entry.name] for entry in dataclasses.fields(ColorMap)))
-        return _mapped(color_map, state["limits"], strength)
+        fitted = dict(state)
+        low, high = fitted.pop("limits")
+        color_map = self.color_map(**fitted)
+
+        def apply(pixels: NDArray[Any]) -> NDArray[Any]:
+            if strength == 0:
+                return pixels
+            image = ((pixels - low) / (high - low)).astype(np.float32)
+            mixed = image + np.float32(strength) * (color_map(image) - image)
+            return as_dtype(mixed * (high - low) + low, pixels.dtype)
+
+        return PixelTransform(apply)
 
 
-class GraphMatching(Method):
+class Mixture(SampledMap):
+    """Like land to like land: the color map of :mod:`geossda.color.mixture`."""
+
+    name = "mixture"
+
+    def fit(self, source: NDArray[np.float64], reference: NDArray[np.float64]) -> ColorMap:
+        """Return the map of the source's colors to like land of the reference."""
+        return fit_color_map(source, reference)
+
+    def color_map(self, **fitted: Any) -> ColorMap:
+        """Return the map of images in 0..1."""
+        return ColorMap(**fitted)
+
+
+class GraphMatching(SampledMap):
     """Clusters of colors matched as graphs: :mod:`geossda.color.graph_matching`."""
 
     name = "graph"
-    needs = (ColorClusters,)
 
-    def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:
-        """Match the clusters of a mosaic of one source to the style's.
-
-        Parameters
-        ----------
-        mosaic : Mosaic
-        style : Style or None
-        progress : Progress
-        """
-        reading = read_source(mosaic, style, progress)
-        limits = reading.working_range
-        target = required(style).fitted_to(mosaic.dtype, limits)[ColorClusters]
-        own = ColorClusters.of(reading)
-        displacement = fit_displacement(own.within(limits), target.within(limits))
-        return {"limits": [float(limit) for limit in limits], **vars(displacement)}
-
-    def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
-        """Return the transform of a source's windows.
+    @classmethod
+    def load(cls, config: HarmonizeConfig) -> "GraphMatching":
+        """Return the method, if what it solves its assignment with is installed.
 
         Parameters
         ----------
-        state : dict
-            As :meth:`measure` returns it.
-        style : Style or None
-        strength : float
-            0 to 1, see :meth:`Method.transform`.
+        config : HarmonizeConfig
+
+        Raises
+        ------
+        InputError
+            SciPy is not installed.
         """
-        entries = (state[entry.name] for entry in dataclasses.fields(Displacement))
-        return _mapped(GraphMap(Displacement(*entries)), state["limits"], strength)
+        try:
+            import geossda.color.graph_matching  # noqa: F401
+        except ImportError as error:
+            raise InputError(
+                f"method graph needs SciPy ({error}): install it with pip install scipy"
+            ) from error
+        return cls()
+
+    def fit(self, source: NDArray[np.float64], reference: NDArray[np.float64]) -> "Displacement":
+        """Return the displacement of the source's clusters to the reference's."""
+        from geossda.color.graph_matching import cluster_colors, fit_displacement
+
+        return fit_displacement(cluster_colors(source), cluster_colors(reference))
+
+    def color_map(self, **fitted: Any) -> "GraphMap":
+        """Return the map of images in 0..1."""
+        from geossda.color.graph_matching import Displacement, GraphMap
+
+        return GraphMap(Displacement(**fitted))
 
 
 class Ssda(Method):
@@ -297,7 +337,16 @@ class Ssda(Method):
         return method(model, config.structure)
 
     def prepare(self, mosaic: Mosaic, area: Window, tile_px: int) -> None:
-        """Compile the model for the windows it will see, while the mosaic is measured."""
+        """Prepare the model for the windows it will see, while the mosaic is measured.
+
+        Parameters
+        ----------
+        mosaic : Mosaic
+        area : Window
+            The part of it that is harmonized.
+        tile_px : int
+            Side of a tile, in pixels.
+        """
         from geossda.harmonization.ssda_transform import window_sizes
 
         self.model.prepare(window_sizes(self.model, self.structure, mosaic, area, tile_px))
@@ -389,19 +438,13 @@ def pixel_method(name: str) -> PixelMethod:
     return method()
 
 
-def _mapped(
-    color_map: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    limits: tuple[float, float],
-    strength: float,
-) -> PixelTransform:
-    """Return the transform by a map of colors in 0..1 within the limits."""
-    low, high = limits
+def sampled_map(name: MapMethod) -> SampledMap:
+    """Return a method whose map of colors follows from samples, by its name.
 
-    def apply(pixels: NDArray[Any]) -> NDArray[Any]:
-        if strength == 0:
-            return pixels
-        image = ((pixels - low) / (high - low)).astype(np.float32)
-        mixed = image + np.float32(strength) * (color_map(image) - image)
-        return as_dtype(mixed * (high - low) + low, pixels.dtype)
-
-    return PixelTransform(apply)
+    Raises
+    ------
+    InputError
+        A package that it needs is not installed.
+    """
+    maps: dict[MapMethod, type[SampledMap]] = {"mixture": Mixture, "graph": GraphMatching}
+    return cast(SampledMap, maps[name].load(HarmonizeConfig(method=name)))

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # Colors of pixels: so many are kept, from tiles of this side, of at most so many pixels in all.
 SAMPLE_COLORS = 4096
-# Of the colors drawn, so many are clustered.
-CLUSTERED_COLORS = 16384
 COLORS_PX, COLORS_TILE_PX = 2**22, 128
 # Drawn at first for each that is kept, so that rasters of few valid pixels have enough.
 DRAWN_PER_COLOR = 16
@@ -108,11 +106,6 @@ class RasterReading:
         return known or working_range(self.histograms, self.mosaic.dtype)
 
     @cached_property
-    def drawn(self) -> NDArray[np.float64]:
-        """Colors of pixels spread over the raster, (bands, n), see :func:`draw_colors`."""
-        return draw_colors(self.mosaic, progress=self.progress)
-
-    @cached_property
     def covariance(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean (bands,) and covariance (bands, bands) of all pixels, in units of the range."""
         mean, spread = covariance(self.mosaic, self.working_range, progress=self.progress)
@@ -130,39 +123,6 @@ class RasterReading:
 
 
 def sample_colors(mosaic: Mosaic, *, progress: Progress = SILENT) -> NDArray[np.float64]:
-    """Return at most `SAMPLE_COLORS` of the colors that :func:`draw_colors` draws.
-
-    Parameters
-    ----------
-    mosaic : Mosaic
-    progress : Progress
-
-    Returns
-    -------
-    (bands, n) array
-        Digital numbers.
-
-    Raises
-    ------
-    EmptyRasterError
-        Not one valid pixel.
-    """
-    return spread_colors(draw_colors(mosaic, progress=progress), SAMPLE_COLORS)
-
-
-def spread_colors(colors: NDArray[Any], most: int) -> NDArray[Any]:
-    """Return at most so many of (bands, n) colors, spread over them.
-
-    Parameters
-    ----------
-    colors : (bands, n) array
-    most : int
-    """
-    count = colors.shape[1]
-    return colors[:, np.linspace(0, count - 1, min(most, count)).astype(int)]
-
-
-def draw_colors(mosaic: Mosaic, *, progress: Progress = SILENT) -> NDArray[np.float64]:
     """Return the colors of valid pixels spread over a mosaic of one source.
 
     Parameters
@@ -173,7 +133,7 @@ def draw_colors(mosaic: Mosaic, *, progress: Progress = SILENT) -> NDArray[np.fl
     Returns
     -------
     (bands, n) array
-        Digital numbers of some `DRAWN_PER_COLOR` * `SAMPLE_COLORS` pixels at most.
+        At most `SAMPLE_COLORS` pixels' digital numbers.
 
     Raises
     ------
@@ -198,6 +158,7 @@ def draw_colors(mosaic: Mosaic, *, progress: Progress = SILENT) -> NDArray[np.fl
         lambda one, other: np.concatenate([one, other], axis=1),
         progress=progress,
     )
-    if not drawn.shape[1]:
+    count = drawn.shape[1]
+    if not count:
         raise EmptyRasterError(f"{mosaic.name} has no valid pixel in {len(windows)} sampled tiles")
-    return drawn
+    return drawn[:, np.linspace(0, count - 1, min(SAMPLE_COLORS, count)).astype(int)]

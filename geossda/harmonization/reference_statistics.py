@@ -7,15 +7,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.color.graph_matching import CLUSTERS, Clusters, cluster_colors
 from geossda.color.lab import lab_moments, lab_sums
-from geossda.harmonization.reading import (
-    CLUSTERED_COLORS,
-    SAMPLE_COLORS,
-    RasterReading,
-    Reading,
-    spread_colors,
-)
+from geossda.harmonization.reading import RasterReading, Reading, sample_colors
 from geossda.harmonization.statistic import BandStatistic, RangeChange, Statistic, rounded
 from geossda.harmonization.style_checks import numbers, require
 
@@ -221,7 +214,7 @@ class Sample(BandStatistic):
         """Return the colors of a raster's pixels."""
         if not isinstance(reading, RasterReading):
             return None
-        return cls(spread_colors(reading.drawn, SAMPLE_COLORS))
+        return cls(sample_colors(reading.mosaic, progress=reading.progress))
 
     @classmethod
     def pool(cls, each: Sequence[Self], shares: Floats) -> Self:
@@ -247,90 +240,6 @@ class Sample(BandStatistic):
         enough = 1 <= values.shape[1] <= MAX_SAMPLE
         require(enough, f"sample does not have 1 to {MAX_SAMPLE} pixels")
         return cls(values)
-
-
-@dataclass(frozen=True)
-class ColorClusters(Statistic):
-    """Clusters of the image's colors.
-
-    Attributes
-    ----------
-    centers : (bands, clusters) array
-        Digital numbers.
-    masses : (clusters,) array
-        Fraction of the pixels, positive, with sum 1.
-    """
-
-    name: ClassVar[str] = "clusters"
-    label: ClassVar[str] = "clusters of colors"
-
-    centers: Floats
-    masses: Floats
-
-    @classmethod
-    def measure(cls, reading: Reading) -> Self | None:
-        """Return the clusters of a raster's colors."""
-        return cls.of(reading) if isinstance(reading, RasterReading) else None
-
-    @classmethod
-    def of(cls, raster: RasterReading) -> Self:
-        """Return the clusters of a raster's colors."""
-        return cls._of(cluster_colors(spread_colors(raster.drawn, CLUSTERED_COLORS)))
-
-    @classmethod
-    def pool(cls, each: Sequence[Self], shares: Floats) -> Self:
-        """Return the clusters of all images' clusters together."""
-        masses = np.concatenate(
-            [one.masses * share for one, share in zip(each, shares, strict=True)]
-        )
-        centers = np.concatenate([one.centers for one in each], axis=1)
-        return cls._of(cluster_colors(centers[:, masses > 0], masses[masses > 0]))
-
-    def carried(self, change: RangeChange) -> Self:
-        """Return the clusters in another range."""
-        return type(self)(change.values(self.centers), self.masses)
-
-    def within(self, limits: tuple[float, float]) -> Clusters:
-        """Return the clusters with digital numbers scaled to 0..1.
-
-        Parameters
-        ----------
-        limits : (float, float)
-            Digital numbers that become 0 and 1.
-        """
-        low, high = limits
-        return Clusters((self.centers - low) / (high - low), self.masses)
-
-    def entries(self) -> dict[str, Any]:
-        """Return centers, and masses with twelve digits after the point."""
-        return {
-            "clusters": rounded(self.centers),
-            "cluster_masses": np.round(self.masses, 12).tolist(),
-        }
-
-    @classmethod
-    def no_entries(cls) -> dict[str, Any]:
-        """Return the entries of a style without clusters."""
-        return {"clusters": None, "cluster_masses": None}
-
-    @classmethod
-    def read(cls, entries: Mapping[str, Any], bands: int) -> Self | None:
-        """Return the clusters of a file, which come with their masses or not at all."""
-        missing = [entries.get(name) is None for name in cls.no_entries()]
-        if all(missing):
-            return None
-        require(not any(missing), "clusters and cluster_masses do not come together")
-        centers = numbers(entries, "clusters", (bands, None))
-        count = centers.shape[1]
-        require(1 <= count <= CLUSTERS, f"clusters does not have 1 to {CLUSTERS} colors")
-        masses = numbers(entries, "cluster_masses", (count,), low=0)
-        require(abs(masses.sum() - 1) < 1e-6, "cluster_masses do not sum to 1")
-        kept = masses > 0
-        return cls(centers[:, kept], masses[kept])
-
-    @classmethod
-    def _of(cls, clusters: Clusters) -> Self:
-        return cls(clusters.centers, clusters.masses)
 
 
 # What every style has.

@@ -25,12 +25,24 @@ def scale(structure: Structure) -> int:
 
 
 def align_px(model: StyleModel, structure: Structure) -> int:
-    """Return the number of pixels that windows start and end at multiples of."""
+    """Return the number of pixels that windows start and end at multiples of.
+
+    Parameters
+    ----------
+    model : StyleModel
+    structure : {"lock", "full"}
+    """
     return model.stride * scale(structure)
 
 
 def halo_px(model: StyleModel, structure: Structure) -> int:
-    """Return the number of pixels around a window that its own depend on."""
+    """Return the number of pixels around a window that its own depend on.
+
+    Parameters
+    ----------
+    model : StyleModel
+    structure : {"lock", "full"}
+    """
     if structure == "full":
         return model.halo
     # Twice the radius (fit, then average), one cell to interpolate, and the generator's own.

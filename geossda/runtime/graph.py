@@ -19,7 +19,7 @@ class Graph(Protocol):
     def side_by_side(self) -> bool: ...  # noqa: D102
 
     def prepare(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Get ready for inputs of some shapes, beside other work, where that takes time.
+        """Prepare for inputs of some shapes, beside other work, where that takes time.
 
         Parameters
         ----------

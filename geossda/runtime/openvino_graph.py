@@ -66,7 +66,13 @@ class OpenvinoGraph:
         return self._runtime.device == "cpu"
 
     def prepare(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Compile for inputs of some shapes, in a thread; what runs them meanwhile waits for it."""
+        """Prepare for inputs of some shapes in a thread; what runs them meanwhile waits for it.
+
+        Parameters
+        ----------
+        shapes : sequence of tuple of int
+            One for each input.
+        """
 
         def compile_it() -> None:
             with contextlib.suppress(ModelError):  # which the first run raises

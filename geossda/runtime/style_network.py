@@ -190,7 +190,7 @@ class StyleModel:
         return ImageStyle(gaussian, tuple(unpacked(each, channels) for each in moments))
 
     def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
-        """Get ready to translate single windows of some sizes, beside other work.
+        """Prepare to translate single windows of some sizes, beside other work.
 
         Parameters
         ----------

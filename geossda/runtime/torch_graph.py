@@ -40,7 +40,13 @@ class TorchGraph:
         return self.device.type == "cpu"
 
     def prepare(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Do nothing: PyTorch compiles nothing."""
+        """Prepare nothing, since PyTorch compiles nothing.
+
+        Parameters
+        ----------
+        shapes : sequence of tuple of int
+            One for each input.
+        """
 
     @torch.inference_mode()
     def __call__(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -47,6 +47,16 @@ def test_fewer_distinct_colors_than_clusters():
     assert np.array_equal(one.centers, np.full((4, 1), 0.25)) and one.masses == pytest.approx(1)
 
 
+@pytest.mark.parametrize("unit", [1e-320, 1e-170, 1e300])
+def test_colors_whose_distances_are_no_numbers_make_clusters(unit):
+    """Squares of the smallest differences are 0, and those of the largest infinite."""
+    colors = np.random.default_rng(0).integers(1, 1000, (3, 500)) * unit
+    with np.errstate(all="ignore"):
+        clusters = cluster_colors(colors)
+    assert 1 <= len(clusters.masses) <= CLUSTERS
+    assert clusters.masses.sum() == pytest.approx(1)
+
+
 def test_clusters_are_the_same_whatever_the_order_of_the_colors():
     colors = cloud()
     one, other = cluster_colors(colors), cluster_colors(colors[:, ::-1])

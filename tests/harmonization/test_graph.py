@@ -1,6 +1,6 @@
 """`--method graph` from file to file."""
 
-from pathlib import Path
+import sys
 
 import numpy as np
 import pytest
@@ -9,10 +9,8 @@ from conftest import ragged_border, synthesize
 
 import geossda
 from geossda import HarmonizeConfig, harmonize
-from geossda.errors import StyleError
+from geossda.errors import InputError
 from geossda.harmonization.methods import known_statistics
-from geossda.harmonization.pooling import pool
-from geossda.harmonization.reference_statistics import ColorClusters
 from geossda.harmonization.style import load_style
 
 SIZE = (90, 131)
@@ -49,7 +47,8 @@ def test_a_shift_is_undone_whatever_the_tiles(tmp_path, make_raster, bands, dtyp
         outs.append(read(out)[:bands])
     assert outs[0].tobytes() == outs[1].tobytes()
     off = np.abs(outs[0].astype(float) - high)[:, valid]
-    assert off.max() <= (1e-5 if dtype == "float32" else 0)
+    # A whole number may be rounded to its neighbour.
+    assert off.max() <= (1e-5 if dtype == "float32" else 1)
 
 
 def test_a_constant_image_and_a_constant_style(tmp_path, make_raster):
@@ -60,26 +59,6 @@ def test_a_constant_image_and_a_constant_style(tmp_path, make_raster):
         harmonize(source, out, style=reference, method="graph", scenes="none", overwrite=True)
         means = [read(path)[:3].mean(axis=(1, 2)) for path in (out, reference)]
         assert means[0] == pytest.approx(means[1], abs=1)
-
-
-def test_a_style_made_before_says_so_in_one_line(tmp_path, make_raster):
-    older = Path(__file__).with_name("style_2.json")
-    source = make_raster(tmp_path / "a.tif", size=SIZE)
-    with pytest.raises(StyleError, match="has no clusters of colors: make it again") as caught:
-        harmonize(source, tmp_path / "out.tif", style=older, method="graph")
-    assert "\n" not in str(caught.value) and not (tmp_path / "out.tif").exists()
-
-
-def test_clusters_are_pooled_by_share_and_carried_to_other_types(tmp_path, make_raster):
-    dark = make_raster(tmp_path / "dark.tif", image=np.full((3, *SIZE), 50, np.uint8))
-    light = make_raster(tmp_path / "light.tif", image=np.full((3, *SIZE), 200, np.uint8))
-    styles = [style_of(path, path.with_suffix(".json")) for path in (dark, light)]
-    clusters = pool(styles, (3, 1))[ColorClusters]
-    order = np.argsort(clusters.centers[0])
-    assert clusters.centers[:, order] == pytest.approx(np.array([[50, 200]] * 3))
-    assert clusters.masses[order] == pytest.approx([0.75, 0.25])
-    carried = styles[0].carried_to((0, 2047))[ColorClusters]
-    assert carried.centers[:, 0] == pytest.approx([50 / 255 * 2047] * 3)
 
 
 def test_a_style_file_gives_what_its_raster_gives(tmp_path, make_raster):
@@ -102,3 +81,19 @@ def test_matrix_by_graph_matching(tmp_path, make_raster):
         paths, tmp_path / "m.png", method="graph", patches=1, patch=64, cell=32, device="cpu"
     )
     assert out.exists()
+
+
+def test_without_scipy_it_says_so_and_comparisons_go_on(
+    tmp_path, make_raster, monkeypatch, listener
+):
+    paths = [make_raster(tmp_path / f"{seed}.tif", size=SIZE, seed=seed) for seed in (1, 2)]
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    monkeypatch.delitem(sys.modules, "geossda.color.graph_matching", raising=False)
+    monkeypatch.delattr("geossda.color.graph_matching", raising=False)
+    with pytest.raises(InputError, match=r"graph needs SciPy .*pip install scipy") as caught:
+        harmonize(paths[0], tmp_path / "out.tif", style=paths[1], method="graph")
+    assert "\n" not in str(caught.value) and not (tmp_path / "out.tif").exists()
+    scores = geossda.evaluate_style(paths, patches=1, patch=64, device="cpu", progress=listener)
+    assert "mixture" in {each.method for each in scores}
+    assert "graph" not in {each.method for each in scores}
+    assert [text for text in listener.warnings if text.startswith("graph is left out")]
