@@ -38,7 +38,9 @@ class BenchmarkConfig(Config):
     encoder_weights: str = shared.encoder_weights()
     style_model: str = setting("default", 'Style model of ssda: "default" or a safetensors file.')
     domain_model: str | None = setting(
-        None, "Style model of daug, trained with --preset daug on the same places."
+        None,
+        "Style model of daug, translation or standardgan, trained with such a preset on the same "
+        "places.",
     )
     share: float = shared.share()
     schedule: Schedule = shared.schedule()

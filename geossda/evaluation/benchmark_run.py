@@ -9,7 +9,7 @@ from typing import Any
 from geossda.config import BenchmarkConfig, ScalingKind
 from geossda.evaluation import experiments as trials
 from geossda.evaluation.calibration import Reliability
-from geossda.evaluation.experiments import Trial
+from geossda.evaluation.experiments import PRESETS_OF_ROWS, Trial
 from geossda.evaluation.table import (
     REFERENCE_ROWS,
     ROW_TITLES,
@@ -21,6 +21,7 @@ from geossda.evaluation.table import (
     summary,
 )
 from geossda.evaluation.trial_rasters import TrialRasters
+from geossda.models.card import StyleCard, read_card_of, resolve
 from geossda.progress import Progress
 from geossda.staging import atomic_write
 
@@ -69,9 +70,7 @@ def run_trials(
     InputError
         The folder holds results of other settings.
     """
-    if any(trial.row == "daug" for trial in planned) and not config.domain_model:
-        progress.warn("row daug is left out: it needs --domain-model (see docs/adapt.md)")
-        planned = [trial for trial in planned if trial.row != "daug"]
+    planned = _with_models(planned, config, progress)
     folder.mkdir(parents=True, exist_ok=True)
     done = recall_all(planned, config, folder)
     for index, trial in enumerate(planned):
@@ -85,6 +84,23 @@ def run_trials(
             progress=progress,
         )  # fmt: skip
     return _report(list(recall_all(planned, config, folder).values()), len(planned), folder)
+
+
+def _with_models(
+    planned: Sequence[Trial], config: BenchmarkConfig, progress: Progress
+) -> list[Trial]:
+    """Return the trials whose rows have the model that they need; warn of the others."""
+    preset = ""
+    if config.domain_model:
+        preset = read_card_of(resolve(config.domain_model, StyleCard), StyleCard).preset
+    for row in dict.fromkeys(trial.row for trial in planned):
+        if row in PRESETS_OF_ROWS and preset not in PRESETS_OF_ROWS[row]:
+            progress.warn(
+                f"row {row} is left out: it needs --domain-model (see docs/adapt.md) of preset "
+                f"{' or '.join(PRESETS_OF_ROWS[row])}"
+            )
+            planned = [trial for trial in planned if trial.row != row]
+    return list(planned)
 
 
 def recall_all(

@@ -17,7 +17,14 @@ import numpy as np
 
 from geossda.adapt.samplers import training_streams
 from geossda.adapt.strategies import STRATEGIES
-from geossda.config import AdaptMethod, BenchmarkConfig, Row, SegmentConfig, TrainSegmenterConfig
+from geossda.config import (
+    TRANSLATIONS,
+    AdaptMethod,
+    BenchmarkConfig,
+    Row,
+    SegmentConfig,
+    TrainSegmenterConfig,
+)
 from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import InputError
 from geossda.evaluation.calibration import Reliability
@@ -28,6 +35,14 @@ from geossda.runtime.segmenter_network import SegmenterNetwork, open_segmenter
 from geossda.segmentation.sliding_window import WindowReader, predict
 from geossda.staging import atomic_write
 from geossda.training.segmenter_loop import train
+
+TRANSLATION_ROWS = ("translation", "standardgan")
+# Presets of the style models that rows of declared domains need.
+PRESETS_OF_ROWS: dict[str, tuple[str, ...]] = {
+    "daug": ("daug",),
+    "translation": TRANSLATIONS,
+    "standardgan": ("standardgan",),
+}
 
 
 @dataclass(frozen=True)
@@ -67,11 +82,14 @@ class Trial:
         """Return the settings of the training."""
         name, _, teacher = self.row.partition("+")
         method = cast(AdaptMethod, name)
+        of_domains = method in PRESETS_OF_ROWS
         return TrainSegmenterConfig(
             adapt=method,
+            # What these systems put out, not the colour transform nearest to it.
+            structure="full" if method in TRANSLATION_ROWS else "lock",
             mean_teacher=bool(teacher),
             share=config.share,
-            style_model=(method == "daug" and config.domain_model) or config.style_model,
+            style_model=(of_domains and config.domain_model) or config.style_model,
             jitter=config.jitter,
             # Methods are compared as they were published, without other augmentation.
             degrade=False,

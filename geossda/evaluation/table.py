@@ -22,6 +22,8 @@ ROW_TITLES = {
     "none+mean-teacher": "Baseline + teacher",
     "rhm+mean-teacher": "RHM + teacher",
     "ssda+mean-teacher": "SS(DA)² + teacher",
+    "translation": "Translation",
+    "standardgan": "StandardGAN",
 }
 
 

@@ -28,10 +28,13 @@ from geossda.data.datasets import Pair
 from geossda.data.labels import rasterize, read_footprints
 from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import Cancelled, InputError, VectorError
+from geossda.evaluation import benchmark_run
 from geossda.evaluation import experiments as trials
 from geossda.evaluation.calibration import BIN_WIDTH, Reliability
 from geossda.evaluation.table import differences, markdown, paired_markdown, plot, summary
 from geossda.evaluation.trial_rasters import city_stretch
+from geossda.models.card import StyleCard, save
+from geossda.models.presets import build_generator
 from geossda.models.segmenter import build
 from geossda.progress import SILENT
 from geossda.raster.mosaic import open_mosaic
@@ -482,6 +485,21 @@ def test_daug_is_left_out_alone(pair, tmp_path, listener):
     assert (found.done, found.planned) == (2, 2)
     assert len(listener.warnings) == 1 and "--domain-model" in listener.warnings[0]
     assert "| Baseline |" in found.table and "| DAug |" not in found.table
+
+
+def test_rows_of_domains_take_the_model_that_fits(tmp_path, listener):
+    network = build_generator("cyclegan", 3, "all", 2, 4)
+    card = StyleCard("x", "0", "cyclegan", domains=("alba", "brac"), width=4)
+    save(tmp_path / "m.safetensors", network.state_dict(), card)
+    rows = ("none", "daug", "translation", "standardgan")
+    config = dataclasses.replace(ONE, rows=rows, domain_model=str(tmp_path / "m.safetensors"))
+    planned = list(trials.plan("one-to-others", ("alba", "brac"), config))
+    kept = benchmark_run._with_models(planned, config, listener)
+    assert [trial.row for trial in kept] == ["none", "translation"] * 2
+    assert [text.split()[1] for text in listener.warnings] == ["daug", "standardgan"]
+    plain, translated = (trial.settings(config) for trial in kept[:2])
+    assert translated.style_model == config.domain_model and translated.structure == "full"
+    assert plain.style_model == "default" and plain.structure == "lock"
 
 
 def test_parts_and_rows_that_cannot_be(towns, tmp_path, listener):
