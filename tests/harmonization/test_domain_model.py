@@ -11,8 +11,11 @@ from conftest import build_raster
 import geossda
 from geossda.config import HarmonizeConfig
 from geossda.errors import BandError, StyleError
+from geossda.evaluation.samples import Sample
+from geossda.evaluation.style_scores import learned, score
 from geossda.models.card import StyleCard, save
 from geossda.models.presets import TRANSLATORS, build_generator
+from geossda.runtime.style_network import load_style_model
 
 PRESETS = sorted(TRANSLATORS)
 DOMAINS = ("dark", "light")
@@ -43,8 +46,8 @@ def rasters(tmp_path_factory):
     root = tmp_path_factory.mktemp("rasters")
     for index, name in enumerate((*DOMAINS, "elsewhere")):
         (root / name).mkdir()
-        build_raster(root / name / "a.tif", size=(150, 190), seed=index, nodata=0)
-    build_raster(root / "light" / "deep.tif", size=(150, 190), dtype="uint16", seed=5)
+        build_raster(root / name / "a.tif", size=(96, 120), seed=index, nodata=0)
+    build_raster(root / "light" / "deep.tif", size=(96, 120), dtype="uint16", seed=5)
     return root
 
 
@@ -65,22 +68,24 @@ def test_tiles_and_bounds_change_no_pixel(tmp_path, models, rasters, preset, str
     )
     source, reference = rasters / "dark" / "a.tif", rasters / "light" / "a.tif"
     outs = {}
-    for tile in (96, 1024):
+    for tile in (64, 1024):
         outs[tile] = tmp_path / f"{tile}.tif"
         one = dataclasses.replace(config, tile=tile)
         result = geossda.harmonize(source, outs[tile], style=reference, config=one)
         assert result.method == "translation"
-    (small, mask, tags), (whole, other_mask, _) = (pixels(outs[tile]) for tile in (96, 1024))
+    (small, mask, tags), (whole, other_mask, _) = (pixels(outs[tile]) for tile in (64, 1024))
     assert np.abs(small - whole).max() <= 1 and (mask == other_mask).all()
     assert tags["GEOSSDA_METHOD"] == "translation"
     before, valid, _ = pixels(source)
     assert (whole[:, ~valid] == before[:, ~valid]).all() and (valid == mask).all()
     assert np.abs(whole - before)[:, valid].mean() > 5
+    if preset != "cyclegan":
+        return
     part = tmp_path / "part.tif"
-    bounds = (500010.0, 5200000.0 - 60, 500070.0, 5200000.0 - 10)
+    bounds = (500010.0, 5200000.0 - 40, 500050.0, 5200000.0 - 10)
     geossda.harmonize(source, part, style=reference, config=config, bounds=bounds)
     cut = pixels(part)[0]
-    assert np.abs(cut - whole[:, 20:120, 20:140]).max() <= 1
+    assert np.abs(cut - whole[:, 20:80, 20:100]).max() <= 1
 
 
 def test_a_domain_is_the_folder_or_named(tmp_path, models, rasters):
@@ -96,7 +101,7 @@ def test_a_domain_is_the_folder_or_named(tmp_path, models, rasters):
         )
     named = tmp_path / "named.tif"
     reference = rasters / "light" / "a.tif"
-    geossda.harmonize(source, named, style=reference, config=config, domain="light")
+    geossda.harmonize(source, named, style=elsewhere, config=config, domain="light")
     by_folder, of_file = tmp_path / "folder.tif", tmp_path / "file.tif"
     geossda.harmonize(source, by_folder, style=reference, config=config)
     assert (pixels(named)[0] == pixels(by_folder)[0]).all()
@@ -104,9 +109,6 @@ def test_a_domain_is_the_folder_or_named(tmp_path, models, rasters):
     geossda.make_style(reference, saved, style_model=config.style_model)
     geossda.harmonize(source, of_file, style=saved, config=config)
     assert np.abs(pixels(of_file)[0] - pixels(by_folder)[0]).max() <= 1
-    other = tmp_path / "other.tif"
-    geossda.harmonize(source, other, style=reference, config=config, domain="dark")
-    assert (pixels(other)[0] != pixels(named)[0]).any()
 
 
 def test_the_standard_is_a_domain_of_standardgan(tmp_path, models, rasters):
@@ -128,7 +130,7 @@ def test_other_types_are_stretched_as_in_training(tmp_path, models, rasters):
     config = HarmonizeConfig(
         style_model=str(models / "cyclegan.safetensors"), structure="full", scenes="none"
     )
-    source = build_raster(tmp_path / "deep.tif", size=(150, 190), dtype="uint16", seed=9)
+    source = build_raster(tmp_path / "deep.tif", size=(96, 120), dtype="uint16", seed=9)
     out = tmp_path / "out.tif"
     reference = rasters / "light" / "deep.tif"
     geossda.harmonize(source, out, style=reference, config=config)
@@ -160,11 +162,18 @@ def test_models_and_methods_that_do_not_fit_are_refused(tmp_path, models, raster
     assert not out.exists()
 
 
-def test_evaluate_style_names_the_system(models, rasters):
-    images = [rasters / name / "a.tif" for name in DOMAINS]
-    scores = geossda.evaluate_style(
-        images, style_model=str(models / "cyclegan.safetensors"), patches=2, patch=32
-    )
-    names = [one.method for one in scores]
-    assert names[-2:] == ["cyclegan lock", "cyclegan full"]
-    assert all(np.isfinite(one.distance) and np.isfinite(one.cycle) for one in scores)
+def test_samples_are_translated_to_the_domains_they_are_named_by(models):
+    """As matrix and evaluate-style do it: statistics of all patches, measured once a target."""
+    rng = np.random.default_rng(0)
+    samples = [
+        Sample(f"{name}/a", rng.integers(0, 255, (2, 3, 32, 32), np.uint8)) for name in DOMAINS
+    ]
+    model = load_style_model(models / "cyclegan.safetensors", "cpu")
+    method = learned(model, "full")
+    there, again = (method(*samples) for _ in range(2))
+    assert np.array_equal(there, again) and there.shape == samples[0].pixels.shape
+    assert not np.array_equal(there, method(samples[0], samples[0]))
+    (scores,) = score(samples, {"cyclegan": method})
+    assert np.isfinite([scores.distance, scores.cycle, scores.structure]).all()
+    with pytest.raises(StyleError, match="folder elsewhere"):
+        method(samples[0], Sample("elsewhere/a", samples[1].pixels))
