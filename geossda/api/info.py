@@ -115,7 +115,7 @@ def _vector(path: PathLike) -> dict[str, Any]:
         "buildings": len(shapes),
         "crs": shapes.crs.to_string() if shapes.crs else None,
         "area_m2": float(areas.sum().round(1)),
-        "bounds": shapes.bounds.round(6).tolist(),
+        "bounds": shapes.bounds.round(6).tolist() if len(shapes) else None,
     }
 
 

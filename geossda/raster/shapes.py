@@ -45,6 +45,8 @@ class Shapes:
     @property
     def bounds(self) -> NDArray[np.float64]:
         """Left, bottom, right and top of all; NaN if there are none."""
+        if not len(self.geometry):  # which shapely 2.2 raises ValueError for
+            return np.full(4, np.nan)
         return np.asarray(shapely.total_bounds(self.geometry))
 
     def near(self, left: float, bottom: float, right: float, top: float) -> NDArray[np.object_]:

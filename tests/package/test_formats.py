@@ -83,3 +83,11 @@ def test_the_table_is_well_formed():
     rasters = {*formats.RASTER_SUFFIXES, *formats.PICTURE_SUFFIXES}
     others = {*formats.MODEL_SUFFIXES, formats.STYLE_SUFFIX}
     assert not set(VECTOR_FORMATS) & (rasters | others) and not rasters & others
+
+
+def test_info_of_a_layer_without_a_feature(tmp_path):
+    path = tmp_path / "none.geojson"
+    path.write_text('{"type": "FeatureCollection", "features": []}')
+    described = info(path)
+    assert described["buildings"] == 0 and described["area_m2"] == 0
+    assert described["bounds"] is None
