@@ -33,6 +33,15 @@ SCENES = Port(
     optional=True,
     advanced=True,
 )
+SEAMLINES = Port(
+    "SEAMLINES_LAYER",
+    "vector",
+    "Seamlines of your own",
+    "Polygons with the file name of the raster that is on top there in the field “source”, as "
+    "written by Harmonize beside its output and edited.",
+    optional=True,
+    advanced=True,
+)
 SEARCH_COLORS = "histogram match,color balance,colour,radiometric,normalization,mosaic,seamless"
 VERBS = {
     "harmonize": Verb(
@@ -45,11 +54,21 @@ VERBS = {
             "style": STYLE,
             "area": (AREA,),
             "scenes": (SCENES,),
+            "seamlines": (SEAMLINES,),
             "output": (
                 Port("OUTPUT", "raster_out", "Harmonized", "One mosaic of all rasters.", "tif"),
             ),
         },
-        folded=("structure", "style_model", "domain", "balance", "bidx", "nodata", "feather"),
+        folded=(
+            "structure",
+            "style_model",
+            "domain",
+            "balance",
+            "seamlines",
+            "bidx",
+            "nodata",
+            "feather",
+        ),
         help="Matches the colors of a raster, or of several as one mosaic, to those of a reference "
         "that need not overlap. CRS, size, data type, nodata and band names are kept.",
         rules=(

@@ -87,6 +87,8 @@ LABELS = {
     "scaling": Label("Scaling of pixel values"),
     "scenes": Label("Even out scenes first"),
     "schedule": Label("Learning rate schedule"),
+    "seamline_feather": Label("Blend width along seamlines (px)"),
+    "seamlines": Label("Cut overlapping rasters along seamlines"),
     "scheduler": Label("Address of a Dask scheduler"),
     "search": Label("Largest shift (m)", "distance"),
     "seed": Label("Random seed"),
@@ -205,6 +207,7 @@ CHOICES = {
         "equalize": "Equalized",
     },
     "scenes": {"auto": "Yes, where their light differs clearly", "none": "No"},
+    "seamlines": {"auto": "Yes, where it is least visible", "none": "No: blend overlaps"},
     "schedule": {"cosine": "Cosine", "polynomial": "Polynomial", "trapezoid": "Trapezoid"},
     "stretch": {"source": "Each raster", "mosaic": "All rasters together"},
     "structure": {"lock": "Keep every detail", "full": "Let the network redraw"},
@@ -237,6 +240,8 @@ HELP = {
     "scenes": "Brings scenes of a mosaic, of any shape, to one radiometry before its colors are "
     "matched.",
     "scheduler": "Workers of a Dask cluster do the work, such as tcp://host:8786.",
+    "seamlines": "One raster ends and the other begins along a line that avoids what differs "
+    "between them. The lines are written beside the output, to be looked at and edited.",
     "split": "Cuts buildings that touch where the probabilities dip or a mask is narrow.",
     "steps": "More steps fit the model better, and take longer.",
     "structure": "With the learned style: keep every edge and detail of the imagery, or take what "

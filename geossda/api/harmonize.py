@@ -13,6 +13,12 @@ import numpy as np
 from geossda.api.style import resolve_style
 from geossda.balance.balancing import SCENE_KEYWORDS, check_scenes, count_scenes
 from geossda.balance.overlap_balance import check_overlaps
+from geossda.balance.seamlines import (
+    SEAMLINE_KEYWORDS,
+    Seamlines,
+    check_seamlines,
+    write_seamlines,
+)
 from geossda.config import (
     EXECUTION_ONLY,
     HarmonizeConfig,
@@ -61,11 +67,14 @@ class HarmonizeResult:
     method : str
     style : str or None
         Name of the style.
+    seamlines : Path or None
+        The layer of seamlines, where they were to be found.
     """
 
     outputs: tuple[Path, ...]
     method: str
     style: str | None
+    seamlines: Path | None = None
 
 
 def harmonize(
@@ -111,9 +120,10 @@ def harmonize(
     config = config_from(HarmonizeConfig, config, settings)
     progress = Stages(progress)
     paths = find_sources(sources)
-    if style is None and config.method == "auto" and config.balance != "none":
+    mosaicked = config.balance != "none" or config.seamlines != "none"
+    if style is None and config.method == "auto" and mosaicked:
         config = dataclasses.replace(config, method="none")
-        progress.note("no style was given: sources are balanced among themselves")
+        progress.note("no style was given: colours are kept but for what balances the sources")
     if style is None and needs_style(config):
         raise StyleError(f"method {config.method} needs a style: give --style REF")
     references = [] if style is None or isinstance(style, Style) else _as_list(style)
@@ -121,7 +131,8 @@ def harmonize(
     _check_planned(planned, output, config, inputs=[*paths, *references])
     options = parse_creation_options(config.co)
     check_scheduler(
-        config.scheduler, local_paths([*paths, config.scenes, config.area], planned[0][1])
+        config.scheduler,
+        local_paths([*paths, config.scenes, config.seamlines, config.area], planned[0][1]),
     )
     with gdal_environment():
         mosaics = [_open_checked(group, config) for group, _ in planned]
@@ -160,7 +171,10 @@ def harmonize(
             if not run.has_finished(run.output, tags, resumes=resumes):
                 _harmonize_one(run, mosaic, method, measure, tags, options)
     return HarmonizeResult(
-        tuple(run.output for run in runs), method.name, pooled.name if pooled else None
+        tuple(run.output for run in runs),
+        method.name,
+        pooled.name if pooled else None,
+        _seamlines_beside(runs[0].output) if config.seamlines == "auto" else None,
     )
 
 
@@ -186,7 +200,15 @@ def _harmonize_one(
             options=options,
             progress=progress,
         )
+        if config.seamlines == "auto":
+            beside = _seamlines_beside(run.output)
+            write_seamlines(Seamlines.from_state(state["seamlines"]), mosaic, beside)
+            progress.note(f"seamlines: {beside}")
     run.save_timings()
+
+
+def _seamlines_beside(output: Path) -> Path:
+    return output.with_name(f"{output.stem}_seamlines.gpkg")
 
 
 def _together(mosaics: list[Mosaic], config: HarmonizeConfig) -> Mosaic | None:
@@ -256,6 +278,9 @@ def _check_planned(
         return
     targets = [target for _, target in planned]
     check_outputs(targets, config, runs=targets, inputs=inputs)
+    if config.seamlines == "auto":
+        beside = [_seamlines_beside(target) for target in targets]
+        check_outputs(beside, config, runs=targets, inputs=inputs)
 
 
 def _open_checked(paths: list[str], config: HarmonizeConfig) -> Mosaic:
@@ -265,6 +290,7 @@ def _open_checked(paths: list[str], config: HarmonizeConfig) -> Mosaic:
     mosaic.require_bounded()
     mosaic.require_colors()
     check_scenes(mosaic, config.scenes)
+    check_seamlines(mosaic, config.seamlines)
     return mosaic
 
 
@@ -284,10 +310,16 @@ def _inputs(
         "style": [digest(style.to_state())] if isinstance(style, Style) else style,
         "model": [model.card.sha256, model.runtime.tag] if model else [],
         "scenes": [] if config.scenes in SCENE_KEYWORDS else fingerprints([config.scenes]),
+        "seamlines": _fingerprints_unless(config.seamlines, SEAMLINE_KEYWORDS),
         "area": [] if config.area is None else fingerprints([split_layer(config.area)[0]]),
         "settings": settings_of(config, EXECUTION_ONLY),
         "ranges": [source.common_range for source in mosaic.sources],
     }
+
+
+def _fingerprints_unless(given: str, keywords: Sequence[str]) -> list[Any]:
+    """Return the fingerprint of a vector file, unless a word was given instead."""
+    return [] if given in keywords else fingerprints([split_layer(given)[0]])
 
 
 def _fingerprints(references: Sequence[PathLike]) -> list[Any]:

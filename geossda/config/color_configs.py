@@ -79,6 +79,20 @@ class HarmonizeConfig(Config):
     feather: int = setting(
         64, "Width in pixels over which overlapping sources are blended.", low=0, high=512
     )
+    seamlines: str = setting(
+        "none",
+        'Where overlapping sources of one output are cut: "auto" finds the least visible lines and '
+        'writes them to OUTPUT_seamlines.gpkg; or a vector file of such; "none" blends overlaps.',
+        words=("auto", "none"),
+        none_word=True,
+    )
+    seamline_feather: int = setting(
+        8,
+        "Width in pixels over which sources are blended along seamlines.",
+        low=0,
+        high=512,
+        advanced=True,
+    )
     tile: int = setting(
         1024,
         "Tile size in pixels (does not affect the result).",

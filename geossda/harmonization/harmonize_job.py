@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from geossda.balance.balancing import balance_scenes, with_balance
 from geossda.balance.overlap_balance import balance_overlaps, with_gains
+from geossda.balance.seamlines import Seamlines, seamlines_for
 from geossda.config import HarmonizeConfig
 from geossda.errors import GeoreferenceError
 from geossda.harmonization.method import Method
@@ -36,12 +37,15 @@ class HarmonizeJob:
         One per source.
     shards : Shards
     config : HarmonizeConfig
+    seamlines : Seamlines or None
+        Where sources are cut; None to blend overlaps.
     """
 
     mosaic: Mosaic
     transforms: list[WindowTransform]
     shards: Shards
     config: HarmonizeConfig
+    seamlines: Seamlines | None = None
 
     min_run: ClassVar[int] = 1
 
@@ -58,7 +62,8 @@ class HarmonizeJob:
             self.shards,
             indexes,
             tile_px=self.config.tile,
-            feather_px=self.config.feather,
+            feather_px=self.config.seamline_feather if self.seamlines else self.config.feather,
+            seamlines=self.seamlines,
             area=area_of(self.mosaic, self.config),
             progress=progress,
         )
@@ -145,8 +150,9 @@ def measure_state(
     Returns
     -------
     dict
-        ``levels`` (tone balance of each source), ``gains`` (of each source), ``style`` and
-        ``sources`` (what the method measured), to be saved for later attempts and workers.
+        ``levels`` (tone balance of each source), ``gains`` (of each source), ``seamlines``,
+        ``style`` and ``sources`` (what the method measured), to be saved for later attempts and
+        workers.
     """
     changes, count = config.strength > 0, len(mosaic.sources)
     scenes = config.scenes if changes else "none"
@@ -155,6 +161,7 @@ def measure_state(
     mosaic, gains = balance_overlaps(
         mosaic, balance, config.balance_cost, config.balance_space, progress=progress
     )
+    seamlines = seamlines_for(mosaic, config.seamlines, progress=progress)
     if balance == "none":
         measured = [method.measure(mosaic.alone(i), style, progress) for i in range(count)]
     else:
@@ -162,6 +169,7 @@ def measure_state(
     return {
         "levels": [None if each is None else each.to_state() for each in balances],
         "gains": [None if each is None else each.to_state() for each in gains],
+        "seamlines": None if seamlines is None else seamlines.to_state(),
         "style": None if style is None else style.to_state(),
         "sources": measured,
     }
@@ -204,7 +212,9 @@ def job_from(
         style = Style.from_state(state["style"], known_statistics())
     transforms = [method.transform(each, style, config.strength) for each in state["sources"]]
     balanced = with_gains(with_balance(mosaic, state["levels"]), state["gains"])
-    return HarmonizeJob(balanced, transforms, shards, config)
+    cut = state["seamlines"]
+    seamlines = None if cut is None else Seamlines.from_state(cut)
+    return HarmonizeJob(balanced, transforms, shards, config, seamlines)
 
 
 def open_harmonize_job(task: ShardTask[HarmonizeConfig]) -> HarmonizeJob:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from geossda.balance.seamlines import Seamlines
 from geossda.color.value_curves import Transform
 from geossda.parallel.cores import cores, cores_each
 from geossda.parallel.ordered_map import ordered_map
@@ -104,6 +105,7 @@ def recolor(
     tile_px: int,
     feather_px: int,
     area: Window,
+    seamlines: Seamlines | None = None,
     progress: Progress = SILENT,
 ) -> None:
     """Read, transform, blend and write the tiles of shards.
@@ -124,6 +126,8 @@ def recolor(
         Width over which overlapping sources fade into each other, in pixels.
     area : Window
         The part of the mosaic to write. Its pixels are those of the whole.
+    seamlines : Seamlines, optional
+        Where sources are cut, and then fade into each other over that width.
     progress : Progress
         Advanced by one per tile.
     """
@@ -137,14 +141,19 @@ def recolor(
     def one(tile: _Tile) -> _Changed:
         place = tile.place
         window = place._replace(row=area.row + place.row, col=area.col + place.col)
+        wide = window.grown(feather_px + 1, mosaic.shape) if seamlines else window
         with gdal_environment():
             touching = [
                 index
                 for index, footprint in enumerate(footprints)
-                if footprint is not None and window.intersection(footprint)
+                if footprint is not None and wide.intersection(footprint)
             ]
             if len(touching) == 1:
                 before, pixels, valid = _single(mosaic, read, transforms, touching[0], window)
+            elif seamlines is not None:
+                before, pixels, valid = _cut(
+                    mosaic, read, transforms, touching, window, wide, seamlines, feather_px
+                )
             else:
                 before, pixels, valid = _blended(
                     mosaic, read, transforms, touching, window, feather_px
@@ -281,6 +290,73 @@ def _blended(
     result = first
     result[:, several] = as_dtype(total[:, several] / weights[several], mosaic.dtype)
     return before, result, sources_at > 0
+
+
+def _cut(
+    mosaic: Mosaic,
+    read: Reader,
+    transforms: Sequence[WindowTransform],
+    touching: list[int],
+    window: Window,
+    wide: Window,
+    seamlines: Seamlines,
+    feather_px: int,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+    """Take each pixel from the source that seamlines name, and blend along where these meet.
+
+    Where that source is not valid, the first valid one is taken. The blend follows from the
+    distance to the other sources' pixels in a margin of its width (`wide`), so it is the same in
+    every tile. Return (pixels of the source on top as read, as changed and blended, valid).
+    """
+    wanted = seamlines.sources_at(wide)
+    owner = np.full(wanted.shape, -1, np.int32)
+    inner = window.within(wide)
+    if len(touching) > 1 and (wanted == wanted[0, 0]).all() and wanted[0, 0] in touching:
+        # Nothing else is to be seen where the one wanted is valid.
+        index = int(wanted[0, 0])
+        pixels, valid, changed, around = _changed(
+            mosaic, read, transforms[index], index, window, feather_px + 1
+        )
+        if around.all():
+            return pixels, changed, valid
+    known = {}
+    for index in touching:
+        parts = _changed(mosaic, read, transforms[index], index, window, feather_px + 1)
+        known[index] = parts
+        around = parts[3]
+        owner[around & (owner < 0)] = index
+    for index, (*_, around) in known.items():
+        owner[around & (wanted == index)] = index
+    before = np.zeros((mosaic.count, window.height, window.width), mosaic.dtype)
+    result = np.zeros_like(before)
+    total = np.zeros(before.shape, np.float64)
+    weights = np.zeros((window.height, window.width), np.float64)
+    seen = np.zeros(weights.shape, np.uint16)
+    for index, (pixels, valid, changed, _) in known.items():
+        if not valid.any():
+            continue
+        top = owner[inner] == index
+        before[:, top], result[:, top] = pixels[:, top], changed[:, top]
+        weight = np.where(valid, _seam_weight(owner == index, feather_px)[inner], 0)
+        total += changed * weight
+        weights += weight
+        seen += weight > 0
+    several = seen > 1
+    result[:, several] = as_dtype(total[:, several] / weights[several], mosaic.dtype)
+    return before, result, owner[inner] >= 0
+
+
+def _seam_weight(own: NDArray[np.bool_], feather_px: int) -> NDArray[np.float64]:
+    """Return the weight of a source: 1/2 at the borders of its pixels, 1 and 0 half a width off."""
+    if feather_px == 0 or own.all() or not own.any():
+        return own.astype(np.float64)
+    inside, outside = (
+        cv2.distanceTransform(each.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        for each in (own, ~own)
+    )
+    # The border lies half a pixel away, between two pixel centres.
+    away = np.where(own, inside - 0.5, 0.5 - outside)
+    return np.asarray(np.clip(0.5 + away / feather_px, 0, 1), np.float64)
 
 
 def _edge_weight(valid: NDArray[np.bool_], feather_px: int) -> NDArray[np.float32]:
