@@ -38,7 +38,8 @@ def vector_errors(path: PathLike) -> Iterator[None]:
         Whatever else was raised, with its first line as the reason.
     """
     try:
-        yield
+        with _without_gfs(split_layer(path)[0]):
+            yield
     except (GeossdaError, MemoryError):
         raise
     except Exception as error:
@@ -49,6 +50,18 @@ def vector_errors(path: PathLike) -> Iterator[None]:
                 "its edits there"
             ) from error
         raise VectorError(f"{path} is not a vector file that can be read ({reason})") from error
+
+
+@contextlib.contextmanager
+def _without_gfs(file: Path) -> Iterator[None]:
+    """Remove the template that GDAL writes beside GML without a schema, if it was not there."""
+    template = file.with_suffix(".gfs")
+    written = file.suffix.lower() == ".gml" and not template.exists()
+    try:
+        yield
+    finally:
+        if written:
+            template.unlink(missing_ok=True)
 
 
 def read_shapes(path: PathLike, preferred: str = "buildings") -> Shapes:

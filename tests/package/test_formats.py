@@ -1,6 +1,7 @@
 """One table says which vector formats are read and written; everything else asks it."""
 
 import ast
+import contextlib
 import dataclasses
 import shutil
 
@@ -12,7 +13,7 @@ from conftest import REPO
 
 from geossda import formats, info, polygonize, scenes
 from geossda.data.labels import find_footprints, is_vector, read_footprints
-from geossda.errors import OutputError
+from geossda.errors import OutputError, VectorError
 from geossda.formats import VECTOR_FORMATS, VectorFormat, suffix_of, vector_suffixes
 
 WRITTEN = vector_suffixes(writes=True)
@@ -91,3 +92,16 @@ def test_info_of_a_layer_without_a_feature(tmp_path):
     described = info(path)
     assert described["buildings"] == 0 and described["area_m2"] == 0
     assert described["bounds"] is None
+
+
+def test_gml_without_a_schema_stays_the_only_file(mask, tmp_path):
+    polygonize(mask, tmp_path / "a.geojson")
+    frame = gpd.read_file(tmp_path / "a.geojson")
+    frame.to_file(tmp_path / "b.gml", driver="GML")
+    (tmp_path / "b.xsd").unlink()
+    assert info(tmp_path / "b.gml")["buildings"] == 1
+    assert not (tmp_path / "b.gfs").exists()
+    (tmp_path / "b.gfs").write_text("mine")  # what was there stays
+    with contextlib.suppress(VectorError):
+        info(tmp_path / "b.gml")
+    assert (tmp_path / "b.gfs").exists()
