@@ -17,6 +17,8 @@ _HARMONIZE = (
     ("detecting seams", 5),
     ("detecting regions", 1),
     ("balancing scenes", 1),
+    ("comparing overlaps", 2),
+    ("finding seamlines", 1),
     ("reading statistics", 4),
     ("sampling colours", 1),
     ("computing style statistics", 3),
@@ -33,6 +35,7 @@ _SEGMENT = (
 _TRAINING = (
     ("reading rasters", 3),
     ("reading statistics", 1),
+    ("clustering colours", 1),
     ("computing style statistics", 1),
     ("loading initial weights", 1),
     ("training", 92),
