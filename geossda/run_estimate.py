@@ -36,6 +36,7 @@ _TRAINING = (
     ("reading rasters", 3),
     ("reading statistics", 1),
     ("clustering colours", 1),
+    ("standardizing rasters", 1),
     ("computing style statistics", 1),
     ("loading initial weights", 1),
     ("training", 92),
