@@ -165,7 +165,7 @@ VERBS = {
             "area": (AREA,),
             "output": (Port("OUTPUT", "file_out", "Style file", "For Harmonize.", suffix="json"),),
         },
-        folded=("weights", "style_model", "bidx", "nodata"),
+        folded=("weights", "style_model", "domain", "bidx", "nodata"),
         help="Measures one or more references once, so that Harmonize can use them again.",
     ),
     "matrix": Verb(

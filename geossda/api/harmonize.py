@@ -160,6 +160,8 @@ def harmonize(
             )
         _check_style(mosaics, paths, references, style, pooled, method, progress)
         method = method_for_style(method, pooled, config, progress)
+        if config.domain is not None and method.name != "translation":
+            progress.warn(f"method {method.name} translates to no domain: --domain is ignored")
         ran = {} if method.model is None else {"runtime": method.model.runtime.tag}
         config = dataclasses.replace(config, method=method.name, **_settings_of(method))
         planned[0][1].parent.mkdir(exist_ok=True)

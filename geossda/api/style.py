@@ -53,15 +53,23 @@ def make_style(
     -------
     Style
         The pooled style.
+
+    Raises
+    ------
+    StyleError
+        The style model has no such domain, or a reference lies in none of its domains.
+    GeossdaError
+        See :mod:`geossda.errors`; nothing is left half-written.
     """
     config = config_from(StyleConfig, config, settings)
     given = [references] if isinstance(references, str | os.PathLike) else list(references)
     check_output(output, overwrite=config.overwrite, inputs=given)
     model = None
     if config.style_model != "none":
+        from geossda.runtime.domain_model import with_domain
         from geossda.runtime.style_network import open_style_model
 
-        model = open_style_model(config.style_model, config, progress)
+        model = with_domain(open_style_model(config.style_model, config, progress), config.domain)
     style = resolve_style(
         given,
         bands=config.bidx,

@@ -32,12 +32,7 @@ class HarmonizeConfig(Config):
     style_model: str = setting(
         "default", 'Style model of ssda or translation: "default", or a safetensors or ONNX file.'
     )
-    domain: str | None = setting(
-        None,
-        "With a style model of declared domains: the one that the references show (default: the "
-        "name of the folder that each lies in), or standard, the mean of all of standardgan.",
-        metavar="NAME",
-    )
+    domain: str | None = shared.domain()
     strength: float = setting(
         1.0,
         "How far to go from the colours of the source (0) to those of the style (1).",
@@ -162,6 +157,7 @@ class StyleConfig(Config):
         'Style model to measure for: "default", a safetensors or ONNX file, or "none".',
         none_word=True,
     )
+    domain: str | None = shared.domain()
     bidx: tuple[int, ...] = shared.bidx()
     nodata: float | None = shared.nodata()
     area: str | None = shared.area()

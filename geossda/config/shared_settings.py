@@ -46,6 +46,16 @@ def batch() -> Any:
     return setting(2, "Windows predicted at a time.", low=1, high=256, advanced=True)
 
 
+def domain() -> Any:
+    """Return the field of the declared domain that references show."""
+    return setting(
+        None,
+        "With a style model of declared domains: the one that the references show (default: the "
+        "name of the folder that each lies in), or standard, the mean of all of standardgan.",
+        metavar="NAME",
+    )
+
+
 def bidx(help: str = "Bands to use, 1-based, in order (default: all but alpha).") -> Any:
     """Return the field of band numbers."""
     return setting((), help, low=1, metavar="N")

@@ -317,7 +317,7 @@ class Ssda(Method):
             The model is for the other method, or has no domain of the name given.
         """
         # Imported here, since the other methods do without.
-        from geossda.runtime.domain_model import DomainModel
+        from geossda.runtime.domain_model import DomainModel, with_domain
         from geossda.runtime.style_network import open_style_model
 
         model = open_style_model(config.style_model, config)
@@ -327,14 +327,7 @@ class Ssda(Method):
                 f"the style model {model.card.name} is of preset {model.card.preset}, which is for "
                 f"method {method.name}: give this method, or another --style-model"
             )
-        if config.domain is not None:
-            if not isinstance(model, DomainModel):
-                raise StyleError(
-                    f"domain is {config.domain}, and the style model {model.card.name} has no "
-                    "declared domains: leave out --domain, or give another --style-model"
-                )
-            model = model.with_domain(config.domain)
-        return method(model, config.structure)
+        return method(with_domain(model, config.domain), config.structure)
 
     def prepare(self, mosaic: Mosaic, area: Window, tile_px: int) -> None:
         """Prepare the model for the windows it will see, while the mosaic is measured.

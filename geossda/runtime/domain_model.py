@@ -106,7 +106,8 @@ class DomainModel(StyleModel):
         if name not in self.card.domains:
             raise StyleError(
                 f"the reference {Path(path).name} lies in the folder {name}, which is none of the "
-                f"style model's domains ({', '.join(self.card.domains)}): name one with --domain"
+                f"style model's domains ({', '.join(self.card.domains)}): put it into a folder of "
+                "that name, or name one with --domain (harmonize, style)"
             )
         return model.with_domain(name)
 
@@ -121,10 +122,19 @@ class DomainModel(StyleModel):
         Raises
         ------
         StyleError
-            The target is pooled from references of several domains.
+            The target is pooled from references of several domains, or a saved style of another
+            domain than the one named.
         """
+        names = self.card.domains
         for group in target.groups:
-            mixed = group[0].mean[: len(self.card.domains)].max() < 0.999
+            weights = group[0].mean[: len(names)]
+            mixed = weights.max() < 0.999
+            if self.domain and np.abs(weights - self._weights()).max() > 0.001:
+                shown = "several domains" if mixed else f"domain {names[int(weights.argmax())]}"
+                raise StyleError(
+                    f"the style shows {shown}, and domain is {self.domain}: leave out --domain, or "
+                    "make the style again with it"
+                )
             if mixed and self.card.preset != "standardgan":
                 raise StyleError(
                     f"the references are of several domains of the style model: preset "
@@ -235,13 +245,40 @@ class DomainModel(StyleModel):
                 f"the domain of a reference is not known: the style model has the domains "
                 f"{', '.join(self.card.domains)}, name one with --domain"
             )
-        names = self.card.domains
-        code = np.array([name == self.domain for name in names], np.float32)
-        if self.domain == STANDARD and STANDARD not in names:
-            code[:] = 1 / len(names)
+        code = self._weights()
         if self.encode_graph is not None:
             code = self.encode_graph([patches, mask, code[None]])[0][0]
         return code
+
+    def _weights(self) -> Floats:
+        """Return the share of each of the card's domains in the model's domain."""
+        names = self.card.domains
+        if self.domain == STANDARD and STANDARD not in names:
+            return np.full(len(names), 1 / len(names), np.float32)
+        return np.array([name == self.domain for name in names], np.float32)
+
+
+def with_domain(model: StyleModel, name: str | None) -> StyleModel:
+    """Return a style model with the domain that all references show, if one is named.
+
+    Parameters
+    ----------
+    model : StyleModel
+    name : str or None
+
+    Raises
+    ------
+    StyleError
+        The model has no such domain, or none at all.
+    """
+    if name is None:
+        return model
+    if not isinstance(model, DomainModel):
+        raise StyleError(
+            f"domain is {name}, and the style model {model.card.name} has no declared domains: "
+            "leave out --domain, or give another --style-model"
+        )
+    return model.with_domain(name)
 
 
 def domain_model_of(network: "Translator", card: StyleCard, runtime: Runtime) -> DomainModel:

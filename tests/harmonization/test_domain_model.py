@@ -111,6 +111,29 @@ def test_a_domain_is_the_folder_or_named(tmp_path, models, rasters):
     assert np.abs(pixels(of_file)[0] - pixels(by_folder)[0]).max() <= 1
 
 
+def test_saved_styles_are_of_a_domain_that_is_named(tmp_path, models, rasters, listener):
+    model = str(models / "starganv2.safetensors")
+    config = HarmonizeConfig(style_model=model, scenes="none")
+    source, elsewhere = rasters / "dark" / "a.tif", rasters / "elsewhere" / "a.tif"
+    saved, out, same = (tmp_path / name for name in ("light.json", "out.tif", "same.tif"))
+    with pytest.raises(StyleError, match=r"--domain \(harmonize, style\)"):
+        geossda.make_style(elsewhere, saved, style_model=model)
+    with pytest.raises(StyleError, match="no declared domains"):
+        geossda.make_style(elsewhere, saved, domain="light")
+    geossda.make_style(elsewhere, saved, style_model=model, domain="light")
+    with pytest.raises(StyleError, match="style shows domain light, and domain is dark"):
+        geossda.harmonize(source, out, style=saved, config=config, domain="dark")
+    assert not out.exists()
+    geossda.harmonize(source, out, style=saved, config=config, domain="light")
+    geossda.harmonize(source, same, style=elsewhere, config=config, domain="light")
+    assert np.abs(pixels(out)[0] - pixels(same)[0]).max() <= 1
+    geossda.harmonize(
+        source, tmp_path / "linear.tif", style=saved, method="linear", domain="light",
+        progress=listener,
+    )  # fmt: skip
+    assert "method linear translates to no domain: --domain is ignored" in listener.warnings
+
+
 def test_the_standard_is_a_domain_of_standardgan(tmp_path, models, rasters):
     config = HarmonizeConfig(
         style_model=str(models / "standardgan.safetensors"), structure="full", domain="standard"
