@@ -16,8 +16,9 @@ from geossda.adapt.style_transfer import domain_transfers, measure_styles, style
 from geossda.config import AdaptMethod, ScalingKind, TrainSegmenterConfig
 from geossda.data.patches import Recolor
 from geossda.data.scaled_rasters import WorkingRaster
-from geossda.errors import InputError
+from geossda.errors import InputError, StyleError
 from geossda.progress import SILENT, Progress
+from geossda.runtime.domain_model import DomainModel
 from geossda.runtime.style_network import StyleModel, load_style_model
 from geossda.training.mean_teacher import MeanTeacher
 from geossda.training.objective import Objective
@@ -185,6 +186,11 @@ class StyleAdaptation(Strategy):
         """Measure the style of each raster and return the two transfers."""
         config, sources, targets, progress = rasters
         model = rasters.style_model()
+        if isinstance(model, DomainModel):
+            raise StyleError(
+                f"the style model {model.card.name} is of preset {model.card.preset}, which "
+                "translates between domains: give --adapt translation, or another --style-model"
+            )
         statistics = measure_styles(
             model,
             [*sources, *targets],

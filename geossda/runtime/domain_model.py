@@ -80,7 +80,8 @@ class DomainModel(StyleModel):
             known.append(STANDARD)
         if name not in known:
             raise StyleError(
-                f"the style model has no domain {name}; its domains are {', '.join(known)}"
+                f"the style model has no domain {name}; its domains are {', '.join(known)}: "
+                "give one of them as --domain, or as the name of the raster's folder"
             )
         return dataclasses.replace(self, domain=name)
 

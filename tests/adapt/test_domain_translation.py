@@ -9,7 +9,7 @@ from conftest import ENCODER, build_raster
 
 from geossda.adapt.domain_translation import domain_translations, standardized
 from geossda.adapt.samplers import training_streams
-from geossda.adapt.strategies import STRATEGIES
+from geossda.adapt.strategies import STRATEGIES, TrainingRasters
 from geossda.config import TrainSegmenterConfig
 from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import InputError, StyleError
@@ -113,7 +113,12 @@ def test_what_cannot_be_used_is_refused(rasters, models):
     large = dataclasses.replace(rasters[0], in_memory=None)
     with pytest.raises(InputError, match="too large to be standardized in memory"):
         standardized(model, [large], 32, "full", 0)
-    cyclegan = load_style_model(models / "cyclegan.safetensors", "cpu")
+    path = models / "cyclegan.safetensors"
+    cyclegan = load_style_model(path, "cpu")
+    config = TrainSegmenterConfig(style_model=str(path), device="cpu", patch=32)
+    given = TrainingRasters(config, rasters[:1], rasters[1:])
+    with pytest.raises(StyleError, match=r"is of preset cyclegan, .* give --adapt translation"):
+        STRATEGIES["ssda"].prepare(given)
     elsewhere = dataclasses.replace(
         cyclegan, card=dataclasses.replace(cyclegan.card, domains=("a", "b"))
     )
