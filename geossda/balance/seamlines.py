@@ -144,7 +144,7 @@ def find_seamlines(mosaic: Mosaic, *, progress: Progress = SILENT) -> Seamlines:
     ----------
     mosaic : Mosaic
     progress : Progress
-        Advanced by one for each source.
+        Advanced by one for each source; warned where no two of them overlap.
     """
     height, width = mosaic.shape
     factor = max(1, int(np.ceil(np.sqrt(height * width / OVERVIEW_PX))))
@@ -152,6 +152,7 @@ def find_seamlines(mosaic: Mosaic, *, progress: Progress = SILENT) -> Seamlines:
     progress.stage("finding seamlines", len(mosaic.sources))
     owner = np.full(coarse.shape, -1, np.int16)
     on_top = np.zeros((min(mosaic.count, 3), *coarse.shape), np.float32)
+    overlap = False
     for index, source in enumerate(mosaic.sources):
         window = source.covered(coarse.grid)
         if window is not None:
@@ -159,8 +160,13 @@ def find_seamlines(mosaic: Mosaic, *, progress: Progress = SILENT) -> Seamlines:
             window = window.grown(1, coarse.shape)
             pixels, valid = _read(coarse, index, window)
             part = np.s_[window.rows, window.cols]
-            _add(owner[part], on_top[:, *part], pixels, valid, index)
+            overlap |= _add(owner[part], on_top[:, *part], pixels, valid, index)
         progress.advance()
+    if not overlap:
+        progress.warn(
+            f"no two of {counted(len(mosaic.sources), 'source')} have pixels of the same ground, "
+            "so there is nothing to cut along seamlines"
+        )
     # Beyond what the overview shows of valid pixels, outlines are the nearest one's.
     known = (owner + 1).astype(np.uint16)
     for _ in range(_BEYOND_PX):
@@ -188,8 +194,8 @@ def _add(
     pixels: NDArray[np.float32],
     valid: NDArray[np.bool_],
     index: int,
-) -> None:
-    """Add a source to what is on top so far, both within the source's window."""
+) -> bool:
+    """Add a source to what is on top so far, within its window; return whether they overlap."""
     before = owner >= 0
     both = before & valid
     taken = valid & ~before
@@ -200,6 +206,7 @@ def _add(
         taken = valid & (_flooded(markers, _visibility(on_top, pixels, both)) == 2)
     owner[taken] = index
     on_top[:, taken] = pixels[:, taken]
+    return bool(both.any())
 
 
 def _visibility(

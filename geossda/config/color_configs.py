@@ -106,14 +106,25 @@ class HarmonizeConfig(Config):
     overwrite: bool = shared.overwrite()
 
     def check_together(self) -> None:
-        """Raise SettingError for bounds in the wrong order, or their CRS without them.
+        """Raise SettingError for settings without those that they belong to.
 
         Raises
         ------
         SettingError
-            The bounds are in the wrong order, or only their CRS is given.
+            The bounds are in the wrong order, or only their CRS is given; a cost or a space of a
+            balance that has none.
         """
         check_bounds(self.bounds, self.bounds_crs)
+        if self.balance_cost != "rmse" and self.balance != "qp":
+            raise SettingError(
+                f"balance_cost is {self.balance_cost}, which is for balance qp, not "
+                f"{self.balance}: give both, or neither"
+            )
+        if self.balance_space != "bands" and self.balance == "none":
+            raise SettingError(
+                f"balance_space is {self.balance_space} without a balance: give balance "
+                "gain-offset or qp, or leave it out"
+            )
 
 
 def check_bounds(bounds: tuple[float, float, float, float] | None, crs: str | None) -> None:

@@ -127,6 +127,13 @@ def test_a_source_within_another_adds_nothing(tmp_path):
     assert find_seamlines(open_mosaic(paths)).owners == (0,)
 
 
+def test_sources_that_do_not_overlap_are_warned_of(tmp_path, listener):
+    image = synthesize(3, SHAPE, "uint8", 2)
+    apart = two(tmp_path, image, image, 140)
+    assert len(find_seamlines(open_mosaic(apart), progress=listener).owners) == 2
+    assert "nothing to cut" in "".join(listener.warnings)
+
+
 def test_weights_by_hand():
     own = np.zeros((9, 20), bool)
     own[:, 10:] = True

@@ -234,6 +234,13 @@ def test_none_means_none():
         (PolygonizeConfig, {"connectivity": 8, "split": True}, "use regularize none without split"),
         (HarmonizeConfig, {"bounds_crs": "EPSG:4326"}, "without bounds"),
         (SegmentConfig, {"bounds_crs": "EPSG:4326"}, "without bounds"),
+        (HarmonizeConfig, {"balance_cost": "mu"}, "is for balance qp, not none"),
+        (
+            HarmonizeConfig,
+            {"balance": "gain-offset", "balance_cost": "musig"},
+            "is for balance qp, not gain-offset",
+        ),
+        (HarmonizeConfig, {"balance_space": "decorrelated"}, "without a balance"),
         (config.TrainSegmenterConfig, {"low_percent": 50, "high_percent": 50}, "a lower and a hi"),
         (config.BenchmarkConfig, {"part": 3, "parts": 2}, "from 1 to parts, which is 2"),
         (config.BenchmarkConfig, {"rows": ()}, "rows is empty"),
