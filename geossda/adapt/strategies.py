@@ -183,7 +183,13 @@ class StyleAdaptation(Strategy):
 
     @classmethod
     def prepare(cls, rasters: TrainingRasters) -> Strategy:
-        """Measure the style of each raster and return the two transfers."""
+        """Measure the style of each raster and return the two transfers.
+
+        Raises
+        ------
+        StyleError
+            The style model is one of declared domains.
+        """
         config, sources, targets, progress = rasters
         model = rasters.style_model()
         if isinstance(model, DomainModel):

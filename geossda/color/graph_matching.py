@@ -220,6 +220,8 @@ def match(source: Clusters, target: Clusters) -> NDArray[np.intp]:
             "P0": (begin + 1 / count) / 2,
             "maxiter": STEPS,
             "tol": TOLERANCE,
+            # Draws nothing here, but must not be NumPy's global one, which SciPy warns of.
+            "rng": np.random.default_rng(0),
         },
     )
     return np.asarray(solution.col_ind[bands + 1 :] - (bands + 1))
