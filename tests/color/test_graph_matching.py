@@ -167,3 +167,9 @@ def test_what_is_not_finite_harms_nothing_else():
     kept = np.ones((3, 4), bool)
     kept[[0, 1, 2], [0, 1, 2]] = False
     assert np.array_equal(color_map(broken)[:, kept], color_map(image)[:, kept])
+
+
+def test_a_seed_of_numpys_global_generator_is_no_matter():
+    np.random.seed(1)  # as training does, and SciPy warns of
+    source = cluster_colors(cloud())
+    assert fit_displacement(source, source).shifts == pytest.approx(0)
