@@ -47,7 +47,7 @@ STRIPE, SECTION = 16, 64
 
 
 def painted(kind: str, scene: int, pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Give pixels (bands, height, width) the radiometry of a scene; 0 stays free for nodata."""
+    """Return pixels (bands, height, width) in the radiometry of a scene; 0 is left for nodata."""
     values = pixels.astype(np.float64)
     if kind == "tones":
         values = changed(pixels, scene + 1 if scene else 0)
@@ -85,7 +85,7 @@ def cut(given: argparse.Namespace, folder: Path, kind: str) -> tuple[list[Path],
 
 
 def read(path: str, size: int) -> NDArray[np.uint8]:
-    """Give the middle of a raster."""
+    """Return the middle of a raster."""
     with rasterio.open(path) as source:
         top, left = (source.height - size) // 2, (source.width - size) // 2
         window = rasterio.windows.Window(left, top, size, size)
@@ -93,7 +93,7 @@ def read(path: str, size: int) -> NDArray[np.uint8]:
 
 
 def sections(on_top: NDArray[Any]) -> list[tuple[Any, Any]]:
-    """Give pairs of slices on either side of where scenes meet, SECTION px along the border."""
+    """Return pairs of slices on either side of where scenes meet, SECTION px along the border."""
     found = []
     for axis in (0, 1):
         labels = on_top if axis == 0 else on_top.T
@@ -114,14 +114,14 @@ def sections(on_top: NDArray[Any]) -> list[tuple[Any, Any]]:
 
 
 def steps(pixels: NDArray[Any], pairs: list[Any]) -> NDArray[np.float64]:
-    """Give the step across each section, (sections, bands)."""
+    """Return the step across each section, (sections, bands)."""
     return np.array(
         [pixels[:, *one].mean((1, 2)) - pixels[:, *other].mean((1, 2)) for one, other in pairs]
     )
 
 
 def fitted(pixels: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
-    """Give the pixels after the best linear map of each band, and their RMS difference."""
+    """Return the pixels after the best linear map of each band, and their RMS difference."""
     mapped = np.empty(pixels.shape)
     for band, (own, wanted) in enumerate(zip(pixels, truth, strict=True)):
         x, y = own.ravel().astype(float), wanted.ravel().astype(float)
@@ -161,7 +161,7 @@ def on_top_of(parts: list[Path], on_top: NDArray[Any], out: Path) -> None:
 
 
 def own_gains(path: Path) -> NDArray[np.float64]:
-    """Give the gains in an output's provenance."""
+    """Return the gains in an output's provenance."""
     with rasterio.open(path) as data:
         return np.array(json.loads(data.tags()["GEOSSDA_GAINS"]))
 

@@ -55,13 +55,13 @@ def cut(given: argparse.Namespace, folder: Path) -> list[Path]:
 
 
 def gradients(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """Give horizontal and vertical differences of the mean of the bands."""
+    """Return horizontal and vertical differences of the mean of the bands."""
     gray = pixels.mean(0).astype(np.float32)
     return np.stack([cv2.Sobel(gray, cv2.CV_32F, *axes) for axes in ((1, 0), (0, 1))])
 
 
 def structure(out: NDArray[Any], scenes: list[NDArray[Any]]) -> tuple[float, float]:
-    """Give mean and 5th percentile of the correlation with the more alike scene, by block."""
+    """Return mean and 5th percentile of the correlation with the more alike scene, by block."""
     own, *theirs = (gradients(each) for each in (out, *scenes))
     found = []
     for row in range(0, own.shape[1] - BLOCK + 1, BLOCK):

@@ -439,5 +439,4 @@ def sampled_map(name: MapMethod) -> SampledMap:
     InputError
         A package that it needs is not installed.
     """
-    maps: dict[MapMethod, type[SampledMap]] = {"mixture": Mixture, "graph": GraphMatching}
-    return cast(SampledMap, maps[name].load(HarmonizeConfig(method=name)))
+    return cast(SampledMap, METHODS[name].load(HarmonizeConfig(method=name)))

@@ -311,17 +311,19 @@ def _cut(
     wanted = seamlines.sources_at(wide)
     owner = np.full(wanted.shape, -1, np.int32)
     inner = window.within(wide)
+    first = {}
     if len(touching) > 1 and (wanted == wanted[0, 0]).all() and wanted[0, 0] in touching:
         # Nothing else is to be seen where the one wanted is valid.
         index = int(wanted[0, 0])
-        pixels, valid, changed, around = _changed(
-            mosaic, read, transforms[index], index, window, feather_px + 1
-        )
+        first[index] = _changed(mosaic, read, transforms[index], index, window, feather_px + 1)
+        pixels, valid, changed, around = first[index]
         if around.all():
             return pixels, changed, valid
     known = {}
     for index in touching:
-        parts = _changed(mosaic, read, transforms[index], index, window, feather_px + 1)
+        parts = first.get(index) or _changed(
+            mosaic, read, transforms[index], index, window, feather_px + 1
+        )
         known[index] = parts
         around = parts[3]
         owner[around & (owner < 0)] = index

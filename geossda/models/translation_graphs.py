@@ -11,8 +11,8 @@ from geossda.models.style_graphs import unpacked_levels
 from geossda.models.translation import InstanceNorm, Translator
 
 
-class MeasureTranslation(nn.Module):
-    """Measure the statistics of each normalisation over all patches of one image.
+class _OfTranslator(nn.Module):
+    """Base class of what runs of a translator.
 
     Parameters
     ----------
@@ -22,6 +22,10 @@ class MeasureTranslation(nn.Module):
     def __init__(self, network: Translator) -> None:
         super().__init__()
         self.network = network
+
+
+class MeasureTranslation(_OfTranslator):
+    """Measure the statistics of each normalisation over all patches of one image."""
 
     def forward(
         self, pixels: torch.Tensor, valid: torch.Tensor, code: torch.Tensor
@@ -40,17 +44,8 @@ class MeasureTranslation(nn.Module):
         return torch.cat([part for moments in norm.used for part in moments], 1)
 
 
-class ApplyTranslation(nn.Module):
-    """Translate windows of an image whose statistics are given.
-
-    Parameters
-    ----------
-    network : Translator
-    """
-
-    def __init__(self, network: Translator) -> None:
-        super().__init__()
-        self.network = network
+class ApplyTranslation(_OfTranslator):
+    """Translate windows of an image whose statistics are given."""
 
     def forward(self, pixels: torch.Tensor, own: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
         """Return (N, bands, height, width) images, 0..1.
@@ -67,17 +62,8 @@ class ApplyTranslation(nn.Module):
         return translated
 
 
-class ReferenceCode(nn.Module):
-    """Encode what a reference shows of its domain.
-
-    Parameters
-    ----------
-    network : Translator
-    """
-
-    def __init__(self, network: Translator) -> None:
-        super().__init__()
-        self.network = network
+class ReferenceCode(_OfTranslator):
+    """Encode what a reference shows of its domain."""
 
     def forward(
         self, pixels: torch.Tensor, valid: torch.Tensor, code: torch.Tensor

@@ -16,8 +16,8 @@ from geossda.raster.windows import Window
 
 # Pixels from a grid's origin beyond which sums of coordinates lose whole pixels.
 _FARTHEST_PX = 2**48
-# Longitudes may go round twice; a degree is more than rounding.
-_FARTHEST_DEG = (540.0, 91.0)
+# Greatest longitude and latitude: longitudes may go round twice; a degree is more than rounding.
+FARTHEST_DEG = (540.0, 91.0)
 MISPLACED = (
     "a raster lies where the CRS of another has no coordinates: check that each declares the CRS "
     "its coordinates are in"
@@ -90,7 +90,7 @@ def on_globe(grid: Grid) -> bool:
         return True
     corners = shapely.get_coordinates(grid.extent)
     degrees = np.degrees(corners * grid.crs.axis_info[0].unit_conversion_factor)
-    return bool((np.abs(degrees) <= _FARTHEST_DEG).all())
+    return bool((np.abs(degrees) <= FARTHEST_DEG).all())
 
 
 def turns_towards(grid: Grid, x: float | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import numpy as np
 import pyproj
 
 from geossda.errors import GeoreferenceError
+from geossda.raster.alignment import FARTHEST_DEG
 from geossda.raster.grid import Grid
 
 
@@ -43,8 +44,7 @@ def ground_sample_distance(grid: Grid) -> tuple[float, float]:
         places = np.array([to_globe.transform(*(grid.transform * p)) for p in points])
     except pyproj.exceptions.ProjError:
         places = np.full((3, 2), np.inf)
-    # Longitudes may go round twice; a degree is more than rounding.
-    if geod is None or not np.isfinite(places).all() or (np.abs(places) > (540, 91)).any():
+    if geod is None or not np.isfinite(places).all() or (np.abs(places) > FARTHEST_DEG).any():
         x, y = grid.transform * points[0]
         raise GeoreferenceError(
             f"CRS {crs.name} has no place on the globe for the raster's centre, {x:.9g}, {y:.9g}, "

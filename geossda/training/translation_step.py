@@ -1,5 +1,6 @@
 """One step of each compared translation method, with the hyperparameters of its paper."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -108,6 +109,7 @@ class TranslationTrainer(AdversarialTrainer):
             terms = self.losses_of(real, torch.tensor(domains, device=self.device))
         return {name: float(term.detach()) for name, term in terms.items()}
 
+    @abstractmethod
     def losses_of(self, real: torch.Tensor, domains: torch.Tensor) -> dict[str, torch.Tensor]:
         """Take one step of both networks; return its loss terms, unweighted.
 
@@ -116,7 +118,6 @@ class TranslationTrainer(AdversarialTrainer):
         real : (patches, bands, side, side) float tensor, 0..1
         domains : (patches,) int tensor
         """
-        raise NotImplementedError
 
     def other_domains(self, domains: torch.Tensor) -> torch.Tensor:
         """Return a random domain for each patch that is not its own.
