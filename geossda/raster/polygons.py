@@ -22,6 +22,8 @@ from geossda.staging import PathLike
 _MANY_CORNERS, _MOST_CROSSINGS = 500, 100_000
 # Degrees that longitudes and latitudes may be off by rounding; longitudes may go round twice.
 _LON, _LAT = 540.0, 90.001
+# Units of a projected CRS: the Earth is 4e10 mm around, and 1e12 is stored to 0.1 mm.
+_FARTHEST = 1e12
 # Metres that polygons may be off by without a word: NAD83, which is 1 to 2 off, is given as 4.
 _SURE_M = 5.0
 
@@ -205,7 +207,7 @@ def _crossings(shape: Any) -> int:
 
 
 def require_fit(shapes: NDArray[np.object_], crs: Any, path: PathLike) -> None:
-    """Raise VectorError unless coordinates are finite, and longitudes and latitudes if the CRS is.
+    """Raise VectorError unless coordinates are finite and can be such of their CRS.
 
     Parameters
     ----------
@@ -218,7 +220,8 @@ def require_fit(shapes: NDArray[np.object_], crs: Any, path: PathLike) -> None:
     Raises
     ------
     VectorError
-        A coordinate is no number, or no longitude and latitude in a geographic CRS.
+        A coordinate is no number, no longitude and latitude in a geographic CRS, or nowhere on
+        Earth in a projected one.
     """
     if not len(shapes):
         return
@@ -226,12 +229,17 @@ def require_fit(shapes: NDArray[np.object_], crs: Any, path: PathLike) -> None:
     if not np.isfinite(coordinates).all():
         raise VectorError(f"{path} holds coordinates that are not numbers: repair it first")
     known = pyproj.CRS(crs)
-    if not known.is_geographic:
+    limits = (_LON, _LAT) if known.is_geographic else (_FARTHEST, _FARTHEST)
+    far = (np.abs(coordinates) > limits).any(axis=1)
+    if not far.any():
         return
-    far = np.abs(coordinates) > (_LON, _LAT)
-    if far.any():
-        x, y = coordinates[far.any(axis=1)][0]
+    x, y = coordinates[far][0]
+    if known.is_geographic:
         raise VectorError(
             f"{path} holds the coordinates {x:.9g}, {y:.9g}, which are no longitude and latitude "
             f"as its CRS {known.name} has them: declare the CRS they are in"
         )
+    raise VectorError(
+        f"{path} holds the coordinates {x:.9g}, {y:.9g}, which are nowhere on Earth in its CRS "
+        f"{known.name}: repair it first"
+    )

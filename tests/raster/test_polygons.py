@@ -13,6 +13,7 @@ import shapely
 from conftest import UTM
 from shapely import Point, box
 
+from geossda import info
 from geossda.data.labels import read_footprints
 from geossda.errors import VectorError
 from geossda.raster.polygons import polygon_parts
@@ -58,6 +59,14 @@ def test_coordinates_that_do_not_fit_their_crs(tmp_path, crs):
     )
     path = save(tmp_path / "a.gpkg", shapes, crs)
     with pytest.raises(VectorError, match=r"longitude|no coordinates"):
+        read_footprints(path, UTM)
+
+
+def test_coordinates_whose_areas_no_number_can_hold(tmp_path):
+    path = save(tmp_path / "a.gpkg", [box(0, 0, 5, 5), box(-1e300, -1e300, 1e300, 1e300)])
+    with pytest.raises(VectorError, match="nowhere on Earth in its CRS WGS 84 / UTM"):
+        info(path)
+    with pytest.raises(VectorError, match="nowhere on Earth"):
         read_footprints(path, UTM)
 
 
