@@ -107,7 +107,7 @@ def undeclared_fill(source: Source, sources: int = 1) -> Fill | None:
     Returns
     -------
     Fill or None
-        None if valid pixels look like data all over.
+        None if valid pixels look like data all over; a single colour all over does not.
     """
     steps = int(np.clip(np.sqrt(_SAMPLED_WINDOWS / sources), 2, 5))
     raw = replace(source, correction=None)
@@ -123,7 +123,7 @@ def undeclared_fill(source: Source, sources: int = 1) -> Fill | None:
             return None
         filled = (pixels.T == color).all(axis=1)
         values = color.astype(float).tolist()
-        if not all(
+        if not filled.all() and not all(
             value in USUAL_FILLS or _is_end(value, source.dtype) or _stands_apart(value, others)
             for value, others in zip(values, pixels[:, ~filled], strict=True)
         ):

@@ -68,3 +68,11 @@ def test_segment_and_areas_warn_too(tmp_path, filled, clean, make_raster, listen
     fill = info(filled)["undeclared_fill"]
     assert fill["value"] == -9999 and 0.01 < fill["share"] < 0.5
     assert info(clean)["undeclared_fill"] is None
+
+
+@pytest.mark.parametrize("values", [(123, 123, 123), (123, 134, 148)])
+def test_a_single_color_all_over_is_warned_of(tmp_path, make_raster, listener, values):
+    image = np.broadcast_to(np.array(values, np.uint8)[:, None, None], (3, *SIZE)).copy()
+    flat = make_raster(tmp_path / "flat.tif", image=image)
+    harmonize(flat, tmp_path / "o.tif", method="equalize", progress=listener)
+    assert ["100% of the pixels" in text for text in listener.warnings] == [True]
