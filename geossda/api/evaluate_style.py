@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, get_args
 
+import numpy as np
+
 from geossda.config import (
     TRANSLATIONS,
     EvaluateStyleConfig,
@@ -61,8 +63,12 @@ def evaluate_style(
         See :mod:`geossda.errors`.
     """
     config = config_from(EvaluateStyleConfig, config, settings)
+    paths = find_sources(images)
+    model = open_style_model(config.style_model, config, progress)
+    for path in paths:  # whose folders have to be domains, of some models
+        model.for_reference(path, np.uint8)
     samples = sample_rasters(
-        find_sources(images),
+        paths,
         bands=config.bidx,
         nodata=config.nodata,
         patches=config.patches,
@@ -71,7 +77,6 @@ def evaluate_style(
         aligned=config.truth,
         progress=progress,
     )
-    model = open_style_model(config.style_model, config, progress)
     model.require_bands(samples[0].pixels.shape[1])
     name = model.card.preset if model.card.preset in TRANSLATIONS else "ssda"
     methods: dict[str, Method] = {

@@ -160,8 +160,7 @@ def harmonize(
             )
         _check_style(mosaics, paths, references, style, pooled, method, progress)
         method = method_for_style(method, pooled, config, progress)
-        if config.domain is not None and method.name != "translation":
-            progress.warn(f"method {method.name} translates to no domain: --domain is ignored")
+        _warn_of_ignored(config, method, progress)
         ran = {} if method.model is None else {"runtime": method.model.runtime.tag}
         config = dataclasses.replace(config, method=method.name, **_settings_of(method))
         planned[0][1].parent.mkdir(exist_ok=True)
@@ -367,6 +366,19 @@ def _check_style(
     if same:
         name = public_name(min(same))
         progress.warn(f"{name} is both source and style: it will change little")
+
+
+def _warn_of_ignored(config: HarmonizeConfig, method: Method, progress: Progress) -> None:
+    """Warn of settings of style models that the method does nothing with."""
+    if config.domain is not None and method.name != "translation":
+        progress.warn(f"method {method.name} translates to no domain: --domain is ignored")
+    if method.model is not None or config.method == "auto":
+        return
+    default = HarmonizeConfig()
+    for name in ("style_model", "structure"):
+        if getattr(config, name) != getattr(default, name):
+            flag = name.replace("_", "-")
+            progress.warn(f"method {method.name} has no style model: --{flag} is ignored")
 
 
 def _plan_outputs(paths: list[str], output: PathLike | None) -> list[tuple[list[str], Path]]:

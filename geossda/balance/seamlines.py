@@ -129,7 +129,7 @@ def check_seamlines(mosaic: Mosaic, given: str) -> None:
     if len(mosaic.sources) == 1:
         raise InputError(
             f"{mosaic.name} is the one source of its output: --seamlines cuts several that become "
-            "one mosaic; write them with -o FILE"
+            "one mosaic; give several, and -o FILE"
         )
     if given != "auto":
         read_seamlines(given, mosaic)

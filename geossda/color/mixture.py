@@ -56,12 +56,13 @@ class GaussianMixture:
         -------
         (components, n) array
         """
-        logs = np.stack(
-            [
-                _log_density(samples, mean, covariance)
-                for mean, covariance in zip(self.means, self.covariances, strict=True)
-            ]
-        )
+        # Densities but for a common factor; one product for all components.
+        lower = np.linalg.cholesky(self.covariances)
+        whitening = np.linalg.inv(lower)
+        centers = np.einsum("kij,kj->ki", whitening, self.means)
+        apart = whitening @ samples - centers[:, :, None]
+        heights = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(1)
+        logs = -0.5 * np.einsum("kin,kin->kn", apart, apart) - heights[:, None]
         logs += np.log(self.proportions)[:, None]
         shares = np.exp(logs - logs.max(0))
         return np.asarray(shares / shares.sum(0))
@@ -261,13 +262,6 @@ def _maximized(samples: Floats, shares: Floats) -> GaussianMixture:
         covariances[component] = (apart * share) @ apart.T / totals[component]
     covariances += FLOOR * np.eye(len(samples))
     return GaussianMixture(totals / totals.sum(), means, covariances)
-
-
-def _log_density(samples: Floats, mean: Floats, covariance: Floats) -> Floats:
-    """Return the logarithm of a Gaussian's density, up to a constant."""
-    lower = np.linalg.cholesky(covariance)
-    distance = np.linalg.solve(lower, samples - mean[:, None])
-    return np.asarray(-0.5 * (distance**2).sum(0) - np.log(np.diag(lower)).sum())
 
 
 def _root(matrix: Floats) -> Floats:

@@ -64,7 +64,7 @@ def pool(styles: Sequence[Style], weights: Sequence[float] = ()) -> Style:
     shares = np.array(weights or [style.pixels for style in styles], float)
     shares /= shares.sum()
     return Style(
-        f"{first.name} and {len(styles) - 1} more",
+        f"{first.name} (and {len(styles) - 1} more)",
         first.dtype,
         first.working_range,
         {statistic: _pooled(statistic, styles, shares) for statistic in first.statistics},

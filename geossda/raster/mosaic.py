@@ -64,7 +64,7 @@ class Mosaic:
     def name(self) -> str:
         """A short name for messages."""
         first = self.sources[0].name
-        return first if len(self.sources) == 1 else f"{first} and {len(self.sources) - 1} more"
+        return first if len(self.sources) == 1 else f"{first} (and {len(self.sources) - 1} more)"
 
     def alone(self, index: int) -> "Mosaic":
         """Return one source as a mosaic of its own, on its own grid."""

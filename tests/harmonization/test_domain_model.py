@@ -129,10 +129,21 @@ def test_saved_styles_are_of_a_domain_that_is_named(tmp_path, models, rasters, l
     geossda.harmonize(source, same, style=elsewhere, config=config, domain="light")
     assert np.abs(pixels(out)[0] - pixels(same)[0]).max() <= 1
     geossda.harmonize(
-        source, tmp_path / "linear.tif", style=saved, method="linear", domain="light",
+        source, tmp_path / "linear.tif", style=saved, config=config, method="linear",
+        domain="light",
         progress=listener,
     )  # fmt: skip
     assert "method linear translates to no domain: --domain is ignored" in listener.warnings
+    assert "method linear has no style model: --style-model is ignored" in listener.warnings
+
+
+def test_evaluate_style_refuses_other_folders_before_it_reads(models, rasters, listener):
+    with pytest.raises(StyleError, match="lies in the folder elsewhere, which is none of"):
+        geossda.evaluate_style(
+            [rasters / "dark" / "a.tif", rasters / "elsewhere" / "a.tif"],
+            style_model=str(models / "starganv2.safetensors"), progress=listener,
+        )  # fmt: skip
+    assert not listener.stages
 
 
 def test_the_standard_is_a_domain_of_standardgan(tmp_path, models, rasters):
