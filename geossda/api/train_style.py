@@ -32,7 +32,7 @@ from geossda.staging import PathLike, atomic_write, check_output
 from geossda.training.rundir import removed_unless_saved, run_folder
 from geossda.training.style_loop import train
 from geossda.training.style_recipe import Recipe
-from geossda.training.translation_step import TRAINERS
+from geossda.training.trainers import TRAINERS
 from geossda.urls import file_name
 
 # The fixed sample that a run is validated on: at most so many rasters, patches of each.

@@ -4,21 +4,16 @@ from collections.abc import Callable
 
 from torch import nn
 
+from geossda.models.cyclegan import CycleGan, DomainDiscriminators
 from geossda.models.daug import DomainGenerator
 from geossda.models.discriminator import SpectralDiscriminator
 from geossda.models.generator import Generator
 from geossda.models.multilevel_adain import SpectralGenerator
 from geossda.models.paper import PaperDiscriminator, PaperGenerator
+from geossda.models.standardgan import MultitaskDiscriminator, StandardGan
+from geossda.models.stargan import StarGan, StarGanDiscriminator
 from geossda.models.stargan_v2 import StarGanV2, StarGanV2Discriminator
-from geossda.models.translation import (
-    CycleGan,
-    DomainDiscriminators,
-    MultitaskDiscriminator,
-    StandardGan,
-    StarGan,
-    StarGanDiscriminator,
-    Translator,
-)
+from geossda.models.translation import Translator
 
 # By preset, from the numbers of bands and domains and the channels of the first layer.
 TRANSLATORS: dict[str, Callable[[int, int, int], Translator]] = {

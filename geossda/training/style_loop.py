@@ -24,7 +24,7 @@ from geossda.training.prefetch import prefetch
 from geossda.training.rundir import RunDirectory
 from geossda.training.style_recipe import Recipe
 from geossda.training.style_step import StyleTrainer
-from geossda.training.translation_step import TRAINERS
+from geossda.training.trainers import TRAINERS
 
 if TYPE_CHECKING:
     from geossda.data.views import Views

@@ -7,10 +7,11 @@ import torch
 from geossda.models import translation_losses as losses
 from geossda.models.card import StyleCard
 from geossda.models.card_checks import checked_entries
+from geossda.models.patch_discriminator import PatchDiscriminator
 from geossda.models.presets import TRANSLATORS, build_discriminator, build_generator
 from geossda.models.stargan_v2 import NOISE, STYLE
 from geossda.models.style_graphs import unpacked_levels
-from geossda.models.translation import InstanceNorm, PatchDiscriminator
+from geossda.models.translation import InstanceNorm
 from geossda.models.translation_graphs import ApplyTranslation, MeasureTranslation
 
 PRESETS = sorted(TRANSLATORS)

@@ -14,7 +14,7 @@ from geossda.errors import BandError, Cancelled, InputError, ModelError, RasterE
 from geossda.models.card import StyleCard, read_card
 from geossda.models.onnx_export import export
 from geossda.raster.mosaic import open_mosaic
-from geossda.training.translation_step import TRAINERS
+from geossda.training.trainers import TRAINERS
 
 TINY = TrainStyleConfig(
     preset="cyclegan", steps=6, batch=4, patch=32, width=4, checkpoint=3, device="cpu"
