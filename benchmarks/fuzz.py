@@ -33,6 +33,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+# Before libraries read them: runs have a core each, and threads that wait for work keep it busy.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
 import fuzz_models
 import fuzz_rasters
 import fuzz_vectors
@@ -380,6 +383,8 @@ def main_program(arguments: list[str] | None = None) -> int:
             faults.setdefault(fault, []).append(case)
             if given.only or len(faults[fault]) == 1:
                 print(f"{':'.join(map(str, case))} ({about.get('kind')}): {fault}", flush=True)
+        if len(done) % 1000 == 0:
+            print(f"{len(done)} of {len(cases)} runs, {time.monotonic() - begun:.0f} s", flush=True)
         if time.monotonic() - begun > 60 * given.minutes:
             break
     print(

@@ -42,7 +42,7 @@ def check_output(path: PathLike, *, overwrite: bool, inputs: Sequence[PathLike] 
         The file exists and `overwrite` is False.
     OutputError
         `path` is a URL, its folder is missing or read-only, it is a folder or one of `inputs`, or
-        its name is too long for the file system.
+        its name is too long for the file system, or not UTF-8.
     """
     if _REMOTE.match(os.fspath(path)):
         raise OutputError(f"output {path} is no local file: write to one, and copy it there")
@@ -70,7 +70,13 @@ def file_behind(path: PathLike) -> Path:
 
 
 def _check_name(path: Path) -> None:
-    """Raise OutputError if the temporary files beside an output would have too long names."""
+    """Raise OutputError if GDAL cannot write such a name, or that of a temporary file beside it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise OutputError(
+            f"output {str(path)!a} is a name that is not UTF-8: choose another one"
+        ) from error
     longest = 255  # of most file systems, in bytes
     if hasattr(os, "pathconf"):
         with contextlib.suppress(OSError, ValueError):

@@ -54,7 +54,7 @@ def _files(path: str) -> list[str]:
     try:
         with rasterio.open(path) as dataset:
             return [file for file in dataset.files if os.path.isfile(file)]
-    except RasterioError:
+    except (RasterioError, UnicodeEncodeError):  # whoever reads it says what is wrong
         return []
 
 

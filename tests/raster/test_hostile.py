@@ -104,6 +104,17 @@ def test_a_name_that_is_not_utf_8(tmp_path):
         open_mosaic(f"{tmp_path}/a\udcff.tif")
 
 
+def test_styles_and_outputs_whose_names_are_not_utf_8(tmp_path, make_raster):
+    good, bad = make_raster(tmp_path / "a.tif"), tmp_path / "\udcff.tif"
+    with pytest.raises(OutputError, match=r"udcff.tif' is a name that is not UTF-8: choose"):
+        harmonize(good, bad, method="equalize")
+    good_too = make_raster(tmp_path / "b.tif")
+    good_too.rename(bad)
+    with pytest.raises(RasterError, match=r"not UTF-8, which GDAL cannot open: rename"):
+        harmonize(good, tmp_path / "c.tif", style=bad, method="linear")
+    assert sorted(tmp_path.iterdir()) == sorted([good, bad])
+
+
 def test_values_beyond_single_precision(tmp_path, make_raster):
     image = synthesize(3, (97, 131), "float64", 0)
     wild = image.copy()
