@@ -44,11 +44,14 @@ class FeatureTable:
         Of features' ids.
     crs : str or None
         CRS of the geometries, as OGR names it.
+    source : path
+        What it is a copy of, for messages.
     """
 
     path: Path
     id_column: str
     crs: str | None
+    source: PathLike
 
     @classmethod
     @contextlib.contextmanager
@@ -72,12 +75,19 @@ class FeatureTable:
             with vector_errors(source), warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # what OGR repairs as it reads
                 about = _copy_parquet(file, path) if layer is None else _copy(file, layer, path)
-            yield cls(path, *about)
+            yield cls(path, *about, source)
 
     def geometry(self) -> Shapes:
-        """Return the geometries, by their ids in ascending order; None where there is none."""
-        _, _, encoded, _ = pyogrio.raw.read(self.path, layer=LAYER, columns=[])
-        return Shapes(shapely.from_wkb(encoded), self.crs)
+        """Return the geometries, by their ids in ascending order; None where there is none.
+
+        Raises
+        ------
+        VectorError
+            One of them has a ring that is not closed, or has too few corners.
+        """
+        with vector_errors(self.source):
+            _, _, encoded, _ = pyogrio.raw.read(self.path, layer=LAYER, columns=[])
+            return Shapes(shapely.from_wkb(encoded), self.crs)
 
     def replace(self, geometry: NDArray[np.object_], fields: Mapping[str, NDArray[Any]]) -> None:
         """Replace all geometries, and add fields of numbers.

@@ -2,6 +2,10 @@
 
 import json
 import os
+import shutil
+import sqlite3
+import struct
+from contextlib import closing
 
 import cv2
 import geopandas as gpd
@@ -328,6 +332,25 @@ def test_unusable_footprints_leave_nothing(town, tmp_path, change, error, messag
     change(gpd.read_file(town / "f.gpkg")).to_file(tmp_path / "in.gpkg")
     with pytest.raises(error, match=message):
         align(tmp_path / "in.gpkg", town / "p.tif", tmp_path / "out.gpkg")
+    assert os.listdir(tmp_path) == ["in.gpkg"]
+
+
+def test_a_ring_that_is_not_closed_is_reported_in_one_line(town, tmp_path):
+    damaged = tmp_path / "in.gpkg"
+    shutil.copy(town / "f.gpkg", damaged)
+    with closing(sqlite3.connect(damaged)) as database, database:
+        (layer, column) = database.execute(
+            "SELECT table_name, column_name FROM gpkg_geometry_columns"
+        ).fetchone()
+        for (trigger,) in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
+            database.execute(f'DROP TRIGGER "{trigger}"')
+        (id, blob) = database.execute(f'SELECT rowid, "{column}" FROM "{layer}"').fetchone()
+        moved = blob[:-16] + struct.pack("<2d", 1.0, 2.0)
+        database.execute(f'UPDATE "{layer}" SET "{column}" = ? WHERE rowid = ?', [moved, id])
+    with pytest.raises(VectorError, match="is not a vector file that can be read"):
+        align(damaged, town / "p.tif", tmp_path / "out.gpkg")
     assert os.listdir(tmp_path) == ["in.gpkg"]
 
 
