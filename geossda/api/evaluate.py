@@ -4,7 +4,8 @@ from typing import Any
 
 from geossda.config import EvaluateConfig, config_from
 from geossda.errors import OutputError
-from geossda.evaluation.compare import Comparison, compare, open_area, open_layer
+from geossda.evaluation.building_layer import open_area, open_layer
+from geossda.evaluation.compare import Comparison, compare
 from geossda.footprints.ogr import write_errors
 from geossda.footprints.write import check_vector_output
 from geossda.layers import split_layer

@@ -1,38 +1,30 @@
 """Compare two layers of buildings, rasters or vectors, pixel by pixel and one by one."""
 
 import dataclasses
-import math
-import os
 from typing import Any
 
 import numpy as np
-import pyproj
 import rasterio.features
 import shapely
 from numpy.typing import NDArray
-from pyproj.aoi import AreaOfInterest
-from pyproj.database import query_utm_crs_info
 from rasterio import Affine
 
-from geossda.data.labels import is_vector, rasterize
-from geossda.errors import GeoreferenceError, InputError
+from geossda.errors import InputError
+from geossda.evaluation.building_layer import Layer
 from geossda.evaluation.buildings import ShapeScores, intersecting_pairs, match, score
+from geossda.evaluation.comparison_grid import common_grid
 from geossda.evaluation.metrics import Confusion
-from geossda.footprints.building_raster import open_buildings
 from geossda.footprints.polygonize import polygonize
 from geossda.footprints.records import BuildingWindow
 from geossda.progress import SILENT, Progress
 from geossda.raster.grid import Grid
 from geossda.raster.gsd import ground_sample_distance
-from geossda.raster.mosaic import LARGEST_SIDE_PX, Mosaic, open_mosaic
-from geossda.raster.polygons import placed, polygon_parts, polygons_of
+from geossda.raster.mosaic import LARGEST_SIDE_PX
+from geossda.raster.polygons import placed, polygon_parts
 from geossda.raster.shapes import Shapes
 from geossda.raster.source import gdal_environment
-from geossda.raster.vector_files import read_shapes, vector_errors
 from geossda.raster.windows import Window, tiles
 
-# Pixel side in metres when both layers are vectors.
-VECTOR_GSD_M = 0.3
 _TILE = 1024
 # Tiles that polygons may touch: more take hours.
 _MOST_TILES = 200_000
@@ -78,99 +70,6 @@ class Comparison:
     errors: Errors = dataclasses.field(repr=False, compare=False)
 
 
-@dataclasses.dataclass(frozen=True)
-class Layer:
-    """Buildings as a raster or as polygons.
-
-    Attributes
-    ----------
-    name : str
-    raster : Mosaic or None
-        Integers: every value but 0 is a building. Floats: probabilities.
-    shapes : Shapes or None
-    threshold : float
-        For probabilities.
-    invalid : int
-        Geometries that were not valid as they came.
-    """
-
-    name: str
-    raster: Mosaic | None
-    shapes: Shapes | None
-    threshold: float
-    invalid: int = 0
-
-    def mask(self, grid: Grid, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return (building, known) in a window of `grid`.
-
-        Parameters
-        ----------
-        grid : Grid
-        window : Window
-            In pixels of the grid.
-
-        Raises
-        ------
-        InputError
-            The layer has neither raster nor polygons.
-        """
-        if self.shapes is not None:
-            burnt = rasterize(self.shapes, grid, window)
-            return burnt.astype(bool), np.ones(burnt.shape, bool)
-        if self.raster is None:
-            raise InputError(f"{self.name} has neither raster nor polygons")
-        pixels, valid = self.raster.resampled(grid).read(window)
-        limit = self.threshold if self.raster.dtype.kind == "f" else 0.5
-        return (pixels[0] >= limit) & valid, valid
-
-
-def open_layer(path: str | os.PathLike[str], threshold: float) -> Layer:
-    """Open a raster or a vector file of buildings.
-
-    Parameters
-    ----------
-    path : path
-        A layer of a vector file may be named, as ``FILE|layername=NAME``.
-    threshold : float
-        For probabilities.
-
-    Raises
-    ------
-    GeoreferenceError
-        A raster without CRS.
-    VectorError
-        Polygons that cannot be read.
-    """
-    name = os.fspath(path)
-    if is_vector(name):
-        shapes = read_shapes(name)
-        given = shapes.geometry[~shapely.is_missing(shapes.geometry)]
-        invalid = int((~shapely.is_valid(given)).sum())
-        return Layer(name, None, polygons_of(shapes, name, None, whole=True), threshold, invalid)
-    mosaic = open_buildings(name, threshold, bands=(1,)).mosaic
-    if mosaic.grid.crs is None:
-        raise GeoreferenceError(mosaic.sources[0].lacks_crs)
-    return Layer(name, mosaic, None, threshold)
-
-
-def open_area(path: str | os.PathLike[str]) -> Layer:
-    """Open what to stay within: a raster, whose valid pixels count, or polygons.
-
-    Raises
-    ------
-    GeoreferenceError
-        A raster without CRS.
-    VectorError
-        Polygons that cannot be read.
-    """
-    if is_vector(path):
-        return open_layer(path, 0.5)
-    mosaic = open_mosaic(path)
-    if mosaic.grid.crs is None:
-        raise GeoreferenceError(mosaic.sources[0].lacks_crs)
-    return Layer(os.fspath(path), mosaic, None, 0.5)
-
-
 def compare(
     detected: Layer,
     true: Layer,
@@ -194,7 +93,7 @@ def compare(
     progress : Progress
         Warned of layers that lie apart.
     """
-    grid = _common_grid(detected, true, area)
+    grid = common_grid(detected, true, area)
     crs = grid.crs.to_wkt()
     detected, true = _in_crs(detected, crs, progress), _in_crs(true, crs, progress)
     within = None if area is None else _in_crs(area, crs, progress)
@@ -351,62 +250,6 @@ def _are_apart(detected: Layer, true: Layer, grid: Grid) -> bool:
         if layer.shapes is None or len(layer.shapes)
     ]
     return len(extents) == 2 and not extents[0].intersects(extents[1])
-
-
-def _common_grid(detected: Layer, true: Layer, area: Layer | None) -> Grid:
-    for layer in (true, detected, area):
-        if layer is not None and layer.raster is not None:
-            return layer.raster.grid
-    if true.shapes is None or detected.shapes is None:
-        raise InputError("nothing to compare")
-    leading = true if len(true.shapes) else detected
-    if leading.shapes is None or not len(leading.shapes):
-        raise InputError(
-            f"{detected.name} and {true.name} are both empty: give at least one with buildings"
-        )
-    crs = leading.shapes.crs
-    if crs is None or not crs.is_projected:
-        # Of the middle one, which some that are far away do not move.
-        middle = np.median(shapely.bounds(leading.shapes.geometry), axis=0)
-        # Beyond the antimeridian longitudes may go on counting.
-        middle[[0, 2]] -= 360 * np.round(middle[[0, 2]].mean() / 360)
-        with vector_errors(leading.name):
-            crs = _utm_around(middle, crs)
-    bounds = [
-        placed(layer.shapes, crs, layer.name).bounds
-        for layer in (detected, true)
-        if layer.shapes is not None and len(layer.shapes)
-    ]
-    left, bottom = np.min(bounds, axis=0)[:2]
-    right, top = np.max(bounds, axis=0)[2:]
-    if area is not None and area.shapes is not None:
-        limits = placed(area.shapes, crs, area.name).bounds
-        left, bottom = max(left, limits[0]), max(bottom, limits[1])
-        right, top = min(right, limits[2]), min(top, limits[3])
-        if right <= left or top <= bottom:
-            raise InputError(f"{area.name} does not overlap {detected.name} or {true.name}")
-    # Where the leading layer is, a pixel is as long on the ground as it is to be.
-    middle = np.median(shapely.bounds(placed(leading.shapes, crs, leading.name).geometry), axis=0)
-    x, y = (middle[0] + middle[2]) / 2, (middle[1] + middle[3]) / 2
-    local = Grid((1, 1), Affine.translation(x, y) * Affine.scale(1, -1), crs)
-    step = VECTOR_GSD_M / ground_sample_distance(local)[0]
-    # Edges of pixels at multiples of their size, but for a hundredth of it.
-    first_col, first_row = math.floor(left / step + 0.01), math.ceil(top / step - 0.01)
-    last_col, last_row = math.ceil(right / step - 0.01), math.floor(bottom / step + 0.01)
-    corner = Affine.translation(first_col * step, first_row * step)
-    shape = max(1, first_row - last_row), max(1, last_col - first_col)
-    return Grid(shape, corner * Affine.scale(step, -step), local.crs)
-
-
-def _utm_around(bounds: NDArray[np.float64], crs: pyproj.CRS | None) -> pyproj.CRS:
-    """Return the UTM zone, on WGS 84, that the middle of some bounds lies in."""
-    x, y = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
-    if crs is not None:
-        x, y = pyproj.Transformer.from_crs(crs, 4326, always_xy=True).transform(x, y)
-    zones = query_utm_crs_info("WGS 84", AreaOfInterest(x, y, x, y))
-    if not zones:
-        raise ValueError(f"no UTM zone holds {x:.6g}, {y:.6g}")
-    return pyproj.CRS(f"{zones[0].auth_name}:{zones[0].code}")
 
 
 def _in_crs(layer: Layer, crs: str, progress: Progress) -> Layer:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from conftest import UTM, synthesize
 
 from geossda import EvaluateConfig, evaluate, info
-from geossda.errors import GeoreferenceError, InputError
+from geossda.errors import GeoreferenceError, InputError, VectorError
 from geossda.evaluation.buildings import intersecting_pairs, match, polis, score
 from geossda.evaluation.metrics import Confusion
 from geossda.evaluation.window_seams import steps_across
@@ -447,7 +447,9 @@ def test_polygons_over_a_continent_are_refused(vector):
 def test_polygons_beyond_the_earth_are_refused(vector):
     true = vector("true", [(10, 10, 30, 20)])
     with pytest.raises(InputError, match="far away"):
-        evaluate(vector("far", [(10, 10, 30, 20), (1e25, 0, 1e25 + 1e12, 9)]), true)
+        evaluate(vector("far", [(10, 10, 30, 20), (1e11, 0, 1e11 + 9, 9)]), true)
+    with pytest.raises(VectorError, match="nowhere on Earth"):
+        evaluate(vector("farther", [(10, 10, 30, 20), (1e25, 0, 1e25 + 1e12, 9)]), true)
 
 
 def test_layers_are_chosen_by_name(vector, tmp_path):
