@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from geossda.color.similarity import color_distance, gradient_correlation, psnr, ssim
 from geossda.config import ColorMethod, Structure
 from geossda.evaluation.samples import Sample
+from geossda.harmonization.map_methods import SampledMap
 from geossda.harmonization.measure import SourceStatistics
-from geossda.harmonization.methods import SampledMap, pixel_method
+from geossda.harmonization.methods import pixel_method
 from geossda.harmonization.reading import SAMPLE_COLORS
 from geossda.harmonization.reference_statistics import COMMON
 from geossda.harmonization.ssda import ContrastLimit, Transfer, measure_look

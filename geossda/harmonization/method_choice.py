@@ -3,7 +3,9 @@
 from geossda.config import HarmonizeConfig
 from geossda.errors import BandError, StyleError
 from geossda.harmonization.method import Method
-from geossda.harmonization.methods import METHODS, Histogram, Ssda
+from geossda.harmonization.methods import METHODS
+from geossda.harmonization.model_methods import Ssda
+from geossda.harmonization.pixel_methods import Histogram
 from geossda.harmonization.style import Style
 from geossda.progress import SILENT, Progress
 
