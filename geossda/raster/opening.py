@@ -23,6 +23,8 @@ from geossda.urls import is_remote, public_name
 # Bytes of a block of one band: GDAL reads whole blocks.
 LARGEST_BLOCK = 2**31
 _PARTS_NAMED = 3
+# Of a pixel: what coordinates may be rounded to.
+_LEAST_PRECISION = 0.1
 
 
 @gdal_environment()
@@ -115,7 +117,7 @@ def _describe(
         1.0 if alpha is None else alpha.opaque,
     )
     transform = dataset.transform
-    if not _invertible(transform):
+    if not _invertible(transform) or _rounds_away(transform, dataset.width, dataset.height):
         raise GeoreferenceError(
             f"{name} has a transform that places all its pixels on a line or nowhere "
             f"({', '.join(f'{value:g}' for value in transform[:6])}): georeference it anew"
@@ -139,6 +141,17 @@ def _describe(
         reordered=not bands and chosen != others,
         placed_by=_placement(dataset),
         _handles=handles,
+    )
+
+
+def _rounds_away(transform: Affine, width: int, height: int) -> bool:
+    """Return whether coordinates are so large that those of neighbouring pixels are the same."""
+    a, b, _, d, e, _ = transform[:6]
+    corners = [transform * corner for corner in ((0, 0), (width, 0), (0, height), (width, height))]
+    steps = max(abs(a), abs(b)), max(abs(d), abs(e))
+    return any(
+        math.ulp(max(map(abs, values))) > _LEAST_PRECISION * step
+        for values, step in zip(zip(*corners, strict=True), steps, strict=True)
     )
 
 

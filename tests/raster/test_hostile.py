@@ -37,6 +37,8 @@ TRANSFORMS = {
     "nearly on a line": Affine(1, 1, 5e5, 1, 1 + 1e-11, 1e6),
     "not a number": Affine(NAN, 0, 5e5, 0, -0.3, 1e6),
     "too large": Affine(1e300, 1e300, 5e5, 1e300, 1e300, 1e6),
+    "too far away": Affine(0.3, 0, 5e5, 0, -0.3, 1e300),
+    "far enough to round": Affine(0.3, 0, 1e15, 0, -0.3, 1e6),
     "too small": Affine(1e-300, 0, 5e5, 0, -1e-300, 1e6),
 }
 
