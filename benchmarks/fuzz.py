@@ -4,8 +4,9 @@
     python benchmarks/fuzz.py --only raster:317:segment --keep look
 
 Each case is a small file made by the script and mutated with a seed (`fuzz_rasters.py`,
-`fuzz_vectors.py`, `fuzz_models.py`), and goes through each verb in a process of its own, forked
-from one that has imported everything. What counts as a failure: a traceback, a signal, more than
+`fuzz_vectors.py`, `fuzz_models.py`), and goes through one verb. The verbs of a file share a
+process, forked from one that has imported everything; a case that kills it leaves the others to a
+new one. What counts as a failure: a traceback, a signal, more than
 60 s, an exit code other than 0, 1 and 2, anything on standard error but one line of error after
 lines of warnings, a file left behind after a failure, an input that changed, an output that is not
 finite or says nothing where the input does. It exits with 1 if there is one. Ctrl+C ends it with
@@ -18,6 +19,7 @@ import faulthandler
 import hashlib
 import importlib
 import io
+import itertools
 import json
 import os
 import re
@@ -99,7 +101,7 @@ def modules_of_allverbs_of(sound: Path) -> list[str]:
 
 
 def run(case: Case, sound: Path, folder: Path) -> None:
-    """Make the file and call the verb, in a process of its own; `result.json` says what came."""
+    """Make the file and call the verb; `result.json` says what came."""
     (folder / "in").mkdir()
     (folder / "out").mkdir()
     seed = [FAMILIES.index(case.family), case.number]
@@ -230,19 +232,22 @@ def _varies(path: Path) -> bool:
     return False
 
 
-def forked(case: Case, sound: Path, folder: Path) -> int:
-    """Start a case; returns the process."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+def forked(cases: list[Case], sound: Path, folders: list[Path]) -> int:
+    """Start the cases of one file, one after the other; returns the process."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
     process = os.fork()
     if process:
         return process
     try:
-        # Kills what hangs in a library too, and says where before.
-        faulthandler.dump_traceback_later(ALTOGETHER - 3, file=(folder / "hang").open("w"))
-        signal.alarm(ALTOGETHER)
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-        run(case, sound, folder)
+        for case, folder in zip(cases, folders, strict=True):
+            # Kills what hangs in a library too, and says where before.
+            faulthandler.dump_traceback_later(ALTOGETHER - 3, file=(folder / "hang").open("w"))
+            signal.alarm(ALTOGETHER)
+            end = int(time.process_time()) + 1 + SECONDS
+            resource.setrlimit(resource.RLIMIT_CPU, (end, resource.RLIM_INFINITY))
+            run(case, sound, folder)
     except BaseException:
         (folder / "broken").write_text(traceback.format_exc())
     finally:
@@ -251,6 +256,8 @@ def forked(case: Case, sound: Path, folder: Path) -> int:
 
 def outcome(folder: Path, status: int) -> dict[str, Any]:
     """Return what a case left of itself when its process ended."""
+    if (folder / "result.json").exists():
+        return dict(json.loads((folder / "result.json").read_text()))
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
         if name == "SIGXCPU":
@@ -263,15 +270,13 @@ def outcome(folder: Path, status: int) -> dict[str, Any]:
         return {
             "faults": [f"more than {ALTOGETHER} s, in {':'.join(places[0]) if places else '?'}"]
         }
-    if (folder / "result.json").exists():
-        return dict(json.loads((folder / "result.json").read_text()))
     return {"faults": ["the fuzzer: " + " ".join((folder / "broken").read_text().split()[-12:])]}
 
 
 def run_all(
     cases: list[Case], jobs: int, keep: Path | None
 ) -> Iterator[tuple[Case, dict[str, Any]]]:
-    """Run cases, some at a time, and yield what came of each."""
+    """Run cases, some files at a time, and yield what came of each."""
     with tempfile.TemporaryDirectory() as temporary:
         sound = Path(temporary, "sound")
         sound.mkdir()
@@ -292,23 +297,31 @@ def run_all(
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)
         before = contents(sound)
-        waiting, running = iter(cases), {}
+        waiting = [list(group) for _, group in itertools.groupby(cases, lambda case: case[:2])]
+        waiting.reverse()
+        running = {}
         free = list(range(jobs))
         while True:
-            while free and (case := next(waiting, None)):
-                slot = free.pop()
-                folder = (keep or Path(temporary)) / (
-                    "-".join(map(str, case)) if keep else f"slot{slot}"
-                )
-                running[forked(case, sound, folder)] = case, folder, slot
+            while free and waiting:
+                group, slot = waiting.pop(), free.pop()
+                root = keep or Path(temporary, f"slot{slot}")
+                folders = [root / "-".join(map(str, case)) for case in group]
+                running[forked(group, sound, folders)] = group, folders, slot
             if not running:
                 break
             process, status = os.wait()
             if process not in running:  # of a library, started as it was imported
                 continue
-            case, folder, slot = running.pop(process)
+            group, folders, slot = running.pop(process)
             free.append(slot)
-            yield case, outcome(folder, status)
+            for number, (case, folder) in enumerate(zip(group, folders, strict=True)):
+                ended = (folder / "result.json").exists()
+                yield case, outcome(folder, status)
+                if not ended:
+                    waiting += filter(None, [group[number + 1 :]])
+                    break
+            if not keep:
+                shutil.rmtree(folders[0].parent)
         if contents(sound) != before:
             yield Case("raster", -1, "info"), {"faults": ["a sound file changed"]}
 
