@@ -116,6 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
     # What GDAL only logs would be printed where no handler is; what matters is raised or warned of.
     for name in ("rasterio", "pyogrio"):
         logging.getLogger(name).addHandler(logging.NullHandler())
+    sys.excepthook, sys.unraisablehook = _print_uncaught, _print_unraisable
     # The hub's client reports every attempt; that it cannot be reached is one line of ours.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     signal.signal(signal.SIGTERM, _interrupt)
@@ -144,6 +145,23 @@ def main(arguments: list[str] | None = None) -> None:
             "out of memory: lower --tile or --batch, or close other programs", error, 1, as_json
         )
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_uncaught(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+    """Print an error that ends the program, and not one that rasterio has dropped already.
+
+    A message of GDAL's in another encoding than UTF-8, as of a damaged file, cannot be logged by
+    rasterio, which reports that by both hooks and goes on.
+    """
+    if traceback is not None or not isinstance(error, UnicodeDecodeError):
+        sys.__excepthook__(kind, error, traceback)
+
+
+def _print_unraisable(dropped: "sys.UnraisableHookArgs") -> None:
+    """Print an error that could not be raised, but for those of logging what GDAL says."""
+    of_logging = "log_error" in str(dropped.object)
+    if not (of_logging and isinstance(dropped.exc_value, UnicodeDecodeError)):
+        sys.__unraisablehook__(dropped)
 
 
 def usage_message(error: click.ClickException) -> str:

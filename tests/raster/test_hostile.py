@@ -151,3 +151,19 @@ def test_offsets_beyond_any_file_are_reported_in_one_line(tmp_path, make_raster,
     assert done.returncode == 1 and done.stderr.startswith("geossda: "), done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_what_gdal_says_in_another_encoding_is_not_printed(tmp_path, make_raster):
+    path = make_raster(tmp_path / "a.tif")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(city="x")
+    damaged = path.read_bytes().replace(b"<Item name=", b"<Item \xff\xff\xff\xff ")
+    assert b"\xff\xff\xff\xff " in damaged
+    path.write_bytes(damaged)
+    command = (
+        "import sys; from geossda_cli.main import entry; sys.argv[1:] = ['info', 'a.tif']; entry()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "megapixels" in done.stdout and done.stderr == ""
