@@ -13,6 +13,8 @@ from geossda.raster.windows import Window
 
 # Length of a profile along the border in pixels, and the most profiles of one border.
 _LENGTH_PX, _MAX_PROFILES = 256, 48
+# Pieces of a border from which only the longest are looked at: a tangle has thousands.
+_MAX_PIECES = 96
 # Length that profiles are shortened to, in pixels, for a border to have this many.
 _MIN_LENGTH_PX, _WANTED_PROFILES = 32, 24
 # Distance in pixels that the course of a border is simplified by, and half the length that it is
@@ -68,6 +70,8 @@ def read_profiles(
     # Outlines drawn along the edges of pixels have a corner at each of them.
     simple = shapely.get_parts(shapely.simplify(line, _TOLERANCE_PX))
     parts = [part for part in simple if part.length >= 1]
+    if len(parts) > _MAX_PIECES:
+        parts = sorted(parts, key=shapely.length)[-_MAX_PIECES:]
     total = sum(part.length for part in parts)
     if shorten:
         length = min(length, max(_MIN_LENGTH_PX, int(total / _WANTED_PROFILES)))

@@ -1,8 +1,9 @@
 """Scenes of a mosaic: their outlines and the borders between them."""
 
+import functools
 import os
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio.warp
@@ -57,6 +58,11 @@ class Scenes:
         """Number of scenes, including the scene of all pixels outside the polygons."""
         return len(self.polygons) + 1
 
+    @functools.cached_property
+    def _mappings(self) -> list[dict[str, Any]]:
+        """The polygons as they are burnt, which takes longer to make than to burn."""
+        return [shapely.geometry.mapping(polygon) for polygon in self.polygons]
+
     def labels(self, window: Window) -> NDArray[np.int32]:
         """Return the index of the scene that contains the centre of each pixel of a window.
 
@@ -70,9 +76,9 @@ class Scenes:
             window.col, window.row, window.col + window.width, window.row + window.height
         )
         shapes = [
-            (polygon, number)
-            for number, polygon in reversed(list(enumerate(self.polygons)))
-            if shapely.intersects(polygon, box)
+            (self._mappings[number], number)
+            for number in reversed(range(rest))
+            if shapely.intersects(self.polygons[number], box)
         ]
         corner = Affine.translation(window.col, window.row)
         return burn(shapes, (window.height, window.width), corner, rest, np.int32)

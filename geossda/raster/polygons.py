@@ -20,6 +20,9 @@ from geossda.staging import PathLike
 # Corners from which a polygon that crosses itself is looked at, and crossings it may have: their
 # number decides how long a repair takes, some ten seconds for so many.
 _MANY_CORNERS, _MOST_CROSSINGS = 500, 100_000
+# Corners up to which make_valid is fast however a polygon crosses itself.
+_FEW_CORNERS = 16
+_POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 # Degrees that longitudes and latitudes may be off by rounding; longitudes may go round twice.
 _LON, _LAT = 540.0, 90.001
 # Units of a projected CRS: the Earth is 4e10 mm around, and 1e12 is stored to 0.1 mm.
@@ -190,8 +193,34 @@ def repaired(shapes: NDArray[np.object_], path: PathLike) -> NDArray[np.object_]
                 f"itself about {crossings:,} times: remove it, or draw it anew"
             )
     result = np.asarray(shapes, object).copy()
-    result[broken] = shapely.make_valid(result[broken])
+    tangled = broken & np.isin(shapely.get_type_id(shapes), _POLYGONAL)
+    tangled &= shapely.get_num_coordinates(shapes) > _FEW_CORNERS
+    result[tangled] = [_even_odd(shape) for shape in result[tangled]]
+    simple = broken & ~tangled
+    result[simple] = shapely.make_valid(result[simple])
     return result
+
+
+def _even_odd(shape: Any) -> Any:
+    """Return what lies inside an odd number of a geometry's rings, as make_valid does.
+
+    That takes 25 s for a polygon of 100 corners drawn at random, and this a twentieth of a second.
+    """
+    rings = shapely.get_rings(polygon_parts(np.array([shape], object)))
+    lines = shapely.get_parts(shapely.unary_union(shapely.multilinestrings(rings)))
+    faces = shapely.get_parts(shapely.polygonize(lines))
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    sides = np.stack([points[:-1], points[1:]], axis=1)[ring[1:] == ring[:-1]]
+    (x0, y0), (x1, y1) = sides[:, 0].T, sides[:, 1].T
+    slope = np.divide(x1 - x0, y1 - y0, out=np.zeros(len(sides)), where=y1 != y0)
+    inside = np.zeros(len(faces), bool)
+    middles = shapely.get_coordinates(shapely.point_on_surface(faces))
+    for some in np.array_split(np.arange(len(faces)), len(faces) * len(sides) // 2**22 + 1):
+        x, y = middles[some].T[:, :, None]
+        # Sides that a ray to the right crosses.
+        crossed = ((y0 <= y) != (y1 <= y)) & (x0 + (y - y0) * slope > x)
+        inside[some] = crossed.sum(1) % 2 == 1
+    return shapely.coverage_union_all(faces[inside])
 
 
 def _crossings(shape: Any) -> int:

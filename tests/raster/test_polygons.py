@@ -16,7 +16,7 @@ from shapely import Point, box
 from geossda import info
 from geossda.data.labels import read_footprints
 from geossda.errors import VectorError
-from geossda.raster.polygons import polygon_parts
+from geossda.raster.polygons import polygon_parts, repaired
 from geossda.raster.vector_files import read_shapes
 
 
@@ -34,6 +34,26 @@ def test_a_repair_that_nests_collections_loses_no_house(tmp_path):
     assert shapely.make_valid(wings).geom_type == "GeometryCollection"
     shapes = read_footprints(save(tmp_path / "a.gpkg", [wings, box(20, 0, 30, 10)]), None)
     assert np.allclose(sorted(shapely.area(shapes.geometry)), [16, 20, 100])
+
+
+@pytest.mark.parametrize("corners", [17, 24])
+@pytest.mark.parametrize("rings", [1, 2])
+def test_tangled_outlines_are_repaired_as_make_valid_does(corners, rings):
+    rng = np.random.default_rng(corners)
+    drawn = [rng.uniform(0, 90, (corners, 2)) for _ in range(rings)]
+    for shape in (
+        shapely.Polygon(drawn[0], drawn[1:]),
+        shapely.MultiPolygon([shapely.Polygon(ring) for ring in drawn]),
+    ):
+        (ours,) = repaired(np.array([shape], object), "a.gpkg")
+        theirs = shapely.make_valid(shape)
+        assert ours.is_valid and ours.symmetric_difference(theirs).area < 1e-6
+
+
+def test_a_tangle_that_make_valid_takes_minutes_for(tmp_path):
+    tangle = shapely.Polygon(np.random.default_rng(0).uniform(10, 90, (250, 2)))
+    shapes = read_footprints(save(tmp_path / "a.gpkg", [tangle]), None)
+    assert 1000 < shapely.area(shapes.geometry).sum() < 6400
 
 
 def test_parts_of_nested_collections():
