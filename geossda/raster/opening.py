@@ -2,7 +2,9 @@
 
 import math
 import os
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -95,6 +97,8 @@ def _describe(
 ) -> Source:
     """Describe an open dataset as a source, and check that it can be read."""
     name = public_name(path)
+    if dataset.driver == "VRT":
+        _check_kernels(path)
     dtype = _dtype_of(dataset, name)
     alpha = alpha_band(dataset)
     others = tuple(b for b in dataset.indexes if alpha is None or b != alpha.band)
@@ -142,6 +146,20 @@ def _describe(
         placed_by=_placement(dataset),
         _handles=handles,
     )
+
+
+def _check_kernels(path: str) -> None:
+    """Raise RasterError for a VRT with a filter without kernel, as reading it GDAL 3.12 crashes."""
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:  # no local file
+        return
+    for filtered in re.findall(r"(?is)<KernelFilteredSource\b.*?</KernelFilteredSource>", text):
+        size = re.search(r"(?is)<Kernel\b[^>]*>.*?<Size>\s*(\d+)", filtered)
+        if size is None or not int(size[1]):
+            raise RasterError(
+                f"{public_name(path)} has a KernelFilteredSource without Kernel: make the VRT anew"
+            )
 
 
 def _rounds_away(transform: Affine, width: int, height: int) -> bool:

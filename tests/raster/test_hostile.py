@@ -117,6 +117,20 @@ def test_styles_and_outputs_whose_names_are_not_utf_8(tmp_path, make_raster):
     assert sorted(tmp_path.iterdir()) == sorted([good, bad])
 
 
+@pytest.mark.parametrize("kernel", ["", "<Kernel><Size>0</Size></Kernel>"])
+def test_a_vrt_with_a_filter_without_kernel(tmp_path, make_raster, kernel):
+    make_raster(tmp_path / "a.tif", bands=1, size=(20, 20))
+    path = tmp_path / "a.vrt"
+    source = f'<SourceFilename relativeToVRT="1">a.tif</SourceFilename>{kernel}'
+    vrt(path, size=20, inside=f"<KernelFilteredSource>{source}</KernelFilteredSource>")
+    with pytest.raises(RasterError, match="without Kernel"):
+        open_mosaic(path)
+    kernel = "<Kernel><Size>1</Size><Coefs>1</Coefs></Kernel>"
+    source = f'<SourceFilename relativeToVRT="1">a.tif</SourceFilename>{kernel}'
+    vrt(path, size=20, inside=f"<KernelFilteredSource>{source}</KernelFilteredSource>")
+    assert open_mosaic(path).shape == (20, 20)
+
+
 def test_values_beyond_single_precision(tmp_path, make_raster):
     image = synthesize(3, (97, 131), "float64", 0)
     wild = image.copy()
