@@ -74,7 +74,7 @@ def holds_others(path: Path, layer: str) -> bool:
                 styled |= {
                     name for (name,) in database.execute("SELECT f_table_name FROM layer_styles")
                 }
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):  # of what a damaged file names
         return False
     known = contents | {layer, "layer_styles"}
     others = {

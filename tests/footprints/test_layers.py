@@ -19,7 +19,7 @@ from geossda import (
     scenes,
 )
 from geossda.errors import OutputError, SettingError
-from geossda.layers import split_layer
+from geossda.layers import holds_others, split_layer
 
 OVERWRITE = PolygonizeConfig(overwrite=True)
 # The columns that QGIS gives the table.
@@ -134,3 +134,12 @@ def test_names_of_layers_as_qgis_writes_them(tmp_path):
 def test_append_and_overwrite_exclude_each_other(kind):
     with pytest.raises(SettingError, match="give one of the two"):
         kind(append=True, overwrite=True)
+
+
+def test_a_database_whose_schema_is_no_text_is_replaced_if_asked(tmp_path):
+    path = tmp_path / "a.gpkg"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE houses (id INTEGER)")
+    damaged = path.read_bytes().replace(b"CREATE TABLE houses", b"CREATE TABL\xff houses")
+    path.write_bytes(damaged)
+    assert not holds_others(path, "buildings")
