@@ -221,7 +221,9 @@ def _no_number(text: str) -> float:
 def _kept(path: Path, pixels: np.ndarray) -> np.ndarray | bool:
     """Return where pixels are those of the input, whose fill stays what it is."""
     with contextlib.suppress(Exception), rasterio.open(path) as dataset:
-        return dataset.read() == pixels if dataset.shape == pixels.shape[1:] else False
+        if dataset.shape == pixels.shape[1:]:
+            read = dataset.read()
+            return (read == pixels) | (np.isnan(read) & np.isnan(pixels))
     return False
 
 

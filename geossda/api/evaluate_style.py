@@ -29,6 +29,9 @@ from geossda.raster.mosaic import find_sources
 from geossda.runtime.style_network import open_style_model
 from geossda.staging import PathLike
 
+# Side of the smallest patches that style models measure.
+LEAST_PX = 32
+
 
 def evaluate_style(
     images: PathLike | Sequence[PathLike],
@@ -77,6 +80,12 @@ def evaluate_style(
         aligned=config.truth,
         progress=progress,
     )
+    for sample in samples:
+        if min(sample.pixels.shape[2:]) < LEAST_PX:
+            raise InputError(
+                f"{sample.name} has room for patches of {min(sample.pixels.shape[2:])} px, "
+                f"{LEAST_PX} at least were expected: leave it out"
+            )
     model.require_bands(samples[0].pixels.shape[1])
     name = model.card.preset if model.card.preset in TRANSLATIONS else "ssda"
     methods: dict[str, Method] = {

@@ -231,6 +231,9 @@ def test_looks_of_rasters_without_room(tmp_path, make_raster, looks):
     four = make_raster(tmp_path / "four.tif", bands=4, size=SIZE)
     with pytest.raises(BandError, match="--bidx"):
         geossda.evaluate_style([looks[0], four])
+    low = make_raster(tmp_path / "low.tif", size=(17, 64))
+    with pytest.raises(InputError, match="room for patches of 16 px, 32 at least"):
+        geossda.evaluate_style([looks[0], low])
 
 
 def test_info_of_styles_and_style_models(tmp_path, looks):
