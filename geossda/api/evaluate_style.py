@@ -62,6 +62,8 @@ def evaluate_style(
 
     Raises
     ------
+    InputError
+        An image has no room for patches of `LEAST_PX`.
     GeossdaError
         See :mod:`geossda.errors`.
     """

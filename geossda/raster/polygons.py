@@ -215,11 +215,11 @@ def _even_odd(shape: Any) -> Any:
     slope = np.divide(x1 - x0, y1 - y0, out=np.zeros(len(sides)), where=y1 != y0)
     inside = np.zeros(len(faces), bool)
     middles = shapely.get_coordinates(shapely.point_on_surface(faces))
-    for some in np.array_split(np.arange(len(faces)), len(faces) * len(sides) // 2**22 + 1):
-        x, y = middles[some].T[:, :, None]
+    for chunk in np.array_split(np.arange(len(faces)), len(faces) * len(sides) // 2**22 + 1):
+        x, y = middles[chunk].T[:, :, None]
         # Sides that a ray to the right crosses.
         crossed = ((y0 <= y) != (y1 <= y)) & (x0 + (y - y0) * slope > x)
-        inside[some] = crossed.sum(1) % 2 == 1
+        inside[chunk] = crossed.sum(1) % 2 == 1
     return shapely.coverage_union_all(faces[inside])
 
 
