@@ -27,6 +27,8 @@ LARGEST_BLOCK = 2**31
 _PARTS_NAMED = 3
 # Of a pixel: what coordinates may be rounded to.
 _LEAST_PRECISION = 0.1
+# Units of any CRS: the Earth is 4e10 mm around. PROJ takes minutes for coordinates of 1e302.
+_FARTHEST = 1e15
 
 
 @gdal_environment()
@@ -163,12 +165,13 @@ def _check_kernels(path: str) -> None:
 
 
 def _rounds_away(transform: Affine, width: int, height: int) -> bool:
-    """Return whether coordinates are so large that those of neighbouring pixels are the same."""
+    """Return whether coordinates are nowhere, or those of neighbouring pixels the same."""
     a, b, _, d, e, _ = transform[:6]
     corners = [transform * corner for corner in ((0, 0), (width, 0), (0, height), (width, height))]
     steps = max(abs(a), abs(b)), max(abs(d), abs(e))
     return any(
-        math.ulp(max(map(abs, values))) > _LEAST_PRECISION * step
+        math.ulp(farthest := max(map(abs, values))) > _LEAST_PRECISION * step
+        or farthest > _FARTHEST
         for values, step in zip(zip(*corners, strict=True), steps, strict=True)
     )
 

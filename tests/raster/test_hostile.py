@@ -38,6 +38,7 @@ TRANSFORMS = {
     "not a number": Affine(NAN, 0, 5e5, 0, -0.3, 1e6),
     "too large": Affine(1e300, 1e300, 5e5, 1e300, 1e300, 1e6),
     "too far away": Affine(0.3, 0, 5e5, 0, -0.3, 1e300),
+    "larger than the Earth": Affine(-1e300, 0, 1e12, 0, -0.5, 5e6),
     "far enough to round": Affine(0.3, 0, 1e15, 0, -0.3, 1e6),
     "too small": Affine(1e-300, 0, 5e5, 0, -1e-300, 1e6),
 }
