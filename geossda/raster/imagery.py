@@ -20,6 +20,8 @@ USUAL_FILLS = (0.0, -1.0, -999.0, -9999.0, -32767.0, -32768.0, -99999.0)
 _LEAST_SHARE = 0.01
 # Share of the raster's border that the highest value must take up: bright roofs do not.
 _LEAST_BORDER_SHARE = 0.05
+# Pixels from which a single colour all over is no chance.
+_LEAST_FLAT_PX = 64
 # Of the range of all other values: how far off an unusual value must lie to be fill.
 _LEAST_GAP = 0.1
 # The sample: windows of this side, so many along each side of a source; fewer of many sources.
@@ -123,13 +125,14 @@ def undeclared_fill(source: Source, sources: int = 1) -> Fill | None:
             return None
         filled = (pixels.T == color).all(axis=1)
         values = color.astype(float).tolist()
-        if not filled.all() and not all(
+        flat = filled.all() and len(filled) >= _LEAST_FLAT_PX
+        if not flat and not all(
             value in USUAL_FILLS or _is_end(value, source.dtype) or _stands_apart(value, others)
             for value, others in zip(values, pixels[:, ~filled], strict=True)
         ):
             continue
         if ((color == highest) & (color != 0)).any():
-            if float(filled[border].mean()) < _LEAST_BORDER_SHARE:
+            if not border.any() or float(filled[border].mean()) < _LEAST_BORDER_SHARE:
                 continue
         return Fill(values[0] if len(set(values)) == 1 else tuple(values), share)
     return None
