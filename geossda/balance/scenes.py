@@ -16,13 +16,11 @@ from shapely.geometry.base import BaseGeometry
 from geossda.errors import GeoreferenceError, OutputError, VectorError
 from geossda.layers import atomic_layer, split_layer
 from geossda.raster.grid import Grid
-from geossda.raster.polygons import polygon_parts, repaired, require_fit
+from geossda.raster.polygons import POLYGONAL, polygon_parts, repaired, require_fit
 from geossda.raster.rasterize import burn
 from geossda.raster.shapes import Shapes
 from geossda.raster.vector_files import read_shapes, vector_errors, write_shapes
 from geossda.raster.windows import Window
-
-_POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
 
 class SharedBorder(NamedTuple):
@@ -166,7 +164,7 @@ def read_scenes(path: str | os.PathLike[str], grid: Grid) -> Scenes:
         Only one of scenes and raster has a CRS, or no scene intersects the raster.
     """
     layer = read_shapes(path, "scenes")
-    polygonal = np.isin(shapely.get_type_id(layer.geometry), _POLYGONAL)
+    polygonal = np.isin(shapely.get_type_id(layer.geometry), POLYGONAL)
     if not polygonal.any():
         raise VectorError(f"scenes {path} contains no polygon: one for each scene was expected")
     if (layer.crs is None) != (grid.crs is None):

@@ -22,7 +22,7 @@ from geossda.staging import PathLike
 _MANY_CORNERS, _MOST_CROSSINGS = 500, 100_000
 # Corners up to which make_valid is fast however a polygon crosses itself.
 _FEW_CORNERS = 16
-_POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 # Degrees that longitudes and latitudes may be off by rounding; longitudes may go round twice.
 _LON, _LAT = 540.0, 90.001
 # Units of a projected CRS: the Earth is 4e10 mm around, and 1e12 is stored to 0.1 mm.
@@ -193,7 +193,7 @@ def repaired(shapes: NDArray[np.object_], path: PathLike) -> NDArray[np.object_]
                 f"itself about {crossings:,} times: remove it, or draw it anew"
             )
     result = np.asarray(shapes, object).copy()
-    tangled = broken & np.isin(shapely.get_type_id(shapes), _POLYGONAL)
+    tangled = broken & np.isin(shapely.get_type_id(shapes), POLYGONAL)
     tangled &= shapely.get_num_coordinates(shapes) > _FEW_CORNERS
     result[tangled] = [_even_odd(shape) for shape in result[tangled]]
     simple = broken & ~tangled
@@ -209,8 +209,7 @@ def _even_odd(shape: Any) -> Any:
     rings = shapely.get_rings(polygon_parts(np.array([shape], object)))
     lines = shapely.get_parts(shapely.unary_union(shapely.multilinestrings(rings)))
     faces = shapely.get_parts(shapely.polygonize(lines))
-    points, ring = shapely.get_coordinates(rings, return_index=True)
-    sides = np.stack([points[:-1], points[1:]], axis=1)[ring[1:] == ring[:-1]]
+    sides = _sides(rings)
     (x0, y0), (x1, y1) = sides[:, 0].T, sides[:, 1].T
     slope = np.divide(x1 - x0, y1 - y0, out=np.zeros(len(sides)), where=y1 != y0)
     inside = np.zeros(len(faces), bool)
@@ -223,13 +222,16 @@ def _even_odd(shape: Any) -> Any:
     return shapely.coverage_union_all(faces[inside])
 
 
+def _sides(rings: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Return the sides of rings, (sides, 2 ends, 2)."""
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    return np.asarray(np.stack([points[:-1], points[1:]], axis=1)[ring[1:] == ring[:-1]])
+
+
 def _crossings(shape: Any) -> int:
     """Estimate how often the outline of a geometry crosses itself, from some of its sides."""
-    points, line = shapely.get_coordinates(
-        shapely.get_rings(polygon_parts(np.array([shape], object))), return_index=True
-    )
-    pairs = np.stack([points[:-1], points[1:]], axis=1)[line[1:] == line[:-1]]
-    sides = shapely.linestrings(pairs)
+    rings = shapely.get_rings(polygon_parts(np.array([shape], object)))
+    sides = np.asarray(shapely.linestrings(_sides(rings)), object)
     sample = sides[:: max(1, len(sides) // 100)]
     hits = shapely.STRtree(sides).query(sample, predicate="crosses").shape[1]
     return int(hits / len(sample) * len(sides) / 2)
