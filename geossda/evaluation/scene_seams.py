@@ -8,6 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geossda.balance.profiles import along_line
 from geossda.evaluation.pair import Pair, Views
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
@@ -17,6 +18,8 @@ MAX_POINTS, MIN_POINTS = 2000, 8
 # Scenes closer than this are neighbours; their outlines are seldom drawn to the pixel.
 TOUCH_PX = 1.5
 _BLOCK_PX = 512
+# Most points of an outline of which is asked whether they lie on a border.
+_MAX_TRIED = 100_000
 
 
 class Border(NamedTuple):
@@ -69,7 +72,7 @@ def scene_borders(scenes: Sequence[shapely.Geometry], spacing_px: float) -> list
     scenes : sequence of shapely geometry
         Outlines in pixels.
     spacing_px : float
-        Distance of the points in pixels; more on borders of more than 2000 points.
+        Distance of the points in pixels; of more than 2000 points, that many are left.
     """
     visible: list[shapely.Geometry] = []
     tree = shapely.STRtree(list(scenes))
@@ -90,20 +93,19 @@ def scene_borders(scenes: Sequence[shapely.Geometry], spacing_px: float) -> list
 def _border(
     first: int, second: int, a: shapely.Geometry, b: shapely.Geometry, spacing_px: float
 ) -> Border | None:
-    """Return the border of two visible scenes; None if it is shorter than the spacing."""
-    line = shapely.intersection(shapely.boundary(a), shapely.buffer(b, TOUCH_PX))
-    parts = shapely.get_parts(shapely.line_merge(_lines(line)))
-    length = float(shapely.length(parts).sum())
-    if not len(parts) or length < spacing_px:
+    """Return the border of two visible scenes; None if no point of it lies between them."""
+    if shapely.is_empty([a, b]).any():
         return None
-    spacing = max(spacing_px, length / MAX_POINTS)
-    points, normals = [], []
+    # Points of the outline are tried one by one: a zone of distance around b, which they could be
+    # cut out by, takes minutes where outlines are tangled.
+    box = shapely.bounds(b) + TOUCH_PX * np.array([-1, -1, 1, 1])
+    outline = shapely.clip_by_rect(shapely.boundary(a), *box)
+    parts = shapely.get_parts(shapely.line_merge(_lines(outline)))
+    spacing = max(spacing_px, float(shapely.length(parts).sum()) / _MAX_TRIED)
+    points, normals = [np.empty((0, 2))], [np.empty((0, 2))]
     for part in parts:
         at = np.arange(spacing / 2, shapely.length(part), spacing)
-        ahead, behind = (
-            shapely.get_coordinates(shapely.line_interpolate_point(part, np.maximum(at + d, 0)))
-            for d in (0.5, -0.5)
-        )
+        ahead, behind = along_line(part, at + 0.5), along_line(part, at - 0.5)
         along = ahead - behind
         size = np.hypot(*along.T)
         straight = size > 0.5  # not around a corner
@@ -111,6 +113,8 @@ def _border(
         points.append((ahead + behind)[straight] / 2)
     at, across = np.concatenate(points), np.concatenate(normals)
     shapely.prepare([a, b])
+    near = shapely.dwithin(b, shapely.points(at), TOUCH_PX)
+    at, across = at[near], across[near]
     reach = 2 * TOUCH_PX
 
     def beside(scene: shapely.Geometry, sign: int) -> NDArray[np.bool_]:
@@ -118,8 +122,10 @@ def _border(
 
     forward, backward = beside(a, -1) & beside(b, 1), beside(a, 1) & beside(b, -1)
     across = np.where(backward[:, None], -across, across)
-    kept = forward | backward
-    return Border(first, second, at[kept], across[kept]) if kept.any() else None
+    kept = np.flatnonzero(forward | backward)
+    if len(kept) > MAX_POINTS:
+        kept = kept[np.linspace(0, len(kept) - 1, MAX_POINTS).astype(int)]
+    return Border(first, second, at[kept], across[kept]) if len(kept) else None
 
 
 def _lines(shape: shapely.Geometry) -> shapely.MultiLineString:

@@ -206,6 +206,15 @@ def test_a_scene_below_others_has_no_border():
     assert [(border.first, border.second) for border in borders] == [(0, 2)]
 
 
+def test_a_scene_around_a_tangle_has_a_border_with_it():
+    # A zone of 1.5 px around such a tangle takes a minute and gigabytes.
+    corners = np.random.default_rng(0).uniform(10, 90, (100, 2))
+    tangle = shapely.make_valid(shapely.Polygon(corners), method="structure")
+    (border,) = scene_borders([tangle, shapely.box(0, 0, 100, 100)], 0.5)
+    assert len(border.points) > 20
+    assert (shapely.distance(tangle, shapely.points(border.points)) < 0.5).all()
+
+
 def test_scenes_that_touch_at_a_corner_or_not_at_all_have_no_border():
     assert scene_borders([shapely.box(0, 0, 50, 50), shapely.box(50, 50, 90, 90)], 8) == []
     assert scene_borders([shapely.box(0, 0, 50, 50), shapely.box(60, 0, 90, 90)], 8) == []
