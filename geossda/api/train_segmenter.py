@@ -25,8 +25,8 @@ from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
 from geossda.raster.polygons import placed, polygons_of
-from geossda.raster.scaling import scaling
-from geossda.raster.shapes import Shapes
+from geossda.raster.scaling import Scaling, scaling
+from geossda.raster.shapes import Shapes, close_together
 from geossda.raster.source import gdal_environment
 from geossda.raster.vector_files import read_shapes
 from geossda.runs.fingerprint import digest
@@ -126,24 +126,27 @@ def train_segmenter(
             inside = shapes[:0]
             if within is not None:
                 inside = _intersecting(placed(within, shapes.crs, area or ""), mosaic)
-                # One by one: between two distant polygons there would be little but nodata.
-                corners = [inside[index : index + 1] for index in range(len(inside))]
+                # Between two distant polygons there would be little but nodata.
+                corners = list(close_together(inside))
             # Within an area, no footprint means that there is no building.
             if not corners or (not len(near) and within is None and not config.negatives):
                 missing = f"polygon of {area}" if not corners else f"footprint of {chosen}"
                 progress.warn(f"{path} holds no {missing}: left out as unlabelled")
                 corners = []
-            for corner in corners:
-                rasters.append(_prepare(mosaic, config, room, near, corner))
-                room -= rasters[-1].pixels_in_memory
-            if corners:  # a run is not resumed with other footprints or another area
+            if corners:
+                measured = _scaling_of(mosaic, config)
+                for corner in corners:
+                    rasters.append(_prepare(mosaic, measured, config, room, near, corner))
+                    room -= rasters[-1].pixels_in_memory
+                # A run is not resumed with other footprints or another area.
                 drawn += [
                     shapely.to_wkb(polygons.geometry, hex=True).tolist()
                     for polygons in (near, inside)
                 ]
             progress.advance()
         for path in wanted:
-            unlabelled.append(_prepare(_open(path, config, rasters, progress), config, room))
+            mosaic = _open(path, config, rasters, progress)
+            unlabelled.append(_prepare(mosaic, _scaling_of(mosaic, config), config, room))
             room -= unlabelled[-1].pixels_in_memory
             progress.advance()
     if not rasters:
@@ -226,8 +229,14 @@ def _intersecting(shapes: Shapes, mosaic: Mosaic) -> Shapes:
     return shapes[shapely.intersects(shapes.geometry, mosaic.grid.extent)]
 
 
+def _scaling_of(mosaic: Mosaic, config: TrainSegmenterConfig) -> Scaling:
+    percent = config.low_percent, config.high_percent
+    return scaling(config.scaling, mosaic, percent, floor=config.floor)
+
+
 def _prepare(
     mosaic: Mosaic,
+    measured: Scaling,
     config: TrainSegmenterConfig,
     max_pixels: int,
     shapes: Shapes | None = None,
@@ -236,12 +245,7 @@ def _prepare(
     return WorkingRaster.prepare(
         mosaic,
         config.gsd,
-        scaling(
-            config.scaling,
-            mosaic,
-            (config.low_percent, config.high_percent),
-            floor=config.floor,
-        ),
+        measured,
         shapes=shapes,
         area=area,
         # Calibration needs labels, so nothing is held out of unlabelled rasters.

@@ -9,6 +9,9 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
+# Share of its box that a group of polygons fills at least.
+_LEAST_FILLED = 0.25
+
 
 class Shapes:
     """Geometries in one CRS.
@@ -91,3 +94,29 @@ class Shapes:
         import geopandas
 
         return geopandas.GeoSeries(self.geometry, crs=self.crs)
+
+
+def close_together(shapes: Shapes) -> list[Shapes]:
+    """Return polygons in groups whose boxes overlap, in the order of their first ones.
+
+    A group that fills too little of its box, as along a river, is returned polygon by polygon.
+
+    Parameters
+    ----------
+    shapes : Shapes
+        Polygons.
+    """
+    if not len(shapes):
+        return []
+    boxes = shapely.box(*shapely.bounds(shapes.geometry).T)
+    blocks = shapely.STRtree(shapely.get_parts(shapely.union_all(boxes)))
+    index, block = blocks.query(shapely.centroid(boxes), "intersects")
+    block_of = np.empty(len(shapes), int)
+    block_of[index] = block
+    groups: list[Shapes] = []
+    for number in dict.fromkeys(block_of.tolist()):
+        members = np.flatnonzero(block_of == number)
+        filled = shapely.area(shapes.geometry[members]).sum()
+        dense = filled >= _LEAST_FILLED * shapely.box(*shapes[members].bounds).area
+        groups += [shapes[each] for each in ([members] if dense else members[:, None])]
+    return groups
