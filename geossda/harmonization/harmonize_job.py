@@ -15,6 +15,7 @@ from geossda.harmonization.style import Style
 from geossda.harmonization.tiles import WindowTransform, recolor
 from geossda.progress import SILENT, Progress
 from geossda.raster.area import read_area
+from geossda.raster.imagery import warn_of_distance
 from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.validity import Validity
@@ -154,6 +155,7 @@ def measure_state(
         ``style`` and ``sources`` (what the method measured), to be saved for later attempts and
         workers.
     """
+    warn_of_distance(mosaic, progress)
     changes, count = config.strength > 0, len(mosaic.sources)
     scenes = config.scenes if changes else "none"
     mosaic, balances = balance_scenes(mosaic, scenes, progress=progress)

@@ -24,6 +24,8 @@ _LEAST_BORDER_SHARE = 0.05
 _LEAST_FLAT_PX = 64
 # Of the range of all other values: how far off an unusual value must lie to be fill.
 _LEAST_GAP = 0.1
+# Pixels from which a mosaic can be called almost empty, and the share covered below which it is.
+_LEAST_SPREAD_PX, _LEAST_COVERED = 2**26, 0.01
 # The sample: windows of this side, so many along each side of a source; fewer of many sources.
 _SIDE_PX, _SAMPLED_WINDOWS = 64, 400
 
@@ -66,8 +68,8 @@ def check_imagery(mosaic: Mosaic, progress: Progress = SILENT) -> None:
     ----------
     mosaic : Mosaic
     progress : Progress
-        Warned of undeclared fill, and of band names that contradict the colour interpretation;
-        noted where bands are not in the order red, green, blue.
+        Warned of undeclared fill, of sources far from each other, and of band names that contradict
+        the colour interpretation; noted where bands are not in the order red, green, blue.
 
     Raises
     ------
@@ -78,6 +80,7 @@ def check_imagery(mosaic: Mosaic, progress: Progress = SILENT) -> None:
     if progress is SILENT:
         return
     warn_of_fill(mosaic, progress)
+    warn_of_distance(mosaic, progress)
     for source in mosaic.sources:
         if source.reordered:
             progress.note(f"{source.name}: bands {list(source.bands)} are read as they are named")
@@ -95,6 +98,24 @@ def warn_of_fill(mosaic: Mosaic, progress: Progress) -> None:
     for source in mosaic.sources:
         if fill := undeclared_fill(source, len(mosaic.sources)):
             progress.warn(f"{source.name}: {fill}")
+
+
+def warn_of_distance(mosaic: Mosaic, progress: Progress) -> None:
+    """Warn if there is next to nothing in a mosaic, since its sources lie far apart.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    progress : Progress
+    """
+    height, width = mosaic.shape
+    windows = [source.covered(mosaic.grid) for source in mosaic.sources]
+    covered = sum(window.height * window.width for window in windows if window)
+    if height * width >= _LEAST_SPREAD_PX and covered < _LEAST_COVERED * height * width:
+        progress.warn(
+            f"{mosaic.name}: the rasters cover less than {_LEAST_COVERED:.0%} of the {width:,} x "
+            f"{height:,} px that they span: check where they lie, or process them one by one"
+        )
 
 
 def undeclared_fill(source: Source, sources: int = 1) -> Fill | None:

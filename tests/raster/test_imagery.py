@@ -17,6 +17,8 @@ from geossda import (
     segment,
     train_style,
 )
+from geossda.raster.imagery import check_imagery
+from geossda.raster.mosaic import open_mosaic
 
 SIZE = (200, 240)
 
@@ -76,3 +78,30 @@ def test_a_single_color_all_over_is_warned_of(tmp_path, make_raster, listener, v
     flat = make_raster(tmp_path / "flat.tif", image=image)
     harmonize(flat, tmp_path / "o.tif", method="equalize", progress=listener)
     assert ["100% of the pixels" in text for text in listener.warnings] == [True]
+
+
+def test_rasters_far_from_each_other_are_warned_of(make_raster, tmp_path, listener):
+    near, beside = (
+        make_raster(tmp_path / "a.tif"),
+        make_raster(tmp_path / "b.tif", origin=(500060, 5200010)),
+    )
+    far = make_raster(tmp_path / "far.tif", origin=(500000, 180))  # northing and row mixed up
+    for paths in ([near], [near, beside], [far]):
+        check_imagery(open_mosaic(paths), listener)
+    assert not listener.warnings
+    check_imagery(open_mosaic([near, beside, far]), listener)
+    assert listener.warnings == [
+        f"{near} (and 2 more): the rasters cover less than 1% of the 251 x 10,399,757 px that they "
+        "span: check where they lie, or process them one by one"
+    ]
+
+
+def test_harmonize_warns_of_rasters_far_from_each_other(make_raster, tmp_path, listener):
+    # 4.2 km apart each way.
+    near, far = (
+        make_raster(tmp_path / "a.tif"),
+        make_raster(tmp_path / "b.tif", origin=(504200, 5204200)),
+    )
+    small = (500000, 5199960, 500010, 5199970)
+    harmonize([near, far], tmp_path / "o.tif", method="equalize", bounds=small, progress=listener)
+    assert any("process them one by one" in text for text in listener.warnings)
