@@ -9,8 +9,9 @@ process, forked from one that has imported everything; a case that kills it leav
 new one. What counts as a failure: a traceback, a signal, more than
 60 s, an exit code other than 0, 1 and 2, anything on standard error but one line of error after
 lines of warnings, a file left behind after a failure, an input that changed, an output that is not
-finite or says nothing where the input does. It exits with 1 if there is one. Ctrl+C ends it with
-what came of the cases so far. Linux only.
+finite or says nothing where the input does. Parts of a run that can be resumed may stay, and work
+on a mosaic that a warning calls almost empty may take longer. It exits with 1 if there is one.
+Ctrl+C ends it with what came of the cases so far. Linux only.
 """
 
 import argparse
@@ -51,6 +52,9 @@ from geossda_cli.main import COMMANDS, main
 # Of CPU, and of time altogether: a machine may be busy with other things.
 SECONDS, ALTOGETHER, MEMORY = 60, 300, 4 * 2**30
 
+# What an error says of parts that stay to be gone on from, and a warning of gigapixels of nothing.
+RESUMABLE, WARNED = "run the same command again to go on", "px that they span"
+
 
 def sound_files(folder: Path) -> None:
     """Make the files that are as they should be."""
@@ -81,7 +85,7 @@ def sound_files(folder: Path) -> None:
     evaluate(folder / "true.gpkg", folder / "mask.tif")
 
 
-def modules_of_allverbs_of(sound: Path) -> list[str]:
+def modules_of_all_verbs(sound: Path) -> list[str]:
     """Call each verb once, with sound files, and return what that imports."""
     calls = [
         (line, "scene.tif") for line in verbs_of("raster", 0).values() if "polygonize" not in line
@@ -173,6 +177,8 @@ def judge(case: Case, path: Path, folder: Path, code: Any, escaped: str) -> Iter
     ):
         yield f"words of a library or wrong grammar: {bad[0]}"
     left = sorted(entry.name for entry in (folder / "out").iterdir())
+    if errors and errors[-1].endswith(RESUMABLE):
+        left = [name for name in left if not name.endswith(".parts")]
     if code and left:
         yield "left behind: " + ", ".join(re.sub(r"\d+", "N", name) for name in left)
     if code == 0:
@@ -262,6 +268,8 @@ def outcome(folder: Path, status: int) -> dict[str, Any]:
         return dict(json.loads((folder / "result.json").read_text()))
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
+        if name == "SIGXCPU" and WARNED in (folder / "stderr").read_text(errors="replace"):
+            return {"faults": [], "code": "long"}
         if name == "SIGXCPU":
             return {"faults": [f"more than {SECONDS} s of CPU"]}
         if name != "SIGALRM":
@@ -287,7 +295,7 @@ def run_all(
             try:
                 sound_files(sound)
                 if len(cases) > 200:
-                    (sound / "modules").write_text("\n".join(modules_of_allverbs_of(sound)))
+                    (sound / "modules").write_text("\n".join(modules_of_all_verbs(sound)))
             except BaseException:
                 traceback.print_exc()
                 os._exit(1)
