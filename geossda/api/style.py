@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from geossda.config import Structure, StyleConfig, config_from
 from geossda.formats import STYLE_SUFFIX, suffix_of
-from geossda.harmonization.measure import measure_style
+from geossda.harmonization.measure import measure_style, warn_of_one_color
 from geossda.harmonization.methods import known_statistics
 from geossda.harmonization.pooling import check_weights, pool
 from geossda.harmonization.reference_statistics import COMMON
@@ -155,7 +155,9 @@ def resolve_style(
                     structures=structures,
                 )
             )
-    return pool(styles, weights)
+    style = pool(styles, weights)
+    warn_of_one_color(style, progress)
+    return style
 
 
 def _open_reference(

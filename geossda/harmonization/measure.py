@@ -130,6 +130,22 @@ def measure_source(
     )
 
 
+def warn_of_one_color(style: Style, progress: Progress) -> None:
+    """Warn of a style whose pixels all have the same values.
+
+    Parameters
+    ----------
+    style : Style
+    progress : Progress
+    """
+    low, high = style.working_range
+    if (style.std < 1e-6 * (high - low)).all():
+        progress.warn(
+            f"the style {style.name} is of one colour, and results will be: check its nodata "
+            "value, or choose a reference that shows more"
+        )
+
+
 def check_colors(style: Style, mosaic: Mosaic, progress: Progress) -> None:
     """Warn if the bands of a style and of a mosaic's sources do not show the same colours.
 

@@ -241,3 +241,17 @@ def test_info_of_styles_and_style_models(tmp_path, looks):
     assert about["kind"] == "style model" and about["bands"] == 3 and about["attribution"]
     geossda.make_style(looks[0], tmp_path / "s.json")
     assert geossda.info(tmp_path / "s.json")["style_models"] == [about["sha256"][:16]]
+
+
+def test_a_style_of_one_color_is_warned_of(tmp_path, make_raster, listener):
+    image, valid = np.full((3, 90, 90), 200, np.uint8), np.zeros((90, 90), bool)
+    valid[30:60, 30:60] = True
+    image[:, ~valid] = synthesize(3, (90, 90), "uint8", 1)[:, ~valid]
+    flat = make_raster(tmp_path / "flat.tif", image=image, valid=valid, alpha=True)
+    plain = make_raster(tmp_path / "plain.tif", size=(90, 90))
+    out = tmp_path / "o.tif"
+    geossda.harmonize(plain, out, style=flat, method="linear", progress=listener)
+    assert any("flat.tif is of one colour" in text for text in listener.warnings)
+    listener.warnings.clear()
+    geossda.make_style([flat, plain], tmp_path / "s.json", style_model="none", progress=listener)
+    assert not listener.warnings
