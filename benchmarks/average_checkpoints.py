@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 from geossda.config import TrainSegmenterConfig
-from geossda.models.card import SegmenterCard, load, resolve, save
+from geossda.models.card import SegmenterCard
+from geossda.models.model_file import load, resolve, save
 from geossda.training.segmenter_loop import NOT_IN_PROVENANCE, Calibration, card_of
 
 

@@ -55,7 +55,8 @@ def decode(mosaic: str) -> Steps:
 
 def windows(mosaic: str) -> tuple[Any, Any, list[tuple[int, int]]]:
     """Give the segmenter's card, its reader and where its windows lie."""
-    from geossda.models.card import SegmenterCard, read_card, resolve
+    from geossda.models.card import SegmenterCard
+    from geossda.models.model_file import read_card, resolve
     from geossda.raster.mosaic import open_mosaic
     from geossda.raster.windows import starts
     from geossda.segmentation.prepare import choose_bands, ready_to_predict

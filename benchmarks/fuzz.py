@@ -61,7 +61,8 @@ def sound_files(folder: Path) -> None:
     import torch
 
     from geossda import evaluate, harmonize, make_style
-    from geossda.models.card import SegmenterCard, StyleCard, save
+    from geossda.models.card import SegmenterCard, StyleCard
+    from geossda.models.model_file import save
     from geossda.models.presets import build_generator
     from geossda.models.segmenter import build
 

@@ -45,7 +45,8 @@ def numbers(path: Path, rng: Generator) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from geossda.models.card import SegmenterCard, StyleCard, load, read_card, save
+    from geossda.models.card import SegmenterCard, StyleCard
+    from geossda.models.model_file import load, read_card, save
 
     kind = SegmenterCard if isinstance(read_card(path), SegmenterCard) else StyleCard
     tensors, card = load(path, kind)

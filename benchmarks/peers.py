@@ -34,7 +34,8 @@ def prepare(folder: Path, mosaic: str, side: int) -> None:
     from rasterio.enums import Resampling
     from rasterio.windows import Window
 
-    from geossda.models.card import SegmenterCard, load, resolve, save
+    from geossda.models.card import SegmenterCard
+    from geossda.models.model_file import load, resolve, save
     from geossda.raster.gsd import ground_sample_distance
     from geossda.raster.mosaic import open_mosaic
 

@@ -257,7 +257,8 @@ def tiny_model(tmp_path_factory, one_thread):
     """A segmenter of seeded weights whose logits vary as a trained one's do; 64 px, 0.5 m."""
     import torch
 
-    from geossda.models.card import SegmenterCard, save
+    from geossda.models.card import SegmenterCard
+    from geossda.models.model_file import save
     from geossda.models.onnx_export import export
     from geossda.models.segmenter import build
 

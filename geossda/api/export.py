@@ -7,7 +7,8 @@ from geossda.config import ExportConfig, config_from
 from geossda.devices import require_torch
 from geossda.errors import InputError, ModelError
 from geossda.formats import ONNX_SUFFIX, suffix_of
-from geossda.models.card import SegmenterCard, read_card, resolve
+from geossda.models.card import SegmenterCard
+from geossda.models.model_file import read_card, resolve
 from geossda.progress import SILENT, Progress
 from geossda.segmentation.int8_ranges import measure_ranges
 from geossda.staging import PathLike, atomic_write, check_output

@@ -53,14 +53,8 @@ def info(
         _write_stac(path, check_output(stac, overwrite=overwrite))
     suffix = suffix_of(split_layer(path)[0])
     if str(path) in ("default", "default-style") or suffix in MODEL_SUFFIXES:
-        from geossda.models.card import (
-            DEFAULT,
-            SegmenterCard,
-            StyleCard,
-            is_calibrated,
-            read_card,
-            resolve,
-        )
+        from geossda.models.card import SegmenterCard, StyleCard
+        from geossda.models.model_file import DEFAULT, is_calibrated, read_card, resolve
 
         if str(path) == "default-style":
             path = resolve(DEFAULT, StyleCard)
@@ -89,7 +83,8 @@ def info(
 
 
 def _write_stac(path: PathLike, output: Path) -> None:
-    from geossda.models.card import SegmenterCard, read_model
+    from geossda.models.card import SegmenterCard
+    from geossda.models.model_file import read_model
     from geossda.models.stac_item import stac_item
 
     if str(path) == "default-style":

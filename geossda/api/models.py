@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from geossda.errors import ModelError
-from geossda.models.card import DEFAULT, SegmenterCard, StyleCard, read_card, resolve
+from geossda.models.card import SegmenterCard, StyleCard
 from geossda.models.download import cached_models
+from geossda.models.model_file import DEFAULT, read_card, resolve
 
 
 @dataclasses.dataclass(frozen=True)

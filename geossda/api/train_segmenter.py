@@ -19,7 +19,8 @@ from geossda.errors import BandError, EmptyRasterError, GeoreferenceError, Vecto
 from geossda.evaluation.calibration import calibration
 from geossda.evaluation.style_matrix import draw_pairs
 from geossda.formats import ONNX_SUFFIX
-from geossda.models.card import SegmenterCard, read_card_of, resolve
+from geossda.models.card import SegmenterCard
+from geossda.models.model_file import read_card_of, resolve
 from geossda.models.onnx_export import export_beside
 from geossda.progress import SILENT, Progress
 from geossda.raster.imagery import check_imagery

@@ -92,7 +92,7 @@ def label_maps(distances: NDArray[np.uint8]) -> NDArray[np.float32]:
     (3, height, width) float32 array, 0..1
         Building; boundary, the pixels of a building within ``BOUNDARY_PX`` of its edge; and
         distance to the edge, 1 from ``INTERIOR_PX`` on, 0 outside buildings. In the order of
-        :data:`geossda.models.card.OUTPUTS`.
+        :data:`geossda.models.card_checks.OUTPUTS`.
     """
     distance_px = distances.astype(np.float32) / STEPS_PER_PX
     building = distances > 0

@@ -21,7 +21,8 @@ from geossda.evaluation.table import (
     summary,
 )
 from geossda.evaluation.trial_rasters import TrialRasters
-from geossda.models.card import StyleCard, read_card_of, resolve
+from geossda.models.card import StyleCard
+from geossda.models.model_file import read_card_of, resolve
 from geossda.progress import Progress
 from geossda.staging import atomic_write
 

@@ -28,7 +28,8 @@ from geossda.config import (
 from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import InputError
 from geossda.evaluation.calibration import Reliability
-from geossda.models.card import StyleCard, read_card, resolve
+from geossda.models.card import StyleCard
+from geossda.models.model_file import read_card, resolve
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
 from geossda.runtime.segmenter_network import SegmenterNetwork, open_segmenter

@@ -21,9 +21,10 @@ from torch import nn
 
 from geossda.errors import GeossdaError, ModelError
 from geossda.formats import ONNX_SUFFIX
-from geossda.models.card import SegmenterCard, StyleCard, load, read_card, resolve
+from geossda.models.card import SegmenterCard, StyleCard
 from geossda.models.fuse_layers import with_upconvolutions
 from geossda.models.generator import Generator
+from geossda.models.model_file import load, read_card, resolve
 from geossda.models.onnx_file import (
     CARD_KEY,
     GENERATOR_KEY,

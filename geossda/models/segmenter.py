@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 from geossda.config import TrainSegmenterConfig
 from geossda.devices import require_address_space
 from geossda.errors import BandError, ModelError, counted
-from geossda.models.card import SegmenterCard, first_clause, load, resolve
+from geossda.models.card import SegmenterCard
 from geossda.models.card_checks import OUTPUTS
 from geossda.models.fuse_layers import folded
+from geossda.models.model_file import first_clause, load, resolve
 
 # Of timm: a model, and after a dot which of its trainings. Anything else may be an address.
 TIMM_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?", re.IGNORECASE)

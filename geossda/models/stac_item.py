@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from geossda.errors import ModelError
-from geossda.models.card import ModelFiles, SegmenterCard
+from geossda.models.card import SegmenterCard
+from geossda.models.model_file import ModelFiles
 
 MLM = "https://stac-extensions.github.io/mlm/v1.5.0/schema.json"
 EO = "https://stac-extensions.github.io/eo/v1.1.0/schema.json"

@@ -4,8 +4,9 @@ import os
 
 from geossda.config import TrainStyleConfig
 from geossda.errors import ModelError, counted
-from geossda.models.card import StyleCard, load, resolve
+from geossda.models.card import StyleCard
 from geossda.models.generator import Generator
+from geossda.models.model_file import load, resolve
 from geossda.models.presets import build_generator
 from geossda.models.translation import Translator
 

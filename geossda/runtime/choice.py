@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from geossda.config import RunsModel
 from geossda.devices import TRAIN_EXTRA, best_gpu, require_address_space
 from geossda.errors import InputError, ModelError
-from geossda.models.card import ModelFiles
+from geossda.models.model_file import ModelFiles
 from geossda.progress import SILENT, Progress
 
 # The oldest release that the tests were run with.

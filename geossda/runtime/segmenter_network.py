@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from geossda.config import SegmentConfig
 from geossda.errors import ModelError
-from geossda.models.card import ModelFiles, SegmenterCard, read_model
+from geossda.models.card import SegmenterCard
+from geossda.models.model_file import ModelFiles, read_model
 from geossda.models.onnx_file import read_onnx
 from geossda.models.tta import mean_logits
 from geossda.progress import SILENT, Progress

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from geossda.config import TRANSLATIONS, PrecisionName, RunsModel, RuntimeName
 from geossda.errors import BandError, ModelError, StyleError, counted
 from geossda.models.band_groups import Group, groups
-from geossda.models.card import DEFAULT, ModelFiles, StyleCard, read_model
+from geossda.models.card import StyleCard
+from geossda.models.model_file import DEFAULT, ModelFiles, read_model
 from geossda.models.onnx_file import GENERATOR_KEY, read_onnx
 from geossda.models.style_arrays import (
     Floats,

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from geossda.config import TrainStyleConfig
-from geossda.models.card import StyleCard, name_and_hash
+from geossda.models.card import StyleCard
 from geossda.models.generator import Generator
+from geossda.models.model_file import name_and_hash
 from geossda.models.presets import build_discriminator
 from geossda.models.style_model import initial_generator
 from geossda.models.translation import Translator

@@ -18,8 +18,9 @@ from geossda._version import __version__
 from geossda.config import TrainSegmenterConfig
 from geossda.devices import choose, depthwise_in_float32
 from geossda.errors import TrainingError
-from geossda.models.card import SegmenterCard, name_and_hash, save
+from geossda.models.card import SegmenterCard
 from geossda.models.card_checks import OUTPUTS
+from geossda.models.model_file import name_and_hash, save
 from geossda.models.segmenter import initial_network
 from geossda.progress import SILENT, Progress
 from geossda.staging import atomic_write

@@ -14,8 +14,9 @@ from geossda._version import __version__
 from geossda.config import TrainStyleConfig
 from geossda.devices import choose
 from geossda.errors import InputError, TrainingError
-from geossda.models.card import StyleCard, save
+from geossda.models.card import StyleCard
 from geossda.models.generator import Generator
+from geossda.models.model_file import save
 from geossda.models.translation import Translator
 from geossda.progress import SILENT, Progress
 from geossda.staging import atomic_write

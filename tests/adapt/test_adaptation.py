@@ -32,8 +32,8 @@ from geossda.data.labels import read_footprints
 from geossda.data.patches import PatchSampler, TargetPatch, TargetSampler
 from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import BandError, Cancelled, EmptyRasterError, InputError, StyleError
-from geossda.models.card import read_card
 from geossda.models.losses import masked_bce_dice
+from geossda.models.model_file import read_card
 from geossda.models.segmenter import load_segmenter
 from geossda.models.style_arrays import (
     ImageStyle,

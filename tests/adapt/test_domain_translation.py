@@ -13,7 +13,8 @@ from geossda.adapt.strategies import STRATEGIES, TrainingRasters
 from geossda.config import TrainSegmenterConfig
 from geossda.data.scaled_rasters import WorkingRaster
 from geossda.errors import InputError, StyleError
-from geossda.models.card import StyleCard, save
+from geossda.models.card import StyleCard
+from geossda.models.model_file import save
 from geossda.models.presets import build_generator
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import scaling

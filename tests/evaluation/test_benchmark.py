@@ -33,7 +33,8 @@ from geossda.evaluation import experiments as trials
 from geossda.evaluation.calibration import BIN_WIDTH, Reliability
 from geossda.evaluation.table import differences, markdown, paired_markdown, plot, summary
 from geossda.evaluation.trial_rasters import city_stretch
-from geossda.models.card import StyleCard, save
+from geossda.models.card import StyleCard
+from geossda.models.model_file import save
 from geossda.models.presets import build_generator
 from geossda.models.segmenter import build
 from geossda.progress import SILENT

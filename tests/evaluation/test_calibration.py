@@ -15,7 +15,7 @@ from geossda import SegmentConfig, TrainSegmenterConfig, segment, train_segmente
 from geossda.data.scaled_rasters import WorkingRaster
 from geossda.evaluation import calibration as module
 from geossda.evaluation.calibration import BIN_WIDTH, CENTERS, Reliability, calibration, held_out
-from geossda.models.card import load, read_card, save
+from geossda.models.model_file import load, read_card, save
 from geossda.models.segmenter import load_segmenter
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import scaling

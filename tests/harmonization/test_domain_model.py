@@ -13,7 +13,8 @@ from geossda.config import HarmonizeConfig
 from geossda.errors import BandError, StyleError
 from geossda.evaluation.samples import Sample
 from geossda.evaluation.style_scores import learned, score
-from geossda.models.card import StyleCard, save
+from geossda.models.card import StyleCard
+from geossda.models.model_file import save
 from geossda.models.presets import TRANSLATORS, build_generator
 from geossda.runtime.style_network import load_style_model
 

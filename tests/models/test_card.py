@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 from geossda.errors import ModelError
-from geossda.models.card import SegmenterCard, StyleCard, digest, load, read_card, resolve, save
+from geossda.models.card import SegmenterCard, StyleCard
 from geossda.models.card_checks import LIMITS
+from geossda.models.model_file import digest, load, read_card, resolve, save
 from geossda.models.segmenter import build, load_segmenter
 from geossda.runtime.style_network import load_style_model
 

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from geossda.errors import ModelError
-from geossda.models.card import SegmenterCard, read_model, resolve
+from geossda.models.card import SegmenterCard
+from geossda.models.model_file import read_model, resolve
 from geossda_cli.main import cli
 
 
@@ -166,7 +167,8 @@ def test_models_of_a_hub_are_found_by_owner_and_name(serve, tmp_path, tiny_model
     told = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{serve(Hub)}", "HF_HOME": str(tmp_path),
             "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # fmt: skip
     script = (
-        "from geossda.models.card import SegmenterCard, read_model\n"
+        "from geossda.models.card import SegmenterCard\n"
+        "from geossda.models.model_file import read_model\n"
         "files, card = read_model('hf:me/mine', SegmenterCard)\n"
         "print(card.name, files.weights.name, files.graph.name)"
     )

@@ -7,7 +7,8 @@ from click.testing import CliRunner
 
 from geossda import info
 from geossda.errors import InputError, ModelError, OutputExistsError
-from geossda.models.card import SegmenterCard, read_model
+from geossda.models.card import SegmenterCard
+from geossda.models.model_file import read_model
 from geossda.models.onnx_file import read_onnx
 from geossda_cli.main import cli
 

@@ -6,7 +6,8 @@ import torch
 
 from geossda.errors import BandError, ModelError
 from geossda.models.band_groups import groups
-from geossda.models.card import StyleCard, load, save
+from geossda.models.card import StyleCard
+from geossda.models.model_file import load, save
 from geossda.models.presets import build_discriminator, build_generator
 from geossda.models.style_statistics import Gaussian, measure_gaussian, measure_moments, transport
 from geossda.runtime.choice import Runtime
@@ -181,7 +182,8 @@ def test_style_models_are_saved_and_loaded_without_running_code(tmp_path):
 
 
 def test_a_segmenter_is_no_style_model_and_the_reverse(tmp_path):
-    from geossda.models.card import SegmenterCard, resolve
+    from geossda.models.card import SegmenterCard
+    from geossda.models.model_file import resolve
     from geossda.models.segmenter import load_segmenter
 
     with pytest.raises(ModelError, match="a segmenter model, a style model was expected"):
@@ -195,6 +197,6 @@ def test_a_segmenter_is_no_style_model_and_the_reverse(tmp_path):
 def test_the_bundled_style_model():
     model = load_style_model("default", "cpu")
     assert model.card.bands == 3 and model.card.licence and model.card.attribution
-    from geossda.models.card import resolve
+    from geossda.models.model_file import resolve
 
     assert resolve("default", StyleCard).stat().st_size < 10e6

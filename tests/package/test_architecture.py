@@ -250,10 +250,13 @@ def test_help_is_light(arguments):
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("what", ["'default'", "geossda.models.card.resolve('default', StyleCard)"])
+@pytest.mark.parametrize("what", ["'default'", "resolve('default', StyleCard)"])
 def test_a_models_card_is_told_without_its_network(what):
-    code = f"import geossda\nfrom geossda.models.card import StyleCard\ngeossda.info({what})"
-    loaded = loaded_after(code)
+    imports = (
+        "import geossda\nfrom geossda.models.card import StyleCard\n"
+        "from geossda.models.model_file import resolve\n"
+    )
+    loaded = loaded_after(f"{imports}geossda.info({what})")
     assert "safetensors" in loaded and not loaded & {"torch", "openvino"}
 
 

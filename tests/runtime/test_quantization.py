@@ -14,7 +14,8 @@ from openvino import opset13 as ops
 from geossda import export, info
 from geossda.config import SegmentConfig
 from geossda.errors import EmptyRasterError, InputError, ModelError
-from geossda.models.card import SegmenterCard, StyleCard, read_card, read_model, resolve
+from geossda.models.card import SegmenterCard, StyleCard
+from geossda.models.model_file import read_card, read_model, resolve
 from geossda.models.onnx_file import GRAPH_KEY, RANGES_KEY, read_metadata
 from geossda.runtime import choice
 from geossda.runtime.openvino_graph import _core

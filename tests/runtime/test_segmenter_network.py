@@ -18,7 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from geossda import export, info, segment
 from geossda.config import SegmentConfig
 from geossda.errors import Cancelled, InputError, ModelError, OutputExistsError
-from geossda.models.card import SegmenterCard, load, read_card, read_model, resolve, save
+from geossda.models.card import SegmenterCard
+from geossda.models.model_file import load, read_card, read_model, resolve, save
 from geossda.models.onnx_file import CARD_KEY, GRAPH_KEY, read_metadata
 from geossda.parallel.cores import cores
 from geossda.runtime import choice

@@ -15,7 +15,8 @@ from test_segmenter_network import run_without_torch
 
 import geossda
 from geossda.errors import ModelError
-from geossda.models.card import StyleCard, load, read_card, resolve, save
+from geossda.models.card import StyleCard
+from geossda.models.model_file import load, read_card, resolve, save
 from geossda.models.onnx_export import export
 from geossda.models.onnx_file import GENERATOR_KEY, GRAPH_KEY
 from geossda.models.presets import build_generator

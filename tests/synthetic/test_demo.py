@@ -9,7 +9,8 @@ import rasterio.features
 import shapely
 
 from geossda import DemoConfig, demo
-from geossda.models.card import SegmenterCard, resolve
+from geossda.models.card import SegmenterCard
+from geossda.models.model_file import resolve
 from geossda.synthetic.town import render_town
 
 

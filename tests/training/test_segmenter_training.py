@@ -30,9 +30,9 @@ from geossda.errors import (
     TrainingError,
     VectorError,
 )
-from geossda.models.card import read_card
 from geossda.models.fuse_layers import Upconvolution, folded
 from geossda.models.losses import masked_bce_dice
+from geossda.models.model_file import read_card
 from geossda.models.segmenter import load_segmenter
 from geossda.raster.grid import Grid
 from geossda.raster.mosaic import open_mosaic

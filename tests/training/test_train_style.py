@@ -22,7 +22,8 @@ from geossda.errors import (
     SettingError,
     TrainingError,
 )
-from geossda.models.card import StyleCard, read_card
+from geossda.models.card import StyleCard
+from geossda.models.model_file import read_card
 from geossda.raster.mosaic import open_mosaic
 from geossda.runtime.style_network import load_style_model
 from geossda.training import style_loop as loop

@@ -11,7 +11,8 @@ from geossda.config import TrainStyleConfig
 from geossda.data.scaled_rasters import UnlabelledRaster
 from geossda.data.views import ViewSampler
 from geossda.errors import BandError, Cancelled, InputError, ModelError, RasterError, SettingError
-from geossda.models.card import StyleCard, read_card
+from geossda.models.card import StyleCard
+from geossda.models.model_file import read_card
 from geossda.models.onnx_export import export
 from geossda.raster.mosaic import open_mosaic
 from geossda.training.trainers import TRAINERS
