@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from geossda.data.label_maps import rasterize_distances
 from geossda.data.labels import rasterize
-from geossda.raster.gsd import grid_at_gsd
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import Scaling, scaling
 from geossda.raster.shapes import Shapes
@@ -151,7 +150,7 @@ class WorkingRaster(ScaledRaster):
         max_pixels : int
             Largest raster that is read into memory, in pixels.
         """
-        working = mosaic.resampled(grid_at_gsd(mosaic.grid, gsd_m))
+        working = mosaic.at_gsd(gsd_m)
         if area is not None:
             working = working.cropped(area.bounds.tolist())
         width = round(working.shape[1] * (1 - hold_out))

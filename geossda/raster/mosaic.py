@@ -18,6 +18,7 @@ from geossda.formats import RASTER_SUFFIXES, suffix_of
 from geossda.raster.alignment import MISPLACED, on_globe, outline_in, unwrapped
 from geossda.raster.area import Area
 from geossda.raster.grid import Grid
+from geossda.raster.gsd import grid_at_gsd, ground_sample_distance
 from geossda.raster.opening import open_source
 from geossda.raster.source import Source, gdal_environment
 from geossda.raster.windows import Window
@@ -26,6 +27,8 @@ from geossda.urls import is_remote
 
 # Pixels along a side of what is written or segmented; listing its parts takes memory.
 LARGEST_SIDE_PX = 2**29
+# Times that pixels may be as large as those a model works with: a house is one pixel then.
+COARSEST = 30
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,28 @@ class Mosaic:
     def resampled(self, grid: Grid) -> "Mosaic":
         """Return the same sources on another grid."""
         return replace(self, grid=grid)
+
+    def at_gsd(self, gsd_m: float) -> "Mosaic":
+        """Return the same sources with the pixels that a model works with.
+
+        Parameters
+        ----------
+        gsd_m : float
+            Ground sample distance in metres.
+
+        Raises
+        ------
+        GeoreferenceError
+            It has no CRS, or its pixels are more than `COARSEST` times as large.
+        """
+        own = max(ground_sample_distance(self.grid))
+        if own > COARSEST * gsd_m:
+            raise GeoreferenceError(
+                f"{self.name} has pixels of {own:.3g} m, more than {COARSEST} times the {gsd_m:g} "
+                "m to work at: no building can be seen in them; check its CRS and transform, give "
+                "finer imagery or a coarser --gsd"
+            )
+        return self.resampled(grid_at_gsd(self.grid, gsd_m))
 
     def to_xarray(self, chunk_px: int = 1024) -> Any:
         """Return a lazy Dask-backed Dataset with ``image`` (band, y, x) and ``valid`` (y, x).

@@ -13,7 +13,7 @@ from geossda.models.card import SegmenterCard
 from geossda.progress import SILENT, Progress
 from geossda.raster.bands import RGB
 from geossda.raster.cog import new_cog
-from geossda.raster.gsd import grid_at_gsd, ground_sample_distance
+from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.scaling import Scaling, common_scaling, scaling
 from geossda.raster.source import Source
@@ -161,6 +161,8 @@ def ready_to_predict(
     ------
     EmptyRasterError
         A source without a valid pixel.
+    GeoreferenceError
+        As :meth:`geossda.raster.mosaic.Mosaic.at_gsd` raises it.
     """
     own = max(ground_sample_distance(mosaic.grid))
     if own > 2 * gsd_m:
@@ -168,15 +170,15 @@ def ready_to_predict(
             f"{mosaic.name} has pixels of {own:.2g} m, the model was made for {gsd_m:g} m: expect "
             "small buildings to be missed"
         )
-    grid = grid_at_gsd(mosaic.grid, gsd_m)
+    working = mosaic.at_gsd(gsd_m)
     if scalings is None:
         scalings = measure_scalings(mosaic, card, progress=progress)
-    resampled = grid != mosaic.grid or len(mosaic.sources) > 1
+    resampled = working.grid != mosaic.grid or len(mosaic.sources) > 1
     if resampled and any(source.tests.nodata for source in mosaic.sources):
         # A resampled pixel is valid if any pixel that it is interpolated from is.
         clearance_m += max(gsd_m, own / 2)
     clearance_px = int(np.ceil(clearance_m / gsd_m))
-    return WindowReader(mosaic.resampled(grid), scalings, card.patch_px, clearance_px)
+    return WindowReader(working, scalings, card.patch_px, clearance_px)
 
 
 def write_on_grid(

@@ -12,7 +12,6 @@ from geossda.layers import split_layer
 from geossda.models.card import SegmenterCard
 from geossda.progress import SILENT, Progress
 from geossda.raster.area import read_area
-from geossda.raster.gsd import grid_at_gsd
 from geossda.raster.mosaic import Mosaic, open_mosaic
 from geossda.raster.scaling import scaling_from, state_of
 from geossda.raster.source import gdal_environment
@@ -132,8 +131,13 @@ def layout_of(mosaic: Mosaic, card: SegmenterCard, gsd_m: float) -> Layout:
     card : SegmenterCard
     gsd_m : float
         Ground sample distance to predict at, in metres.
+
+    Raises
+    ------
+    GeoreferenceError
+        As :meth:`geossda.raster.mosaic.Mosaic.at_gsd` raises it.
     """
-    grid = grid_at_gsd(mosaic.grid, gsd_m)
+    grid = mosaic.at_gsd(gsd_m).grid
     height, width = int(grid.shape.y), int(grid.shape.x)
     rows = starts(height, card.patch_px, card.overlap_px)
     lines = max(1, -(-MIN_STRIP_PX // ((card.patch_px - card.overlap_px) * width)))

@@ -21,6 +21,7 @@ from geossda import SegmentConfig, segment
 from geossda.errors import (
     BandError,
     Cancelled,
+    GeoreferenceError,
     ModelError,
     OutputExistsError,
     RasterError,
@@ -669,3 +670,10 @@ def test_the_command_line_finds_the_same(hamlet, tiny_model, settings, tmp_path,
     for kind, expected in (("probabilities", probability), ("mask", mask)):
         with rasterio.open(tmp_path / f"cli_{kind}.tif") as dataset:
             assert np.array_equal(dataset.read(1), expected)
+
+
+def test_a_raster_far_too_coarse_is_refused_before_any_work(make_raster, settings, tmp_path):
+    raster = make_raster(tmp_path / "ten.tif", gsd=20)
+    with pytest.raises(GeoreferenceError, match=r"has pixels of 20 m.*a coarser --gsd"):
+        segment(raster, tmp_path / "out.gpkg", config=settings())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ten.tif"]
