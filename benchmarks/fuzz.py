@@ -6,12 +6,12 @@
 Each case is a small file made by the script and mutated with a seed (`fuzz_rasters.py`,
 `fuzz_vectors.py`, `fuzz_models.py`), and goes through one verb. The verbs of a file share a
 process, forked from one that has imported everything; a case that kills it leaves the others to a
-new one. What counts as a failure: a traceback, a signal, more than
-60 s, an exit code other than 0, 1 and 2, anything on standard error but one line of error after
-lines of warnings, a file left behind after a failure, an input that changed, an output that is not
-finite or says nothing where the input does. Parts of a run that can be resumed may stay, and work
-on a mosaic that a warning calls almost empty may take longer. It exits with 1 if there is one.
-Ctrl+C ends it with what came of the cases so far. Linux only.
+new one. What counts as a failure: a traceback, a signal, more than 60 s, an exit code other than 0,
+1 and 2, anything on standard error but one line of error after lines of warnings, a file left
+behind after a failure, an input that changed, an output that is not finite or says nothing where
+the input does. Parts of a run that can be resumed may stay, and work on a mosaic that a warning
+calls almost empty may take longer. It exits with 1 if there is one. Ctrl+C ends it with what came
+of the cases so far. Linux only.
 """
 
 import argparse

@@ -23,7 +23,7 @@ from geossda.parallel.scheduler import check_scheduler, local_paths
 from geossda.progress import SILENT, Progress, Stages
 from geossda.raster.description import provenance
 from geossda.raster.gsd import ground_sample_distance
-from geossda.raster.imagery import check_imagery
+from geossda.raster.imagery import check_imagery, warn_of_distance
 from geossda.raster.mosaic import Mosaic, find_sources, open_mosaic
 from geossda.raster.shapes import Shapes
 from geossda.raster.source import gdal_environment
@@ -181,6 +181,7 @@ def _probabilities(
     gsd_m = settings.gsd or card.gsd_m
     with gdal_environment():
         check_imagery(mosaic, progress)
+        warn_of_distance(mosaic, progress)
         mosaic = choose_bands(mosaic, card, progress)
         inputs = inputs_of(paths, settings, network, gsd_m, 0.0)
         run = Run("align", tuple(paths), output, inputs, settings, progress)

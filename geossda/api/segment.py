@@ -13,7 +13,7 @@ from geossda.layers import split_layer
 from geossda.parallel.scheduler import check_scheduler, local_paths
 from geossda.progress import SILENT, Progress, Stages
 from geossda.raster.creation_options import parse_creation_options
-from geossda.raster.imagery import check_imagery
+from geossda.raster.imagery import check_imagery, warn_of_distance
 from geossda.raster.mosaic import find_sources
 from geossda.raster.source import gdal_environment
 from geossda.runs.run import Run, check_outputs
@@ -93,6 +93,7 @@ def segment(
     clearance_m = reach_m(config.regularize, config.tolerance, gsd_m) + gsd_m
     with gdal_environment():
         check_imagery(mosaic, progress)
+        warn_of_distance(mosaic, progress)
         mosaic = choose_bands(mosaic, card, progress)
         if card.training.get("adapt") == "standardgan":
             progress.warn(

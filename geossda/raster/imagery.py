@@ -68,8 +68,8 @@ def check_imagery(mosaic: Mosaic, progress: Progress = SILENT) -> None:
     ----------
     mosaic : Mosaic
     progress : Progress
-        Warned of undeclared fill, of sources far from each other, and of band names that contradict
-        the colour interpretation; noted where bands are not in the order red, green, blue.
+        Warned of undeclared fill, and of band names that contradict the colour interpretation;
+        noted where bands are not in the order red, green, blue.
 
     Raises
     ------
@@ -80,7 +80,6 @@ def check_imagery(mosaic: Mosaic, progress: Progress = SILENT) -> None:
     if progress is SILENT:
         return
     warn_of_fill(mosaic, progress)
-    warn_of_distance(mosaic, progress)
     for source in mosaic.sources:
         if source.reordered:
             progress.note(f"{source.name}: bands {list(source.bands)} are read as they are named")
@@ -109,9 +108,11 @@ def warn_of_distance(mosaic: Mosaic, progress: Progress) -> None:
     progress : Progress
     """
     height, width = mosaic.shape
+    if height * width < _LEAST_SPREAD_PX:
+        return
     windows = [source.covered(mosaic.grid) for source in mosaic.sources]
     covered = sum(window.height * window.width for window in windows if window)
-    if height * width >= _LEAST_SPREAD_PX and covered < _LEAST_COVERED * height * width:
+    if covered < _LEAST_COVERED * height * width:
         progress.warn(
             f"{mosaic.name}: the rasters cover less than {_LEAST_COVERED:.0%} of the {width:,} x "
             f"{height:,} px that they span: check where they lie, or process them one by one"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import ragged_border, synthesize
+from conftest import Interrupter, ragged_border, synthesize
 
 from geossda import (
     evaluate,
@@ -17,7 +17,8 @@ from geossda import (
     segment,
     train_style,
 )
-from geossda.raster.imagery import check_imagery
+from geossda.errors import Cancelled
+from geossda.raster.imagery import warn_of_distance
 from geossda.raster.mosaic import open_mosaic
 
 SIZE = (200, 240)
@@ -87,21 +88,35 @@ def test_rasters_far_from_each_other_are_warned_of(make_raster, tmp_path, listen
     )
     far = make_raster(tmp_path / "far.tif", origin=(500000, 180))  # northing and row mixed up
     for paths in ([near], [near, beside], [far]):
-        check_imagery(open_mosaic(paths), listener)
+        warn_of_distance(open_mosaic(paths), listener)
     assert not listener.warnings
-    check_imagery(open_mosaic([near, beside, far]), listener)
+    warn_of_distance(open_mosaic([near, beside, far]), listener)
     assert listener.warnings == [
         f"{near} (and 2 more): the rasters cover less than 1% of the 251 x 10,399,757 px that they "
         "span: check where they lie, or process them one by one"
     ]
 
 
-def test_harmonize_warns_of_rasters_far_from_each_other(make_raster, tmp_path, listener):
-    # 4.2 km apart each way.
-    near, far = (
-        make_raster(tmp_path / "a.tif"),
-        make_raster(tmp_path / "b.tif", origin=(504200, 5204200)),
-    )
-    small = (500000, 5199960, 500010, 5199970)
-    harmonize([near, far], tmp_path / "o.tif", method="equalize", bounds=small, progress=listener)
-    assert any("process them one by one" in text for text in listener.warnings)
+@pytest.fixture
+def scattered(make_raster, tmp_path):
+    """Two rasters that overlap, and one 4.2 km away in both directions."""
+    places = {"a": (500000, 5200000), "b": (500010, 5200000), "far": (504200, 5204200)}
+    return [make_raster(tmp_path / f"{name}.tif", origin=at) for name, at in places.items()]
+
+
+@pytest.mark.parametrize("balance", ["none", "gain-offset"])
+def test_harmonize_warns_once_of_rasters_far_from_each_other(
+    scattered, tmp_path, listener, balance
+):
+    harmonize(
+        scattered, tmp_path / "o.tif", method="equalize", balance=balance,
+        bounds=(500000, 5199960, 500010, 5199970), progress=listener,
+    )  # fmt: skip
+    assert sum("process them one by one" in text for text in listener.warnings) == 1
+
+
+def test_segment_warns_of_rasters_far_from_each_other(scattered, tmp_path, tiny_model):
+    stopped = Interrupter("reading statistics", 1, Cancelled("enough"))
+    with pytest.raises(Cancelled):
+        segment(scattered, tmp_path / "o.gpkg", model=str(tiny_model), progress=stopped)
+    assert sum("process them one by one" in text for text in stopped.warnings) == 1
