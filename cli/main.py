@@ -119,6 +119,9 @@ def main(arguments: list[str] | None = None) -> None:
     sys.excepthook, sys.unraisablehook = _print_uncaught, _print_unraisable
     # The hub's client reports every attempt; that it cannot be reached is one line of ours.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    # NumPy multiplies small matrices only. Threads of its own gain nothing there, and where the
+    # cores are busy they wait for each other, for seconds.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     signal.signal(signal.SIGTERM, _interrupt)
     use_plain_characters()
     arguments = sys.argv[1:] if arguments is None else arguments

@@ -71,7 +71,9 @@ class Ssda(Method):
             Side of a tile, in pixels.
         """
         from geossda.harmonization.ssda_transform import window_sizes
+        from geossda.harmonization.style_features import prepare_features
 
+        prepare_features(mosaic.alone(0), self.model, self.structure)
         self.model.prepare(window_sizes(self.model, self.structure, mosaic, area, tile_px))
 
     def measure(self, mosaic: Mosaic, style: Style | None, progress: Progress = SILENT) -> State:

@@ -23,6 +23,8 @@ from geossda.runtime.style_network import StyleModel
 # `lock`, which sees cells of several pixels, are larger.
 PATCHES = 32
 PATCH_PX: dict[Structure, int] = {"full": 256, "lock": 512}
+# Numbers of patches that a network is compiled for are multiples of this: small rasters share one.
+_PATCHES_STEP = 8
 # The fewest cells of the deepest level whose standard deviation means something.
 MIN_CELLS = 16
 
@@ -67,8 +69,7 @@ def read_patches(
         Not one valid pixel.
     """
     side = PATCH_PX[structure]
-    # Twice as many windows as needed: many mosaics are half nodata.
-    windows = sample_windows(mosaic, 2 * PATCHES * side**2, side)
+    windows = _windows(mosaic, structure)
     progress.stage("computing style statistics", len(windows))
 
     def read(window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -92,6 +93,32 @@ def read_patches(
     return Patches(image, mask)
 
 
+def prepare_features(mosaic: Mosaic, model: StyleModel, structure: Structure) -> None:
+    """Prepare a model to measure a raster, beside other work.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        Of one source.
+    model : StyleModel
+    structure : {"lock", "full"}
+    """
+    count = min(PATCHES, len(_windows(mosaic, structure)))
+    model.prepare_measuring(_compiled_for(count), PATCH_PX[structure] // scale(structure))
+
+
+def _windows(mosaic: Mosaic, structure: Structure) -> list[Window]:
+    """Return the windows that patches are chosen from."""
+    side = PATCH_PX[structure]
+    # Twice as many windows as needed: many mosaics are half nodata.
+    return sample_windows(mosaic, 2 * PATCHES * side**2, side)
+
+
+def _compiled_for(patches: int) -> int:
+    """Return the number of patches that a network is compiled for to measure so many."""
+    return -(-patches // _PATCHES_STEP) * _PATCHES_STEP
+
+
 def measure_features(
     pixels: PixelMoments, patches: Patches, model: StyleModel, structure: Structure
 ) -> ImageStyle:
@@ -112,6 +139,12 @@ def measure_features(
     side = valid.shape[1]
     cell = model.stride * scale(structure)
     cells = valid.reshape(len(valid), side // cell, cell, side // cell, cell).all((2, 4)).sum()
+    if model.runtime.name == "openvino":  # which takes longer to compile than to measure a few
+        missing = _compiled_for(len(image)) - len(image)
+        image, valid = (
+            np.concatenate([each, np.zeros((missing, *each.shape[1:]), each.dtype)])
+            for each in (image, valid)
+        )
     statistics = measure_look(model, image, valid, pixels, structure)
     return statistics if cells >= MIN_CELLS else ImageStyle(statistics.pixels, ())
 

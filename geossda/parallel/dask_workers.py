@@ -9,7 +9,6 @@ import pickle
 import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from geossda.config import HarmonizeConfig, SegmentConfig
@@ -225,6 +224,8 @@ def _quietly() -> Iterator[None]:
         return
     warnings_before = os.environ.get("PYTHONWARNINGS")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    from multiprocessing import resource_tracker
+
     resource_tracker.ensure_running()  # starting it later would let the signal through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:

@@ -1,6 +1,5 @@
 """Connection to a Dask scheduler that somebody else has started, checked before any work."""
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -89,6 +88,8 @@ def connected(address: str) -> Any:
         The address is malformed, or no scheduler answers there.
     """
     silence()
+    import asyncio
+
     from distributed import Client
 
     match = _ADDRESS.fullmatch(address)
@@ -109,6 +110,8 @@ def connected(address: str) -> Any:
 
 async def _check_identity(address: str) -> None:
     """Raise ValueError if another program than a scheduler answers."""
+    import asyncio
+
     from distributed.comm import connect
     from distributed.security import Security
 

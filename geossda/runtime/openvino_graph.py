@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 import queue
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -104,8 +105,7 @@ class OpenvinoGraph:
             return self._compiled[shapes]
 
     def _compile(self, shapes: Shapes, streams: int) -> "Requests":
-        import openvino
-
+        openvino = _openvino()
         model = self._model.clone()
         # Never left to the machine, or pixels would differ from one to the next. What is not
         # rounded to integers stays in float32.
@@ -122,6 +122,7 @@ class OpenvinoGraph:
         try:
             sizes = zip(model.inputs, shapes, strict=True)
             model.reshape({port: openvino.PartialShape(list(shape)) for port, shape in sizes})
+            _fold(model)
             if self._ranges:
                 quantize(model, self._ranges)
             compiled = _core().compile_model(model, device, settings)
@@ -187,8 +188,7 @@ class _Request:
     """
 
     def __init__(self, compiled: Any) -> None:
-        import openvino
-
+        openvino = _openvino()
         self._request = compiled.create_infer_request()
         self._inputs, self._outputs = (
             [np.zeros(tuple(port.shape), np.float32) for port in ports]
@@ -243,8 +243,7 @@ def has_intel_gpu() -> bool:
 @functools.lru_cache(maxsize=4)
 def _read(path: Path, sha256: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
     """Return the part of a model that leads from some inputs to some outputs, to be cloned."""
-    import openvino
-
+    openvino = _openvino()
     try:
         model = _core().read_model(str(path))
         ports = {
@@ -266,17 +265,50 @@ def _read(path: Path, sha256: str, inputs: tuple[str, ...], outputs: tuple[str, 
         raise ModelError(f"{path} cannot be read by OpenVINO: {_reason(error)}") from error
 
 
+def _fold(model: Any) -> None:
+    """Compute what is constant now that shapes are, in place.
+
+    Compiling does so too, but late: most of its time goes into passes over all that is there.
+    """
+    from openvino.passes import ConstantFolding, Manager
+
+    manager = Manager()
+    manager.register_pass(ConstantFolding())
+    manager.run_passes(model)
+
+
 @functools.cache
 def _core() -> Any:
     try:
-        import openvino
-
-        return openvino.Core()
+        return _openvino().Core()
     except (ImportError, OSError, RuntimeError) as error:
         raise InputError(
             f"OpenVINO cannot be loaded ({_reason(error)}): install it again with "
             "pip install --force-reinstall openvino"
         ) from error
+
+
+# Its converter of models from other frameworks, a part of the package that may be missing.
+_CONVERTER = "openvino.tools.ovc"
+
+
+def _openvino() -> Any:
+    """Return OpenVINO, imported without its converter.
+
+    That one is not needed, takes as long to import as all else, writes to the user's home folder,
+    and reports to a server every time that it is imported; a process of its own does so, which the
+    end of this one waits for.
+    """
+    if "openvino" in sys.modules or _CONVERTER in sys.modules:
+        import openvino
+
+        return openvino
+    sys.modules[_CONVERTER] = None  # type: ignore[assignment]  # importing it fails
+    try:
+        import openvino
+    finally:
+        del sys.modules[_CONVERTER]
+    return openvino
 
 
 def _reason(error: Exception) -> str:

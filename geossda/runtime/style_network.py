@@ -202,6 +202,19 @@ class StyleModel:
         for size in sizes:
             self.apply_graph.prepare([(1, self.card.bands, *size), moments, moments])
 
+    def prepare_measuring(self, patches: int, side: int) -> None:
+        """Prepare to measure an image on some patches, beside other work.
+
+        Parameters
+        ----------
+        patches : int
+            Number of patches.
+        side : int
+            Their side, in pixels.
+        """
+        plane = (side, side)
+        self.measure_graph.prepare([(patches, self.card.bands, *plane), (patches, 1, *plane)])
+
     def domain_style(self, name: str) -> ImageStyle:
         """Return the learned style of a declared domain.
 

@@ -1,5 +1,6 @@
 """What `pip install geossda` brings is enough for all that needs no training, and no more."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from conftest import REPO
 from geossda import polygonize
 from geossda.data.labels import read_footprints
 from geossda.errors import InputError, OutputError
+from geossda_cli.main import main
 
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 # Their names in Python where they differ.
@@ -40,6 +42,9 @@ geossda.scenes(demo / "mosaic.tif", out / "scenes.fgb")
 geossda.report(demo / "harmonized.tif", sources=demo / "mosaic.tif", output=out / "report.html")
 counts = [geossda.info(out / name)["buildings"] for name in ("a.fgb", "a.geojson", "a.gpkg")]
 assert 0 < counts[0] == counts[1] < counts[2], counts
+# OpenVINO's converter of models would report to a server.
+assert "openvino" in sys.modules
+assert not {{"openvino.tools.ovc", "openvino_telemetry"}} & set(sys.modules)
 """
 
 
@@ -73,3 +78,14 @@ def test_geoparquet_without_its_extra_says_what_to_type(tmp_path, make_raster, m
     with pytest.raises(OutputError, match=r"GeoParquet: pip install 'geossda\[parquet\]'"):
         polygonize(mask, tmp_path / "b.parquet")
     assert not (tmp_path / "b.parquet").exists()
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "1"), ("3", "3")])
+def test_the_command_line_has_numpy_start_no_threads(monkeypatch, capsys, given, kept):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", str(given))  # undone at the end
+    if given is None:
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert os.environ["OPENBLAS_NUM_THREADS"] == kept
+    assert "geossda" in capsys.readouterr().out

@@ -15,6 +15,7 @@ from test_segmenter_network import run_without_torch
 
 import geossda
 from geossda.errors import ModelError
+from geossda.harmonization.style_features import Patches, measure_features
 from geossda.models.card import StyleCard
 from geossda.models.model_file import load, read_card, resolve, save
 from geossda.models.onnx_export import export
@@ -151,8 +152,7 @@ def test_what_is_compiled_beside_other_work_is_what_runs(
         prepare(graph, shapes)
 
     def call_and_note(graph, inputs):
-        if len(inputs) == 3:
-            run.add(inputs[0].shape)
+        run.add(inputs[0].shape)
         return call(graph, inputs)
 
     monkeypatch.setattr(OpenvinoGraph, "prepare", prepare_and_note)
@@ -160,6 +160,18 @@ def test_what_is_compiled_beside_other_work_is_what_runs(
     geossda.harmonize(source, tmp_path / "out.tif", style=style, method="ssda", structure=structure,
                       runtime="openvino", device="cpu")  # fmt: skip
     assert prepared == run
+
+
+def test_patches_of_no_pixels_change_no_statistics():
+    model = open_style_model("default", Settings("cpu", "openvino", "float32"))
+    patches, valid = images(3, 3, 1), np.ones((3, 64, 64), bool)
+    valid[1, 20:, :30] = False
+    pixels = patches.mean((0, 2, 3)), np.eye(3) / 9
+    plain = model.measure(patches, valid, pixels)
+    filled = measure_features(pixels, Patches(patches, valid), model, "full")
+    for one, other in zip(plain.groups[0], filled.groups[0], strict=True):
+        assert np.allclose(one.mean, other.mean, rtol=0, atol=1e-6)
+        assert np.allclose(one.std, other.std, rtol=0, atol=1e-6)
 
 
 def test_what_cannot_be_compiled_is_said_where_it_runs(monkeypatch):
