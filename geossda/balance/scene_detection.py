@@ -12,11 +12,11 @@ from geossda.balance.scenes import Scenes
 from geossda.balance.seam_detection import CELL_PX, find_straight_scenes
 from geossda.balance.seam_search import MIN_SEAM_CELLS
 from geossda.balance.tone_field import measure_field
-from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.grid import Grid
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
+from geossda.raster.statistics import over_windows
 from geossda.raster.windows import Window, tiles
 
 # Pixels of the overview along its longer side, and side in pixels, at full resolution, of what is
@@ -114,7 +114,7 @@ def _read_overview(
         with gdal_environment():
             return overview.read(window)
 
-    for window, (values, known) in zip(windows, ordered_map(read, windows), strict=True):
+    for window, (values, known) in zip(windows, over_windows(mosaic, read, windows), strict=True):
         pixels[:, window.rows, window.cols], valid[window.rows, window.cols] = values, known
         progress.advance()
     return pixels, valid

@@ -11,11 +11,10 @@ from geossda.harmonization.model_statistics import Covariance, Features
 from geossda.harmonization.ssda import measure_look, scale
 from geossda.harmonization.style import Style
 from geossda.models.style_arrays import ImageStyle, LevelMoments, PixelGaussian
-from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
-from geossda.raster.statistics import sample_windows
+from geossda.raster.statistics import over_windows, sample_windows
 from geossda.raster.windows import Window
 from geossda.runtime.style_network import StyleModel
 
@@ -77,7 +76,7 @@ def read_patches(
             return mosaic.read(window)
 
     patches = []
-    for pixels, valid in ordered_map(read, windows):
+    for pixels, valid in over_windows(mosaic, read, windows):
         progress.advance()
         if valid.any():
             patches.append((pixels, valid))

@@ -1,6 +1,6 @@
 """Test-time augmentation: predictions averaged over mirror images and rotations of a window."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,15 @@ SYMMETRIES = tuple(
 )
 
 Predict = Callable[[NDArray[Any]], NDArray[np.float32]]
+Symmetry = tuple[bool, bool, bool]
+InOrder = Callable[
+    [Callable[[Symmetry], NDArray[np.float32]], Iterable[Symmetry]], Iterable[NDArray[np.float32]]
+]
 
 
-def mean_logits(predict: Predict, images: NDArray[Any], count: int) -> NDArray[np.float32]:
+def mean_logits(
+    predict: Predict, images: NDArray[Any], count: int, in_order: InOrder = map
+) -> NDArray[np.float32]:
     """Return logits averaged over symmetries of the square, (N, side, side).
 
     Imagery from above has no preferred direction, but no network is fully invariant: what it gets
@@ -31,13 +37,19 @@ def mean_logits(predict: Predict, images: NDArray[Any], count: int) -> NDArray[n
     images : (N, bands, side, side) array
     count : {1, 2, 4, 8}
         Number of symmetries; prediction takes as many times as long.
+    in_order : callable
+        Maps symmetries to logits as ``map`` does, perhaps several at a time.
     """
-    total = predict(images)
     if count == 1:
-        return total
-    total = total.copy()
-    for symmetry in SYMMETRIES[1:count]:
-        total += _turned_back(predict(np.ascontiguousarray(_turned(images, *symmetry))), *symmetry)
+        return predict(images)
+
+    def one(symmetry: Symmetry) -> NDArray[np.float32]:
+        return _turned_back(predict(np.ascontiguousarray(_turned(images, *symmetry))), *symmetry)
+
+    first, *others = in_order(one, SYMMETRIES[:count])
+    total = first.copy()
+    for logits in others:
+        total += logits
     return np.asarray(total / np.float32(count))
 
 

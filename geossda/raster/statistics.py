@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,13 +15,37 @@ from geossda.raster.area import tiles_in
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
 from geossda.raster.windows import Window, spread, tiles
+from geossda.urls import is_remote
 
 # Statistics of more pixels than this do not get better, only later.
 SAMPLE_PX = 2**25
 _TILE = 512
+# Pixels up to which windows are read in one thread: each other one opens the file and its CRS for
+# itself, which takes as long as reading some 2 million pixels.
+_FEW_PX = 2**21
 # Tiles of a raster that are listed to choose among, one million million pixels.
 _LISTED_TILES = 2**22
 T = TypeVar("T")
+
+
+def over_windows(
+    mosaic: Mosaic, function: Callable[[Window], T], windows: Sequence[Window]
+) -> Generator[T, None, None]:
+    """Yield what a function that reads windows returns, in order; in threads if they are many.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    function : callable
+    windows : sequence of Window
+        Closing the generator cancels those that have not begun.
+    """
+    few = sum(window.height * window.width for window in windows) <= _FEW_PX
+    if few and not any(is_remote(source.path) for source in mosaic.sources):
+        yield from map(function, windows)
+    else:
+        with contextlib.closing(ordered_map(function, windows)) as results:
+            yield from results
 
 
 def sample_tiles(
@@ -86,7 +110,7 @@ def sample_windows(mosaic: Mosaic, budget_px: int = SAMPLE_PX, tile: int = _TILE
 
 def over_tiles(
     mosaic: Mosaic,
-    windows: Iterable[Window],
+    windows: Sequence[Window],
     measure: Callable[[NDArray[Any], NDArray[np.bool_]], T],
     merge: Callable[[T, T], T],
     *,
@@ -97,7 +121,7 @@ def over_tiles(
     Parameters
     ----------
     mosaic : Mosaic
-    windows : iterable of Window
+    windows : sequence of Window
     measure : callable
         Gets the pixels (bands, n) float or integer array of the valid pixels' window, with
         the mask; its results are merged two by two.
@@ -117,7 +141,7 @@ def over_tiles(
         return measure(pixels, valid)
 
     result: T | None = None
-    with contextlib.closing(ordered_map(one, windows)) as measured:
+    with contextlib.closing(over_windows(mosaic, one, windows)) as measured:
         for part in measured:
             result = part if result is None else merge(result, part)
             progress.advance()

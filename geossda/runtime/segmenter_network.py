@@ -13,6 +13,7 @@ from geossda.models.card import SegmenterCard
 from geossda.models.model_file import ModelFiles, read_model
 from geossda.models.onnx_file import read_onnx
 from geossda.models.tta import mean_logits
+from geossda.parallel.ordered_map import ordered_map
 from geossda.progress import SILENT, Progress
 from geossda.runtime.choice import Runtime, choose_runtime
 from geossda.runtime.graph import Graph
@@ -44,7 +45,15 @@ class SegmenterNetwork:
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return (N, side, side) logits of (N, bands, side, side) images."""
+        if self.runtime.name == "openvino" and self.side_by_side:
+            # So that no core is idle where windows are few; there are no more requests than cores.
+            return mean_logits(self._logits, images, self.symmetries, ordered_map)
         return mean_logits(self._logits, images, self.symmetries)
+
+    def prepare(self) -> None:
+        """Prepare for single windows, beside other work."""
+        side = self.card.patch_px
+        self.graph.prepare([(1, len(self.card.bands), side, side)])
 
     def _logits(self, images: NDArray[Any]) -> NDArray[np.float32]:
         return np.asarray(self.graph([images])[0][:, 0], np.float32)

@@ -270,6 +270,8 @@ def make_probabilities(
         How far buildings stay away from nodata, in metres.
     """
     config, progress, card = work.run.config, work.run.progress, network.card
+    if work.workers.alone and work.shards.missing():
+        network.prepare()
     measure = functools.partial(measure_state, mosaic, card, clearance_m, config.stretch, progress)
     reader = reader_from(mosaic, work.compute_once(STATE, measure), card, gsd_m, progress)
     job = SegmentJob(reader, network, work.shards, config)

@@ -1,5 +1,7 @@
 """Masked statistics against numpy, and what is told from them."""
 
+import threading
+
 import numpy as np
 import pytest
 from conftest import ragged_border, synthesize
@@ -11,7 +13,7 @@ from geossda.evaluation.metrics import wasserstein
 from geossda.raster.histograms import FLOAT_BINS, Histograms, histograms, pooled
 from geossda.raster.mosaic import open_mosaic
 from geossda.raster.scaling import Stretch, percentile_stretch, widened, working_range
-from geossda.raster.statistics import over_tiles, sample_tiles
+from geossda.raster.statistics import over_tiles, over_windows, sample_tiles
 from geossda.raster.windows import Window, tiles
 
 SIZE = (157, 211)
@@ -303,3 +305,18 @@ def test_wasserstein_is_the_mean_distance_of_sorted_values():
     first, second = one[0], other[0].round().astype(int)
     expected = np.abs(np.sort(first) - np.sort(second)).mean()
     assert wasserstein(exact(first), exact(second)) == pytest.approx([expected], rel=0.01)
+
+
+def test_few_windows_are_read_in_this_thread(tmp_path, make_raster, monkeypatch):
+    """Another thread would open the file and its CRS again, which takes longer."""
+    mosaic = open_mosaic(make_raster(tmp_path / "a.tif", size=SIZE))
+    windows = sample_tiles(SIZE, tile=64)
+
+    def read(window):
+        return threading.current_thread() is threading.main_thread(), mosaic.read(window)[0].sum()
+
+    few = list(over_windows(mosaic, read, windows))
+    monkeypatch.setattr("geossda.raster.statistics._FEW_PX", 0)
+    many = list(over_windows(mosaic, read, windows))
+    assert all(here for here, _ in few) and not any(here for here, _ in many)
+    assert [total for _, total in few] == [total for _, total in many]
