@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geossda.footprints.wall_lines import main_angle
+from geossda.footprints.runs import main_angle
 
 # Tolerance of the last simplification of all pieces together, in tolerances: the walls between
 # pieces leave corners behind.

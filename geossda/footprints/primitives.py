@@ -1,15 +1,15 @@
 """The simplest outlines: a regular polygon for round buildings, and a box."""
 
 import math
-from bisect import bisect_left
-from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geossda.footprints.wall_lines import Proposal, median
+from geossda.footprints.ring_arrays import index_ranges
+from geossda.footprints.runs import Rings
+from geossda.footprints.wall_lines import Proposal
 
 # How far a box may be turned from the main direction, which an annexe can distort, and the steps
 # of the search, in radians.
@@ -19,49 +19,63 @@ _MAX_TURN_RAD, _TURN_STEPS_RAD = math.radians(12), np.radians([4.0, 2.0, 1.0, 0.
 _DISC_PARAMETERS, _BOX_PARAMETERS, _CUT_PARAMETERS = 3, 5, 2
 # Rounds of fitting the walls of a box, each to what lies beside the two others.
 _WALL_ROUNDS = 6
+# Rings whose boxes are fitted at once differ in length by no more than this, in its logarithm.
+_LOG_ALIKE = 0.4
 
 
-def disc(
-    points: NDArray[np.float64], polygon: shapely.Polygon, tolerance: float
-) -> Proposal | None:
-    """Return a regular polygon of the same area if an outline is round, else None.
+def discs(
+    rings: Rings, polygons: NDArray[np.object_], tolerances: NDArray[np.float64]
+) -> list[Proposal | None]:
+    """Return a regular polygon of the same area for each outline that is round, else None.
 
     Parameters
     ----------
-    points : (n, 2) array
-        Midpoints of the pixel edges along the ring.
-    polygon : Polygon
-        The outline that the ring belongs to.
-    tolerance : float
+    rings : Rings
+        The outer ring of each polygon.
+    polygons : (n,) array of shapely.Polygon
+        The outlines that the rings belong to.
+    tolerances : (n,) float array
         In the unit of the points.
     """
-    if len(polygon.interiors):
-        return None
-    system = np.column_stack([2 * points, np.ones(len(points))])
-    (x, y, _), *_ = np.linalg.lstsq(system, (points**2).sum(axis=1), rcond=None)
-    distance = np.hypot(points[:, 0] - x, points[:, 1] - y)
-    radius = distance.mean()
+    owner = np.repeat(np.arange(len(polygons)), rings.counts)
+    mean = np.add.reduceat(rings.points, rings.first, axis=0) / rings.counts[:, None]
+    x, y = (rings.points - mean[owner]).T
+    square = x * x + y * y
+    # The circle through points in the sense of least squares of x² + y² (Kåsa 1976).
+    sums = np.add.reduceat([x * x, x * y, y * y, x * square, y * square], rings.first, axis=1)
+    xx, xy, yy, x_square, y_square = sums
+    determinant = 2 * (xx * yy - xy * xy)
+    centre = np.stack([yy * x_square - xy * y_square, xx * y_square - xy * x_square])
+    centre = centre / np.where(determinant > 0, determinant, np.inf)
+    distance = np.hypot(x - centre[0, owner], y - centre[1, owner])
+    radius = np.add.reduceat(distance, rings.first) / rings.counts
+    deviation = np.add.reduceat((distance - radius[owner]) ** 2, rings.first) / rings.counts
     # The outline of a square varies by a tenth of its radius, that of an octagon by a fortieth.
-    if radius < 4 * tolerance or distance.std() > min(0.04 * radius, tolerance / 2):
-        return None
-    corners = max(8, math.ceil(math.pi / math.acos(1 - tolerance / 4 / radius)))
-    turn = 2 * math.pi / corners
-    radius = math.sqrt(2 * polygon.area / (corners * math.sin(turn)))
-    angles = np.arange(corners) * turn
-    ring = np.column_stack([x + radius * np.cos(angles), y + radius * np.sin(angles)])
-    return Proposal(shapely.Polygon(ring), _DISC_PARAMETERS)
+    round_ = np.sqrt(deviation) <= np.minimum(0.04 * radius, tolerances / 2)
+    round_ &= (radius >= 4 * tolerances) & (shapely.get_num_interior_rings(polygons) == 0)
+    found: list[Proposal | None] = [None] * len(polygons)
+    for index in np.flatnonzero(round_).tolist():
+        half_turn = math.acos(1 - float(tolerances[index] / 4 / radius[index]))
+        corners = max(8, math.ceil(math.pi / half_turn))
+        turn = 2 * math.pi / corners
+        size = math.sqrt(2 * polygons[index].area / (corners * math.sin(turn)))
+        angles = np.arange(corners) * turn
+        ring = np.column_stack([np.cos(angles), np.sin(angles)]) * size
+        outline = shapely.Polygon(ring + mean[index] + centre[:, index])
+        found[index] = Proposal(outline, _DISC_PARAMETERS)
+    return found
 
 
-def box(
-    points: NDArray[np.float64],
-    polygon: shapely.Polygon,
-    main: float,
-    pixel: float,
-    tolerance: float,
+def boxes(
+    rings: Rings,
+    polygons: NDArray[np.object_],
+    main: NDArray[np.float64],
+    pixels: NDArray[np.float64],
+    tolerances: NDArray[np.float64],
     *,
-    turn: bool,
-) -> Proposal:
-    """Return the box that has the least area not in common with an outline.
+    turn: NDArray[np.bool_],
+) -> list[Proposal]:
+    """Return the box that has the least area not in common with each outline.
 
     Each wall has as much of the outline on its outer as on its inner side (the median, which an
     annexe or a notch on less than half of a wall does not move). A corner far outside the outline
@@ -69,117 +83,172 @@ def box(
 
     Parameters
     ----------
-    points : (n, 2) array
-        Midpoints of the pixel edges along the ring.
-    polygon : Polygon
-        The outline that the ring belongs to.
-    main : float
+    rings : Rings
+        The outer ring of each polygon.
+    polygons : (n,) array of shapely.Polygon
+        The outlines that the rings belong to.
+    main : (n,) float array
         Main direction of the walls, in radians.
-    pixel, tolerance : float
+    pixels, tolerances : (n,) float arrays
         Pixel size, and distance that walls may be moved by, in the unit of the points.
-    turn : bool
+    turn : (n,) bool array
         Whether to search for the best direction around `main`.
 
     Returns
     -------
-    Proposal
+    list of Proposal
     """
-    best = main
-    if turn:
-        angles = np.arange(-_MAX_TURN_RAD, _MAX_TURN_RAD + 1e-9, _TURN_STEPS_RAD[0]) + main
-        fits = dict(zip(angles.tolist(), _fit_boxes(points, angles.tolist(), pixel), strict=True))
-        best = min(fits, key=lambda angle: fits[angle][0])
-        for step in _TURN_STEPS_RAD[1:].tolist():
-            both = [best - step, best + step]
-            fits |= dict(zip(both, _fit_boxes(points, both, pixel), strict=True))
-            best = min((both[0], best, both[1]), key=lambda angle: fits[angle][0])
-        _, walls = fits[best]
-    else:
-        ((_, walls),) = _fit_boxes(points, [main], pixel)
-    (left, top), (right, bottom) = walls
-    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-    whole = shapely.Polygon(corners @ _rotation(best).T)
-    around = shapely.buffer(polygon.convex_hull, 2 * tolerance, join_style="mitre")
-    cut = cast(shapely.Polygon, shapely.simplify(shapely.intersection(whole, around), pixel))
-    extra_corners = len(cut.exterior.coords) - 5
-    return Proposal(cut, _BOX_PARAMETERS + _CUT_PARAMETERS * extra_corners)
+    angle, walls = main.copy(), np.zeros((len(main), 2, 2))
+    order = np.lexsort((rings.counts, turn))
+    step = np.diff(turn[order]) | (np.diff(np.floor(np.log(rings.counts[order]) / _LOG_ALIKE)) > 0)
+    for group in np.split(order, np.flatnonzero(step) + 1) if len(order) else ():
+        some = _Extents.of(rings, group, pixels[group])
+        if turn[group[0]]:
+            angle[group], walls[group] = _best_turn(some, main[group])
+        else:
+            walls[group] = some.fit(main[group, None])[1][:, 0]
+    corners = np.stack([walls[:, [0, 1, 1, 0], 0], walls[:, [0, 0, 1, 1], 1]], axis=2)
+    cos, sin = np.cos(angle), np.sin(angle)
+    back = np.stack([np.stack([cos, sin], axis=1), np.stack([-sin, cos], axis=1)], axis=1)
+    whole = shapely.polygons(corners @ back)
+    around = shapely.buffer(shapely.convex_hull(polygons), 2 * tolerances, join_style="mitre")
+    cut = shapely.simplify(shapely.intersection(whole, around), pixels)
+    extra_corners = shapely.get_num_coordinates(cut) - 5
+    parameters = _BOX_PARAMETERS + _CUT_PARAMETERS * extra_corners
+    return [Proposal(*each) for each in zip(cut, parameters.tolist(), strict=True)]
 
 
-def _rotation(angle: float) -> NDArray[np.float64]:
-    along, across = math.cos(angle), math.sin(angle)
-    return np.array([[along, -across], [across, along]])
+def _best_turn(
+    extents: "_Extents", main: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Search for the direction around the main one in which each ring is most like a box."""
+    each = np.arange(len(main))
+    turns = np.arange(-_MAX_TURN_RAD, _MAX_TURN_RAD + 1e-9, _TURN_STEPS_RAD[0])
+    angles = turns + main[:, None]
+    costs, walls = extents.fit(angles)
+    for step in (*_TURN_STEPS_RAD[1:].tolist(), None):
+        least = costs.argmin(axis=1)
+        angle, cost, wall = angles[each, least], costs[each, least], walls[each, least]
+        if step is not None:
+            sides = np.stack([angle - step, angle + step], axis=1)
+            (low, high), (one, other) = (np.moveaxis(a, 1, 0) for a in extents.fit(sides))
+            angles = np.stack([sides[:, 0], angle, sides[:, 1]], axis=1)
+            costs = np.stack([low, cost, high], axis=1)
+            walls = np.stack([one, wall, other], axis=1)
+    return angle, wall
+
+
+class _Extents(NamedTuple):
+    """Rings of similar length, whose boxes are fitted at once.
+
+    Attributes
+    ----------
+    points : (m, 2) float array
+        Ring by ring.
+    first, counts : (n,) int arrays
+        Place of the first point of each, and number of its points.
+    pixels : (n,) float array
+        Pixel size of each.
+    """
+
+    points: NDArray[np.float64]
+    first: NDArray[np.intp]
+    counts: NDArray[np.intp]
+    pixels: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rings: Rings, some: NDArray[np.intp], pixels: NDArray[np.float64]) -> "_Extents":
+        """Return those of some rings."""
+        first, count = rings.first[some], rings.counts[some]
+        points = rings.points[index_ranges(first, first + count)]
+        return cls(points, np.cumsum(count) - count, count, pixels)
+
+    def fit(self, angles: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Fit a box to each ring in each of several directions.
+
+        Parameters
+        ----------
+        angles : (n, k) float array
+            In radians.
+
+        Returns
+        -------
+        area : (n, k) float array
+            Approximate area not in common with the outline.
+        walls : (n, k, 2, 2) float array
+            The box in rotated coordinates: least x and y, greatest x and y.
+        """
+        owner = np.repeat(np.arange(len(angles)), self.counts)
+        cos, sin = np.cos(angles).T[:, owner], np.sin(angles).T[:, owner]
+        x, y = self.points.T
+        turned = np.stack([x * cos + y * sin, y * cos - x * sin])
+        least = np.minimum.reduceat(turned, self.first, axis=2)
+        greatest = np.maximum.reduceat(turned, self.first, axis=2)
+        cells = ((turned - least[:, :, owner]) / self.pixels[owner]).astype(np.intp)
+        boxes = np.arange(angles.size).reshape(angles.T.shape)
+        pixels = np.tile(self.pixels, angles.shape[1])[:, None]
+        sides = []
+        # For each axis and box: extent of the outline in each row of cells across the axis.
+        for axis in (0, 1):
+            count = int(cells[1 - axis].max()) + 1
+            low = np.full((angles.size, count), np.inf)
+            high = -low
+            place = (cells[1 - axis] + count * boxes[:, owner]).ravel()
+            values = turned[axis].ravel()
+            np.minimum.at(low.ravel(), place, values)
+            np.maximum.at(high.ravel(), place, values)
+            middle = least[1 - axis].reshape(-1, 1) + (np.arange(count) + 0.5) * pixels
+            middle[np.isinf(low)] = np.nan  # beside no wall
+            sides.append((low, high, middle))
+        around = np.stack([least, greatest]).reshape(2, 2, -1).transpose(2, 0, 1)
+        area, walls = _fit_boxes(sides, around)
+        area *= pixels[:, 0] / 2
+        shape = angles.T.shape
+        return area.reshape(shape).T, walls.reshape(*shape, 2, 2).transpose(1, 0, 2, 3)
+
+
+_Side = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
 def _fit_boxes(
-    points: NDArray[np.float64], angles: Sequence[float], pixel: float
-) -> list[tuple[float, NDArray[np.float64]]]:
-    """Fit a box in each of several directions.
-
-    Returns
-    -------
-    list of (float, (2, 2) array)
-        Approximate area not in common with the outline, and the box in rotated coordinates: least
-        x and y, greatest x and y.
-    """
-    rotated = np.stack([(points @ _rotation(angle)).T for angle in angles])
-    least, greatest = rotated.min(axis=2), rotated.max(axis=2)
-    cells = ((rotated - least[:, :, None]) / pixel).astype(np.intp)
-    # For each axis and angle: extent of the outline in each row of cells across the axis.
-    sides = []
-    for axis in (0, 1):
-        rows = cells[:, 1 - axis]
-        count = int(rows.max()) + 1
-        low = np.full((len(angles), count), np.inf)
-        high = -low
-        flat = (rows + count * np.arange(len(angles))[:, None]).ravel()
-        values = rotated[:, axis].ravel()
-        np.minimum.at(low.ravel(), flat, values)
-        np.maximum.at(high.ravel(), flat, values)
-        middle = least[:, 1 - axis, None] + (np.arange(count) + 0.5) * pixel
-        sides.append((low, high, middle))
-    fits = []
-    for index in range(len(angles)):
-        extents = []
-        for low, high, middle in sides:
-            occupied = np.isfinite(low[index])
-            extents.append(
-                (low[index][occupied], high[index][occupied], middle[index][occupied].tolist())
-            )
-        fits.append(_fit_box(extents, np.stack([least[index], greatest[index]]), pixel))
-    return fits
-
-
-def _fit_box(
-    extents: list[tuple[NDArray[np.float64], NDArray[np.float64], list[float]]],
-    walls: NDArray[np.float64],
-    pixel: float,
-) -> tuple[float, NDArray[np.float64]]:
-    """Fit an upright box to the extents of an outline, starting from its bounding box.
+    sides: list[_Side], around: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fit upright boxes to the extents of outlines, starting from their bounding boxes.
 
     Around a yard that is open on one side, opposite walls may pass each other. The bounding box is
     then returned, which other proposals are better than.
     """
-    around = walls.copy()
-    before: list[tuple[int, int] | None] = [None, None]
+    walls = around.copy()
+    moving = np.arange(len(walls))
+    before = [np.full((len(walls), 2), -1), np.full((len(walls), 2), -1)]
     for turn in range(_WALL_ROUNDS):
         axis = turn % 2
-        low, high, middle = extents[axis]
-        beside = (
-            bisect_left(middle, walls[0, 1 - axis]),
-            bisect_left(middle, walls[1, 1 - axis]),
-        )
-        if beside == before[axis]:
-            break  # no wall will move any more
-        before[axis] = beside
-        if beside[0] >= beside[1]:
-            walls = around
+        low, high, middle = (extent[moving] for extent in sides[axis])
+        start, stop = walls[moving, :, 1 - axis].T[:, :, None]
+        beside = (middle >= start) & (middle < stop)
+        outer = np.stack([(middle < start).sum(axis=1), (middle < stop).sum(axis=1)], axis=1)
+        moved = (outer != before[axis][moving]).any(axis=1)  # else no wall will move any more
+        before[axis][moving] = outer
+        passed = outer[:, 0] >= outer[:, 1]
+        walls[moving[moved & passed]] = around[moving[moved & passed]]
+        moved &= ~passed
+        moving, beside = moving[moved], beside[moved]
+        if not len(moving):
             break
-        walls[:, axis] = median(low[slice(*beside)]), median(high[slice(*beside)])
-    area = 0.0
-    for axis, (low, high, middle) in enumerate(extents):
-        first, last = (bisect_left(middle, wall) for wall in walls[:, 1 - axis].tolist())
-        left, right = walls[:, axis].tolist()
-        area += np.abs(low[first:last] - left).sum() + np.abs(high[first:last] - right).sum()
-        width = high - low
-        area += width[:first].sum() + width[last:].sum()
-    return float(area) * pixel / 2, walls
+        walls[moving, 0, axis] = _medians(low[moved], beside)
+        walls[moving, 1, axis] = _medians(high[moved], beside)
+    area = np.zeros(len(walls))
+    for axis, (low, high, middle) in enumerate(sides):
+        start, stop = walls[:, :, 1 - axis].T[:, :, None]
+        left, right = walls[:, :, axis].T[:, :, None]
+        beside = (middle >= start) & (middle < stop)
+        astray = np.where(beside, np.abs(low - left) + np.abs(high - right), high - low)
+        area += np.where(np.isnan(middle), 0, astray).sum(axis=1)
+    return area, walls
+
+
+def _medians(values: NDArray[np.float64], used: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the median of the values used in each row."""
+    values = np.sort(np.where(used, values, np.inf), axis=1)
+    rows, counts = np.arange(len(values)), used.sum(axis=1)
+    return np.asarray((values[rows, (counts - 1) // 2] + values[rows, counts // 2]) / 2)

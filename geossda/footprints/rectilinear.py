@@ -1,13 +1,14 @@
 """Outlines with right angles only, fitted to an outline along pixels."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geossda.footprints.wall_lines import median
+from geossda.footprints.runs import Runs
 
 # A run is cut in two by a step if it leaves its axis by more than this slope.
 _MAX_SLOPE = 0.4
@@ -15,39 +16,23 @@ _MAX_SLOPE = 0.4
 _CORNER_COST = 0.02
 # Walls are no shorter than so many tolerances, and courtyards no smaller than its square.
 _MIN_WALL = 2.0
-# Corners times edges that are computed at once, and what stands in for a width of 0.
-_MOST_CELLS, _TINY = 2**16, 1e-30
-
-
-class Wall(NamedTuple):
-    """A wall along an axis.
-
-    Attributes
-    ----------
-    axis : int
-        The coordinate that is constant: 0 for x, 1 for y.
-    offset : float
-        Its value.
-    weight : float
-        Number of points the offset is the mean of.
-    """
-
-    axis: int
-    offset: float
-    weight: float
+# Corners times edges that are computed at once, and outlines whose corners are.
+_MOST_CELLS, _OUTLINES = 2**16, 8
+# What stands in for a width of 0.
+_TINY = 1e-30
 
 
 def rectilinear_outline(
-    shape: Any, runs: list[list[NDArray[np.float64]]], angles: list[float], tolerance: float
-) -> Any:
+    shape: Any, cuts: list[Runs], angles: list[float], tolerance: float
+) -> tuple[Any, float]:
     """Return the rectilinear polygon that is nearest to a shape for its number of corners.
 
     Parameters
     ----------
     shape : shapely.Polygon
-    runs : list of list of (n, 2) array
-        The exterior ring's points in order, cut where the direction changes; once for each way
-        of cutting it.
+    cuts : list of Runs
+        The exterior ring's points, cut where the direction changes; once for each way of cutting
+        it.
     angles : list of float
         Directions of the walls to try, in radians.
     tolerance : float
@@ -55,28 +40,40 @@ def rectilinear_outline(
 
     Returns
     -------
-    shapely.Polygon or None
+    outline : shapely.Polygon or None
         Valid; None if no valid polygon was found. Courtyards become rectangles.
+    iou : float
+        Its intersection over union with the shape.
     """
     best: Any = None
-    least = math.inf
+    least, least_astray = math.inf, math.inf
+    unit = shape.length * tolerance  # area astray that costs as much as `1 / _CORNER_COST` corners
     for angle in angles:
         turned = _rotation(angle)
         courtyards = shapely.union_all([_rectangle(ring, angle) for ring in shape.interiors])
         yard_area = courtyards.area
         yard_common = shapely.area(shapely.intersection(courtyards, shape)) if yard_area else 0.0
         area = _CumulativeArea(shape, angle)
-        for cut in runs:
+        for runs in cuts:
             # Few corners first: with more, what they cost alone is soon too much.
-            for corners in reversed(_outlines(cut, angle, _MIN_WALL * tolerance)):
+            outlines = []
+            for corners in reversed(_outlines(runs, angle, _MIN_WALL * tolerance)):
                 corner_cost = _CORNER_COST * len(corners)
                 if corner_cost >= least:
                     break
-                common = area.within(corners) - yard_common
+                # No less is astray than the areas differ by, with or without courtyards.
+                larger = _area(corners) - shape.area
+                if max(larger - yard_area, -larger) / unit + corner_cost < least:
+                    outlines.append(corners)
+            for corners, common in area.within(outlines):
+                corner_cost = _CORNER_COST * len(corners)
+                if corner_cost >= least:
+                    break
+                # Courtyards that the outline contains take their area from it.
                 astray = _area(corners) - yard_area + shape.area - 2 * common
-                cost = astray / shape.length / tolerance + corner_cost
-                if cost >= least and not yard_area:
+                if astray / unit + corner_cost >= least:
                     continue
+                astray += 2 * yard_common
                 outline = shapely.Polygon(corners @ turned.T)
                 if not outline.is_valid or outline.area == 0:
                     continue
@@ -85,12 +82,15 @@ def rectilinear_outline(
                     if pierced.geom_type != "Polygon":
                         continue
                     astray = shapely.area(shapely.symmetric_difference(pierced, shape))
-                    cost = astray / shape.length / tolerance + corner_cost
+                cost = astray / unit + corner_cost
                 if cost < least:
-                    best, least = outline, cost
+                    best, least, least_astray = outline, cost, astray
                     if yard_area:
                         best = shapely.difference(outline, courtyards)
-    return best
+    if best is None:
+        return None, 0.0
+    both = best.area + shape.area
+    return best, (both - least_astray) / (both + least_astray)
 
 
 def _area(corners: NDArray[np.float64]) -> float:
@@ -127,63 +127,80 @@ class _CumulativeArea:
             signs.append(np.full(len(points) - 1, 1.0 if ring.is_ccw == (index == 0) else -1.0))
             starts.append(points[:-1])
             ends.append(points[1:])
-        self._start, self._end = np.concatenate(starts), np.concatenate(ends)
-        self._signs = np.concatenate(signs)
-        rise = self._end[:, 1] - self._start[:, 1]
+        start, end = np.concatenate(starts), np.concatenate(ends)
+        self._start, self._rise = start, end[:, 1] - start[:, 1]
         with np.errstate(divide="ignore", invalid="ignore"):
-            slope = (self._end[:, 0] - self._start[:, 0]) / rise
-        self._slope = np.where(rise == 0, 0.0, slope)
-        self._known: dict[tuple[float, float], float] = {}
+            slope = (end[:, 0] - start[:, 0]) / self._rise
+        self._slope = np.where(self._rise == 0, 0.0, slope)
+        self._middle, self._signs = (start[:, 0] + end[:, 0]) / 2, np.concatenate(signs)
+        self._low, self._high = np.minimum(start, end).T, np.maximum(start, end).T
 
-    def within(self, corners: NDArray[np.float64]) -> float:
-        """Return the area in common with a rectilinear outline.
+    def within(
+        self, outlines: list[NDArray[np.float64]]
+    ) -> Iterator[tuple[NDArray[np.float64], float]]:
+        """Yield rectilinear outlines, each with its area in common with the polygon.
 
         Parameters
         ----------
-        corners : (n, 2) array
-            Corners along the rotated axes, in order.
+        outlines : list of (n, 2) array
+            Corners along the rotated axes, in order. Areas are computed for some outlines ahead.
         """
-        signs = _signs(len(corners))
-        if signs @ corners.prod(axis=1) < 0:
-            signs = -signs
-        keys = list(map(tuple, corners.tolist()))
-        # Outlines of one more wall have most corners in common.
-        if new := [key for key in dict.fromkeys(keys) if key not in self._known]:
-            self._known.update(zip(new, self._below(np.array(new)).tolist(), strict=True))
-        return float(signs @ np.array([self._known[key] for key in keys]))
+        for first in range(0, len(outlines), _OUTLINES):
+            some = outlines[first : first + _OUTLINES]
+            x, y = np.concatenate(some).T
+            # Outlines of one more wall have most corners in common.
+            points, places = np.unique(x + 1j * y, return_inverse=True)
+            below = self._below(points.real, points.imag)[places]
+            ends = np.cumsum([len(each) for each in some])
+            for each, end in zip(some, ends.tolist(), strict=True):
+                signs = _signs(len(each))
+                common = float(signs @ below[end - len(each) : end])
+                yield each, common if signs @ each.prod(axis=1) >= 0 else -common
 
-    def _below(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _below(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Integrate min(X, x) dY along the rings where Y <= y, at corners (Green's theorem)."""
-        below = []
-        for part in np.array_split(corners, 1 + corners.size * len(self._slope) // _MOST_CELLS):
-            x, y = part[:, :1], part[:, 1:]
-            x0, y0 = self._start.T
-            low, high = np.minimum(y0, y), np.minimum(self._end[:, 1], y)
-            left = (low - y0) * self._slope + (x0 - x)
-            right = (high - y0) * self._slope + (x0 - x)
-            # Twice the mean of min(X - x, 0) between two ends: on one side of x, or across it.
-            lower, upper = np.minimum(left, right), np.maximum(left, right)
-            under = np.minimum(lower, 0)
-            across = under / np.maximum(upper - lower, _TINY) * under
-            twice = np.where(upper > 0, -across, lower + upper)
-            area = (twice * 0.5 + x) * (high - low) * self._signs
-            below.append(area.sum(axis=1))
-        return np.concatenate(below)
+        rise = self._rise * self._signs
+        (left, low), (right, high) = self._low, self._high
+        areas = []
+        parts = 1 + len(x) * len(rise) // _MOST_CELLS
+        for x_, y_ in zip(np.array_split(x, parts), np.array_split(y, parts), strict=True):
+            beside, above = x_[:, None], y_[:, None]
+            under = high <= above
+            area = (np.minimum(self._middle, beside) * under) @ rise
+            # Edges that the corner's quadrant cuts in two are integrated up to where it does.
+            cut = (left < beside) & (right > beside)
+            cut |= ~under
+            cut &= low < above
+            corner, edge = np.divmod(np.flatnonzero(cut), len(rise))
+            found = self._cut(edge, x_[corner], y_[corner])
+            found -= np.minimum(self._middle[edge], x_[corner]) * under[corner, edge] * rise[edge]
+            areas.append(area + np.bincount(corner, found, len(area)))
+        return np.concatenate(areas)
+
+    def _cut(
+        self, edge: NDArray[np.int64], x: NDArray[np.float64], y: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Integrate min(X, x) dY along edges where Y <= y."""
+        x0, y0 = self._start[edge].T
+        low, high = np.minimum(y0, y), np.minimum(y0 + self._rise[edge], y)
+        slope = self._slope[edge]
+        one, other = (low - y0) * slope + (x0 - x), (high - y0) * slope + (x0 - x)
+        # Twice the mean of min(X - x, 0) between two ends: on one side of x, or across it.
+        lower, upper = np.minimum(one, other), np.maximum(one, other)
+        under = np.minimum(lower, 0)
+        across = under / np.maximum(upper - lower, _TINY) * under
+        twice = np.where(upper > 0, -across, lower + upper)
+        return np.asarray((twice * 0.5 + x) * (high - low) * self._signs[edge])
 
 
-def _outlines(
-    runs: list[NDArray[np.float64]], angle: float, min_wall: float
-) -> list[NDArray[np.float64]]:
+def _outlines(runs: Runs, angle: float, min_wall: float) -> list[NDArray[np.float64]]:
     """Return the corners of rectilinear outlines, along the rotated axes, the last ones a box's.
 
     The shortest wall is left out, and its two neighbours, which are parallel, become one. Outlines
     may cross themselves.
     """
     outlines: list[NDArray[np.float64]] = []
-    turned = _rotation(angle)
-    walls = _alternating([run @ turned for run in runs])
-    first_upright = bool(walls) and walls[0].axis == 0
-    offset = [wall.offset for wall in walls]
+    offset, first_upright = _alternating(runs, _rotation(angle))
     # Length of wall i: from its corner with wall i - 1 to that with wall i + 1.
     lengths = [abs(offset[(i + 1) % len(offset)] - offset[i - 1]) for i in range(len(offset))]
     while len(offset) >= 4:
@@ -215,37 +232,38 @@ def _corners(offset: list[float], first_upright: bool) -> NDArray[np.float64]:
     return corners
 
 
-def _alternating(runs: list[NDArray[np.float64]]) -> list[Wall]:
-    """Return a ring's walls, along x and y by turns."""
-    walls: list[Wall] = []
-    for run in runs:
-        across, along = sorted(np.abs(run[-1] - run[0]))
-        axis = int(abs(run[-1] - run[0])[0] > abs(run[-1] - run[0])[1])
-        if across > _MAX_SLOPE * along:
-            middle, half = (run[0] + run[-1]) / 2, len(run) / 2
-            added = [
-                Wall(axis, float(run[0][axis] + middle[axis]) / 2, half),
-                Wall(1 - axis, float(middle[1 - axis]), 0.5),
-                Wall(axis, float(run[-1][axis] + middle[axis]) / 2, half),
-            ]
-        else:
-            added = [Wall(axis, median(run[:, axis]), float(len(run)))]
-        for wall in added:
-            if walls and walls[-1].axis == wall.axis:
-                walls[-1] = _joined(walls[-1], wall, walls[-1].weight, wall.weight)
-            else:
-                walls.append(wall)
-    if len(walls) > 1 and walls[0].axis == walls[-1].axis:
-        last = walls.pop()
-        walls[0] = _joined(last, walls[0], last.weight, walls[0].weight)
-    return walls
+def _alternating(runs: Runs, turned: NDArray[np.float64]) -> tuple[list[float], bool]:
+    """Return the offsets of walls, by turns upright and level, and whether the first is upright.
 
-
-def _joined(one: Wall, other: Wall, weight: float, other_weight: float) -> Wall:
-    """Return one wall for two parallel ones, at their weighted mean."""
-    total = max(weight + other_weight, 1e-9)
-    offset = (one.offset * weight + other.offset * other_weight) / total
-    return Wall(one.axis, float(offset), one.weight + other.weight)
+    A run along neither axis becomes a step of three walls. Of parallel neighbours the mean is
+    taken, weighted by their points.
+    """
+    points = runs.points @ turned
+    start, stop = points[runs.first], points[runs.last]
+    extent, middle = np.abs(stop - start), (start + stop) / 2
+    axis = (extent[:, 0] > extent[:, 1]).astype(np.intp)
+    steep = extent.min(axis=1) > _MAX_SLOPE * extent.max(axis=1)
+    each, counts = np.arange(len(axis)), runs.last - runs.first + 1
+    # Three walls a run, of which only a steep one needs those before and after.
+    axes = np.stack([axis, np.where(steep, 1 - axis, axis), axis], axis=1)
+    offsets = np.stack(
+        [
+            (start[each, axis] + middle[each, axis]) / 2,
+            np.where(steep, middle[each, 1 - axis], runs.medians(points, axis)),
+            (stop[each, axis] + middle[each, axis]) / 2,
+        ],
+        axis=1,
+    )
+    weights = np.stack([counts / 2, np.where(steep, 0.5, counts), counts / 2], axis=1)
+    kept = np.stack([steep, np.ones_like(steep), steep], axis=1)
+    axes, offsets, weights = axes[kept], offsets[kept], weights[kept]
+    begins = np.flatnonzero(np.append(True, axes[1:] != axes[:-1]))
+    axes, weight = axes[begins], np.add.reduceat(weights, begins)
+    moment = np.add.reduceat(offsets * weights, begins)
+    if len(axes) > 1 and axes[0] == axes[-1]:
+        moment[0], weight[0] = moment[0] + moment[-1], weight[0] + weight[-1]
+        moment, weight = moment[:-1], weight[:-1]
+    return (moment / weight).tolist(), bool(axes[0] == 0)
 
 
 def _rectangle(ring: Any, angle: float) -> Any:

@@ -6,28 +6,19 @@ are as likely artefacts as real: there the simplest proposals are tried first, t
 right angles only, and what none of them is near to is only smoothed.
 """
 
-import functools
 import itertools
 import math
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geossda.footprints.primitives import box, disc
+from geossda.footprints.primitives import boxes, discs
 from geossda.footprints.rectilinear import rectilinear_outline
-from geossda.footprints.wall_lines import (
-    Proposal,
-    correlated_points,
-    edge_midpoints,
-    fit_lines,
-    intersect_lines,
-    main_direction,
-    residual_rms,
-    snap_lines,
-    split_runs,
-)
+from geossda.footprints.runs import FittedRuns, Runs, edge_midpoints, fit_lines, split_runs
+from geossda.footprints.wall_lines import Proposal, intersect_lines, lines_of, snap_lines
 
 # Least intersection over union of a proposal with the pixels: where the pixels follow walls; and
 # where they wander, for a disc or a box, and for any other proposal. A polygon of right angles only
@@ -45,12 +36,16 @@ _WANDERING_RMS_PX = (0.26, 0.4)
 _PIXEL_RMS_PX = 0.3
 # Twice the difference in radians below which two directions are one.
 _SAME_RAD = 1e-6
-# Rings of more pixel edges (six kilometres at 0.3 m) belong to no building and are only smoothed.
+# Outlines of more pixel edges (six kilometres at 0.3 m) are no building's and are only smoothed.
 _MAX_EDGES = 20_000
+# Successive points whose nearest walls are sought together.
+_TOGETHER = 16
 
 
-def regularize(polygon: shapely.Polygon, pixel: float, tolerance: float) -> shapely.Polygon:
-    """Return an outline with few corners, right-angled where it nearly is.
+def regularize(
+    polygons: NDArray[np.object_], pixels: NDArray[np.float64], tolerance: float
+) -> NDArray[np.object_]:
+    """Return outlines with few corners, right-angled where they nearly are.
 
     Outlines are proposed at one and at two tolerances, with walls turned to right angles and
     unchanged, besides a box and, where the outline is round, a disc. The one with the lowest
@@ -62,112 +57,213 @@ def regularize(polygon: shapely.Polygon, pixel: float, tolerance: float) -> shap
 
     Parameters
     ----------
-    polygon : shapely.Polygon
-        Along pixel edges, in metres.
-    pixel : float
-        Pixel size in metres.
+    polygons : (n,) array of shapely.Polygon
+        Along pixel edges, in metres. None depends on the others.
+    pixels : (n,) float array
+        Pixel size at each in metres.
     tolerance : float
         Distance that walls may be moved by, in metres; corners move by up to :data:`REACH` times
         that.
 
     Returns
     -------
-    shapely.Polygon
-        Valid; the polygon itself, smoothed, where nothing regular is near it.
+    (n,) array of shapely.Polygon
+        Valid; the polygons themselves, smoothed, where nothing regular is near them.
     """
-    tolerance = max(tolerance, pixel)
-    holes = [h for h in polygon.interiors if shapely.Polygon(h).area >= (4 * tolerance) ** 2]
-    polygon = shapely.Polygon(polygon.exterior, holes)
-    rings = [edge_midpoints(ring, pixel) for ring in (polygon.exterior, *holes)]
-    if sum(map(len, rings)) <= _MAX_EDGES:
-        surroundings = _Surroundings(polygon, pixel, REACH * tolerance)
-        for proposal, min_iou in _proposals(polygon, rings, pixel, tolerance):
-            if _overlaps(proposal.outline, polygon, min_iou) and proposal.outline in surroundings:
-                return proposal.outline
-    return smoothed(polygon, tolerance)
+    tolerances = np.maximum(tolerance, pixels)
+    polygons = _without_small_yards(polygons, tolerances)
+    result = polygons.copy()
+    ordinary = shapely.length(polygons) <= _MAX_EDGES * pixels
+    for index, outline in zip(
+        np.flatnonzero(ordinary).tolist(),
+        _outlines_of(polygons[ordinary], pixels[ordinary], tolerances[ordinary]),
+        strict=True,
+    ):
+        result[index] = outline.chosen()
+        ordinary[index] = result[index] is not None
+    for index in np.flatnonzero(~ordinary).tolist():
+        result[index] = smoothed(polygons[index], tolerances[index])
+    return result
 
 
-def _overlaps(one: shapely.Polygon, other: shapely.Polygon, min_iou: float) -> bool:
-    """Return whether two polygons have an intersection over union of at least `min_iou`."""
-    areas = sorted([one.area, other.area])
-    # The intersection is no larger than the smaller polygon.
-    return areas[0] >= min_iou * areas[1] and overlap(one, other) >= min_iou
+def _without_small_yards(
+    polygons: NDArray[np.object_], tolerances: NDArray[np.float64]
+) -> NDArray[np.object_]:
+    """Return polygons without the holes that are too small to have walls."""
+    filled = polygons.copy()
+    for index in np.flatnonzero(shapely.get_num_interior_rings(polygons)).tolist():
+        outer, *holes = shapely.get_rings(polygons[index])
+        large = shapely.area(shapely.polygons(holes)) >= (4 * tolerances[index]) ** 2
+        filled[index] = shapely.Polygon(
+            outer, [h for h, keep in zip(holes, large, strict=True) if keep]
+        )
+    return filled
 
 
-class _Surroundings:
-    """The points within `reach` of a polygon along pixels."""
+class _Surroundings(NamedTuple):
+    """The points within `reach` of a polygon along pixels.
 
-    def __init__(self, polygon: shapely.Polygon, pixel: float, reach: float) -> None:
-        self._polygon, self._pixel, self._reach = polygon, pixel, reach
+    Attributes
+    ----------
+    polygon : shapely.Polygon
+    most : shapely.Polygon
+        Most of the points, found in a fraction of the time; prepared.
+    pixel, reach : float
+        In the unit of the polygon.
+    """
 
-    @functools.cached_property
-    def _most(self) -> shapely.Polygon:
-        """Most of them, found in a fraction of the time."""
-        # The simplified polygon deviates by less than a pixel, and a buffer falls short by up to
-        # 2 %.
-        simple = shapely.simplify(self._polygon, self._pixel)
-        most = shapely.buffer(simple, 0.98 * self._reach - self._pixel, quad_segs=4)
+    polygon: shapely.Polygon
+    most: shapely.Polygon
+    pixel: float
+    reach: float
+
+    @classmethod
+    def of(
+        cls,
+        polygons: NDArray[np.object_],
+        pixels: NDArray[np.float64],
+        reaches: NDArray[np.float64],
+    ) -> "list[_Surroundings]":
+        """Return those of several polygons."""
+        simple = shapely.simplify(polygons, pixels, preserve_topology=False)
+        crossed = ~shapely.is_valid(simple)
+        simple[crossed] = shapely.simplify(polygons[crossed], pixels[crossed])
+        # What is simplified deviates by less than a pixel, and a buffer falls short by up to 2 %.
+        most = shapely.buffer(simple, 0.98 * reaches - pixels, quad_segs=4)
         shapely.prepare(most)
-        return most
+        return list(map(cls, polygons, most, pixels.tolist(), reaches.tolist()))
 
-    def __contains__(self, outline: shapely.Polygon) -> bool:
+    def __contains__(self, outline: Any) -> bool:
         """Return whether all points of an outline are among them."""
-        if shapely.contains_properly(self._most, outline):
+        if shapely.contains_properly(self.most, outline):
             return True
-        margin = (1.1 * self._reach + self._pixel) * np.array([-1, -1, 1, 1])
-        for part in shapely.get_parts(shapely.difference(outline, self._most)):
-            around = shapely.clip_by_rect(self._polygon, *(shapely.bounds(part) + margin).tolist())
-            near = shapely.buffer(around, self._reach, quad_segs=4)
+        margin = (1.1 * self.reach + self.pixel) * np.array([-1, -1, 1, 1])
+        for part in shapely.get_parts(shapely.difference(outline, self.most)):
+            around = shapely.clip_by_rect(self.polygon, *(shapely.bounds(part) + margin).tolist())
+            near = shapely.buffer(around, self.reach, quad_segs=4)
             if not shapely.contains_properly(near, part):
                 return False
         return True
 
 
-def _proposals(
-    polygon: shapely.Polygon, rings: list[NDArray[np.float64]], pixel: float, tolerance: float
-) -> Iterator[tuple[Proposal, float]]:
-    """Yield proposals, best first, each with its least intersection over union."""
-    reaches = tolerance, 2 * tolerance
-    runs = {reach: [split_runs(points, reach) for points in rings] for reach in reaches}
-    walls = {reach: list(map(fit_lines, by_ring)) for reach, by_ring in runs.items()}
-    lines = {reach: list(itertools.chain(*by_ring)) for reach, by_ring in walls.items()}
-    main = {reach: main_direction(fitted) for reach, fitted in lines.items()}
-    wanders = all(
-        residual_rms(fitted) > limit * pixel
-        for fitted, limit in zip(lines.values(), _WANDERING_RMS_PX, strict=True)
-    )
-    boxed = box(rings[0], polygon, main[2 * tolerance], pixel, tolerance, turn=wanders)
-    proposals: list[Proposal | None] = [disc(rings[0], polygon, tolerance), boxed]
-    if wanders and len(rings) == 1:
-        yield from ((each, _MIN_IOU_PRIMITIVE) for each in proposals if each is not None)
-    outline = rectilinear_outline(
-        polygon,
-        [by_ring[0] for by_ring in runs.values()],
-        _different([main[2 * tolerance], _longest_direction(boxed.outline)]),
-        tolerance,
-    )
-    # A wall along a common direction is described by its offset alone.
-    rectilinear = None if outline is None else Proposal(outline, len(outline.exterior.coords))
-    if wanders:
-        proposals = []
-        if rectilinear is not None:
-            yield rectilinear, _MIN_IOU
-    for reach, by_ring in walls.items():
-        snapped = [snap_lines(ring, main[reach], reach) for ring in by_ring]
-        proposals += [intersect_lines(snapped, reach), intersect_lines(by_ring, reach)]
-    proposals.append(rectilinear)
-    points = np.asarray(shapely.points(np.concatenate(rings)), object)
-    count = len(points) / correlated_points(lines[2 * tolerance])
-    ranked = sorted(
-        (proposal for proposal in proposals if proposal is not None),
-        key=lambda proposal: _criterion(proposal, points, count, pixel),
-    )
-    if not wanders:
-        yield from ((proposal, _MIN_IOU) for proposal in ranked)
-    elif ranked:
-        yield ranked[0], _MIN_IOU_WANDERING
-    if rectilinear is not None:
-        yield rectilinear, _MIN_IOU_RECTILINEAR
+class _Outline(NamedTuple):
+    """An outline along pixels, and what has been fitted to it.
+
+    Attributes
+    ----------
+    polygon : shapely.Polygon
+    walls : (FittedRuns, FittedRuns)
+        Lines fitted at one and at two tolerances.
+    wanders : bool
+        Whether it is far from both.
+    disc, box : Proposal or None, Proposal
+    surroundings : _Surroundings
+    pixel, tolerance : float
+        In the unit of the polygon.
+    """
+
+    polygon: shapely.Polygon
+    walls: tuple[FittedRuns, FittedRuns]
+    main: tuple[float, float]
+    wanders: bool
+    disc: Proposal | None
+    box: Proposal
+    surroundings: _Surroundings
+    pixel: float
+    tolerance: float
+
+    def chosen(self) -> shapely.Polygon | None:
+        """Return the first proposal that is near enough to the pixels."""
+        for outline, iou, min_iou in self._proposals():
+            near = self._overlaps(outline, min_iou) if iou is None else iou >= min_iou
+            if near and outline in self.surroundings:
+                return outline
+        return None
+
+    def _overlaps(self, outline: shapely.Polygon, min_iou: float) -> bool:
+        """Return whether an outline has an intersection over union of at least `min_iou`."""
+        areas = sorted([outline.area, self.polygon.area])
+        # The intersection is no larger than the smaller polygon.
+        return areas[0] >= min_iou * areas[1] and overlap(outline, self.polygon) >= min_iou
+
+    def _proposals(self) -> Iterator[tuple[shapely.Polygon, float | None, float]]:
+        """Yield outlines, best first, with their IoU where it is known, and its least."""
+        proposals = [self.box] if self.disc is None else [self.disc, self.box]
+        if self.wanders and not len(self.polygon.interiors):
+            yield from ((each.outline, None, _MIN_IOU_PRIMITIVE) for each in proposals)
+        outline, iou = rectilinear_outline(
+            self.polygon,
+            [_outer(fitted) for fitted in self.walls],
+            _different([self.main[1], _longest_direction(self.box.outline)]),
+            self.tolerance,
+        )
+        if self.wanders:
+            proposals = []
+            if outline is not None:
+                yield outline, iou, _MIN_IOU
+        for factor, fitted, main in zip((1, 2), self.walls, self.main, strict=True):
+            reach, lines = factor * self.tolerance, lines_of(fitted)
+            snapped = [snap_lines(ring, main, reach) for ring in lines]
+            drawn = intersect_lines(snapped, reach), intersect_lines(lines, reach)
+            proposals += [each for each in drawn if each is not None]
+        if outline is not None:
+            # A wall along a common direction is described by its offset alone.
+            proposals.append(Proposal(outline, len(outline.exterior.coords)))
+        ranked = self._ranked(proposals)
+        if not self.wanders:
+            yield from ((each.outline, None, _MIN_IOU) for each in ranked)
+        elif ranked:
+            yield ranked[0].outline, None, _MIN_IOU_WANDERING
+        if outline is not None:
+            yield outline, iou, _MIN_IOU_RECTILINEAR
+
+    def _ranked(self, proposals: list[Proposal]) -> list[Proposal]:
+        """Return proposals by the Bayesian information criterion."""
+        fitted = self.walls[1]
+        points = edge_midpoints(np.array([self.polygon], object), np.array([self.pixel])).points
+        count = len(points) / fitted.correlated_points()
+        return sorted(proposals, key=lambda each: _criterion(each, points, count, self.pixel))
+
+
+def _outlines_of(
+    polygons: NDArray[np.object_], pixels: NDArray[np.float64], tolerances: NDArray[np.float64]
+) -> Iterator[_Outline]:
+    """Yield polygons with what is fitted to all of them at once."""
+    if not len(polygons):
+        return
+    rings = edge_midpoints(polygons, pixels)
+    fits, mains, wanders = [], [], np.ones(len(polygons), bool)
+    for factor, limit in zip((1, 2), _WANDERING_RMS_PX, strict=True):
+        runs = split_runs(rings, factor * tolerances[rings.polygon])
+        fitted, owner = fit_lines(runs), rings.polygon[runs.ring]
+        ends = np.searchsorted(owner, np.arange(len(polygons) + 1)).tolist()
+        fits.append([fitted.take(slice(*pair)) for pair in itertools.pairwise(ends)])
+        mains.append([each.main_direction() for each in fits[-1]])
+        squares = np.bincount(owner[runs.owner], fitted.residuals() ** 2, len(polygons))
+        points = np.bincount(owner[runs.owner], minlength=len(polygons))
+        wanders &= np.sqrt(squares / points) > limit * pixels
+    outer = rings.outer()
+    found = boxes(outer, polygons, np.array(mains[1]), pixels, tolerances, turn=wanders)
+    near = _Surroundings.of(polygons, pixels, REACH * tolerances)
+    circles = discs(outer, polygons, tolerances)
+    for index, polygon in enumerate(polygons):
+        yield _Outline(
+            polygon,
+            (fits[0][index], fits[1][index]),
+            (mains[0][index], mains[1][index]),
+            bool(wanders[index]),
+            circles[index],
+            found[index],
+            near[index],
+            float(pixels[index]),
+            float(tolerances[index]),
+        )
+
+
+def _outer(fitted: FittedRuns) -> Runs:
+    """Return the runs of a polygon's outer ring."""
+    runs = fitted.runs
+    return runs.take(slice(0, int(np.searchsorted(runs.ring, runs.ring[0], side="right"))))
 
 
 def _different(angles: list[float]) -> list[float]:
@@ -187,24 +283,56 @@ def _longest_direction(outline: shapely.Polygon) -> float:
 
 
 def _criterion(
-    proposal: Proposal, points: NDArray[np.object_], count: float, pixel: float
+    proposal: Proposal, points: NDArray[np.float64], count: float, pixel: float
 ) -> float:
     """Compute the Bayesian information criterion of a proposal.
 
     Parameters
     ----------
     proposal : Proposal
-    points : (n,) array of Point
+    points : (n, 2) float array
         Midpoints of the pixel edges.
     count : float
         Number of independent observations among them.
     pixel : float
         Pixel size in the unit of the points.
     """
-    distance = shapely.distance(points, proposal.outline.boundary)
-    variance = (distance**2).mean() + (_PIXEL_RMS_PX * pixel) ** 2
+    squares = _squared_distances(points, proposal.outline)
+    variance = squares.mean() + (_PIXEL_RMS_PX * pixel) ** 2
     count = max(2.0, count)
     return float(count * math.log(variance) + proposal.parameters * math.log(count))
+
+
+def _squared_distances(
+    points: NDArray[np.float64], outline: shapely.Polygon
+) -> NDArray[np.float64]:
+    """Return the squared distance of each of successive points from the nearest wall of an outline.
+
+    Of some points together, only the walls are near that are near their middle.
+    """
+    corners, ring = shapely.get_coordinates(shapely.get_rings(outline), return_index=True)
+    along = ring[1:] == ring[:-1]
+    start, wall = corners[:-1][along], np.diff(corners, axis=0)[along]
+    some = np.concatenate([points, np.repeat(points[-1:], -len(points) % _TOGETHER, axis=0)])
+    some = some.reshape(-1, _TOGETHER, 2)
+    middle = some.mean(axis=1)
+    radius = np.sqrt(((some - middle[:, None]) ** 2).sum(axis=2).max(axis=1))
+    away = np.sqrt(_squared_to_walls(middle[:, None], start, wall))
+    near = away <= (away.min(axis=1) + 2.001 * radius)[:, None]
+    group, number = np.nonzero(near)
+    squares = _squared_to_walls(some[group], start[number, None], wall[number, None])
+    first = np.searchsorted(group, np.arange(len(some)))
+    return np.asarray(np.minimum.reduceat(squares, first).ravel()[: len(points)])
+
+
+def _squared_to_walls(
+    points: NDArray[np.float64], start: NDArray[np.float64], wall: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the squared distances of points from walls, each given by its start and extent."""
+    off = points - start
+    length = np.maximum((wall**2).sum(axis=-1), 1e-30)  # two corners can be one
+    share = np.clip((off * wall).sum(axis=-1) / length, 0, 1)
+    return np.asarray(((off - share[..., None] * wall) ** 2).sum(axis=-1))
 
 
 def smoothed(polygon: shapely.Polygon, tolerance: float) -> shapely.Polygon:

@@ -14,8 +14,8 @@ from geossda.footprints.shaping import Shaping, valid_polygons
 from geossda.footprints.watershed import Splitter
 from geossda.parallel.ordered_map import OrderedPool
 
-# Footprints that a thread shapes at a time: one large patch can take as long as hundreds of houses.
-_BATCH_SIZE = 16
+# Footprints that a thread shapes at a time: with fewer, the calls take longer than the work.
+_BATCH_SIZE = 64
 
 
 class ShapedBatch(NamedTuple):

@@ -89,13 +89,7 @@ class Shaping:
             shaped = shapely.simplify(metric, self.tolerance_m)
         else:
             pixel_m = np.sqrt(np.abs(np.linalg.det(matrices)))
-            shaped = np.array(
-                [
-                    regularize(polygon, side, self.tolerance_m)
-                    for polygon, side in zip(metric, pixel_m, strict=True)
-                ],
-                object,
-            )
+            shaped = regularize(metric, pixel_m, self.tolerance_m)
         return on_grain(apply_affine(shaped, to_pixels))
 
     def separate(

@@ -1,10 +1,8 @@
-"""Straight walls fitted to outlines along pixels, and the polygons they form.
+"""Straight walls from the lines fitted to an outline along pixels, and the polygons they form.
 
-An outline is split into runs by the rule of Douglas and Peucker, a line is fitted to the midpoints
-of the pixel edges of each run (they scatter evenly about the true wall, as corners of pixels do
-not), and neighbouring lines are intersected. A line near the building's main direction, or at 45 or
-90 degrees to it, is turned there if that moves neither of its ends by more than the tolerance;
-other lines stay as they are.
+A line near the building's main direction, or at 45 or 90 degrees to it, is turned there if that
+moves neither of its ends by more than the tolerance; other lines stay as they are. Neighbouring
+lines are intersected.
 """
 
 import itertools
@@ -16,12 +14,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geossda.footprints.runs import FittedRuns
+
 Point = tuple[float, float]
 
-# Directions within this angle of each other vote together for the main direction, in radians.
-_VOTE_WIDTH_RAD = math.radians(12)
-# Number of the longest lines that vote: all pairs are compared.
-_MAX_VOTERS = 256
 # Sine of the angle (10 degrees) below which two lines count as parallel.
 _PARALLEL_SINE = 0.17
 
@@ -103,110 +99,22 @@ class Line:
         return (a + c) / 2, (b + d) / 2
 
 
-def edge_midpoints(ring: shapely.LinearRing, pixel: float) -> NDArray[np.float64]:
-    """Return the midpoints of the pixel edges along a ring, in order, from a far corner.
-
-    Parameters
-    ----------
-    ring : LinearRing
-        Along pixel edges.
-    pixel : float
-        Pixel size in the unit of the ring.
-
-    Returns
-    -------
-    (n, 2) float array
-    """
-    corners = shapely.get_coordinates(ring)
-    steps = np.diff(corners, axis=0)
-    counts = np.maximum(1, np.rint(np.hypot(*steps.T) / pixel)).astype(int)
-    edge = np.repeat(np.arange(len(steps)), counts)
-    number = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
-    points = corners[:-1][edge] + steps[edge] * ((number + 0.5) / counts[edge])[:, None]
-    start = np.argmax(((points - points.mean(axis=0)) ** 2).sum(axis=1))
-    return np.roll(points, -start, axis=0)
-
-
-def split_runs(points: NDArray[np.float64], tolerance: float) -> list[NDArray[np.float64]]:
-    """Split a ring of points where Douglas and Peucker keep one; each run has both its ends.
-
-    Parameters
-    ----------
-    points : (n, 2) float array
-        A ring, without a repeated last point.
-    tolerance : float
-        In the unit of the points.
-
-    Returns
-    -------
-    list of (k, 2) float arrays
-    """
-    if len(points) < 4:
-        return [points]
-    closed = np.concatenate([points, points[:1]])
-    # Each point carries its index as z, which simplifying keeps.
-    numbered = np.column_stack([closed, np.arange(len(closed))])
-    line = shapely.simplify(shapely.linestrings(numbered), tolerance * 0.75)
-    ends = shapely.get_coordinates(line, include_z=True)[:, 2].astype(int).tolist()
-    return [closed[first : last + 1] for first, last in itertools.pairwise(ends)]
-
-
-def fit_lines(runs: list[NDArray[np.float64]]) -> list[Line]:
-    """Fit a line to each run of points (total least squares), directed from first to last.
-
-    All runs are fitted at once: most are so short that a call of NumPy takes longer than its work.
-    """
-    counts = np.array([len(run) for run in runs])
-    ends = np.cumsum(counts)
-    begins = ends - counts
-    points = np.concatenate(runs)
-    centres = np.add.reduceat(points, begins) / counts[:, None]
-    x, y = (points - np.repeat(centres, counts, axis=0)).T
-    xx, xy, yy = np.add.reduceat(np.stack([x * x, x * y, y * y]), begins, axis=1)
-    chords = points[ends - 1] - points[begins]
-    angles = np.arctan2(2 * xy, xx - yy) / 2  # of the longer principal axis
-    backward = np.cos(angles) * chords[:, 0] + np.sin(angles) * chords[:, 1] < 0
-    angles += np.where(backward, np.where(angles > 0, -math.pi, math.pi), 0)
-    angles = np.where(counts > 3, angles, np.arctan2(chords[:, 1], chords[:, 0]))
-    return [
-        Line(angle, None, run, centre)
-        for angle, run, centre in zip(
-            angles.tolist(), runs, map(tuple, centres.tolist()), strict=True
+def lines_of(fitted: FittedRuns) -> list[list[Line]]:
+    """Return the lines of one polygon's runs, ring by ring."""
+    runs = fitted.runs
+    lines = [
+        (ring, Line(angle, None, runs.points[first : last + 1], (x, y)))
+        for ring, angle, first, last, (x, y) in zip(
+            runs.ring.tolist(),
+            fitted.angle.tolist(),
+            runs.first.tolist(),
+            runs.last.tolist(),
+            fitted.centre.tolist(),
+            strict=True,
         )
     ]
-
-
-def main_direction(lines: list[Line]) -> float:
-    """Return the direction most lines are parallel or at right angles to, in radians."""
-    chords = np.array([[*line.points[0], *line.points[-1]] for line in lines])
-    return main_angle(chords[:, 2:] - chords[:, :2], np.array([line.angle for line in lines]))
-
-
-def main_angle(chords: NDArray[np.float64], angles: NDArray[np.float64]) -> float:
-    """Return the main direction of lines, right angles to it included.
-
-    Parameters
-    ----------
-    chords : (n, 2) float array
-        Last point of each line less its first.
-    angles : (n,) float array
-        Direction of each line in radians.
-
-    Returns
-    -------
-    float
-        In radians.
-    """
-    lengths = np.hypot(*chords.T)
-    longest = np.lexsort((angles, lengths))[::-1][:_MAX_VOTERS]
-    lengths, angles = lengths[longest], angles[longest]
-    apart = (angles[:, None] - angles[None]) / (math.pi / 2)
-    apart = np.abs(apart - np.rint(apart)) * (math.pi / 2)
-    votes = np.maximum(0, 1 - apart / _VOTE_WIDTH_RAD) @ lengths**2
-    near = apart[np.argmax(votes)] < _VOTE_WIDTH_RAD
-    weights = lengths[near] ** 2
-    fourfold = (weights * np.exp(4j * angles[near])).sum()
-    return float(np.angle(fourfold) / 4)
+    by_ring = itertools.groupby(lines, key=lambda numbered: numbered[0])
+    return [[line for _, line in group] for _, group in by_ring]
 
 
 def snap_lines(lines: list[Line], main: float, tolerance: float) -> list[Line]:
@@ -304,32 +212,6 @@ def _without_bevels(lines: list[Line], tolerance: float) -> list[Line]:
     return kept
 
 
-def residual_rms(lines: list[Line]) -> float:
-    """Return the root mean square distance of points from the lines fitted to them."""
-    distance, _ = _residuals(lines)
-    return float(np.sqrt((distance**2).mean()))
-
-
-def correlated_points(lines: list[Line]) -> float:
-    """Return how many neighbouring points count as one independent observation.
-
-    It follows from the correlation of neighbouring residuals: those of a mask scatter, those of a
-    model's outline wander.
-    """
-    distance, line = _residuals(lines)
-    products = float((distance[1:] * distance[:-1])[line[1:] == line[:-1]].sum())
-    correlation = min(max(products / max(float(distance @ distance), 1e-12), 0.0), 0.95)
-    return (1 + correlation) / (1 - correlation)
-
-
-def _residuals(lines: list[Line]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return each point's signed distance from its line, and the index of that line."""
-    index = np.repeat(np.arange(len(lines)), [len(line.points) for line in lines])
-    equation = np.array([(*line.normal, line.offset) for line in lines])[index]
-    points = np.concatenate([line.points for line in lines])
-    return (points * equation[:, :2]).sum(axis=1) - equation[:, 2], index
-
-
 def intersect_lines(rings: list[list[Line]], tolerance: float) -> Proposal | None:
     """Intersect neighbouring lines.
 
@@ -365,9 +247,3 @@ def intersect_lines(rings: list[list[Line]], tolerance: float) -> Proposal | Non
     # A line along a common direction has one parameter, its offset; any other has its angle too.
     parameters = 1 + sum(1 if line.axis is not None else 2 for lines in rings for line in lines)
     return Proposal(polygon, parameters) if polygon.is_valid and polygon.area > 0 else None
-
-
-def median(values: NDArray[np.float64]) -> float:
-    """Return the median of a few values; numpy.median takes four times as long for so few."""
-    values = np.sort(values)
-    return float(values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2

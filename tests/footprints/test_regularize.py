@@ -18,7 +18,7 @@ from geossda.evaluation.buildings import _corner_angles, intersecting_pairs, mat
 from geossda.footprints.overlaps import OverlapResolver
 from geossda.footprints.party_walls import partition, shared_walls
 from geossda.footprints.polygonize import polygonize
-from geossda.footprints.primitives import box
+from geossda.footprints.primitives import boxes
 from geossda.footprints.records import BuildingWindow, OpenComponents
 from geossda.footprints.rectilinear import (
     _CumulativeArea,
@@ -26,10 +26,17 @@ from geossda.footprints.rectilinear import (
     _rotation,
     rectilinear_outline,
 )
-from geossda.footprints.regularize import REACH, _Surroundings, overlap, regularize, smoothed
+from geossda.footprints.regularize import (
+    REACH,
+    _squared_distances,
+    _Surroundings,
+    overlap,
+    regularize,
+    smoothed,
+)
+from geossda.footprints.runs import edge_midpoints, split_runs
 from geossda.footprints.shaper import shape_footprints
 from geossda.footprints.shaping import Shaping, valid_polygons
-from geossda.footprints.wall_lines import edge_midpoints, split_runs
 from geossda.footprints.watershed import Splitter, _separate, extended_maxima
 
 PIXEL = 0.3
@@ -48,6 +55,23 @@ def outline_of(mask):
     parts = [p for p, _ in polygonize(lambda w: BuildingWindow(mask[w.rows, w.cols]), mask.shape)]
     shapes = np.concatenate([part.polygons for part in parts])
     return shapely.transform(shapes[shapely.area(shapes).argmax()], lambda xy: xy * PIXEL)
+
+
+def regular(shape, tolerance):
+    return regularize(np.array([shape], object), np.array([PIXEL]), tolerance)[0]
+
+
+def midpoints(shape):
+    return edge_midpoints(np.array([shape], object), np.array([PIXEL]))
+
+
+def boxed(shape, main, *, turn):
+    metres = np.array([PIXEL]), np.array([0.5])
+    alone = np.array([shape], object)
+    (found,) = boxes(
+        midpoints(shape).outer(), alone, np.array([main]), *metres, turn=np.array([turn])
+    )
+    return found.outline
 
 
 def turned(shape, degrees):
@@ -71,7 +95,7 @@ def corners(shape):
 def test_a_house_is_drawn_as_it_is(name, degrees):
     true = turned(HOUSES[name].simplify(0), degrees)
     raw = outline_of(pixels_of(true))
-    made = regularize(raw, PIXEL, 0.5)
+    made = regular(raw, 0.5)
     assert corners(made) == corners(true)
     assert len(made.interiors) == len(true.interiors)
     assert overlap(made, true) > 0.97
@@ -83,7 +107,7 @@ def test_a_house_is_drawn_as_it_is(name, degrees):
 
 def test_what_is_not_square_stays_so():
     true = shapely.Polygon([(20, 20), (60, 25), (55, 50), (15, 60)])
-    made = regularize(outline_of(pixels_of(true)), PIXEL, 0.5)
+    made = regular(outline_of(pixels_of(true)), 0.5)
     assert corners(made) == 4 and polis(made, true) < 0.15
 
 
@@ -91,14 +115,14 @@ def test_what_is_not_square_stays_so():
 def test_what_is_round_stays_round(radius):
     true = shapely.Point(45, 45).buffer(radius, quad_segs=64)
     raw = outline_of(pixels_of(true))
-    made = regularize(raw, PIXEL, 0.5)
+    made = regular(raw, 0.5)
     assert 8 <= corners(made) <= 30
     assert overlap(made, true) > 0.96
     assert made.area == pytest.approx(raw.area, rel=0.01)
 
 
 def test_a_square_is_no_disc():
-    made = regularize(outline_of(pixels_of(turned(shapely.box(40, 40, 50, 50), 30))), PIXEL, 0.5)
+    made = regular(outline_of(pixels_of(turned(shapely.box(40, 40, 50, 50), 30))), 0.5)
     assert corners(made) == 4
 
 
@@ -106,7 +130,7 @@ def test_small_holes_are_filled_and_courtyards_are_not():
     true = shapely.box(25, 25, 60, 60).difference(shapely.box(35, 35, 50, 50))
     speck = true.difference(shapely.box(28, 28, 28.9, 28.9))
     assert len(outline_of(pixels_of(speck)).interiors) == 2
-    assert len(regularize(outline_of(pixels_of(speck)), PIXEL, 0.5).interiors) == 1
+    assert len(regular(outline_of(pixels_of(speck)), 0.5).interiors) == 1
 
 
 @settings(max_examples=40)
@@ -115,7 +139,7 @@ def test_anything_stays_valid_near_and_alike(seed, blur, tolerance):
     rng = np.random.default_rng(seed)
     mask = cv2.blur(rng.random((60, 60)).astype(np.float32), (blur, blur)) > 0.5
     raw = outline_of(mask)
-    made = regularize(raw, PIXEL, tolerance)
+    made = regular(raw, tolerance)
     assert made.is_valid and made.geom_type == "Polygon"
     reach = REACH * max(tolerance, PIXEL)
     assert shapely.distance(shapely.points(shapely.get_coordinates(made)), raw).max() <= reach
@@ -139,7 +163,7 @@ def test_what_a_model_paints_of_a_box_is_a_box_again():
     for seed in range(12):
         true = turned(shapely.box(30, 33, 54, 49), 15 * seed)
         raw = painted(true, seed)
-        made = regularize(raw, PIXEL, 0.5)
+        made = regular(raw, 0.5)
         away.append([polis(raw, true), polis(made, true)])
         plain += corners(made) <= 5
         assert overlap(made, raw) >= 0.85
@@ -154,7 +178,7 @@ def test_what_a_model_paints_of_a_mess_is_near_and_plain():
     true = shapely.union_all([turned(each, 13 * n) for n, each in enumerate(boxes)])
     true = max(shapely.get_parts(true), key=shapely.area)
     raw = painted(true, 4)
-    made = regularize(raw, PIXEL, 0.5)
+    made = regular(raw, 0.5)
     assert corners(made) < corners(raw) / 2
     assert overlap(made, raw) > 0.8
     assert polis(made, raw) < 0.6
@@ -166,7 +190,7 @@ def test_what_a_model_paints_of_right_angles_has_right_angles_again(name):
     for seed in range(8):
         true = turned(HOUSES[name], 11 * seed)
         raw = painted(true, seed, stray=0.4)
-        made = regularize(raw, PIXEL, 0.5)
+        made = regular(raw, 0.5)
         assert made.is_valid and len(made.interiors) == len(true.interiors)
         square += (np.abs(_corner_angles(np.array([made], object)) - 90) <= 10).tolist()
         near.append(overlap(made, true) - overlap(raw, true))
@@ -178,7 +202,7 @@ def test_what_a_model_paints_of_right_angles_has_right_angles_again(name):
 
 def test_rectilinear_outlines_go_down_to_a_box():
     ell = outline_of(pixels_of(turned(HOUSES["ell"], 20)))
-    runs = [split_runs(edge_midpoints(ell.exterior, PIXEL), 0.5)]
+    runs = [split_runs(midpoints(ell), np.array([0.5]))]
     turn = _rotation(np.radians(20)).T
     outlines = [shapely.Polygon(each @ turn) for each in _outlines(runs[0], np.radians(20), 1.0)]
     counts = [corners(each) for each in outlines]
@@ -186,9 +210,19 @@ def test_rectilinear_outlines_go_down_to_a_box():
     for each in outlines:
         assert each.is_valid
         assert np.abs(_corner_angles(np.array([each], object)) - 90).max() < 0.01
-    made = rectilinear_outline(ell, runs, [np.radians(20), 0.0], 0.5)
+    made, iou = rectilinear_outline(ell, runs, [np.radians(20), 0.0], 0.5)
     assert corners(made) == 6 and overlap(made, ell) > 0.97
-    assert rectilinear_outline(ell, [[]], [0.0], 0.5) is None
+    assert iou == pytest.approx(overlap(made, ell), abs=1e-9)
+    assert rectilinear_outline(ell, [runs[0].take(slice(0, 1))], [0.0], 0.5) == (None, 0.0)
+
+
+@pytest.mark.parametrize("yard", [(40, 40, 46, 45), (50, 40, 58, 45)])
+def test_rectilinear_outlines_know_their_overlap_around_a_courtyard(yard):
+    house = outline_of(pixels_of(turned(shapely.box(30, 30, 60, 55) - shapely.box(*yard), 20)))
+    runs = [split_runs(midpoints(house).outer(), np.array([0.5]))]
+    made, iou = rectilinear_outline(house, runs, [np.radians(20)], 0.5)
+    assert len(made.interiors) == 1
+    assert iou == pytest.approx(overlap(made, house), abs=1e-9) and iou > 0.95
 
 
 @pytest.mark.parametrize("degrees", [0, 9, 31])
@@ -197,7 +231,7 @@ def test_a_box_is_not_moved_by_an_annexe_nor_turned(degrees):
     both = house.union(shapely.box(56, 36, 59, 42)).difference(shapely.box(34, 48, 41, 50))
     raw = outline_of(pixels_of(turned(both, degrees)))
     main = np.radians(degrees + 6)  # as an annexe or a neighbour can mislead it
-    found = box(edge_midpoints(raw.exterior, PIXEL), raw, main, PIXEL, 0.5, turn=True).outline
+    found = boxed(raw, main, turn=True)
     assert corners(found) == 4
     assert overlap(found, turned(house, degrees)) > 0.98
     assert polis(found, turned(house, degrees)) < 0.2
@@ -206,7 +240,7 @@ def test_a_box_is_not_moved_by_an_annexe_nor_turned(degrees):
 def test_a_box_keeps_off_a_corner_that_is_not_built():
     cut = shapely.Polygon([(30, 30), (60, 30), (60, 46), (54, 52), (30, 52)])
     raw = outline_of(pixels_of(cut))
-    found = box(edge_midpoints(raw.exterior, PIXEL), raw, 0.0, PIXEL, 0.5, turn=False).outline
+    found = boxed(raw, 0.0, turn=False)
     assert corners(found) == 5
     assert shapely.hausdorff_distance(found, raw) < REACH * 0.5
 
@@ -233,10 +267,9 @@ def test_a_box_around_an_open_yard_has_walls_in_order(upside_down):
     mask = np.array([[sign == "#" for sign in row.ljust(34)] for row in ["", *rows, ""]])
     raw = outline_of(mask[::-1] if upside_down else mask)
     for main in np.linspace(-np.pi / 4, np.pi / 4, 19):
-        points = edge_midpoints(raw.exterior, PIXEL)
-        found = box(points, raw, main, PIXEL, 0.5, turn=True).outline
+        found = boxed(raw, main, turn=True)
         assert found.is_valid and shapely.intersection(found, raw).area > 0.25 * raw.area
-    assert regularize(raw, PIXEL, 0.5).is_valid
+    assert regular(raw, 0.5).is_valid
 
 
 def test_no_box_is_drawn_over_a_yard():
@@ -244,9 +277,27 @@ def test_no_box_is_drawn_over_a_yard():
     true = house.difference(shapely.box(40, 44, 45, 52))
     raw = painted(true, 1)
     assert overlap(house, raw) > 0.88, "it would pass for a box"
-    made = regularize(raw, PIXEL, 0.5)
+    made = regular(raw, 0.5)
     assert raw.buffer(REACH * 0.5).contains(made)
     assert not made.contains(shapely.Point(42.5, 48))
+
+
+def test_outlines_do_not_depend_on_those_beside_them():
+    raw = [painted(turned(house, 17), seed) for seed, house in enumerate(HOUSES.values())]
+    raw += [outline_of(pixels_of(house)) for house in HOUSES.values()]
+    raw += [outline_of(pixels_of(shapely.Point(45, 45).buffer(9)))]
+    together = regularize(np.array(raw, object), np.full(len(raw), PIXEL), 0.5)
+    for shape, alone in zip(together, raw, strict=True):
+        assert shapely.equals_exact(shape, regular(alone, 0.5), 1e-9)
+    assert not len(regularize(np.zeros(0, object), np.zeros(0), 0.5))
+
+
+def test_distances_from_the_nearest_wall_are_those_of_shapely():
+    raw = painted(HOUSES["court"], 2)
+    outline = regular(raw, 0.5)
+    points = midpoints(raw).points
+    distance = shapely.distance(shapely.points(points), outline.boundary)
+    assert np.allclose(_squared_distances(points, outline), distance**2, atol=1e-12)
 
 
 def test_smoothing_favours_neither_side():
@@ -263,7 +314,7 @@ def test_a_footprint_of_a_hundred_thousand_corners_is_simplified_in_time():
     comb = (x % 4 < 2) | (y < 2) | (x % 8 < 4) & (y > 697)
     raw = outline_of(comb & ((y + x) % 5 > 0) | (y < 2) | (x % 4 == 0))
     assert corners(raw) > 50_000
-    made = regularize(raw, PIXEL, 0.5)
+    made = regular(raw, 0.5)
     assert made.is_valid and corners(made) < corners(raw)
 
 
@@ -425,7 +476,9 @@ def test_what_is_out_of_reach_is_told_as_by_the_pixels(seed, name, east, south):
     shape = painted(HOUSES[name], seed)
     outline = shapely.affinity.translate(HOUSES[name], east, south)
     exact = shapely.contains_properly(shapely.buffer(shape, 1.5, quad_segs=4), outline)
-    assert (outline in _Surroundings(shape, PIXEL, 1.5)) == exact
+    alone, metres = np.array([shape], object), (np.array([PIXEL]), np.array([1.5]))
+    (surroundings,) = _Surroundings.of(alone, *metres)
+    assert (outline in surroundings) == exact
 
 
 def test_walls_go_where_the_pixels_say_and_are_straight():
@@ -501,7 +554,7 @@ def test_outlines_of_real_model_output_are_square_and_as_near_to_the_truth(place
             read_footprints(path.parent / "footprints.gpkg", grid.crs.to_wkt()).geometry,
         )
     )
-    made = np.array([regularize(shape, PIXEL, 0.5) for shape in raw], object)
+    made = np.array([regular(shape, 0.5) for shape in raw], object)
     assert shapely.is_valid(made).all()
     assert np.median([corners(shape) for shape in made]) <= 8
     assert np.mean([overlap(*both) for both in zip(made, raw, strict=True)]) >= 0.9
@@ -538,5 +591,10 @@ def test_areas_in_common_are_those_of_an_overlay(seed, angle, backwards):
     x, y = np.sort(rng.uniform(-20, 30, (2, 4)))
     corners = np.column_stack([x[[0, 2, 2, 3, 3, 1, 1, 0]], y[[0, 0, 1, 1, 3, 3, 2, 2]]])
     outline = shapely.Polygon(corners @ _rotation(angle).T)
-    common = _CumulativeArea(shape, angle).within(corners[::-1] if backwards else corners)
-    assert common == pytest.approx(outline.intersection(shape).area, abs=1e-9)
+    inner = np.column_stack([x[[0, 2, 2, 0]], y[[0, 0, 1, 1]]])
+    orders = [corners[::-1] if backwards else corners, inner]
+    found = list(_CumulativeArea(shape, angle).within(orders))
+    assert found[0][0] is orders[0] and found[1][0] is inner
+    assert found[0][1] == pytest.approx(outline.intersection(shape).area, abs=1e-9)
+    part = shapely.Polygon(inner @ _rotation(angle).T)
+    assert found[1][1] == pytest.approx(part.intersection(shape).area, abs=1e-9)
