@@ -240,12 +240,18 @@ def has_intel_gpu() -> bool:
     return any(device.startswith("GPU") for device in _core().available_devices)
 
 
+@functools.lru_cache(maxsize=1)
+def _read_whole(path: Path, sha256: str) -> Any:
+    """Return a model, of which parts share the nodes."""
+    return _core().read_model(str(path))
+
+
 @functools.lru_cache(maxsize=4)
 def _read(path: Path, sha256: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
     """Return the part of a model that leads from some inputs to some outputs, to be cloned."""
     openvino = _openvino()
     try:
-        model = _core().read_model(str(path))
+        model = _read_whole(path, sha256)
         ports = {
             name: port
             for node in model.get_ordered_ops()

@@ -89,3 +89,15 @@ def test_the_command_line_has_numpy_start_no_threads(monkeypatch, capsys, given,
         main(["--version"])
     assert os.environ["OPENBLAS_NUM_THREADS"] == kept
     assert "geossda" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_the_end_of_a_program_is_run_and_its_output_flushed():
+    code = "import atexit, sys; from geossda_cli.main import entry; sys.argv[1:] = ['--version']; "
+    code += "atexit.register(print, 'at the end'); entry()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr
+    assert done.stdout.splitlines()[1:] == ["at the end"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.DEVNULL)
+    assert done.returncode == 1
