@@ -1,5 +1,6 @@
 """SS(DA)² applied to rasters: the transform of one source, measured and applied to windows."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,8 @@ from geossda.harmonization.style_features import (
     statistics_of,
 )
 from geossda.models.style_arrays import ImageStyle, LevelMoments, PixelGaussian
+from geossda.parallel.cores import cores, cores_each
+from geossda.parallel.ordered_map import ordered_map
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.scaling import as_dtype
 from geossda.raster.windows import Window
@@ -78,10 +81,14 @@ def measure_transform(
     if mosaic.dtype.kind in "ui":
         held = np.iinfo(mosaic.dtype)
         step = len(patches.valid) // CONTRAST_PATCHES + 1
-        translated = [
-            transfer(image, valid)[:, valid]
-            for image, valid in zip(patches.image[::step], patches.valid[::step], strict=True)
-        ]
+        chosen = list(zip(patches.image[::step], patches.valid[::step], strict=True))
+        at_once = cores() if model.apply_graph.side_by_side else 1
+        with cores_each(1) if at_once > 1 else contextlib.nullcontext() as begin:
+            translated = list(
+                ordered_map(
+                    lambda patch: transfer(*patch)[:, patch[1]], chosen, at_once, initializer=begin
+                )
+            )
         low, high = limits
         ends = ((end - low) / (high - low) for end in (held.min, held.max))
         contrast = ContrastLimit.of(np.concatenate(translated, axis=1), *ends)
