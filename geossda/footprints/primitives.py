@@ -53,7 +53,7 @@ def discs(
     # The outline of a square varies by a tenth of its radius, that of an octagon by a fortieth.
     round_ = np.sqrt(deviation) <= np.minimum(0.04 * radius, tolerances / 2)
     round_ &= (radius >= 4 * tolerances) & (shapely.get_num_interior_rings(polygons) == 0)
-    found: list[Proposal | None] = [None] * len(polygons)
+    proposals: list[Proposal | None] = [None] * len(polygons)
     for index in np.flatnonzero(round_).tolist():
         half_turn = math.acos(1 - float(tolerances[index] / 4 / radius[index]))
         corners = max(8, math.ceil(math.pi / half_turn))
@@ -62,8 +62,8 @@ def discs(
         angles = np.arange(corners) * turn
         ring = np.column_stack([np.cos(angles), np.sin(angles)]) * size
         outline = shapely.Polygon(ring + mean[index] + centre[:, index])
-        found[index] = Proposal(outline, _DISC_PARAMETERS)
-    return found
+        proposals[index] = Proposal(outline, _DISC_PARAMETERS)
+    return proposals
 
 
 def boxes(
@@ -102,11 +102,11 @@ def boxes(
     order = np.lexsort((rings.counts, turn))
     step = np.diff(turn[order]) | (np.diff(np.floor(np.log(rings.counts[order]) / _LOG_ALIKE)) > 0)
     for group in np.split(order, np.flatnonzero(step) + 1) if len(order) else ():
-        some = _Extents.of(rings, group, pixels[group])
+        extents = _Extents.of(rings, group, pixels[group])
         if turn[group[0]]:
-            angle[group], walls[group] = _best_turn(some, main[group])
+            angle[group], walls[group] = _best_turn(extents, main[group])
         else:
-            walls[group] = some.fit(main[group, None])[1][:, 0]
+            walls[group] = extents.fit(main[group, None])[1][:, 0]
     corners = np.stack([walls[:, [0, 1, 1, 0], 0], walls[:, [0, 0, 1, 1], 1]], axis=2)
     cos, sin = np.cos(angle), np.sin(angle)
     back = np.stack([np.stack([cos, sin], axis=1), np.stack([-sin, cos], axis=1)], axis=1)
@@ -121,7 +121,7 @@ def boxes(
 def _best_turn(
     extents: "_Extents", main: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Search for the direction around the main one in which each ring is most like a box."""
+    """Find the direction around the main one in which each ring is most like a box."""
     each = np.arange(len(main))
     turns = np.arange(-_MAX_TURN_RAD, _MAX_TURN_RAD + 1e-9, _TURN_STEPS_RAD[0])
     angles = turns + main[:, None]
@@ -157,9 +157,9 @@ class _Extents(NamedTuple):
     pixels: NDArray[np.float64]
 
     @classmethod
-    def of(cls, rings: Rings, some: NDArray[np.intp], pixels: NDArray[np.float64]) -> "_Extents":
+    def of(cls, rings: Rings, members: NDArray[np.intp], pixels: NDArray[np.float64]) -> "_Extents":
         """Return those of some rings."""
-        first, count = rings.first[some], rings.counts[some]
+        first, count = rings.first[members], rings.counts[members]
         points = rings.points[index_ranges(first, first + count)]
         return cls(points, np.cumsum(count) - count, count, pixels)
 

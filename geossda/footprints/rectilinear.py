@@ -146,13 +146,13 @@ class _CumulativeArea:
             Corners along the rotated axes, in order. Areas are computed for some outlines ahead.
         """
         for first in range(0, len(outlines), _OUTLINES):
-            some = outlines[first : first + _OUTLINES]
-            x, y = np.concatenate(some).T
+            group = outlines[first : first + _OUTLINES]
+            x, y = np.concatenate(group).T
             # Outlines of one more wall have most corners in common.
             points, places = np.unique(x + 1j * y, return_inverse=True)
             below = self._below(points.real, points.imag)[places]
-            ends = np.cumsum([len(each) for each in some])
-            for each, end in zip(some, ends.tolist(), strict=True):
+            ends = np.cumsum([len(each) for each in group])
+            for each, end in zip(group, ends.tolist(), strict=True):
                 signs = _signs(len(each))
                 common = float(signs @ below[end - len(each) : end])
                 yield each, common if signs @ each.prod(axis=1) >= 0 else -common
@@ -172,9 +172,9 @@ class _CumulativeArea:
             cut |= ~under
             cut &= low < above
             corner, edge = np.divmod(np.flatnonzero(cut), len(rise))
-            found = self._cut(edge, x_[corner], y_[corner])
-            found -= np.minimum(self._middle[edge], x_[corner]) * under[corner, edge] * rise[edge]
-            areas.append(area + np.bincount(corner, found, len(area)))
+            pieces = self._cut(edge, x_[corner], y_[corner])
+            pieces -= np.minimum(self._middle[edge], x_[corner]) * under[corner, edge] * rise[edge]
+            areas.append(area + np.bincount(corner, pieces, len(area)))
         return np.concatenate(areas)
 
     def _cut(

@@ -243,7 +243,7 @@ def _outlines_of(
         points = np.bincount(owner[runs.owner], minlength=len(polygons))
         wanders &= np.sqrt(squares / points) > limit * pixels
     outer = rings.outer()
-    found = boxes(outer, polygons, np.array(mains[1]), pixels, tolerances, turn=wanders)
+    boxed = boxes(outer, polygons, np.array(mains[1]), pixels, tolerances, turn=wanders)
     near = _Surroundings.of(polygons, pixels, REACH * tolerances)
     circles = discs(outer, polygons, tolerances)
     for index, polygon in enumerate(polygons):
@@ -253,7 +253,7 @@ def _outlines_of(
             (mains[0][index], mains[1][index]),
             bool(wanders[index]),
             circles[index],
-            found[index],
+            boxed[index],
             near[index],
             float(pixels[index]),
             float(tolerances[index]),
@@ -313,15 +313,15 @@ def _squared_distances(
     corners, ring = shapely.get_coordinates(shapely.get_rings(outline), return_index=True)
     along = ring[1:] == ring[:-1]
     start, wall = corners[:-1][along], np.diff(corners, axis=0)[along]
-    some = np.concatenate([points, np.repeat(points[-1:], -len(points) % _TOGETHER, axis=0)])
-    some = some.reshape(-1, _TOGETHER, 2)
-    middle = some.mean(axis=1)
-    radius = np.sqrt(((some - middle[:, None]) ** 2).sum(axis=2).max(axis=1))
+    parts = np.concatenate([points, np.repeat(points[-1:], -len(points) % _TOGETHER, axis=0)])
+    parts = parts.reshape(-1, _TOGETHER, 2)
+    middle = parts.mean(axis=1)
+    radius = np.sqrt(((parts - middle[:, None]) ** 2).sum(axis=2).max(axis=1))
     away = np.sqrt(_squared_to_walls(middle[:, None], start, wall))
     near = away <= (away.min(axis=1) + 2.001 * radius)[:, None]
     group, number = np.nonzero(near)
-    squares = _squared_to_walls(some[group], start[number, None], wall[number, None])
-    first = np.searchsorted(group, np.arange(len(some)))
+    squares = _squared_to_walls(parts[group], start[number, None], wall[number, None])
+    first = np.searchsorted(group, np.arange(len(parts)))
     return np.asarray(np.minimum.reduceat(squares, first).ravel()[: len(points)])
 
 
