@@ -3,7 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-_Places = NDArray[np.intp]
+# Half the memory of intp, and enough: four times a rank has to fit in.
+_Places = NDArray[np.int32]
+# Stands in for the height of a neighbour that is missing; above all ranks.
+_NONE = 2**28
 
 
 def flood(
@@ -38,14 +41,14 @@ def flood(
     near = _neighbours(mask)
     height = _ranks(surface[mask], near, given > 0)
     lowest = _lowest(height, near)
-    places = np.arange(len(given))
+    places = np.arange(len(given), dtype=np.int32)
     stays = (given > 0) | (height[lowest] > height)
     basin = _ends(np.where(stays, places, lowest))
     passes = np.maximum(height, _sills(height, near, basin, given > 0)[basin])
     passes = np.where(given > 0, height, passes)
     dry = passes > len(given)
     # Heights are ranks, all different, so each tells its pixel.
-    pixel_at = np.empty(len(given), np.intp)
+    pixel_at = np.empty(len(given), np.int32)
     pixel_at[height] = places
     sill = pixel_at[np.where(dry, height, passes)]
     down = np.where(passes > height, sill, _lowest(passes, near))
@@ -56,7 +59,7 @@ def flood(
 def _neighbours(mask: NDArray[np.bool_]) -> _Places:
     """Return the places of the four neighbours of each pixel in the mask, (4, n); n for none."""
     count = int(mask.sum())
-    numbers = np.full((mask.shape[0] + 2, mask.shape[1] + 2), count, np.intp)
+    numbers = np.full((mask.shape[0] + 2, mask.shape[1] + 2), count, np.int32)
     numbers[1:-1, 1:-1][mask] = np.arange(count)
     sides = numbers[:-2, 1:-1], numbers[1:-1, :-2], numbers[1:-1, 2:], numbers[2:, 1:-1]
     return np.stack([side[mask] for side in sides])
@@ -81,18 +84,22 @@ def _ranks(values: NDArray[np.float32], near: _Places, marked: NDArray[np.bool_]
             away[waiting[reached]] = nearest[reached] + 1
             waiting = waiting[~reached]
         order = np.lexsort((np.arange(count), away, values))
-    ranks = np.empty(count, np.intp)
+    ranks = np.empty(count, np.int32)
     ranks[order] = np.arange(count)
     return ranks
 
 
 def _lowest(height: _Places, near: _Places) -> _Places:
     """Return the lowest neighbour of each pixel; the pixel itself if it has none."""
-    padded = np.append(height, np.iinfo(np.intp).max)
-    which = padded[near].argmin(axis=0)
-    places = np.arange(len(height))
-    lowest = near[which, places]
-    return np.where(lowest == len(height), places, lowest)
+    count = len(height)
+    # The least of height and side in one number is found several times as fast as where it is.
+    padded = 4 * np.append(height, np.int32(_NONE))
+    least = padded[near[0]]
+    for side in (1, 2, 3):
+        np.minimum(least, padded[near[side]] + np.int32(side), out=least)
+    places = np.arange(count, dtype=np.int32)
+    lowest = near.ravel()[(least & 3) * np.intp(count) + places]
+    return np.where(least >= 4 * _NONE, places, lowest)
 
 
 def _ends(down: _Places) -> _Places:
@@ -121,21 +128,19 @@ def _sills(height: _Places, near: _Places, basin: _Places, marked: NDArray[np.bo
         -1 at markers, more than n where no water comes; of no meaning elsewhere.
     """
     count = len(height)
-    sills = np.full(count, -1, np.intp)
+    sills = np.full(count, -1, np.int32)
     dry = np.flatnonzero((basin == np.arange(count)) & ~marked)
     if not len(dry):
         return sills
     sills[dry] = count + 1
     # Markers are one basin: water stands in all of them.
-    number = np.zeros(count, np.intp)
+    number = np.zeros(count, np.int32)
     number[dry] = np.arange(1, len(dry) + 1)
     own = number[basin]
     # Pairs across a border between basins: those below and to the right of each pixel.
-    first = np.tile(np.arange(count), 2)
-    second = near[2:].ravel()
-    first, second = first[second < count], second[second < count]
-    border = own[first] != own[second]
-    first, second = first[border], second[border]
+    beyond = np.append(own, np.int32(-1))[near[2:]]
+    side, first = np.nonzero((beyond != own) & (beyond >= 0))
+    second = near[2 + side, first]
     saddle = np.maximum(height[first], height[second])
     low, high = np.sort(np.stack([own[first], own[second]]), axis=0)
     order = np.argsort(saddle)

@@ -73,7 +73,7 @@ def partition(
         that no straight walls separate from its neighbours keeps its simplified outline.
     """
     main = _main_direction(outline)
-    straight = [_straightened(wall, main, tolerance) for wall in walls]
+    straight = _straightened(walls, main, tolerance)
     lines = shapely.union_all([shapely.boundary(outline), *straight])
     faces = shapely.get_parts(shapely.polygonize([*shapely.get_parts(lines)]))
     faces = faces[shapely.contains(outline.buffer(tolerance / 100), faces)]
@@ -114,17 +114,22 @@ def _reassign_fragments(parts: NDArray[np.object_]) -> NDArray[np.object_]:
 
 
 def _straightened(
-    wall: shapely.LineString, main: float, tolerance: float
-) -> shapely.LineString | shapely.LinearRing:
-    """Straighten a wall, and extend it beyond the outline."""
-    if shapely.is_closed(wall):  # around a building in the courtyard of another
-        return shapely.simplify(wall, tolerance)
-    points = shapely.get_coordinates(shapely.simplify(wall, 2 * tolerance))
-    if len(points) == 2:
-        points = _fit_wall(shapely.get_coordinates(wall), main, 2 * tolerance)
-    ends = [points[0] - points[1], points[-1] - points[-2]]
-    extensions = [end * (10 * tolerance / max(1e-9, float(np.hypot(*end)))) for end in ends]
-    return shapely.LineString([points[0] + extensions[0], *points, points[-1] + extensions[1]])
+    walls: NDArray[np.object_], main: float, tolerance: float
+) -> list[shapely.LineString | shapely.LinearRing]:
+    """Straighten walls, and extend them beyond the outline."""
+    # A closed one is around a building in the courtyard of another.
+    closed = shapely.is_closed(walls)
+    straight = shapely.simplify(walls, np.where(closed, tolerance, 2 * tolerance))
+    for index in np.flatnonzero(~closed).tolist():
+        points = shapely.get_coordinates(straight[index])
+        if len(points) == 2:
+            points = _fit_wall(shapely.get_coordinates(walls[index]), main, 2 * tolerance)
+        ends = np.stack([points[0] - points[1], points[-1] - points[-2]])
+        longer = ends * (10 * tolerance / np.maximum(1e-9, np.hypot(*ends.T)))[:, None]
+        straight[index] = shapely.linestrings(
+            np.concatenate([points[:1] + longer[:1], points, points[-1:] + longer[1:]])
+        )
+    return list(straight)
 
 
 def _main_direction(outline: shapely.Polygon) -> float:

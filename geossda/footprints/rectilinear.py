@@ -20,6 +20,7 @@ _MIN_WALL = 2.0
 _MOST_CELLS, _OUTLINES = 2**16, 8
 # What stands in for a width of 0.
 _TINY = 1e-30
+_SIGNS = np.resize([1.0, -1.0], 1024)
 
 
 def rectilinear_outline(
@@ -95,14 +96,12 @@ def rectilinear_outline(
 
 def _area(corners: NDArray[np.float64]) -> float:
     """Return the area of a rectilinear polygon."""
-    return abs(float(_signs(len(corners)) @ corners.prod(axis=1)))
+    return abs(float(_signs(len(corners)) @ (corners[:, 0] * corners[:, 1])))
 
 
 def _signs(count: int) -> NDArray[np.float64]:
     """Return 1 and -1 by turns."""
-    signs = np.ones(count)
-    signs[1::2] = -1.0
-    return signs
+    return _SIGNS[:count] if count <= len(_SIGNS) else np.resize([1.0, -1.0], count)
 
 
 class _CumulativeArea:
@@ -155,7 +154,7 @@ class _CumulativeArea:
             for each, end in zip(group, ends.tolist(), strict=True):
                 signs = _signs(len(each))
                 common = float(signs @ below[end - len(each) : end])
-                yield each, common if signs @ each.prod(axis=1) >= 0 else -common
+                yield each, common if signs @ (each[:, 0] * each[:, 1]) >= 0 else -common
 
     def _below(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Integrate min(X, x) dY along the rings where Y <= y, at corners (Green's theorem)."""

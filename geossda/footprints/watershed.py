@@ -153,10 +153,14 @@ def _log_odds(probability: NDArray[np.float32], temperature: float) -> NDArray[n
 
     This makes the depth of a valley independent of the calibration.
     """
-    finite = np.where(np.isfinite(probability), probability, 0).astype(np.float64)
-    clipped = np.clip(finite, 1e-6, 1 - 1e-6)  # 0 and 1 have no log odds
-    odds = temperature * np.log(clipped / (1 - clipped))
-    return np.clip(odds, -_CERTAIN_LOG_ODDS, _CERTAIN_LOG_ODDS).astype(np.float32)
+    odds = probability.astype(np.float64)
+    odds[~np.isfinite(probability)] = 0
+    np.clip(odds, 1e-6, 1 - 1e-6, out=odds)  # 0 and 1 have no log odds
+    odds /= 1 - odds
+    np.log(odds, out=odds)
+    odds *= temperature
+    np.clip(odds, -_CERTAIN_LOG_ODDS, _CERTAIN_LOG_ODDS, out=odds)
+    return odds.astype(np.float32)
 
 
 def _separate(
@@ -250,16 +254,20 @@ def extended_maxima(
 
 def _boxes(pieces: NDArray[np.int32]) -> list[tuple[slice, slice]]:
     """Return the bounding box of each piece, in their order; none is missing."""
-    rows, cols = np.nonzero(pieces)
-    index = pieces[rows, cols] - 1
-    low = np.full((2, pieces.max()), max(pieces.shape))
+    low = np.full((2, pieces.max() + 1), max(pieces.shape))
     high = np.zeros_like(low)
-    for axis, places in enumerate((rows, cols)):
-        np.minimum.at(low[axis], index, places)
-        np.maximum.at(high[axis], index, places + 1)
+    walled = np.pad(pieces, ((0, 0), (1, 1)))
+    rows, cols = np.nonzero(walled[:, 1:] != walled[:, :-1])
+    # A run of one piece along a row begins at such a place and ends before the next.
+    ended, begun = walled[rows, cols], walled[rows, cols + 1]
+    for axis, (first, last) in enumerate(((rows, rows + 1), (cols, cols))):
+        np.minimum.at(low[axis], begun, first)
+        np.maximum.at(high[axis], ended, last)
     return [
         (slice(top, bottom), slice(left, right))
-        for (top, left), (bottom, right) in zip(low.T.tolist(), high.T.tolist(), strict=True)
+        for (top, left), (bottom, right) in zip(
+            low[:, 1:].T.tolist(), high[:, 1:].T.tolist(), strict=True
+        )
     ]
 
 
