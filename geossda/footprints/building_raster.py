@@ -81,7 +81,7 @@ class BuildingRaster:
             inside &= valid
             self._check_mask(values, inside)
             return BuildingWindow(inside)
-        self._check_probability(values[valid])
+        self._check_probability(values if valid.all() else values[valid])
         # Nodata is no building, even at a threshold of 0.
         return BuildingWindow(
             (values >= self.threshold) & valid, values.astype(np.float32, copy=False)
@@ -120,7 +120,7 @@ class BuildingRaster:
             )
 
     def _check_probability(self, values: NDArray[np.generic]) -> None:
-        if len(values) and not (values.min() >= 0 and values.max() <= 1):
+        if values.size and not (values.min() >= 0 and values.max() <= 1):
             raise InputError(
                 f"{self.mosaic.name} holds values from {values.min():g} to {values.max():g}, "
                 "probabilities in 0..1 were expected: rescale it, or convert a mask to integers"

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geossda.footprints.flooding import flood
 from geossda.footprints.records import BuildingWindow, Footprints
-from geossda.footprints.tracing import build_polygons, find_corners
+from geossda.footprints.tracing import Corners, build_polygons, find_corners
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
 
@@ -101,17 +101,18 @@ class Splitter:
         owner : (m,) int64 array
             Patch of each piece.
         """
-        pieces, owners = [], []
-        for index in range(len(patches.pixels)):
-            patch = patches.take(np.array([index]))
-            separated = self._pieces(patch)
-            pieces.append(patch if separated is None else separated)
-            owners.append(np.full(len(pieces[-1].pixels), index))
-        if not pieces:
-            return patches, np.zeros(0, np.int64)
-        return Footprints.concatenate(pieces), np.concatenate(owners)
+        each = [self._pieces(patches.take(np.array([i]))) for i in range(len(patches.pixels))]
+        whole = np.array([pieces is None for pieces in each], bool)
+        separated = [pieces for pieces in each if pieces is not None]
+        if not separated:
+            return patches, np.arange(len(whole))
+        counts = [len(pieces.stats) for pieces in separated]
+        owner = np.append(np.flatnonzero(whole), np.repeat(np.flatnonzero(~whole), counts))
+        order = np.argsort(owner, kind="stable")
+        footprints = Footprints.concatenate([patches.take(whole), _traced(separated)])
+        return footprints.take(order), owner[order]
 
-    def _pieces(self, patch: Footprints) -> Footprints | None:
+    def _pieces(self, patch: Footprints) -> "_Pieces | None":
         """Separate the buildings of one patch; return None if it is one building."""
         min_px = max(1.0, _MIN_BUILDING_M2 / self._gsd_m**2)
         polygon = patch.polygons[0]
@@ -145,7 +146,7 @@ class Splitter:
         if pieces.max() < 2:
             return None
         probability = None if buildings.probability is None else buildings.probability[inner]
-        return _trace_pieces(pieces, probability, top, left)
+        return _Pieces.of(pieces, probability, top, left)
 
 
 def _log_odds(probability: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
@@ -271,49 +272,77 @@ def _boxes(pieces: NDArray[np.int32]) -> list[tuple[slice, slice]]:
     ]
 
 
-def _trace_pieces(
-    pieces: NDArray[np.int32], probability: NDArray[np.float32] | None, top: int, left: int
-) -> Footprints:
-    """Trace the outlines of pieces, which touch each other.
+class _Pieces(NamedTuple):
+    """The pieces of a patch, which touch each other.
 
-    Parameters
+    Attributes
     ----------
-    pieces : (height, width) int32 array
-        Connected pieces, numbered from 1.
-    probability : (height, width) float32 array or None
-    top, left : int
-        Position of the arrays in the raster, in pixels.
-
-    Returns
-    -------
-    Footprints
-        In pixels of the raster.
+    corners : Corners
+        Of their outlines, in pixels of the raster; labels count from 0.
+    stats : (n, 3) float array
+        Mean, lowest and highest probability of each; NaN without probabilities.
     """
-    boxes = _boxes(pieces)
-    # Side by side on a canvas, a pixel apart, all are traced at once.
-    heights = np.array([rows.stop - rows.start for rows, _ in boxes])
-    widths = np.array([cols.stop - cols.start for _, cols in boxes])
-    begins = np.cumsum(widths + 1) - widths
-    canvas = np.zeros((heights.max() + 2, begins[-1] + widths[-1] + 1), np.int32)
-    stats = np.full((len(boxes), 3), np.nan)
-    for number, (box, height, begin, width) in enumerate(
-        zip(boxes, heights, begins, widths, strict=True), start=1
-    ):
-        mask = pieces[box] == number
-        canvas[1 : height + 1, begin : begin + width][mask] = number
-        if probability is not None:
-            values = probability[box][mask]
-            stats[number - 1] = values.mean(dtype=np.float64), values.min(), values.max()
-    corners = find_corners(canvas, 1, 1)
-    row_shift = np.array([0, *(top + rows.start - 1 for rows, _ in boxes)])
-    col_shift = np.array([0, *(left + cols.start for _, cols in boxes)])
-    col_shift[1:] -= begins
-    outlines, _, pixels = build_polygons(
-        corners._replace(
-            row=corners.row + row_shift[corners.label], col=corners.col + col_shift[corners.label]
+
+    corners: Corners
+    stats: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        pieces: NDArray[np.int32],
+        probability: NDArray[np.float32] | None,
+        top: int,
+        left: int,
+    ) -> "_Pieces":
+        """Return the pieces that are labelled in an array.
+
+        Parameters
+        ----------
+        pieces : (height, width) int32 array
+            Connected pieces, numbered from 1.
+        probability : (height, width) float32 array or None
+        top, left : int
+            Position of the arrays in the raster, in pixels.
+        """
+        boxes = _boxes(pieces)
+        # Side by side on a canvas, a pixel apart, all are traced at once.
+        heights = np.array([rows.stop - rows.start for rows, _ in boxes])
+        widths = np.array([cols.stop - cols.start for _, cols in boxes])
+        begins = np.cumsum(widths + 1) - widths
+        canvas = np.zeros((heights.max() + 2, begins[-1] + widths[-1] + 1), np.int32)
+        stats = np.full((len(boxes), 3), np.nan)
+        for number, (box, height, begin, width) in enumerate(
+            zip(boxes, heights, begins, widths, strict=True), start=1
+        ):
+            mask = pieces[box] == number
+            canvas[1 : height + 1, begin : begin + width][mask] = number
+            if probability is not None:
+                values = probability[box][mask]
+                stats[number - 1] = values.mean(dtype=np.float64), values.min(), values.max()
+        corners = find_corners(canvas, 1, 1)
+        row_shift = np.array([0, *(top + rows.start - 1 for rows, _ in boxes)])
+        col_shift = np.array([0, *(left + cols.start for _, cols in boxes)])
+        col_shift[1:] -= begins
+        return cls(
+            Corners(
+                corners.row + row_shift[corners.label],
+                corners.col + col_shift[corners.label],
+                corners.flags,
+                corners.label - 1,
+            ),
+            stats,
         )
-    )
-    mean, low, high = stats.T
+
+
+def _traced(patches: list[_Pieces]) -> Footprints:
+    """Trace the outlines of the pieces of patches, in pixels of the raster."""
+    before = np.cumsum([0, *(len(pieces.stats) for pieces in patches)]).tolist()
+    corners = [
+        each.corners._replace(label=each.corners.label + count)
+        for each, count in zip(patches, before, strict=False)
+    ]
+    outlines, _, pixels = build_polygons(Corners.concatenate(corners))
+    mean, low, high = np.concatenate([pieces.stats for pieces in patches]).T
     return Footprints(
         outlines.to_shapely(), pixels, mean, low.astype(np.float32), high.astype(np.float32)
     )
