@@ -77,15 +77,12 @@ def partition(
     lines = shapely.union_all([shapely.boundary(outline), *straight])
     faces = shapely.get_parts(shapely.polygonize([*shapely.get_parts(lines)]))
     faces = faces[shapely.contains(outline.buffer(tolerance / 100), faces)]
-    face, piece = shapely.STRtree(pieces).query(faces, predicate="intersects")
-    common = np.zeros((len(faces), len(pieces)))
-    common[face, piece] = shapely.area(shapely.intersection(faces[face], pieces[piece]))
-    owner = common.argmax(axis=1)
+    owner, common = _owners(faces, pieces)
     parts = np.array(
         [shapely.union_all(faces[owner == index]) for index in range(len(pieces))], object
     )
     parts = np.asarray(shapely.simplify(parts, tolerance / 100), object)
-    covered = np.bincount(owner, common.max(axis=1, initial=0), len(pieces))
+    covered = np.bincount(owner, common, len(pieces))
     astray = covered < _MIN_COVERED * shapely.area(pieces)
     if astray.any():
         parts[astray] = shapely.intersection(simplified()[astray], outline)
@@ -94,6 +91,24 @@ def partition(
     areal = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
     parts[areal] = shapely.coverage_simplify(parts[areal], _FINAL_SIMPLIFY * tolerance)
     return parts
+
+
+def _owners(
+    faces: NDArray[np.object_], pieces: NDArray[np.object_]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return the piece that each face has most in common with, and the area they have in common."""
+    tree = shapely.STRtree(pieces)
+    owner, common = np.zeros(len(faces), np.intp), np.zeros(len(faces))
+    # The piece around a face's middle mostly has more than half of it, which no other can have.
+    face, piece = tree.query(shapely.centroid(faces), predicate="intersects")
+    owner[face] = piece
+    common[face] = shapely.area(shapely.intersection(faces[face], pieces[owner[face]]))
+    unsure = np.flatnonzero(common <= 0.501 * shapely.area(faces))
+    face, piece = tree.query(faces[unsure], predicate="intersects")
+    areas = np.zeros((len(unsure), len(pieces)))
+    areas[face, piece] = shapely.area(shapely.intersection(faces[unsure[face]], pieces[piece]))
+    owner[unsure], common[unsure] = areas.argmax(axis=1), areas.max(axis=1, initial=0)
+    return owner, common
 
 
 def _reassign_fragments(parts: NDArray[np.object_]) -> NDArray[np.object_]:

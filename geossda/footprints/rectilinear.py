@@ -8,7 +8,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geossda.footprints.ring_arrays import index_ranges
 from geossda.footprints.runs import Runs
 
 # A run is cut in two by a step if it leaves its axis by more than this slope.
@@ -17,8 +16,8 @@ _MAX_SLOPE = 0.4
 _CORNER_COST = 0.02
 # Walls are no shorter than so many tolerances, and courtyards no smaller than its square.
 _MIN_WALL = 2.0
-# Outlines whose areas in common with the polygon are computed at once.
-_OUTLINES = 8
+# Corners times edges that are computed at once, and outlines whose corners are.
+_MOST_CELLS, _OUTLINES = 2**16, 8
 # What stands in for a width of 0.
 _TINY = 1e-30
 _SIGNS = np.resize([1.0, -1.0], 1024)
@@ -128,14 +127,11 @@ class _CumulativeArea:
             starts.append(points[:-1])
             ends.append(points[1:])
         start, end = np.concatenate(starts), np.concatenate(ends)
-        # Edges in the order of their upper ends: those below a point are the first ones.
-        order = np.argsort(np.maximum(start[:, 1], end[:, 1]))
-        start, end, self._signs = start[order], end[order], np.concatenate(signs)[order]
         self._start, self._rise = start, end[:, 1] - start[:, 1]
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = (end[:, 0] - start[:, 0]) / self._rise
         self._slope = np.where(self._rise == 0, 0.0, slope)
-        self._middle = (start[:, 0] + end[:, 0]) / 2
+        self._middle, self._signs = (start[:, 0] + end[:, 0]) / 2, np.concatenate(signs)
         self._low, self._high = np.minimum(start, end).T, np.maximum(start, end).T
 
     def within(
@@ -150,7 +146,10 @@ class _CumulativeArea:
         """
         for first in range(0, len(outlines), _OUTLINES):
             group = outlines[first : first + _OUTLINES]
-            below = self._below(*np.concatenate(group).T)
+            x, y = np.concatenate(group).T
+            # Outlines of one more wall have most corners in common.
+            points, places = np.unique(x + 1j * y, return_inverse=True)
+            below = self._below(points.real, points.imag)[places]
             ends = np.cumsum([len(each) for each in group])
             for each, end in zip(group, ends.tolist(), strict=True):
                 signs = _signs(len(each))
@@ -159,30 +158,23 @@ class _CumulativeArea:
 
     def _below(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Integrate min(X, x) dY along the rings where Y <= y, at corners (Green's theorem)."""
+        rise = self._rise * self._signs
         (left, low), (right, high) = self._low, self._high
-        columns, column = np.unique(x, return_inverse=True)
-        beside, rise = columns[:, None], self._rise * self._signs
-        areas = np.minimum(self._middle, beside)
-        areas *= rise
-        np.cumsum(areas, axis=1, out=areas)
-        count = np.searchsorted(high, y, side="right")
-        area = np.where(count > 0, areas[column, count - 1], 0)
-        # Edges that end above the corner but begin below it.
-        upper = np.searchsorted(high, y + (high - low).max(), side="right")
-        edge, corner = index_ranges(count, upper), np.repeat(np.arange(len(x)), upper - count)
-        begun = low[edge] < y[corner]
-        edge, corner = edge[begun], corner[begun]
-        area += np.bincount(corner, self._cut(edge, x[corner], y[corner]), len(x))
-        # Edges below it, from one side of it to the other.
-        row, crossing = np.nonzero((left < beside) & (right > beside))
-        first, last = np.searchsorted(row, (column, column + 1))
-        edge = crossing[index_ranges(first, last)]
-        corner = np.repeat(np.arange(len(x)), last - first)
-        ended = edge < count[corner]
-        edge, corner = edge[ended], corner[ended]
-        more = self._cut(edge, x[corner], y[corner])
-        more -= np.minimum(self._middle[edge], x[corner]) * rise[edge]
-        return np.asarray(area + np.bincount(corner, more, len(x)))
+        areas = []
+        parts = 1 + len(x) * len(rise) // _MOST_CELLS
+        for x_, y_ in zip(np.array_split(x, parts), np.array_split(y, parts), strict=True):
+            beside, above = x_[:, None], y_[:, None]
+            under = high <= above
+            area = (np.minimum(self._middle, beside) * under) @ rise
+            # Edges that the corner's quadrant cuts in two are integrated up to where it does.
+            cut = (left < beside) & (right > beside)
+            cut |= ~under
+            cut &= low < above
+            corner, edge = np.divmod(np.flatnonzero(cut), len(rise))
+            pieces = self._cut(edge, x_[corner], y_[corner])
+            pieces -= np.minimum(self._middle[edge], x_[corner]) * under[corner, edge] * rise[edge]
+            areas.append(area + np.bincount(corner, pieces, len(area)))
+        return np.concatenate(areas)
 
     def _cut(
         self, edge: NDArray[np.int64], x: NDArray[np.float64], y: NDArray[np.float64]
