@@ -301,9 +301,8 @@ _CONVERTER = "openvino.tools.ovc"
 def _openvino() -> Any:
     """Return OpenVINO, imported without its converter.
 
-    That one is not needed, takes as long to import as all else, writes to the user's home folder,
-    and reports to a server every time that it is imported; a process of its own does so, which the
-    end of this one waits for.
+    That one is not needed, writes to the user's home folder, and reports to a server every time
+    that it is imported; a process of its own does so, which the end of this one waits for.
     """
     if "openvino" in sys.modules or _CONVERTER in sys.modules:
         import openvino
