@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -23,19 +23,84 @@ _TINY = 1e-30
 _SIGNS = np.resize([1.0, -1.0], 1024)
 
 
+class Walls(NamedTuple):
+    """Walls around an outline, upright and level by turns, in one direction.
+
+    Attributes
+    ----------
+    offsets : list of float
+        Coordinate along the rotated axis that each wall is across.
+    first_upright : bool
+        Whether that is x for the first wall.
+    """
+
+    offsets: list[float]
+    first_upright: bool
+
+
+def alternating_walls(runs: Runs, angles: NDArray[np.float64]) -> list[Walls]:
+    """Return the walls around each of several rings.
+
+    A run along neither axis becomes a step of three walls. Of parallel neighbours the mean is
+    taken, weighted by their points.
+
+    Parameters
+    ----------
+    runs : Runs
+        Of rings that are numbered from 0, with no number missing.
+    angles : (r,) float array
+        Direction of the first axis for each ring, in radians.
+    """
+    ring = runs.ring[runs.owner]
+    cos, sin = np.cos(angles)[ring], np.sin(angles)[ring]
+    x, y = runs.points.T
+    points = np.stack([x * cos + y * sin, y * cos - x * sin], axis=1)
+    start, stop = points[runs.first], points[runs.last]
+    extent, middle = np.abs(stop - start), (start + stop) / 2
+    axis = (extent[:, 0] > extent[:, 1]).astype(np.intp)
+    steep = extent.min(axis=1) > _MAX_SLOPE * extent.max(axis=1)
+    each, counts = np.arange(len(axis)), runs.last - runs.first + 1
+    # Three walls a run, of which only a steep one needs those before and after.
+    axes = np.stack([axis, np.where(steep, 1 - axis, axis), axis], axis=1)
+    offsets = np.stack(
+        [
+            (start[each, axis] + middle[each, axis]) / 2,
+            np.where(steep, middle[each, 1 - axis], runs.medians(points, axis)),
+            (stop[each, axis] + middle[each, axis]) / 2,
+        ],
+        axis=1,
+    )
+    weights = np.stack([counts / 2, np.where(steep, 0.5, counts), counts / 2], axis=1)
+    kept = np.stack([steep, np.ones_like(steep), steep], axis=1)
+    axes, offsets, weights = axes[kept], offsets[kept], weights[kept]
+    ring = np.repeat(runs.ring, kept.sum(axis=1))
+    begins = np.flatnonzero(np.append(True, (axes[1:] != axes[:-1]) | (ring[1:] != ring[:-1])))
+    weight = np.add.reduceat(weights, begins)
+    moment = np.add.reduceat(offsets * weights, begins)
+    axes, ends = axes[begins], np.searchsorted(ring[begins], np.arange(len(angles) + 1))
+    # The last wall of a ring goes on in the first.
+    first, last = ends[:-1], ends[1:] - 1
+    same = (axes[first] == axes[last]) & (last > first)
+    moment[first] += np.where(same, moment[last], 0)
+    weight[first] += np.where(same, weight[last], 0)
+    offset, upright = (moment / weight).tolist(), (axes[first] == 0).tolist()
+    stops = (last + ~same).tolist()
+    return [
+        Walls(offset[begin:end], up) for begin, end, up in zip(first, stops, upright, strict=True)
+    ]
+
+
 def rectilinear_outline(
-    shape: Any, cuts: list[Runs], angles: list[float], tolerance: float
+    shape: Any, directions: list[tuple[float, list[Walls]]], tolerance: float
 ) -> tuple[Any, float]:
     """Return the rectilinear polygon that is nearest to a shape for its number of corners.
 
     Parameters
     ----------
     shape : shapely.Polygon
-    cuts : list of Runs
-        The exterior ring's points, cut where the direction changes; once for each way of cutting
-        it.
-    angles : list of float
-        Directions of the walls to try, in radians.
+    directions : list of (float, list of Walls)
+        Directions of the walls to try, in radians, each with the walls that the outer ring has in
+        it, once for each way of cutting the ring into runs.
     tolerance : float
         How far walls may be moved, in the points' unit.
 
@@ -49,16 +114,16 @@ def rectilinear_outline(
     best: Any = None
     least, least_astray = math.inf, math.inf
     unit = shape.length * tolerance  # area astray that costs as much as `1 / _CORNER_COST` corners
-    for angle in angles:
+    for angle, cuts in directions:
         turned = _rotation(angle)
         courtyards = shapely.union_all([_rectangle(ring, angle) for ring in shape.interiors])
         yard_area = courtyards.area
         yard_common = shapely.area(shapely.intersection(courtyards, shape)) if yard_area else 0.0
         area = _CumulativeArea(shape, angle)
-        for runs in cuts:
+        for walls in cuts:
             # Few corners first: with more, what they cost alone is soon too much.
             outlines = []
-            for corners in reversed(_outlines(runs, angle, _MIN_WALL * tolerance)):
+            for corners in reversed(_outlines(walls, _MIN_WALL * tolerance)):
                 corner_cost = _CORNER_COST * len(corners)
                 if corner_cost >= least:
                     break
@@ -192,14 +257,14 @@ class _CumulativeArea:
         return np.asarray((twice * 0.5 + x) * (high - low) * self._signs[edge])
 
 
-def _outlines(runs: Runs, angle: float, min_wall: float) -> list[NDArray[np.float64]]:
+def _outlines(walls: Walls, min_wall: float) -> list[NDArray[np.float64]]:
     """Return the corners of rectilinear outlines, along the rotated axes, the last ones a box's.
 
     The shortest wall is left out, and its two neighbours, which are parallel, become one. Outlines
     may cross themselves.
     """
     outlines: list[NDArray[np.float64]] = []
-    offset, first_upright = _alternating(runs, _rotation(angle))
+    offset, first_upright = walls.offsets.copy(), walls.first_upright
     # Length of wall i: from its corner with wall i - 1 to that with wall i + 1.
     lengths = [abs(offset[(i + 1) % len(offset)] - offset[i - 1]) for i in range(len(offset))]
     while len(offset) >= 4:
@@ -229,40 +294,6 @@ def _corners(offset: list[float], first_upright: bool) -> NDArray[np.float64]:
     corners = np.array([offset, offset[-1:] + offset[:-1]]).T
     corners[first_upright::2] = corners[first_upright::2, ::-1]
     return corners
-
-
-def _alternating(runs: Runs, turned: NDArray[np.float64]) -> tuple[list[float], bool]:
-    """Return the offsets of walls, by turns upright and level, and whether the first is upright.
-
-    A run along neither axis becomes a step of three walls. Of parallel neighbours the mean is
-    taken, weighted by their points.
-    """
-    points = runs.points @ turned
-    start, stop = points[runs.first], points[runs.last]
-    extent, middle = np.abs(stop - start), (start + stop) / 2
-    axis = (extent[:, 0] > extent[:, 1]).astype(np.intp)
-    steep = extent.min(axis=1) > _MAX_SLOPE * extent.max(axis=1)
-    each, counts = np.arange(len(axis)), runs.last - runs.first + 1
-    # Three walls a run, of which only a steep one needs those before and after.
-    axes = np.stack([axis, np.where(steep, 1 - axis, axis), axis], axis=1)
-    offsets = np.stack(
-        [
-            (start[each, axis] + middle[each, axis]) / 2,
-            np.where(steep, middle[each, 1 - axis], runs.medians(points, axis)),
-            (stop[each, axis] + middle[each, axis]) / 2,
-        ],
-        axis=1,
-    )
-    weights = np.stack([counts / 2, np.where(steep, 0.5, counts), counts / 2], axis=1)
-    kept = np.stack([steep, np.ones_like(steep), steep], axis=1)
-    axes, offsets, weights = axes[kept], offsets[kept], weights[kept]
-    begins = np.flatnonzero(np.append(True, axes[1:] != axes[:-1]))
-    axes, weight = axes[begins], np.add.reduceat(weights, begins)
-    moment = np.add.reduceat(offsets * weights, begins)
-    if len(axes) > 1 and axes[0] == axes[-1]:
-        moment[0], weight[0] = moment[0] + moment[-1], weight[0] + weight[-1]
-        moment, weight = moment[:-1], weight[:-1]
-    return (moment / weight).tolist(), bool(axes[0] == 0)
 
 
 def _rectangle(ring: Any, angle: float) -> Any:

@@ -16,8 +16,8 @@ import shapely
 from numpy.typing import NDArray
 
 from geossda.footprints.primitives import boxes, discs
-from geossda.footprints.rectilinear import rectilinear_outline
-from geossda.footprints.runs import FittedRuns, Runs, edge_midpoints, fit_lines, split_runs
+from geossda.footprints.rectilinear import Walls, alternating_walls, rectilinear_outline
+from geossda.footprints.runs import FittedRuns, edge_midpoints, fit_lines, split_runs
 from geossda.footprints.wall_lines import Proposal, intersect_lines, lines_of, snap_lines
 
 # Least intersection over union of a proposal with the pixels: where the pixels follow walls; and
@@ -152,10 +152,16 @@ class _Outline(NamedTuple):
     Attributes
     ----------
     polygon : shapely.Polygon
+    points : (n, 2) float array
+        Midpoints of its pixel edges.
     walls : (FittedRuns, FittedRuns)
         Lines fitted at one and at two tolerances.
+    main : (float, float)
+        The main direction of each, in radians.
     wanders : bool
         Whether it is far from both.
+    directions : list of (float, list of Walls)
+        Directions of its walls in radians, with what :func:`rectilinear_outline` takes.
     disc, box : Proposal or None, Proposal
     surroundings : _Surroundings
     pixel, tolerance : float
@@ -163,9 +169,11 @@ class _Outline(NamedTuple):
     """
 
     polygon: shapely.Polygon
+    points: NDArray[np.float64]
     walls: tuple[FittedRuns, FittedRuns]
     main: tuple[float, float]
     wanders: bool
+    directions: list[tuple[float, list[Walls]]]
     disc: Proposal | None
     box: Proposal
     surroundings: _Surroundings
@@ -191,12 +199,7 @@ class _Outline(NamedTuple):
         proposals = [self.box] if self.disc is None else [self.disc, self.box]
         if self.wanders and not len(self.polygon.interiors):
             yield from ((each.outline, None, _MIN_IOU_PRIMITIVE) for each in proposals)
-        outline, iou = rectilinear_outline(
-            self.polygon,
-            [_outer(fitted) for fitted in self.walls],
-            _different([self.main[1], _longest_direction(self.box.outline)]),
-            self.tolerance,
-        )
+        outline, iou = rectilinear_outline(self.polygon, self.directions, self.tolerance)
         if self.wanders:
             proposals = []
             if outline is not None:
@@ -219,10 +222,8 @@ class _Outline(NamedTuple):
 
     def _ranked(self, proposals: list[Proposal]) -> list[Proposal]:
         """Return proposals by the Bayesian information criterion."""
-        fitted = self.walls[1]
-        points = edge_midpoints(np.array([self.polygon], object), np.array([self.pixel])).points
-        count = len(points) / fitted.correlated_points()
-        return sorted(proposals, key=lambda each: _criterion(each, points, count, self.pixel))
+        count = len(self.points) / self.walls[1].correlated_points()
+        return sorted(proposals, key=lambda each: _criterion(each, self.points, count, self.pixel))
 
 
 def _outlines_of(
@@ -232,47 +233,43 @@ def _outlines_of(
     if not len(polygons):
         return
     rings = edge_midpoints(polygons, pixels)
-    fits, mains, wanders = [], [], np.ones(len(polygons), bool)
+    outer = rings.outer()
+    outermost = np.searchsorted(rings.polygon, outer.polygon)
+    fits, cuts, mains, wanders = [], [], [], np.ones(len(polygons), bool)
     for factor, limit in zip((1, 2), _WANDERING_RMS_PX, strict=True):
         runs = split_runs(rings, factor * tolerances[rings.polygon])
+        cuts.append(runs.of_rings(outermost))
         fitted, owner = fit_lines(runs), rings.polygon[runs.ring]
         ends = np.searchsorted(owner, np.arange(len(polygons) + 1)).tolist()
         fits.append([fitted.take(slice(*pair)) for pair in itertools.pairwise(ends)])
         mains.append([each.main_direction() for each in fits[-1]])
         squares = np.bincount(owner[runs.owner], fitted.residuals() ** 2, len(polygons))
-        points = np.bincount(owner[runs.owner], minlength=len(polygons))
-        wanders &= np.sqrt(squares / points) > limit * pixels
-    outer = rings.outer()
+        counts = np.bincount(owner[runs.owner], minlength=len(polygons))
+        wanders &= np.sqrt(squares / counts) > limit * pixels
     boxed = boxes(outer, polygons, np.array(mains[1]), pixels, tolerances, turn=wanders)
+    angles = mains[1], [_longest_direction(each.outline) for each in boxed]
+    differ = np.abs(np.sin(2 * np.subtract(*angles))) > _SAME_RAD  # or are at right angles
+    walls = [[alternating_walls(runs, np.array(each)) for runs in cuts] for each in angles]
     near = _Surroundings.of(polygons, pixels, REACH * tolerances)
+    points = np.split(rings.points, rings.first[outermost[1:]])
     circles = discs(outer, polygons, tolerances)
     for index, polygon in enumerate(polygons):
         yield _Outline(
             polygon,
+            points[index],
             (fits[0][index], fits[1][index]),
             (mains[0][index], mains[1][index]),
             bool(wanders[index]),
+            [
+                (angles[which][index], [each[index] for each in walls[which]])
+                for which in ((0, 1) if differ[index] else (0,))
+            ],
             circles[index],
             boxed[index],
             near[index],
             float(pixels[index]),
             float(tolerances[index]),
         )
-
-
-def _outer(fitted: FittedRuns) -> Runs:
-    """Return the runs of a polygon's outer ring."""
-    runs = fitted.runs
-    return runs.take(slice(0, int(np.searchsorted(runs.ring, runs.ring[0], side="right"))))
-
-
-def _different(angles: list[float]) -> list[float]:
-    """Return the angles, in radians, but for those at right angles to one before."""
-    kept: list[float] = []
-    for angle in angles:
-        if all(abs(math.sin(2 * (angle - other))) > _SAME_RAD for other in kept):
-            kept.append(angle)
-    return kept
 
 
 def _longest_direction(outline: shapely.Polygon) -> float:

@@ -80,6 +80,16 @@ class Runs(NamedTuple):
             self.points[first[0] : last[-1] + 1], first - first[0], last - first[0], self.ring[runs]
         )
 
+    def of_rings(self, rings: NDArray[np.intp]) -> "Runs":
+        """Return the runs of some rings, ascending, which are numbered from 0 then."""
+        kept = np.isin(self.ring, rings)
+        first, last = self.first[kept], self.last[kept]
+        ends = np.cumsum(last - first + 1)
+        points = self.points[index_ranges(first, last + 1)]
+        return Runs(
+            points, ends - (last - first + 1), ends - 1, np.searchsorted(rings, self.ring[kept])
+        )
+
     def medians(self, points: NDArray[np.float64], axis: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return the median of one coordinate of each run's points, which may have been turned."""
         counts, run = self.last - self.first + 1, self.owner

@@ -126,10 +126,11 @@ class Splitter:
         padded = window.grown(int(np.ceil(4 * smoothing_px)), self._shape)
         buildings = self._read(padded)
         inner = window.within(padded)
-        _, labels = cv2.connectedComponents(buildings.inside.view(np.uint8), connectivity=4)
         x, y = (int(value) for value in polygon.exterior.coords[0])
         # The outline begins at the upper left corner of its first pixel.
-        inside = np.asarray(labels)[inner] == labels[y - padded.row, x - padded.col]
+        filled = buildings.inside.astype(np.uint8)
+        cv2.floodFill(filled, None, (x - padded.col, y - padded.row), 2)
+        inside = filled[inner] == 2
         if buildings.probability is None:
             # Neighbouring patches count as background.
             height = cv2.distanceTransform(np.pad(inside, 1).view(np.uint8), cv2.DIST_L2, 5)

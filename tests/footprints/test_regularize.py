@@ -21,9 +21,11 @@ from geossda.footprints.polygonize import polygonize
 from geossda.footprints.primitives import boxes
 from geossda.footprints.records import BuildingWindow, OpenComponents
 from geossda.footprints.rectilinear import (
+    Walls,
     _CumulativeArea,
     _outlines,
     _rotation,
+    alternating_walls,
     rectilinear_outline,
 )
 from geossda.footprints.regularize import (
@@ -202,25 +204,27 @@ def test_what_a_model_paints_of_right_angles_has_right_angles_again(name):
 
 def test_rectilinear_outlines_go_down_to_a_box():
     ell = outline_of(pixels_of(turned(HOUSES["ell"], 20)))
-    runs = [split_runs(midpoints(ell), np.array([0.5]))]
+    runs = split_runs(midpoints(ell), np.array([0.5]))
+    walls = [(np.radians(d), alternating_walls(runs, np.radians([d]))) for d in (20, 0)]
     turn = _rotation(np.radians(20)).T
-    outlines = [shapely.Polygon(each @ turn) for each in _outlines(runs[0], np.radians(20), 1.0)]
+    outlines = [shapely.Polygon(each @ turn) for each in _outlines(walls[0][1][0], 1.0)]
     counts = [corners(each) for each in outlines]
     assert counts[-1] == 4 and counts == sorted(counts, reverse=True)
     for each in outlines:
         assert each.is_valid
         assert np.abs(_corner_angles(np.array([each], object)) - 90).max() < 0.01
-    made, iou = rectilinear_outline(ell, runs, [np.radians(20), 0.0], 0.5)
+    made, iou = rectilinear_outline(ell, walls, 0.5)
     assert corners(made) == 6 and overlap(made, ell) > 0.97
     assert iou == pytest.approx(overlap(made, ell), abs=1e-9)
-    assert rectilinear_outline(ell, [runs[0].take(slice(0, 1))], [0.0], 0.5) == (None, 0.0)
+    assert rectilinear_outline(ell, [(0.0, [Walls([1.0], True)])], 0.5) == (None, 0.0)
 
 
 @pytest.mark.parametrize("yard", [(40, 40, 46, 45), (50, 40, 58, 45)])
 def test_rectilinear_outlines_know_their_overlap_around_a_courtyard(yard):
     house = outline_of(pixels_of(turned(shapely.box(30, 30, 60, 55) - shapely.box(*yard), 20)))
-    runs = [split_runs(midpoints(house).outer(), np.array([0.5]))]
-    made, iou = rectilinear_outline(house, runs, [np.radians(20)], 0.5)
+    runs = split_runs(midpoints(house).outer(), np.array([0.5]))
+    walls = alternating_walls(runs, np.radians([20]))
+    made, iou = rectilinear_outline(house, [(np.radians(20), walls)], 0.5)
     assert len(made.interiors) == 1
     assert iou == pytest.approx(overlap(made, house), abs=1e-9) and iou > 0.95
 
