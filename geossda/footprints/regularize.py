@@ -326,10 +326,11 @@ def _squared_to_walls(
     points: NDArray[np.float64], start: NDArray[np.float64], wall: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the squared distances of points from walls, each given by its start and extent."""
-    off = points - start
-    length = np.maximum((wall**2).sum(axis=-1), 1e-30)  # two corners can be one
-    share = np.clip((off * wall).sum(axis=-1) / length, 0, 1)
-    return np.asarray(((off - share[..., None] * wall) ** 2).sum(axis=-1))
+    # Both coordinates by themselves: sums of two along the last axis take three times as long.
+    (x, y), (along, across) = np.moveaxis(points - start, -1, 0), np.moveaxis(wall, -1, 0)
+    length = np.maximum(along**2 + across**2, 1e-30)  # two corners can be one
+    share = np.clip((x * along + y * across) / length, 0, 1)
+    return np.asarray((x - share * along) ** 2 + (y - share * across) ** 2)
 
 
 def smoothed(polygon: shapely.Polygon, tolerance: float) -> shapely.Polygon:
