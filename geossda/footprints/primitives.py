@@ -20,7 +20,7 @@ _DISC_PARAMETERS, _BOX_PARAMETERS, _CUT_PARAMETERS = 3, 5, 2
 # Rounds of fitting the walls of a box, each to what lies beside the two others.
 _WALL_ROUNDS = 6
 # Rings whose boxes are fitted at once differ in length by no more than this, in its logarithm.
-_LOG_ALIKE = 0.4
+_LOG_ALIKE = 0.7
 
 
 def discs(

@@ -113,6 +113,7 @@ def rectilinear_outline(
     """
     best: Any = None
     least, least_astray = math.inf, math.inf
+    size = shape.area
     unit = shape.length * tolerance  # area astray that costs as much as `1 / _CORNER_COST` corners
     for angle, cuts in directions:
         turned = _rotation(angle)
@@ -122,21 +123,22 @@ def rectilinear_outline(
         area = _CumulativeArea(shape, angle)
         for walls in cuts:
             # Few corners first: with more, what they cost alone is soon too much.
-            outlines = []
+            outlines, areas = [], []
             for corners in reversed(_outlines(walls, _MIN_WALL * tolerance)):
                 corner_cost = _CORNER_COST * len(corners)
                 if corner_cost >= least:
                     break
                 # No less is astray than the areas differ by, with or without courtyards.
-                larger = _area(corners) - shape.area
+                larger = _area(corners) - size
                 if max(larger - yard_area, -larger) / unit + corner_cost < least:
                     outlines.append(corners)
-            for corners, common in area.within(outlines):
+                    areas.append(larger + size)
+            for (corners, common), covered in zip(area.within(outlines), areas, strict=True):
                 corner_cost = _CORNER_COST * len(corners)
                 if corner_cost >= least:
                     break
                 # Courtyards that the outline contains take their area from it.
-                astray = _area(corners) - yard_area + shape.area - 2 * common
+                astray = covered - yard_area + size - 2 * common
                 if astray / unit + corner_cost >= least:
                     continue
                 astray += 2 * yard_common
@@ -155,7 +157,7 @@ def rectilinear_outline(
                         best = shapely.difference(outline, courtyards)
     if best is None:
         return None, 0.0
-    both = best.area + shape.area
+    both = best.area + size
     return best, (both - least_astray) / (both + least_astray)
 
 

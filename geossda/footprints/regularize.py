@@ -38,8 +38,9 @@ _PIXEL_RMS_PX = 0.3
 _SAME_RAD = 1e-6
 # Outlines of more pixel edges (six kilometres at 0.3 m) are no building's and are only smoothed.
 _MAX_EDGES = 20_000
-# Successive points whose nearest walls are sought together.
-_TOGETHER = 16
+# Successive points whose nearest walls are sought together, and number of points times walls up to
+# which that does not pay.
+_TOGETHER, _FEW_PAIRS = 16, 2**14
 
 
 def regularize(
@@ -305,11 +306,13 @@ def _squared_distances(
 ) -> NDArray[np.float64]:
     """Return the squared distance of each of successive points from the nearest wall of an outline.
 
-    Of some points together, only the walls are near that are near their middle.
+    Of many, successive points are taken together: only the walls near their middle are near.
     """
     corners, ring = shapely.get_coordinates(shapely.get_rings(outline), return_index=True)
     along = ring[1:] == ring[:-1]
     start, wall = corners[:-1][along], np.diff(corners, axis=0)[along]
+    if len(points) * len(wall) <= _FEW_PAIRS:
+        return np.asarray(_squared_to_walls(points[:, None], start, wall).min(axis=1))
     parts = np.concatenate([points, np.repeat(points[-1:], -len(points) % _TOGETHER, axis=0)])
     parts = parts.reshape(-1, _TOGETHER, 2)
     middle = parts.mean(axis=1)

@@ -13,6 +13,7 @@ from geossda.footprints.ring_arrays import Outlines
 from geossda.footprints.shaping import Shaping, valid_polygons
 from geossda.footprints.watershed import Splitter
 from geossda.parallel.ordered_map import OrderedPool
+from geossda.raster.source import gdal_environment
 
 # Footprints that a thread shapes at a time: with fewer, the calls take longer than the work.
 _BATCH_SIZE = 64
@@ -56,7 +57,8 @@ class Shaper:
         polygons = self.shaping.regularized(footprints.polygons)
         if self.splitter is None:
             return ShapedBatch(footprints, polygons, open_components)
-        pieces, owner = self.splitter.split(footprints)
+        with gdal_environment():
+            pieces, owner = self.splitter.split(footprints)
         outlines = self.shaping.separate(footprints, polygons, pieces.polygons, owner)
         return ShapedBatch(pieces, outlines, open_components)
 

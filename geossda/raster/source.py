@@ -41,6 +41,9 @@ def gdal_reason(error: BaseException) -> str:
 @contextlib.contextmanager
 def gdal_environment() -> Iterator[None]:
     """Set GDAL's cache and network options for the calling thread."""
+    if rasterio.env.hasenv() and GDAL_SETTINGS.items() <= rasterio.env.getenv().items():
+        yield  # they are set, and setting them again takes as long as reading a small window
+        return
     with rasterio.Env(**GDAL_SETTINGS):
         yield
 
