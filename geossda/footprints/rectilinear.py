@@ -186,19 +186,20 @@ class _CumulativeArea:
     """
 
     def __init__(self, shape: Any, angle: float) -> None:
-        turned = _rotation(angle)
-        starts, ends, signs = [], [], []
-        for index, ring in enumerate((shape.exterior, *shape.interiors)):
-            points = shapely.get_coordinates(ring) @ turned
-            signs.append(np.full(len(points) - 1, 1.0 if ring.is_ccw == (index == 0) else -1.0))
-            starts.append(points[:-1])
-            ends.append(points[1:])
-        start, end = np.concatenate(starts), np.concatenate(ends)
+        rings = shapely.get_rings(shape)
+        points, ring = shapely.get_coordinates(rings, return_index=True)
+        points, along = points @ _rotation(angle), ring[1:] == ring[:-1]
+        start, end, ring = points[:-1][along], points[1:][along], ring[:-1][along]
+        # Around the polygon, the outer ring goes counterclockwise and the others clockwise.
+        turning = start[:, 0] * end[:, 1] - start[:, 1] * end[:, 0]
+        counterclockwise = np.bincount(ring, turning) > 0
+        forward = counterclockwise == (np.arange(len(rings)) == 0)
+        self._signs = np.where(forward[ring], 1.0, -1.0)
         self._start, self._rise = start, end[:, 1] - start[:, 1]
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = (end[:, 0] - start[:, 0]) / self._rise
         self._slope = np.where(self._rise == 0, 0.0, slope)
-        self._middle, self._signs = (start[:, 0] + end[:, 0]) / 2, np.concatenate(signs)
+        self._middle = (start[:, 0] + end[:, 0]) / 2
         self._low, self._high = np.minimum(start, end).T, np.maximum(start, end).T
 
     def within(
