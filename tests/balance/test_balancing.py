@@ -75,9 +75,16 @@ def step(image, clean, cut, feather):
     ]
 
 
+def varying(deviations):
+    """Give differences of the ground whose tones vary by themselves, one sample to a tone."""
+    size = len(deviations)
+    return (np.diag(deviations) * size**0.5)[:, None]
+
+
 def border(first, second, tones):
     """A border whose tones vary as much dark as bright, each by itself."""
-    return Border(first, second, tones[None, :, None], 1e-4 * np.eye(len(QUANTILES))[None], 1.0)
+    ground = varying(np.full(len(QUANTILES), 0.01))
+    return Border(first, second, tones[None, :, None].repeat(24, 0), ground, 0, 50.0)
 
 
 def test_curves_undo_what_scenes_differ_in():
@@ -111,11 +118,11 @@ def test_tones_that_are_not_known_are_left_out():
 def test_tones_that_vary_by_themselves_count_less():
     tones = np.linspace(0.1, 0.9, len(QUANTILES))
     other = tones + np.where(tones > 0.6, 0.2, 0.0)
-    firm = 1e-4 * np.eye(len(QUANTILES))
-    loose = np.diag(np.where(tones > 0.6, 1.0, 1e-4))
+    firm = varying(np.full(len(QUANTILES), 0.01))
+    loose = varying(np.where(tones > 0.6, 1.0, 0.01))
     change = []
     for usual in (firm, loose):
-        one = Border(0, 1, np.stack([tones, other])[None, :, None], usual[None], 1.0)
+        one = Border(0, 1, np.stack([tones, other])[None, :, None], usual, 0, 50.0)
         curves = solve_curves([one], 2, 1)
         change.append(np.abs(curves[0] - curves[1]).max())
     assert change[1] < 0.5 * change[0]
@@ -303,7 +310,7 @@ def test_pieces_of_a_border_where_the_ground_changes_count_little():
     other = 0.8 * tones + 0.1
     pieces = np.stack([tones, other])[None].repeat(12, 0)
     pieces[:3, 1] += 0.3  # a lake begins at the border
-    one = Border(0, 1, pieces[:, :, None], 1e-4 * np.eye(len(QUANTILES))[None], 1.0)
+    one = Border(0, 1, pieces[:, :, None], varying(np.full(len(QUANTILES), 0.01)), 0, 50.0)
     curves = solve_curves([one], 2, 1)[:, 0]
     knots = np.linspace(0, 1, KNOTS)
     left = np.interp(tones, knots, curves[0]) - np.interp(other, knots, curves[1])
