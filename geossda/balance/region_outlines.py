@@ -1,7 +1,7 @@
 """Outlines of regions of cells, placed to the pixel where the image shows their borders."""
 
 import itertools
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -21,17 +21,22 @@ _SMOOTHING_CELLS = 1.2
 # Distance on either side of a border that it is searched within, in cells, and the shortest border
 # that is searched, in pixels.
 _REACH_CELLS, _MIN_LENGTH_PX = 3.0, 32
-# Quantiles by which the tones of both sides are matched, and the greatest difference of
-# neighbouring pixels that counts, in digital numbers.
-_QUANTILES, _GREATEST = np.linspace(0.02, 0.98, 25), 40.0
-# A border is hard if matching tones along it takes away this share of their difference, more than
-# matching them the other way round does, and the ground continues across it: what it lacks of
-# likeness is no more than elsewhere by this factor. It is a border of land cover if the share is as
-# great as the second, and less than half of the likeness elsewhere is left.
-_HARD_SHARE, _CONTINUITY, _LAND_SHARE, _LAND_LIKENESS = 0.09, 0.67, 0.12, 0.52
+# Quantiles by which the tones of both sides are matched; width in half pixels of what is matched
+# beside a path, fewest pixels of it, and rounds of matching.
+_QUANTILES, _MATCHED, _MIN_MATCHED, _MATCHING_ROUNDS = np.linspace(0.02, 0.98, 25), 24, 50, 3
+# A border is hard if a step along it makes the image likelier by this factor (its logarithm, each
+# half pixel), more than the opposite step does, and the ground continues across it: what it lacks
+# of likeness is no more than elsewhere by the second. It is a border of land cover if the gain is
+# as great as the third, and less than half of the likeness elsewhere is left.
+_HARD_GAIN, _CONTINUITY, _LAND_GAIN, _LAND_LIKENESS = 1.0, 0.67, 1.0, 0.52
+# Side in half pixels of what a soft border is searched at, the valid share of it, and the gain from
+# which the border is moved.
+_SOFT_SIDE, _SOFT_VALID_SHARE, _SOFT_GAIN = 8, 0.5, 1.4
+# Most differences that their usual size is measured on.
+_WHITENING_PX = 2**14
 # Distance in half pixels of what is compared, and length of the sections that it is compared in.
 _APART, _SECTION = 3, 256
-# What half a pixel of a turn costs, in digital numbers.
+# What half a pixel of a turn costs, as a logarithm of likelihood.
 _TURN_COST = 3.0
 # Half the length in pixels over which the direction of a border is averaged.
 _DIRECTION_PX = 12
@@ -166,16 +171,21 @@ def _sharpen(
     placed = _find_path(values, usable)
     if placed is None:
         return "soft"
-    path, share = placed
+    path, gain = placed
     alike, elsewhere = _likeness(values, usable, path)
-    if share >= _LAND_SHARE and alike < _LAND_LIKENESS * elsewhere:
+    if gain >= _LAND_GAIN and alike < _LAND_LIKENESS * elsewhere:
         return "land"
-    if share < _HARD_SHARE or 1 - alike > (1 - elsewhere) / _CONTINUITY:
-        return "soft"
+    kind: Kind = "hard"
+    if gain < _HARD_GAIN or 1 - alike > (1 - elsewhere) / _CONTINUITY:
+        kind = "soft"
+        moved = _find_soft_path(values, usable)
+        if moved is None:
+            return "soft"
+        path = moved
     wanted = np.where(np.arange(len(away)) <= path[:, None], sides[0], sides[1])
     inner = usable & (np.abs(np.arange(len(away)) - len(away) / 2) < 1.9 * reach)
     labels[rows[inner], cols[inner]] = wanted[inner]
-    return "hard"
+    return kind
 
 
 def _find_path(
@@ -193,32 +203,92 @@ def _find_path(
     -------
     path : (length,) int array
         Last column of the first side.
-    share : float
-        Share of the difference in tones that the image then lacks there, more than by chance. None
-        of both where too little is known.
+    gain : float
+        Logarithm of how much likelier the image is with a step there, more than by chance, for each
+        half pixel of the path. None of both where too little is known.
     """
-    third = values.shape[2] // 3
-    first, second = (
-        values[:, :, columns][:, usable[:, columns]]
-        for columns in (slice(None, third), slice(-third, None))
-    )
-    if min(first.shape[1], second.shape[1]) < 50:
-        return None
-    cost, reverse = np.zeros((2, values.shape[1], values.shape[2] - 2))
-    apart = 0.0
-    for band, own, other in zip(values, first, second, strict=True):
-        tones, others = np.quantile(own, _QUANTILES), np.quantile(other, _QUANTILES)
-        shift = others - tones
-        matched = band + np.interp(band, tones, shift)
-        apart += float(np.abs(shift).mean())
-        near = np.minimum(np.abs(band[:, :-2] - band[:, 2:]), _GREATEST)  # a pixel apart
-        cost += np.minimum(np.abs(matched[:, :-2] - band[:, 2:]), _GREATEST) - near
-        reverse += np.minimum(np.abs(band[:, :-2] - matched[:, 2:]), _GREATEST) - near
+    front, back = values[:, :, :-2], values[:, :, 2:]  # a pixel apart
     unusable = ~(usable[:, :-2] & usable[:, 2:])
-    cost[unusable] = reverse[unusable] = 0
-    # A path finds edges of objects too, which step in either direction.
-    (path, total), (_, chance) = _cheapest(cost), _cheapest(reverse)
-    return path, (chance - total) / max(apart, 1e-9)
+    differences = front - back
+    whitening = _whitening(differences[:, ~unusable])
+    plain = _surprise(differences, whitening)
+    columns = np.arange(values.shape[2])
+    first = usable & (columns < len(columns) // 3)
+    second = usable & (columns >= len(columns) - len(columns) // 3)
+    placed = None
+    for _ in range(_MATCHING_ROUNDS):
+        if min(first.sum(), second.sum()) < _MIN_MATCHED:
+            return placed
+        ahead, behind = front.copy(), back.copy()
+        for band, one, other in zip(values, ahead, behind, strict=True):
+            tones, others = (np.quantile(band[side], _QUANTILES) for side in (first, second))
+            one += np.interp(one, tones, others - tones)
+            other += np.interp(other, tones, others - tones)
+        cost = _surprise(ahead - back, whitening) - plain
+        reverse = _surprise(front - behind, whitening) - plain
+        cost[unusable] = reverse[unusable] = 0
+        # A path finds edges of objects too, which step in either direction.
+        (path, total), (_, chance) = _cheapest(cost), _cheapest(reverse)
+        placed = path, chance - total
+        # What lies near the path tells more of the step than what lies far from it.
+        beyond = columns - path[:, None]
+        first = usable & (beyond <= -1) & (beyond > -1 - _MATCHED)
+        second = usable & (beyond > 1) & (beyond <= 1 + _MATCHED)
+    return placed
+
+
+def _find_soft_path(
+    values: NDArray[np.float32], usable: NDArray[np.bool_]
+) -> NDArray[np.intp] | None:
+    """Find where two sides meet at reduced resolution, at which a narrow feather is a hard border.
+
+    Returns
+    -------
+    (length,) int array or None
+        Last column of the first side; None if no border stands out.
+    """
+    side = _SOFT_SIDE
+    length, width = (size // side * side for size in usable.shape)
+
+    def pooled(image: NDArray[Any]) -> NDArray[np.float64]:
+        inner = image[..., :length, :width].astype(np.float64)
+        split = inner.reshape(*image.shape[:-2], length // side, side, width // side, side)
+        return np.asarray(split.mean((-3, -1)))
+
+    share = pooled(usable)
+    reduced = pooled(np.where(usable, values, 0)) / np.maximum(share, 1e-9)
+    placed = _find_path(reduced.astype(np.float32), share > _SOFT_VALID_SHARE)
+    if placed is None or placed[1] < _SOFT_GAIN:
+        return None
+    # A column's number stands for its middle.
+    at = np.interp(
+        np.arange(len(usable)),
+        side * (np.arange(len(placed[0])) + 0.5) - 0.5,
+        side * (placed[0] + 1.0),
+    )
+    return np.asarray(np.rint(at - 1), np.intp)
+
+
+def _whitening(differences: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the matrix that whitens differences of the ground, (bands, pixels)."""
+    step = 1 + differences.shape[1] // _WHITENING_PX
+    sample = differences[:, ::step].astype(np.float64)
+    weights = np.ones(sample.shape[1])
+    matrix = np.eye(len(sample))
+    for _ in range(6):
+        covariance = (sample * weights) @ sample.T / max(weights.sum(), 1e-9)
+        covariance += (1e-3 * np.trace(covariance) + 0.25) * np.eye(len(sample))
+        matrix = np.linalg.inv(np.linalg.cholesky(covariance))
+        weights = 1 / (1 + ((matrix @ sample) ** 2).mean(0))
+    return matrix
+
+
+def _surprise(
+    differences: NDArray[np.float32], whitening: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the negative log likelihood of differences, which have long tails (Cauchy)."""
+    white = np.tensordot(whitening, differences, 1)
+    return np.asarray((len(white) + 1) / 2 * np.log1p((white**2).sum(0)))
 
 
 def _likeness(

@@ -15,12 +15,12 @@ from geossda.balance.tone_field import ToneField
 
 # Cells along the side of what is merged at first, regions left for judging, and the smallest
 # region, in cells and as a share of all.
-_FIRST_CELLS, _MOST_REGIONS, _MIN_CELLS, _MIN_SHARE = 2, 24, 24, 0.015
+_FIRST_CELLS, _MOST_REGIONS, _MIN_CELLS, _MIN_SHARE = 2, 72, 24, 0.015
 # Fewest cells of a mosaic, and fewest sides of cells of a border that is judged.
 _MIN_KNOWN_CELLS, _MIN_BORDER = 400, 6
 # Evidence from which a border is one of light: the clearest of a mosaic, and the others. In mosaics
-# of one scene it was up to 4.0.
-FIRST_EVIDENCE, FURTHER_EVIDENCE = 4.6, 0.5
+# of one scene it was up to 5.0.
+FIRST_EVIDENCE, FURTHER_EVIDENCE = 5.3, 0.0
 
 
 def find_regions(field: ToneField) -> tuple[NDArray[np.int32], float]:

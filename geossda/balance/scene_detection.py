@@ -93,7 +93,7 @@ def _with_regions(
         rows, cols = field.known.shape
         own = straight.on(unit, cell).labels(Window(0, 0, rows, cols))
         explained = explained_share(own, field) / explained_share(labels, field)
-        if explained >= _STRAIGHT_SHARE and (hard or not sharp):
+        if explained >= 1 or (explained >= _STRAIGHT_SHARE and (hard or not sharp)):
             return straight
     return regions
 
