@@ -202,7 +202,7 @@ def entry() -> None:
     try:
         main()
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if code != 130:
             atexit._run_exitfuncs()
         for stream in filter(None, (sys.stdout, sys.stderr)):

@@ -312,7 +312,7 @@ def _openvino() -> Any:
     try:
         import openvino
     finally:
-        del sys.modules[_CONVERTER]
+        sys.modules.pop(_CONVERTER, None)  # another thread may have taken it out
     return openvino
 
 
