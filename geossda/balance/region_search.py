@@ -3,6 +3,7 @@
 Cells are merged into regions by the full lambda schedule (Koepfler, Lopez and Morel 1994): those
 first whose means differ least for the length of their border. Then borders are judged by how they
 differ: light moves shadows and highlights alike and leaves texture as it is, land cover does not.
+Between, the regions are refined.
 """
 
 import heapq
@@ -11,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.balance.tone_field import ToneField
+from geossda.balance.region_refinement import blurred, refine_regions
+from geossda.balance.tone_field import Field, ToneField
 
 # Cells along the side of what is merged at first, regions left for judging, and the smallest
 # region, in cells and as a share of all.
@@ -19,8 +21,12 @@ _FIRST_CELLS, _MOST_REGIONS, _MIN_CELLS, _MIN_SHARE = 2, 72, 24, 0.015
 # Fewest cells of a mosaic, and fewest sides of cells of a border that is judged.
 _MIN_KNOWN_CELLS, _MIN_BORDER = 400, 6
 # Evidence from which a border is one of light: the clearest of a mosaic, and the others. In mosaics
-# of one scene it was up to 5.0.
-FIRST_EVIDENCE, FURTHER_EVIDENCE = 5.3, 0.0
+# of one scene it was up to 4.6.
+FIRST_EVIDENCE, FURTHER_EVIDENCE = 5.0, 0.5
+# Regions are refined whenever their number is a multiple of this.
+_REFINED_EVERY = 8
+# Deviation in cells of what is compared on both sides of a border.
+_BESIDE_CELLS = 6.0
 
 
 def find_regions(field: ToneField) -> tuple[NDArray[np.int32], float]:
@@ -44,17 +50,26 @@ def find_regions(field: ToneField) -> tuple[NDArray[np.int32], float]:
     labels = _merged(field)
     labels = _without_small(labels, field, max(_MIN_CELLS, int(_MIN_SHARE * known.sum())))
     strongest = -np.inf
+    # Numbers that regions keep for as long as they do not change, and what is known of their pairs.
+    versions, seen = list(range(int(labels.max()) + 1)), dict[tuple[int, int], float]()
     while True:
-        judged = _judge(labels, field)
+        judged = _judge(labels, field, versions, seen)
         if not judged:
             return one, strongest
         (first, second), evidence = min(judged.items(), key=lambda pair: (pair[1], pair[0]))
         if evidence >= FURTHER_EVIDENCE:
             break
-        strongest = max(strongest, *judged.values())
+        strongest = max(judged.values())
         labels = _renumbered(np.where(labels == second, first, labels))
+        versions[first] = max(versions) + 1
+        del versions[second]
+        if len(versions) % _REFINED_EVERY == 0:
+            labels = refine_regions(labels, field)
+            versions = [max(versions) + 1 + label for label in range(int(labels.max()) + 1)]
     strongest = max(judged.values())
-    return (labels if strongest >= FIRST_EVIDENCE else one), strongest
+    if strongest < FIRST_EVIDENCE:
+        return one, strongest
+    return refine_regions(labels, field), strongest
 
 
 def explained_share(labels: NDArray[np.int32], field: ToneField) -> float:
@@ -140,36 +155,94 @@ def _without_small(labels: NDArray[np.int32], field: ToneField, least: int) -> N
         labels = _renumbered(np.where(inside, around[int(np.argmin(away))], labels))
 
 
-def _judge(labels: NDArray[np.int32], field: ToneField) -> dict[tuple[int, int], float]:
-    """Return the evidence that a border is one of light, for every pair of regions."""
+def _judge(
+    labels: NDArray[np.int32],
+    field: ToneField,
+    versions: list[int],
+    seen: dict[tuple[int, int], float],
+) -> dict[tuple[int, int], float]:
+    """Return the evidence that a border is one of light, for every pair of regions.
+
+    It is the mean of that of whole regions, which chance moves least, and of that of what lies
+    beside the border, which is of like land cover.
+
+    Parameters
+    ----------
+    labels : (rows, cols) int32 array
+    field : ToneField
+    versions : list of int
+        Of every region; another one when the region changes.
+    seen : dict
+        Evidence of pairs of versions, which is added to.
+    """
     known = field.known
     inside = labels[known]
     count = np.bincount(inside).astype(float)
 
-    def means_of(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    def means_of(values: Field) -> NDArray[np.float64]:
         sums = [np.bincount(inside, each[known]) for each in values]
         return np.asarray(np.stack(sums, 1) / count[:, None])
 
-    tones, texture, shadows, highlights = map(means_of, field[:4])
+    means = [means_of(values) for values in field[:4]]
     power = np.bincount(inside, (field.tones[:, known] ** 2).mean(0)) / count
-    spread = np.log(np.maximum(power - (tones**2).mean(1), 1e-9))
+    spread = np.log(np.maximum(power - (means[0] ** 2).mean(1), 1e-9))
     judged = {}
     for (one, other), length in _border_lengths(labels).items():
         if length < _MIN_BORDER:
             continue
-        by_tones, by_texture, dark, bright = (
-            float(((means[one] - means[other]) ** 2).mean())
-            for means in (tones, texture, shadows, highlights)
-        )
+        pair = versions[one], versions[other]
+        if pair in seen:
+            judged[one, other] = seen[pair]
+            continue
         shared = count[one] * count[other] / (count[one] + count[other])
-        judged[one, other] = float(
-            np.log(shared * by_tones / length + 0.05)
-            + np.log(min(count[one], count[other]) / count.sum())
-            - 2.4 * np.log(by_texture + 0.01)
-            + 1.5 * (np.log(dark + 0.05) + np.log(bright + 0.05))
-            - 1.5 * abs(spread[one] - spread[other])
+        known_of_both = np.log(min(count[one], count[other]) / count.sum()) - 1.5 * abs(
+            spread[one] - spread[other]
         )
+        whole = [float(((each[one] - each[other]) ** 2).mean()) for each in means]
+        beside = _differences_beside(labels, one, other, field)
+        evidence = [_evidence(each, shared / length) for each in (whole, beside)]
+        judged[one, other] = seen[pair] = float(known_of_both + np.mean(evidence))
     return judged
+
+
+def _evidence(differences: list[float], cells: float) -> float:
+    """Return how much differences speak for light, and not for land cover.
+
+    Parameters
+    ----------
+    differences : list of float
+        Mean squares of those of tones, texture, shadows and highlights.
+    cells : float
+        Cells that tell of the difference, for each side of a cell of the border.
+    """
+    tones, texture, shadows, highlights = differences
+    return float(
+        np.log(cells * tones + 0.05)
+        - 2.4 * np.log(texture + 0.01)
+        + 1.5 * (np.log(shadows + 0.05) + np.log(highlights + 0.05))
+    )
+
+
+def _differences_beside(
+    labels: NDArray[np.int32], one: int, other: int, field: ToneField
+) -> list[float]:
+    """Return the mean squared differences between what lies on both sides of a border."""
+    sides = [labels == one, labels == other]
+    dilated = [cv2.dilate(side.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0 for side in sides]
+    touching = (dilated[0] & sides[1]) | (dilated[1] & sides[0])
+    rows, cols = np.nonzero(touching)
+    far = int(3 * _BESIDE_CELLS)
+    part = np.s_[
+        max(0, rows.min() - far) : rows.max() + far + 1,
+        max(0, cols.min() - far) : cols.max() + far + 1,
+    ]
+    near = blurred(touching[part].astype(np.float32), _BESIDE_CELLS)
+    first, second = (near * side[part] for side in sides)
+    weights = first / max(float(first.sum()), 1e-9) - second / max(float(second.sum()), 1e-9)
+    return [
+        float((np.tensordot(values[:, part[0], part[1]], weights, 2) ** 2).mean())
+        for values in field[:4]
+    ]
 
 
 def _border_lengths(labels: NDArray[np.int32]) -> dict[tuple[int, int], int]:
