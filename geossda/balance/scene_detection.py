@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio import Affine
 
+from geossda.balance.border_refinement import refine_borders
 from geossda.balance.region_outlines import outline_regions
 from geossda.balance.region_search import explained_share, find_regions
 from geossda.balance.scenes import Scenes
@@ -26,6 +27,8 @@ _OVERVIEW_PX, _READ_PX = 2048, 2048
 _REGION_CELLS, _REGION_BANDS = 6400, 3
 # Scenes with straight borders are kept if they explain this share of what regions of any shape do.
 _STRAIGHT_SHARE = 0.9
+# Pixels of the overview that hard borders found in it may be off by.
+_OFF_PX = 6
 
 
 def find_scenes(mosaic: Mosaic, *, progress: Progress = SILENT) -> Scenes:
@@ -49,10 +52,11 @@ def find_scenes(mosaic: Mosaic, *, progress: Progress = SILENT) -> Scenes:
     pixels, valid = _read_overview(mosaic, step, progress)
     progress.stage("detecting seams")
     straight, hard = find_straight_scenes(mosaic, pixels, valid, step)
-    return _with_regions(straight, hard, pixels, valid, step, progress)
+    return _with_regions(mosaic, straight, hard, pixels, valid, step, progress)
 
 
 def _with_regions(
+    mosaic: Mosaic,
     straight: Scenes,
     hard: bool,
     pixels: NDArray[Any],
@@ -64,6 +68,7 @@ def _with_regions(
 
     Parameters
     ----------
+    mosaic : Mosaic
     straight : Scenes
         With straight borders.
     hard : bool
@@ -78,7 +83,8 @@ def _with_regions(
         return straight
     progress.stage("detecting regions")
     factor = int(np.ceil(np.sqrt(valid.size / (_REGION_CELLS * CELL_PX**2))))
-    pixels, valid = _reduced(_as_8bit(pixels[:_REGION_BANDS], valid), valid, factor)
+    limits = _limits(pixels[:_REGION_BANDS], valid)
+    pixels, valid = _reduced(_as_8bit(pixels[:_REGION_BANDS], limits), valid, factor)
     field = measure_field(pixels, valid, CELL_PX)
     labels, _ = find_regions(field)
     if labels.max() < 1:
@@ -95,6 +101,9 @@ def _with_regions(
         explained = explained_share(own, field) / explained_share(labels, field)
         if explained >= 1 or (explained >= _STRAIGHT_SHARE and (hard or not sharp)):
             return straight
+    if sharp:
+        off = _OFF_PX * step * factor
+        return refine_borders(mosaic, regions, off, limits, _REGION_BANDS)
     return regions
 
 
@@ -120,13 +129,20 @@ def _read_overview(
     return pixels, valid
 
 
-def _as_8bit(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _limits(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the values that are 0 and 255 where pixels of any type are scaled to 8 bits."""
+    if pixels.dtype == np.uint8:
+        return 0.0, 255.0
+    known = pixels[:, valid][:, :: 1 + int(valid.sum()) // 2**18].astype(np.float64)
+    low = min(0.0, float(np.quantile(known, 0.002)))
+    return low, max(float(np.quantile(known, 0.998)), low + 1e-9)
+
+
+def _as_8bit(pixels: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.float32]:
     """Return pixels of any type scaled as those of 8 bits are."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.float32)
-    known = pixels[:, valid][:, :: 1 + int(valid.sum()) // 2**18].astype(np.float64)
-    low = min(0.0, float(np.quantile(known, 0.002)))
-    high = max(float(np.quantile(known, 0.998)), low + 1e-9)
+    low, high = limits
     return np.clip((pixels - low) * (255 / (high - low)), 0, 255).astype(np.float32)
 
 
