@@ -19,6 +19,9 @@ _AVERAGED_PX = 16
 WIDTHS_PX = (0, 16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 224, 256, 320, 384)
 # Logarithm of the likelihood ratio from which a border is unlike the others.
 _UNLIKE = 6.0
+# Most that one border says of the width, as such a logarithm: what is between its profiles is not
+# independent, and the clearest border would decide alone.
+_MOST_SAID = 15.0
 _ROUNDS = 4
 _TONES = 3
 
@@ -71,11 +74,12 @@ def estimate_feathers(changes: Sequence[NDArray[np.float64]]) -> list[int]:
         return []
     ground = _ground(changes)
     gains = np.stack([_gains(each, ground) for each in changes])  # (borders, widths)
+    said = gains * np.minimum(1, _MOST_SAID / np.maximum(gains.max(1, keepdims=True), 1e-9))
     widest = np.full(len(gains), int(gains.sum(0).argmax()))
     for _ in range(_ROUNDS):
         soft = widest > 0
         # Of the feathered ones, if there are any, and of those that could be.
-        width = 1 + int(gains[soft if soft.any() else slice(None)].sum(0)[1:].argmax())
+        width = 1 + int(said[soft if soft.any() else slice(None)].sum(0)[1:].argmax())
         mostly = int(gains[:, width].sum() > gains[:, 0].sum())
         margin = gains[:, width] - gains[:, 0]
         hard = margin < (-_UNLIKE if mostly else _UNLIKE)

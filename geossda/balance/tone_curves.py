@@ -31,7 +31,7 @@ _INDEPENDENT_PX = 500.0
 # Standard deviation of a tone that is due to pixels alone.
 _NOISE = 0.008
 # Share of the variances that replaces correlations, which few sections estimate badly.
-_SHRINKAGE = 0.3
+_SHRINKAGE = 0.6
 # Bands that are solved together: their ground differs together, so that tints are certain.
 _TOGETHER = 4
 # Rounds of iterated reweighting, and of weighting the ground's outliers down.
