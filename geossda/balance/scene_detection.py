@@ -25,8 +25,9 @@ from geossda.raster.windows import Window, tiles
 _OVERVIEW_PX, _READ_PX = 2048, 2048
 # Most cells that regions are detected in, and their bands: the colours.
 _REGION_CELLS, _REGION_BANDS = 6400, 3
-# Scenes with straight borders are kept if they explain this share of what regions of any shape do.
-_STRAIGHT_SHARE = 0.9
+# Scenes with straight borders are kept if they explain this share of what regions of any shape do,
+# and the second share where theirs are soft and those of regions hard.
+_STRAIGHT_SHARE, _SOFT_STRAIGHT_SHARE = 0.9, 0.97
 # Pixels of the overview that hard borders found in it may be off by.
 _OFF_PX = 6
 
@@ -99,7 +100,7 @@ def _with_regions(
         rows, cols = field.known.shape
         own = straight.on(unit, cell).labels(Window(0, 0, rows, cols))
         explained = explained_share(own, field) / explained_share(labels, field)
-        if explained >= 1 or (explained >= _STRAIGHT_SHARE and (hard or not sharp)):
+        if explained >= (_STRAIGHT_SHARE if hard or not sharp else _SOFT_STRAIGHT_SHARE):
             return straight
     if sharp:
         off = _OFF_PX * step * factor
