@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from rasterio import Affine
 
@@ -94,6 +95,7 @@ def _with_regions(
     regions, sharp = outline_regions(labels, pixels, valid, CELL_PX, step * factor)
     if not regions.polygons:
         return straight
+    regions = _to_edges(regions, mosaic.shape)
     if straight.polygons:
         cell = Grid(field.known.shape, Affine.scale(side), None)
         unit = Grid(field.known.shape, Affine.identity(), None)
@@ -106,6 +108,18 @@ def _with_regions(
         off = _OFF_PX * step * factor
         return refine_borders(mosaic, regions, off, limits, _REGION_BANDS)
     return regions
+
+
+def _to_edges(scenes: Scenes, shape: tuple[int, int]) -> Scenes:
+    """Return scenes that end at the raster's edges: an overview leaves out what is left over."""
+    far = np.max([polygon.bounds[2:] for polygon in scenes.polygons], axis=0)
+    edges = np.array(shape[::-1], float)
+    return Scenes(
+        tuple(
+            shapely.transform(polygon, lambda points: np.where(points >= far, edges, points))
+            for polygon in scenes.polygons
+        )
+    )
 
 
 def _read_overview(

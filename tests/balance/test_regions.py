@@ -8,7 +8,7 @@ from conftest import build_raster
 from test_balancing import applied, ground
 
 from geossda import scenes
-from geossda.balance import scene_detection
+from geossda.balance import region_search, scene_detection
 from geossda.balance.balancing import measure_balance
 from geossda.balance.region_outlines import outline_regions
 from geossda.balance.region_search import find_regions
@@ -65,6 +65,21 @@ def test_a_region_with_a_hard_curved_border_is_found_to_the_pixel(hard):
     wrong = min((labels != wanted).sum(), (labels == wanted).sum())
     assert wrong / (2 * np.pi * 190) < 3  # pixels
     assert sum(shape.area for shape in found.polygons) == pytest.approx(SIZE**2)
+
+
+@pytest.mark.parametrize("feather", [0, 60])
+def test_scenes_end_at_the_edges_of_a_raster_of_any_size(clean, tmp_path, monkeypatch, feather):
+    inside = np.clip(island() / max(feather, 1e-6) + 0.5, 0, 1)
+    image = as_bytes(lit(clean, inside))[:, :633, :-2]
+    mosaic = open_mosaic(build_raster(tmp_path / "a.tif", image=image))
+    # An overview of half the size, with a pixel left over.
+    monkeypatch.setattr(scene_detection, "CELL_PX", 8)
+    monkeypatch.setattr(scene_detection, "_REGION_CELLS", 1700)
+    monkeypatch.setattr(region_search, "FIRST_EVIDENCE", 3.0)
+    found = find_scenes(mosaic)
+    assert len(found.polygons) >= 2
+    assert sum(shape.area for shape in found.polygons) == pytest.approx(633 * 638)
+    assert shapely.coverage_is_valid(np.array(found.polygons, object))
 
 
 @pytest.mark.parametrize(("feather", "left"), [(0, 0.2), (60, 0.45)])
