@@ -20,8 +20,9 @@ from geossda.raster.windows import Window
 # Length in pixels of the pieces that a border is placed in, of the shortest, and of what is read at
 # once.
 _PIECE_PX, _MIN_PIECE_PX, _READ_PX = 2048.0, 32.0, 256
-# Least distance that is searched, and distance that simplified borders may be off by, in pixels.
-_MIN_REACH_PX, _TOLERANCE_PX = 8, 0.35
+# Least and most distance that is searched, and distance that simplified borders may be off by, in
+# pixels.
+_MIN_REACH_PX, _MAX_REACH_PX, _TOLERANCE_PX = 8, 128, 0.35
 
 Line = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ def refine_borders(
     scenes : Scenes
         That cover it and do not overlap.
     off : float
-        Distance in pixels that borders may be off by.
+        Distance in pixels that borders may be off by; at most 128 are searched, for memory's sake.
     limits : (float, float)
         Values taken as 0 and 255 of 8 bits.
     bands : int
@@ -49,7 +50,7 @@ def refine_borders(
     Scenes
         Borders that the mosaic does not show as hard stay, but for their ends.
     """
-    reach = max(_MIN_REACH_PX, round(off))
+    reach = min(max(_MIN_REACH_PX, round(off)), _MAX_REACH_PX)
     lines = _borders(scenes, mosaic.shape)
     pieces = [_pieces(line) for line in lines]
     place = functools.partial(_placed, mosaic, scenes, reach, limits, bands)
