@@ -69,35 +69,53 @@ def strip_along(line: shapely.LineString, reach: int) -> Strip:
     return Strip(centre[:, None] + away[None, :, None] * across[:, None], across)
 
 
+class Placement(NamedTuple):
+    """Where two scenes meet in a strip.
+
+    Attributes
+    ----------
+    kind : str
+        ``"hard"``, ``"soft"``, or ``"land"`` for a hard border across which the ground does not
+        continue.
+    sides : (int, int)
+        Scenes on the two sides.
+    path : (length,) int array or None
+        Last column of the first side; None where the image shows no border of light.
+    """
+
+    kind: Kind
+    sides: tuple[int, int]
+    path: NDArray[np.intp] | None
+
+
 def find_border(
-    values: NDArray[np.float32], usable: NDArray[np.bool_]
-) -> tuple[Kind, NDArray[np.intp] | None]:
-    """Find where two scenes meet.
+    values: NDArray[np.float32], valid: NDArray[np.bool_], labels: NDArray[np.int32]
+) -> Placement:
+    """Find where the two scenes of a strip meet.
 
     Parameters
     ----------
     values : (bands, length, width) array
-        Half pixels along and across a border.
-    usable : (length, width) bool array
-
-    Returns
-    -------
-    kind : str
-        ``"hard"``, ``"soft"``, or ``"land"`` for a hard border across which the ground does not
-        continue.
-    path : (length,) int array or None
-        Last column of the first side; None where the image shows no border of light.
+        Half pixels along and across a border, as of 8 bits.
+    valid : (length, width) bool array
+    labels : (length, width) int32 array
+        Scenes as they are drawn; -1 outside the raster.
     """
+    middle = labels.shape[1] // 2
+    sides = _commonest(labels[:, :middle]), _commonest(labels[:, middle:])
+    if sides[0] == sides[1] or -1 in sides:
+        return Placement("soft", sides, None)
+    usable = valid & np.isin(labels, sides)
     placed = _find_path(values, usable)
     if placed is None:
-        return "soft", None
+        return Placement("soft", sides, None)
     path, gain = placed
     alike, elsewhere = _likeness(values, usable, path)
     if gain >= _LAND_GAIN and alike < _LAND_LIKENESS * elsewhere:
-        return "land", None
+        return Placement("land", sides, None)
     if gain < _HARD_GAIN or 1 - alike > (1 - elsewhere) / _CONTINUITY:
-        return "soft", _find_soft_path(values, usable)
-    return "hard", path
+        return Placement("soft", sides, _find_soft_path(values, usable))
+    return Placement("hard", sides, path)
 
 
 def _find_path(
@@ -246,3 +264,8 @@ def _cheapest(cost: NDArray[np.float64]) -> tuple[NDArray[np.intp], float]:
     for row in range(length - 1, 0, -1):
         path[row - 1] = path[row] + came[row, path[row]]
     return path, float(total.min() / length)
+
+
+def _commonest(labels: NDArray[np.int32]) -> int:
+    known = labels[labels >= 0]
+    return int(np.bincount(known).argmax()) if known.size else -1

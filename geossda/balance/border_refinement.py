@@ -12,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from geossda.balance.border_paths import find_border, strip_along
 from geossda.balance.scenes import Scenes
+from geossda.balance.tone_field import as_8bit
 from geossda.parallel.ordered_map import ordered_map
 from geossda.raster.mosaic import Mosaic
 from geossda.raster.source import gdal_environment
@@ -92,12 +93,7 @@ def _placed(
     sections = (np.s_[start : start + 2 * _READ_PX] for start in starts)
     parts = [_read(mosaic, scenes, rows[part], cols[part]) for part in sections]
     pixels, valid, labels = (np.concatenate(part, -2) for part in zip(*parts, strict=True))
-    sides = [_commonest(labels[:, : 2 * reach]), _commonest(labels[:, 2 * reach :])]
-    if sides[0] == sides[1] or -1 in sides:
-        return corners
-    low, high = limits
-    values = np.clip((pixels[:bands].astype(np.float64) - low) * (255 / (high - low)), 0, 255)
-    kind, path = find_border(values.astype(np.float32), valid & np.isin(labels, sides))
+    kind, _, path = find_border(as_8bit(pixels[:bands], limits), valid, labels)
     if kind != "hard" or path is None:
         return corners
     middle = points.mean(1)
@@ -119,11 +115,6 @@ def _read(
     place = rows - top, cols - left
     labels = scenes.labels(window)[place]
     return pixels[:, *place], valid[place] & inside, np.where(inside, labels, -1)
-
-
-def _commonest(labels: NDArray[np.int32]) -> int:
-    known = labels[labels >= 0]
-    return int(np.bincount(known).argmax()) if known.size else -1
 
 
 def _joined(
@@ -154,9 +145,8 @@ def _redrawn(scenes: Scenes, lines: Sequence[shapely.LineString], shape: tuple[i
     faces = shapely.get_parts(shapely.polygonize(shapely.get_parts(noded)))
     polygons = np.array(scenes.polygons, object)
     shared = shapely.area(shapely.intersection(faces[:, None], polygons))
-    owner = shared.argmax(1)
+    owner = np.where(shared.any(1), shared.argmax(1), -1)
     parts: list[BaseGeometry] = [
-        shapely.union_all(faces[(owner == scene) & (shared.max(1) > 0)])
-        for scene in range(len(polygons))
+        shapely.union_all(faces[owner == scene]) for scene in range(len(polygons))
     ]
     return Scenes(tuple(part for part in parts if part.area > 0))

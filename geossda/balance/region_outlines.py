@@ -132,20 +132,17 @@ def _sharpen(
     inside = (rows >= 0) & (rows < labels.shape[0]) & (cols >= 0) & (cols < labels.shape[1])
     rows, cols = np.where(inside, rows, 0), np.where(inside, cols, 0)
     drawn = np.where(inside, labels[rows, cols], -1)
-    sides = [_commonest(drawn[:, : 2 * reach]), _commonest(drawn[:, 2 * reach :])]
-    usable = inside & valid[rows, cols] & np.isin(drawn, sides)
-    if sides[0] == sides[1] or -1 in sides:
-        return "soft"
-    kind, path = find_border(pixels[:, rows, cols], usable)
+    usable = inside & valid[rows, cols]
+    kind, sides, path = find_border(pixels[:, rows, cols], usable, drawn)
     if path is None:
         return kind
     columns = np.arange(4 * reach)
     wanted = np.where(columns <= path[:, None], sides[0], sides[1])
-    inner = usable & (np.abs(columns - 2 * reach) < 1.9 * reach)
+    inner = (
+        np.isin(drawn, sides)
+        & inside
+        & valid[rows, cols]
+        & (np.abs(columns - 2 * reach) < 1.9 * reach)
+    )
     labels[rows[inner], cols[inner]] = wanted[inner]
     return kind
-
-
-def _commonest(labels: NDArray[np.int32]) -> int:
-    known = labels[labels >= 0]
-    return int(np.bincount(known).argmax()) if known.size else -1

@@ -21,7 +21,7 @@ _FIRST_CELLS, _MOST_REGIONS, _MIN_CELLS, _MIN_SHARE = 2, 72, 24, 0.015
 # Fewest cells of a mosaic, and fewest sides of cells of a border that is judged.
 _MIN_KNOWN_CELLS, _MIN_BORDER = 400, 6
 # Evidence from which a border is one of light: the clearest of a mosaic, and the others. In mosaics
-# of one scene it was up to 4.6.
+# of one scene it was up to 4.5.
 FIRST_EVIDENCE, FURTHER_EVIDENCE = 5.0, 0.5
 # Regions are refined whenever their number is a multiple of this.
 _REFINED_EVERY = 8
@@ -50,10 +50,8 @@ def find_regions(field: ToneField) -> tuple[NDArray[np.int32], float]:
     labels = _merged(field)
     labels = _without_small(labels, field, max(_MIN_CELLS, int(_MIN_SHARE * known.sum())))
     strongest = -np.inf
-    # Numbers that regions keep for as long as they do not change, and what is known of their pairs.
-    versions, seen = list(range(int(labels.max()) + 1)), dict[tuple[int, int], float]()
     while True:
-        judged = _judge(labels, field, versions, seen)
+        judged = _judge(labels, field)
         if not judged:
             return one, strongest
         (first, second), evidence = min(judged.items(), key=lambda pair: (pair[1], pair[0]))
@@ -61,11 +59,8 @@ def find_regions(field: ToneField) -> tuple[NDArray[np.int32], float]:
             break
         strongest = max(judged.values())
         labels = _renumbered(np.where(labels == second, first, labels))
-        versions[first] = max(versions) + 1
-        del versions[second]
-        if len(versions) % _REFINED_EVERY == 0:
+        if (labels.max() + 1) % _REFINED_EVERY == 0:
             labels = refine_regions(labels, field)
-            versions = [max(versions) + 1 + label for label in range(int(labels.max()) + 1)]
     strongest = max(judged.values())
     if strongest < FIRST_EVIDENCE:
         return one, strongest
@@ -155,25 +150,11 @@ def _without_small(labels: NDArray[np.int32], field: ToneField, least: int) -> N
         labels = _renumbered(np.where(inside, around[int(np.argmin(away))], labels))
 
 
-def _judge(
-    labels: NDArray[np.int32],
-    field: ToneField,
-    versions: list[int],
-    seen: dict[tuple[int, int], float],
-) -> dict[tuple[int, int], float]:
+def _judge(labels: NDArray[np.int32], field: ToneField) -> dict[tuple[int, int], float]:
     """Return the evidence that a border is one of light, for every pair of regions.
 
     It is the mean of that of whole regions, which chance moves least, and of that of what lies
     beside the border, which is of like land cover.
-
-    Parameters
-    ----------
-    labels : (rows, cols) int32 array
-    field : ToneField
-    versions : list of int
-        Of every region; another one when the region changes.
-    seen : dict
-        Evidence of pairs of versions, which is added to.
     """
     known = field.known
     inside = labels[known]
@@ -190,10 +171,6 @@ def _judge(
     for (one, other), length in _border_lengths(labels).items():
         if length < _MIN_BORDER:
             continue
-        pair = versions[one], versions[other]
-        if pair in seen:
-            judged[one, other] = seen[pair]
-            continue
         shared = count[one] * count[other] / (count[one] + count[other])
         known_of_both = np.log(min(count[one], count[other]) / count.sum()) - 1.5 * abs(
             spread[one] - spread[other]
@@ -201,7 +178,7 @@ def _judge(
         whole = [float(((each[one] - each[other]) ** 2).mean()) for each in means]
         beside = _differences_beside(labels, one, other, field)
         evidence = [_evidence(each, shared / length) for each in (whole, beside)]
-        judged[one, other] = seen[pair] = float(known_of_both + np.mean(evidence))
+        judged[one, other] = float(known_of_both + np.mean(evidence))
     return judged
 
 

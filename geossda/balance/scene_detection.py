@@ -13,7 +13,7 @@ from geossda.balance.region_search import explained_share, find_regions
 from geossda.balance.scenes import Scenes
 from geossda.balance.seam_detection import CELL_PX, find_straight_scenes
 from geossda.balance.seam_search import MIN_SEAM_CELLS
-from geossda.balance.tone_field import measure_field
+from geossda.balance.tone_field import as_8bit, measure_field
 from geossda.progress import SILENT, Progress
 from geossda.raster.grid import Grid
 from geossda.raster.mosaic import Mosaic
@@ -86,7 +86,7 @@ def _with_regions(
     progress.stage("detecting regions")
     factor = int(np.ceil(np.sqrt(valid.size / (_REGION_CELLS * CELL_PX**2))))
     limits = _limits(pixels[:_REGION_BANDS], valid)
-    pixels, valid = _reduced(_as_8bit(pixels[:_REGION_BANDS], limits), valid, factor)
+    pixels, valid = _reduced(as_8bit(pixels[:_REGION_BANDS], limits), valid, factor)
     field = measure_field(pixels, valid, CELL_PX)
     labels, _ = find_regions(field)
     if labels.max() < 1:
@@ -151,14 +151,6 @@ def _limits(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[float, floa
     known = pixels[:, valid][:, :: 1 + int(valid.sum()) // 2**18].astype(np.float64)
     low = min(0.0, float(np.quantile(known, 0.002)))
     return low, max(float(np.quantile(known, 0.998)), low + 1e-9)
-
-
-def _as_8bit(pixels: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.float32]:
-    """Return pixels of any type scaled as those of 8 bits are."""
-    if pixels.dtype == np.uint8:
-        return pixels.astype(np.float32)
-    low, high = limits
-    return np.clip((pixels - low) * (255 / (high - low)), 0, 255).astype(np.float32)
 
 
 def _reduced(

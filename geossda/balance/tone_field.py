@@ -48,6 +48,26 @@ class ToneField(NamedTuple):
     known: NDArray[np.bool_]
 
 
+def as_8bit(pixels: NDArray[Any], limits: tuple[float, float]) -> Field:
+    """Return pixels of any type scaled as those of 8 bits are.
+
+    Parameters
+    ----------
+    pixels : (bands, ...) array
+    limits : (float, float)
+        Values that are 0 and 255.
+
+    Returns
+    -------
+    (bands, ...) float32 array
+        0..255.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.float32)
+    low, high = limits
+    return np.clip((pixels - low) * (255 / (high - low)), 0, 255).astype(np.float32)
+
+
 def measure_field(pixels: NDArray[np.float32], valid: NDArray[np.bool_], side: int) -> ToneField:
     """Measure the cells of a mosaic.
 
