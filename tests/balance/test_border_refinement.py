@@ -23,7 +23,7 @@ def clean():
 
 
 def three_scenes(clean):
-    """Give an image of three scenes that meet on the border of an island, and which is where."""
+    """Return an image of three scenes that meet at an island, and the scene of every pixel."""
     y = np.mgrid[:SIZE, :SIZE][0]
     below = (y > 300 + 20 * np.sin(np.arange(SIZE) / 60)).astype(float)
     labels = np.where(island() > 0, 2, below).astype(int)
@@ -32,7 +32,7 @@ def three_scenes(clean):
 
 
 def outlines(labels, shift):
-    """Give outlines that lie beside the scenes they are of, and cover everything."""
+    """Return outlines of scenes, displaced by a shift in pixels."""
     moved = np.roll(labels, shift, (0, 1))
     cells = moved[4::8, 4::8].astype(np.int32)
     flat = np.zeros((3, *labels.shape), np.float32)
@@ -40,7 +40,7 @@ def outlines(labels, shift):
 
 
 def wrong_px(scenes, labels):
-    """Give how wide the strip is, for each pixel of a border, that is in another scene."""
+    """Return the number of mislabelled pixels for each pixel of true border."""
     drawn = scenes.labels(WHOLE)
     border = (np.diff(labels, axis=0) != 0).sum() + (np.diff(labels, axis=1) != 0).sum()
     share = [np.bincount(labels[drawn == scene]).max(initial=0) for scene in range(scenes.count)]
