@@ -6,7 +6,7 @@ import json
 import sys
 import time
 import unicodedata
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -16,6 +16,7 @@ from geossda.run_estimate import PLANS, RunEstimate, in_words
 
 # Where a command's context keeps its bar.
 _BAR = "geossda.bar"
+_FORMAT = "{desc} {bar} {percentage:3.0f} % {elapsed}{postfix}"
 
 
 def print_error(text: str) -> None:
@@ -142,30 +143,13 @@ class Bar:
     Parameters
     ----------
     estimate : RunEstimate
-    console : rich.console.Console, optional
+    stream : file, optional
         Standard error by default.
     """
 
-    def __init__(self, estimate: RunEstimate, console: Any = None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as RichProgress
-
-        self._estimate = estimate
-        self._bar = RichProgress(
-            SpinnerColumn("line"),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=console or Console(stderr=True),
-            transient=True,
-            # What a command prints goes where it belongs: see print_result.
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._task = self._bar.add_task("", total=1.0, left="", visible=False)
+    def __init__(self, estimate: RunEstimate, stream: TextIO | None = None) -> None:
+        self._estimate, self._stream = estimate, stream or sys.stderr
+        self._bar: Any = None
 
     def begin_output(self, number: int, count: int) -> None:
         """Begin one of several outputs."""
@@ -174,8 +158,20 @@ class Bar:
     def stage(self, name: str, total: int | None = None) -> None:
         """Show the stage."""
         self._estimate.stage(name, total)
-        self._bar.start()
-        self._show(description=name[:1].upper() + name[1:])
+        if self._bar is None:
+            # Imported here, since short commands show no bar.
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=1.0,
+                file=self._stream,
+                leave=False,
+                dynamic_ncols=True,
+                miniters=0,  # whatever the share, the bar moves ten times a second
+                bar_format=_FORMAT,
+            )
+        self._bar.set_description_str(name[:1].upper() + name[1:], refresh=False)
+        self._show()
 
     def advance(self, steps: int = 1) -> None:
         """Move the bar."""
@@ -184,20 +180,23 @@ class Bar:
 
     def note(self, text: str) -> None:
         """Print above the bar."""
-        self._bar.console.print(one_line(text), highlight=False, markup=False)
+        self._print(one_line(text))
 
     def warn(self, text: str) -> None:
         """Print above the bar."""
-        self._bar.console.print(
-            f"warning: {one_line(text)}", style="yellow", highlight=False, markup=False
-        )
+        self._print(click.style(f"warning: {one_line(text)}", fg="yellow"))
 
     def close(self) -> None:
         """Remove the bar: what the command prints at its end says that it is done."""
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.close()
 
-    def _show(self, **changes: Any) -> None:
-        left = in_words(self._estimate.seconds_left)
-        self._bar.update(
-            self._task, completed=self._estimate.fraction, left=left, visible=True, **changes
-        )
+    def _print(self, text: str) -> None:
+        if self._bar is None:
+            click.echo(text, file=self._stream)
+        else:
+            self._bar.write(text, file=self._stream)
+
+    def _show(self) -> None:
+        self._bar.set_postfix_str(in_words(self._estimate.seconds_left), refresh=False)
+        self._bar.update(self._estimate.fraction - self._bar.n)

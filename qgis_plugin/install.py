@@ -31,7 +31,7 @@ ACTIONS = {
 }
 # Sizes on Linux with torch 2.14; the log has those of the day before anything is downloaded.
 KINDS = {
-    "light": "To harmonize and to find buildings (0.25 GB to download, 0.72 GB on disk)",
+    "light": "To harmonize and to find buildings (0.25 GB to download, 0.7 GB on disk)",
     "cpu": "With training (0.6 GB to download, 1.7 GB on disk)",
     "cuda": "With training, on an NVIDIA card (3.5 GB to download, 6.7 GB on disk)",
 }

@@ -11,6 +11,7 @@ from geossda.evaluation.style_matrix import draw_matrix
 from geossda.evaluation.style_scores import Method, by_colors, classical, learned
 from geossda.formats import PICTURE_SUFFIXES, suffix_of
 from geossda.harmonization.methods import sampled_map
+from geossda.image_files import write_image
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import find_sources
 from geossda.runs.lock import exclusive
@@ -77,5 +78,5 @@ def matrix(
         method = classical(config.method)
     sheet = draw_matrix(samples, method, side=config.cell, progress=progress)
     with atomic_write(target) as part:
-        sheet.save(part)
+        write_image(part, sheet)
     return target

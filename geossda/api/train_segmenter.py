@@ -19,6 +19,7 @@ from geossda.errors import BandError, EmptyRasterError, GeoreferenceError, Vecto
 from geossda.evaluation.calibration import calibration
 from geossda.evaluation.style_matrix import draw_pairs
 from geossda.formats import ONNX_SUFFIX
+from geossda.image_files import write_image
 from geossda.models.card import SegmenterCard
 from geossda.models.model_file import read_card_of, resolve
 from geossda.models.onnx_export import export_beside
@@ -208,7 +209,7 @@ def _write_preview(preview: Callable[[int], tuple[Patch, Patch]], path: Path) ->
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as part:
-        draw_pairs(cells, side=PREVIEW_PX).save(part, format="PNG")
+        write_image(part, draw_pairs(cells, side=PREVIEW_PX))
 
 
 def _open(

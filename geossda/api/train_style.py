@@ -17,6 +17,7 @@ from geossda.evaluation.samples import Sample, sample_raster
 from geossda.evaluation.style_matrix import draw_matrix
 from geossda.evaluation.style_scores import learned, score
 from geossda.formats import ONNX_SUFFIX
+from geossda.image_files import write_image
 from geossda.models.card import StyleCard
 from geossda.models.generator import Generator
 from geossda.models.onnx_export import export_beside
@@ -187,7 +188,7 @@ class _Validation:
         method = learned(model, "full")
         scores = score(self.samples, {"ssda": method})[0]
         with atomic_write(folder / "sample.png") as part:
-            draw_matrix(self.samples, method, side=96).save(part)
+            write_image(part, draw_matrix(self.samples, method, side=96))
         # Style distance that is left plus structure that is lost.
         return {
             "fall": scores.fall,

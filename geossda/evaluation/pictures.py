@@ -1,16 +1,15 @@
 """Small pictures of large rasters, as data URIs for a page without external files."""
 
 import base64
-import io
 import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from rasterio.enums import ColorInterp
 
 from geossda.evaluation.pair import Pair, Views
 from geossda.evaluation.structure_map import UNCHANGED, StructureMap
+from geossda.image_files import encode_image
 from geossda.progress import SILENT, Progress
 from geossda.raster.grid import Grid
 from geossda.raster.handles import open_dataset
@@ -116,9 +115,7 @@ def _picture(image: NDArray[np.uint8], valid: NDArray[np.bool_]) -> str:
     bands = [*image] if len(image) == 3 else [image[0]] * 3
     opacity = valid.astype(np.uint8) * 255
     rgba = np.stack([np.where(valid, band, 0) for band in bands] + [opacity], axis=-1)
-    file = io.BytesIO()
-    Image.fromarray(rgba).save(file, "WEBP", quality=88, method=4)
-    return _uri("image/webp", file.getvalue())
+    return _uri("image/webp", encode_image(rgba, ".webp"))
 
 
 def draw_structure_map(structure: StructureMap, side_px: int) -> str:
@@ -147,9 +144,7 @@ def draw_structure_map(structure: StructureMap, side_px: int) -> str:
         mean = np.nanmean(padded.reshape(rows, step, cols, step), axis=(1, 3))
     rgba = _ramp(np.clip((np.nan_to_num(mean) - RAMP_LOW) / (1 - RAMP_LOW), 0, 1))
     rgba[..., 3] = np.isfinite(mean) * 255
-    file = io.BytesIO()
-    Image.fromarray(rgba).save(file, "PNG", optimize=True)
-    return _uri("image/png", file.getvalue())
+    return _uri("image/png", encode_image(rgba, ".png"))
 
 
 def legend() -> list[tuple[float, str]]:

@@ -2,14 +2,20 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+
+from geossda.image_files import resize_image, write_image
 
 _TITLE_PX = 34
 _GAP_PX = 12
+_YELLOW, _WHITE, _BLACK = (255, 235, 59), 255, (0, 0, 0)
+# Outlines are drawn with a fraction of a pixel of so many bits.
+_SHIFT = 4
 
 
 def side_by_side(
@@ -23,36 +29,34 @@ def side_by_side(
     Parameters
     ----------
     panels : sequence of (title, image, outlines)
-        Image (3, height, width); outlines are polygons in its pixels, drawn over it.
+        Title in ASCII; image (3, height, width); outlines are polygons in its pixels, drawn over
+        it.
     path : path
     width_px : int
         Width of a panel in pixels.
     """
     drawn = [_panel(title, image, outlines, width_px) for title, image, outlines in panels]
-    width = sum(panel.width for panel in drawn) + _GAP_PX * (len(drawn) - 1)
-    sheet = Image.new("RGB", (width, max(panel.height for panel in drawn)), "white")
-    left = 0
-    for panel in drawn:
-        sheet.paste(panel, (left, 0))
-        left += panel.width + _GAP_PX
-    sheet.save(path, format="PNG", optimize=True)
+    width = (width_px + _GAP_PX) * len(drawn) - _GAP_PX
+    sheet = np.full((max(len(panel) for panel in drawn), width, 3), _WHITE, np.uint8)
+    for number, panel in enumerate(drawn):
+        left = number * (width_px + _GAP_PX)
+        sheet[: len(panel), left : left + width_px] = panel
+    write_image(Path(path), sheet)
 
 
 def _panel(
     title: str, image: NDArray[np.uint8], outlines: Sequence[Any], width_px: int
-) -> Image.Image:
-    picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    scale = width_px / picture.width
-    # Drawn at twice the size, then reduced, for smooth lines.
-    size = (2 * width_px, round(2 * picture.height * scale))
-    picture = picture.resize(size, Image.Resampling.LANCZOS)
-    pen = ImageDraw.Draw(picture)
-    for polygon in outlines:
-        for ring in (polygon.exterior, *polygon.interiors):
-            points = [(x * 2 * scale, y * 2 * scale) for x, y in ring.coords]
-            pen.line(points, fill=(255, 235, 59), width=3, joint="curve")
-    picture = picture.resize((width_px, size[1] // 2), Image.Resampling.LANCZOS)
-    panel = Image.new("RGB", (width_px, picture.height + _TITLE_PX), "white")
-    panel.paste(picture, (0, _TITLE_PX))
-    ImageDraw.Draw(panel).text((2, 6), title, fill="black", font=ImageFont.load_default(18))
+) -> NDArray[np.uint8]:
+    scale = width_px / image.shape[2]
+    picture = resize_image(image.transpose(1, 2, 0), round(image.shape[1] * scale), width_px)
+    rings = [
+        # Coordinates are of corners of pixels here, and of their centres in OpenCV.
+        np.rint((np.array(ring.coords) * scale - 0.5) * 2**_SHIFT).astype(np.int32)
+        for polygon in outlines
+        for ring in (polygon.exterior, *polygon.interiors)
+    ]
+    cv2.polylines(picture, rings, True, _YELLOW, 1, cv2.LINE_AA, _SHIFT)
+    panel = np.full((len(picture) + _TITLE_PX, width_px, 3), _WHITE, np.uint8)
+    panel[_TITLE_PX:] = picture
+    cv2.putText(panel, title, (2, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, _BLACK, 1, cv2.LINE_AA)
     return panel

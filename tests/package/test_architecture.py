@@ -20,9 +20,8 @@ from geossda_cli.describe import VERBS, describe
 from geossda_cli.dialog_words import CHOICES, HELP, LABELS, OF_COMMAND
 
 BASE = {
-    "_version", "config", "devices", "errors", "formats", "gdal_data", "layers", "local_only",
-    "progress",
-    "run_estimate", "staging", "urls",
+    "_version", "config", "devices", "errors", "formats", "gdal_data", "image_files", "layers",
+    "local_only", "progress", "run_estimate", "staging", "urls",
 }  # fmt: skip
 # In the order data walks through them; each may import what stands to its right, and the base.
 MAY_IMPORT = {
@@ -60,6 +59,7 @@ BASE_MAY_IMPORT = {
     "run_estimate": set(),
     "staging": {"errors"},
     "formats": set(),
+    "image_files": {"formats"},
     "layers": {"errors", "staging"},
     "devices": {"errors"},
 }
@@ -145,7 +145,7 @@ def test_the_command_line_sees_only_verbs_and_base(path):
          {"torch", "torchvision", "timm"}),
         ({"models"}, {"rasterio", "rioxarray", "xarray", "dask", "geopandas", "pyogrio"}),
         (set(SUBPACKAGES) | BASE,
-         {"click", "rich", "tqdm", "qgis", "geossda_cli", "cli", "pytest"}),
+         {"click", "tqdm", "qgis", "geossda_cli", "cli", "pytest"}),
         ({"errors", "config", "formats", "layers", "progress", "run_estimate", "staging",
           "_version"},
          {"torch", "numpy", "rasterio", "xarray", "dask", "geopandas"}),
@@ -209,7 +209,7 @@ def test_no_two_modules_share_a_name():
 
 
 HEAVY = {"torch", "torchvision", "openvino", "rasterio", "osgeo", "geopandas", "pyogrio",
-         "pyproj", "shapely", "xarray", "dask", "pandas", "cv2", "numpy", "rich"}  # fmt: skip
+         "pyproj", "shapely", "xarray", "dask", "pandas", "cv2", "numpy", "tqdm"}  # fmt: skip
 
 
 def loaded_after(code):

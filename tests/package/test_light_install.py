@@ -19,10 +19,10 @@ from geossda_cli.main import main
 
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 # Their names in Python where they differ.
-MODULES = {"opencv-python-headless": "cv2", "pillow": "PIL"}
+MODULES = {"opencv-python-headless": "cv2"}
 # What only extras bring, or nothing.
 FOREIGN = ("torch", "pandas", "geopandas", "pyarrow", "scipy", "skimage", "xarray", "odc", "dask",
-           "distributed", "matplotlib", "onnx", "huggingface_hub")  # fmt: skip
+           "distributed", "matplotlib", "onnx", "huggingface_hub", "PIL", "rich")  # fmt: skip
 CODE = f"""
 import sys
 from pathlib import Path
