@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 F = TypeVar("F")
 _END: Any = object()
+# With fewer items to spread, threads are done before processes have started.
+_FEW_ITEMS = 4
 
 
 def results_in_order(
@@ -147,8 +150,23 @@ class OrderedPool:
         )
 
     def spread(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Apply a function like :meth:`map`, in helper processes if any; it is pickled."""
-        return (self._helpers or self).map(function, items)
+        """Apply a function like :meth:`map`, in helper processes; it is pickled.
+
+        They are those given, else processes of this machine, unless there is one worker or little
+        to do.
+        """
+        from geossda.parallel.helper_processes import HelperProcesses, can_start
+
+        if self._helpers is not None:
+            return self._helpers.map(function, items)
+        drawn = iter(items)
+        few = list(itertools.islice(drawn, _FEW_ITEMS))
+        items = itertools.chain(few, drawn)
+        if self._pool is None or len(few) < _FEW_ITEMS or not can_start():
+            return self.map(function, items)
+        helpers = HelperProcesses(self.workers)
+        self._stack.callback(helpers.stop)
+        return helpers.map(function, items)
 
     def ahead(self, items: Iterable[T]) -> Iterator[T]:
         """Draw items in a thread, two ahead of their use; at most one call per pool."""
