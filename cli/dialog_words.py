@@ -67,6 +67,7 @@ LABELS = {
     "licence": Label("License of the weights, for the model card"),
     "low_percent": Label("Lower percentile (%)", decimals=1),
     "lr": Label("Learning rate", decimals=6),
+    "match": Label("Match"),
     "mean_teacher": Label("Learn from it too (mean teacher)"),
     "method": Label("Method"),
     "min_area": Label("Smallest building (m²)", decimals=1),
@@ -206,6 +207,7 @@ CHOICES = {
         "bits": "8 bit as they are",
         "equalize": "Equalized",
     },
+    "match": {"auto": "Automatic", "land": "Like land", "whole": "Whole images"},
     "scenes": {"auto": "Yes, where their light differs clearly", "none": "No"},
     "seamlines": {"auto": "Yes, where it is least visible", "none": "No: blend overlaps"},
     "schedule": {"cosine": "Cosine", "polynomial": "Polynomial", "trapezoid": "Trapezoid"},
@@ -230,6 +232,9 @@ HELP = {
     "init_from": "Model to fine-tune: its architecture, encoder and weights are taken. The bundled "
     "model needs no network; empty, training starts from the encoder's weights.",
     "iou": "Area that two footprints have in common over the area of both.",
+    "match": "With the learned style: like land of both, so that a reference of more trees makes "
+    "nothing greener, or whole images. Automatic is whole images for several rasters, which then "
+    "end up alike.",
     "mean_teacher": "Consistency training on the imagery without labels.",
     "method": "Automatic is the learned style where the style model fits the bands, else histogram "
     "matching.",

@@ -127,6 +127,8 @@ def harmonize(
     if style is None and needs_style(config):
         raise StyleError(f"method {config.method} needs a style: give --style REF")
     references = [] if style is None or isinstance(style, Style) else _as_list(style)
+    if config.match == "auto":  # each source would be matched by land of its own
+        config = dataclasses.replace(config, match="whole" if len(paths) > 1 else "land")
     planned = _plan_outputs(paths, output)
     _check_planned(planned, output, config, inputs=[*paths, *references])
     options = parse_creation_options(config.co)

@@ -185,7 +185,7 @@ class _Validation:
             return {"score": np.inf}
         card = StyleCard("", "", self.config.preset, self.config.bands, self.config.adain)
         model = style_model_of(generator, card, self.runtime)
-        method = learned(model, "full")
+        method = learned(model, "full", np.inf)
         scores = score(self.samples, {"ssda": method})[0]
         with atomic_write(folder / "sample.png") as part:
             write_image(part, draw_matrix(self.samples, method, side=96))

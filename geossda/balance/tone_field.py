@@ -130,9 +130,11 @@ def _tones(pixels: NDArray[np.float32], valid: NDArray[np.bool_], side: int) -> 
 def _texture(pixels: NDArray[np.float32], valid: NDArray[np.bool_], side: int) -> Field:
     """Measure what neither gain nor offset of a band changes."""
     count = np.maximum(_sums(valid, side), 1)
+    complete = bool(valid.all())
 
     def mean(values: NDArray[Any]) -> Field:
-        return np.asarray(_sums(np.where(valid, values, 0), side) / count)
+        known = values if complete else np.where(valid, values, 0)
+        return np.asarray(_sums(known, side) / count)
 
     def blurred(values: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
         return np.asarray(cv2.GaussianBlur(values, (0, 0), scale))
@@ -149,9 +151,11 @@ def _texture(pixels: NDArray[np.float32], valid: NDArray[np.bool_], side: int) -
             product = mean(local[one] * local[other]) / np.sqrt(power[one] * power[other])
             features.append(np.arctanh(np.clip(product, -0.99, 0.99)))
     relief = np.asarray(np.mean(local, axis=0, dtype=np.float32))
-    variance = mean(relief**2) + _NOISE
-    features.append(mean(relief**3) / variance**1.5)
-    features.append(np.log(mean(relief**4) / variance**2 + 0.1))
+    # Products, since NumPy's powers above the second take ten times as long.
+    square = relief * relief
+    variance = mean(square) + _NOISE
+    features.append(mean(square * relief) / variance**1.5)
+    features.append(np.log(mean(square * square) / variance**2 + 0.1))
     across = cv2.Sobel(smoother[1], cv2.CV_32F, 1, 0)
     down = cv2.Sobel(smoother[1], cv2.CV_32F, 0, 1)
     xx, yy, xy = mean(across**2), mean(down**2), mean(across * down)

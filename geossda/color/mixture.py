@@ -85,13 +85,6 @@ class GaussianMixture:
             matrix @ self.covariances @ matrix.T + noise,
         )
 
-    def moments(self, proportions: Floats) -> tuple[Floats, Floats]:
-        """Return mean and covariance of the whole with other proportions."""
-        mean = proportions @ self.means
-        apart = self.means - mean
-        within = np.einsum("k,kij->ij", proportions, self.covariances)
-        return mean, within + (apart * proportions[:, None]).T @ apart
-
 
 @dataclass(frozen=True)
 class ColorMap:
@@ -131,16 +124,13 @@ class LikeLand(NamedTuple):
         Symmetric and positive definite.
     offset : (bands,) array
         In the units of the colors, 0..1.
-    mixture : GaussianMixture
-        Of the source.
-    proportions : (components,) array
-        Of the reference.
+    weights : (n,) array
+        Of the source's samples, with sum 1: with these it has the reference's land.
     """
 
     matrix: Floats
     offset: Floats
-    mixture: GaussianMixture
-    proportions: Floats
+    weights: Floats
 
     def gaussian(self, mean: Floats, covariance: Floats) -> tuple[Floats, Floats]:
         """Return mean and covariance of what the map makes of a Gaussian."""
@@ -158,17 +148,25 @@ def match_land(source: Floats, reference: Floats, components: int = COMPONENTS) 
         At most so many Gaussians.
     """
     mixture = fit_mixture(source, components)
-    own = proportions = mixture.proportions
-    mean, covariance = _moments(reference)
-    matrix, offset = transport(*_moments(source), mean, covariance)
-    count = reference.shape[1]
+    bands, count = reference.shape
+    same, nowhere = np.eye(bands), np.zeros(bands)
+    # So that an image is mapped to itself as it is, its own proportions are found as the
+    # reference's are, and moments are those of weighted samples.
+    own = mixture.proportions
     for _ in range(MAP_ITERATIONS):
-        shares = mixture.mapped(matrix, offset, proportions).responsibilities(reference)
-        proportions = shares.sum(1) + PRIOR * count * own
-        proportions = np.maximum(proportions / proportions.sum(), MIN_PROPORTION)
-        proportions /= proportions.sum()
-        matrix, offset = transport(*mixture.moments(proportions), mean, covariance)
-    return LikeLand(matrix, offset, mixture, proportions)
+        shares = mixture.mapped(same, nowhere, own).responsibilities(source)
+        own = _proportions(shares.sum(1))
+    target = _moments(reference)
+    weights = np.full(source.shape[1], 1 / source.shape[1])
+    matrix, offset = transport(*_moments(source), *target)
+    proportions = own
+    for _ in range(MAP_ITERATIONS):
+        reached = mixture.mapped(matrix, offset, proportions).responsibilities(reference)
+        proportions = _proportions(reached.sum(1) + PRIOR * count * own)
+        weights = (proportions / own) @ shares
+        weights /= weights.sum()
+        matrix, offset = transport(*_moments(source, weights), *target)
+    return LikeLand(matrix, offset, weights)
 
 
 def fit_color_map(source: Floats, reference: Floats) -> ColorMap:
@@ -179,10 +177,9 @@ def fit_color_map(source: Floats, reference: Floats) -> ColorMap:
     source, reference : (bands, n) arrays
         Colors of pixels spread over each image, in 0..1.
     """
-    matrix, offset, mixture, proportions = match_land(source, reference)
+    matrix, offset, weights = match_land(source, reference)
     mapped = matrix @ source + offset[:, None]
-    weights = (proportions / mixture.proportions) @ mixture.responsibilities(source)
-    knots, corrections = _corrections(mapped, weights / weights.sum(), reference)
+    knots, corrections = _corrections(mapped, weights, reference)
     return ColorMap(matrix, offset, knots, corrections)
 
 
@@ -248,8 +245,16 @@ def _corrections(mapped: Floats, weights: Floats, reference: Floats) -> tuple[Fl
     return np.stack(knots), np.stack(corrections)
 
 
-def _moments(samples: Floats) -> tuple[Floats, Floats]:
-    return samples.mean(1), np.atleast_2d(np.cov(samples, bias=True))
+def _moments(samples: Floats, weights: Floats | None = None) -> tuple[Floats, Floats]:
+    """Return mean and covariance of (bands, n) samples, weighted if weights are given."""
+    mean = np.average(samples, axis=1, weights=weights)
+    return mean, np.atleast_2d(np.cov(samples, bias=True, aweights=weights))
+
+
+def _proportions(amounts: Floats) -> Floats:
+    """Return positive amounts with sum 1, none of them too small to grow again."""
+    shares = np.maximum(amounts / amounts.sum(), MIN_PROPORTION)
+    return np.asarray(shares / shares.sum())
 
 
 def _maximized(samples: Floats, shares: Floats) -> GaussianMixture:

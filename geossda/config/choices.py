@@ -14,6 +14,8 @@ MatrixMethod = Literal["ssda", MapMethod, MatchingMethod]
 Translation = Literal["cyclegan", "standardgan", "stargan", "starganv2"]
 StylePreset = Literal["geossda", "paper", "daug", Translation]
 Structure = Literal["lock", "full"]
+# What of a style ssda matches.
+MatchOf = Literal["auto", "land", "whole"]
 # How overlapping sources are balanced, and what gains by quadratic programming minimize.
 BalanceMethod = Literal["none", "gain-offset", "qp"]
 BalanceCost = Literal["rmse", "mu", "musig"]

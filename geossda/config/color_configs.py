@@ -9,6 +9,7 @@ from geossda.config.choices import (
     BalanceMethod,
     BalanceSpace,
     HarmonizeMethod,
+    MatchOf,
     PrecisionName,
     RuntimeName,
     Structure,
@@ -33,6 +34,13 @@ class HarmonizeConfig(Config):
         "default", 'Style model of ssda or translation: "default", or a safetensors or ONNX file.'
     )
     domain: str | None = shared.domain()
+    match: MatchOf = setting(
+        "auto",
+        "What ssda matches: like land of source and style, whatever their shares of the image "
+        "(land), or whole images (whole). auto is whole for several sources, which have to end up "
+        "alike, else land.",
+        choices=get_args(MatchOf),
+    )
     strength: float = setting(
         1.0,
         "How far to go from the colours of the source (0) to those of the style (1).",

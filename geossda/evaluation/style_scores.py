@@ -18,7 +18,7 @@ from geossda.harmonization.measure import SourceStatistics
 from geossda.harmonization.methods import pixel_method
 from geossda.harmonization.reading import SAMPLE_COLORS
 from geossda.harmonization.reference_statistics import COMMON
-from geossda.harmonization.ssda import ContrastLimit, Transfer, measure_look
+from geossda.harmonization.ssda import LIMIT, ContrastLimit, Transfer, measure_look
 from geossda.harmonization.statistic import measure_all
 from geossda.harmonization.style import Style
 from geossda.models.style_arrays import ImageStyle
@@ -147,7 +147,7 @@ def by_colors(method: SampledMap) -> Method:
     return apply
 
 
-def learned(model: StyleModel, structure: Structure) -> Method:
+def learned(model: StyleModel, structure: Structure, limit: float = LIMIT) -> Method:
     """Return SS(DA)² with a style model and a structure for samples.
 
     Parameters
@@ -155,6 +155,8 @@ def learned(model: StyleModel, structure: Structure) -> Method:
     model : StyleModel
     structure : Structure
         How the structure of the source is kept; see `HarmonizeConfig`.
+    limit : float
+        See :meth:`geossda.runtime.style_network.StyleModel.translate`.
     """
     # By the sample's id and what it is measured for, with the sample itself, so that the id stays
     # its own.
@@ -171,12 +173,12 @@ def learned(model: StyleModel, structure: Structure) -> Method:
     def apply(source: Sample, reference: Sample) -> Pixels:
         other = style(reference, model.for_reference(reference.name, np.uint8))
         own = style(source, model.towards(other, np.uint8))
-        transfer = Transfer(model, own, other, structure)
+        transfer = Transfer(model, own, other, structure, limit)
         valid = np.ones(source.pixels.shape[2:], bool)
         translated = [transfer(patch, valid) for patch in source.scaled]
         bands = len(translated[0])
-        limit = ContrastLimit.of(np.stack(translated, axis=1).reshape(bands, -1))
-        return np.stack([_bytes(limit(patch)) for patch in translated])
+        contrast = ContrastLimit.of(np.stack(translated, axis=1).reshape(bands, -1))
+        return np.stack([_bytes(contrast(patch)) for patch in translated])
 
     return apply
 

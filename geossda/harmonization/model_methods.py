@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from geossda.config import HarmonizeConfig, NamedMethod, Structure
+from geossda.config import HarmonizeConfig, MatchOf, NamedMethod, Structure
 from geossda.errors import StyleError
 from geossda.harmonization.measure import read_source
 from geossda.harmonization.method import Method, State, required
 from geossda.harmonization.model_statistics import Covariance, Features
+from geossda.harmonization.reference_statistics import Sample
 from geossda.harmonization.style import Style
 from geossda.harmonization.tiles import WindowTransform
 from geossda.progress import SILENT, Progress
@@ -24,14 +25,16 @@ class Ssda(Method):
     ----------
     model : StyleModel
     structure : {"lock", "full"}
+    match : {"auto", "land", "whole"}
+        What is matched; auto is whole images.
     """
 
     name: ClassVar[NamedMethod] = "ssda"
-    needs = (Covariance, Features)
+    needs = (Covariance, Features, Sample)
     model: "StyleModel"
 
-    def __init__(self, model: "StyleModel", structure: Structure) -> None:
-        self.model, self.structure = model, structure
+    def __init__(self, model: "StyleModel", structure: Structure, match: MatchOf = "auto") -> None:
+        self.model, self.structure, self.match = model, structure, match
 
     @classmethod
     def load(cls, config: HarmonizeConfig) -> "Ssda":
@@ -57,7 +60,9 @@ class Ssda(Method):
                 f"the style model {model.card.name} is of preset {model.card.preset}, which is for "
                 f"method {method.name}: give this method, or another --style-model"
             )
-        return method(with_domain(model, config.domain), config.structure)
+        # The maps of colors of the compared systems are their networks'.
+        match = config.match if method is Ssda else "whole"
+        return method(with_domain(model, config.domain), config.structure, match)
 
     def prepare(self, mosaic: Mosaic, area: Window, tile_px: int) -> None:
         """Prepare the model for the windows it will see, while the mosaic is measured.
@@ -88,7 +93,7 @@ class Ssda(Method):
         from geossda.harmonization.ssda_transform import measure_transform
 
         reading = read_source(mosaic, style, progress)
-        return measure_transform(reading, required(style), self.model, self.structure)
+        return measure_transform(reading, required(style), self.model, self.structure, self.match)
 
     def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
         """Return the transform of a source's windows.

@@ -1,7 +1,7 @@
 """Style transfer from one image to another, window by window."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ FACTOR, RADIUS, RIDGE = 4, 4, 1e-5
 # Share of a band's pixels that may be cut at either end of the type's range, and how far contrast
 # is lowered at most to keep to it.
 CUT, LOWEST_CONTRAST = 0.03, 0.5
+# What the network may change beyond the map of colors, in standard deviations of the reference's
+# bands. More of it paints: ground beside trees becomes green (docs/decisions/0006).
+LIMIT = 0.1
 
 
 def scale(structure: Structure) -> int:
@@ -136,12 +139,15 @@ class Transfer:
     structure : {"full", "lock"}
         ``full`` returns the generator's output; ``lock`` the smooth local color transform nearest
         to it.
+    limit : float
+        See :meth:`geossda.runtime.style_network.StyleModel.translate`.
     """
 
     model: StyleModel
     own: ImageStyle
     other: ImageStyle
     structure: Structure
+    limit: float = np.inf
 
     def __post_init__(self) -> None:
         """Replace the features of an image that has none by the reference's."""
@@ -173,9 +179,7 @@ class Transfer:
             Right where the window has its halo; may leave 0..1.
         """
         if self.structure == "full":
-            return np.asarray(
-                self.model.translate(image[None], self.own, self.other, valid[None])[0]
-            )
+            return self._generated(image, valid)
         result = np.empty_like(image)
         for local in self.fit(*reduce(image, valid, FACTOR)):
             result[local.fresh] = apply_affine(image[local.bands], local.fitted, FACTOR)
@@ -197,7 +201,7 @@ class Transfer:
         inner : pair of slices, optional
             Cells to return coefficients of; all by default.
         """
-        generated = self.model.translate(guide[None], self.own, self.other, known[None])[0]
+        generated = self._generated(guide, known)
         rows, cols = inner or (slice(0, known.shape[0]), slice(0, known.shape[1]))
         # Cells that the fit and its averaging reach.
         around = tuple(
@@ -219,6 +223,11 @@ class Transfer:
             )
             for group in self.model.groups(len(guide))
         ]
+
+    def _generated(self, image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return the generator's output for a window."""
+        windows = self.model.translate(image[None], self.own, self.other, valid[None], self.limit)
+        return np.asarray(windows[0])
 
 
 class Local(NamedTuple):

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geossda.color.guided_filter import apply_affine, reduce
-from geossda.config import Structure
+from geossda.config import MatchOf, Structure
 from geossda.errors import StyleError
+from geossda.harmonization.matched_land import in_proportions_of
 from geossda.harmonization.reading import RasterReading
 from geossda.harmonization.ssda import (
     FACTOR,
+    LIMIT,
     ContrastLimit,
     Local,
     Transfer,
@@ -41,7 +43,7 @@ CONTRAST_PATCHES = 8
 
 
 def measure_transform(
-    reading: RasterReading, style: Style, model: StyleModel, structure: Structure
+    reading: RasterReading, style: Style, model: StyleModel, structure: Structure, match: MatchOf
 ) -> dict[str, Any]:
     """Measure what the transform of one source follows from.
 
@@ -52,6 +54,8 @@ def measure_transform(
     style : Style
     model : StyleModel
     structure : {"lock", "full"}
+    match : {"auto", "land", "whole"}
+        Like land if it says so, else whole images.
 
     Returns
     -------
@@ -76,7 +80,9 @@ def measure_transform(
             f"{mosaic.name} is too small for the style model {model.card.name}: give a larger "
             "raster, or --method histogram"
         )
-    transfer = Transfer(model, source, target, structure)
+    if match == "land":
+        target = ImageStyle(in_proportions_of(reading, style, target.pixels), target.groups)
+    transfer = Transfer(model, source, target, structure, LIMIT)
     contrast = None
     if mosaic.dtype.kind in "ui":
         held = np.iinfo(mosaic.dtype)
@@ -95,6 +101,7 @@ def measure_transform(
     own = transfer.own
     return {
         "pixels": list(own.pixels),
+        "target": list(target.pixels),
         "groups": [[list(moments) for moments in levels] for levels in own.groups],
         "headroom": None if contrast is None else [contrast.mean, contrast.contrast],
         "limits": [float(end) for end in limits],
@@ -177,7 +184,9 @@ class SsdaTransform:
         )
         contrast = None if state["headroom"] is None else ContrastLimit(*state["headroom"])
         low, high = state["limits"]
-        transfer = Transfer(model, source, statistics_of(style, model, structure), structure)
+        features = statistics_of(style, model, structure).groups
+        target = ImageStyle(PixelGaussian(*state["target"]), features)
+        transfer = Transfer(model, source, target, structure, LIMIT)
         return cls(transfer, contrast, (low, high), strength)
 
     @property

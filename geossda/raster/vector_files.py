@@ -215,10 +215,11 @@ def write_shapes(
 
 
 def _reset_change_counter(path: Path) -> None:
-    """Let equal runs write equal bytes: GDAL makes a transaction more or less by chance.
+    """Set the count of transactions to 1, so that equal runs write equal bytes.
 
-    SQLite counts them at byte 24 of its header, and at byte 92 has the number that the version of
-    the library is valid for (https://www.sqlite.org/fileformat.html): any number that both have.
+    GDAL makes one more or less by chance. SQLite counts them at byte 24 of its header, and at byte
+    92 has the number that the version of the library is valid for
+    (https://www.sqlite.org/fileformat.html): any number that both have.
     """
     one = (1).to_bytes(4, "big")
     with path.open("r+b") as file:

@@ -202,6 +202,7 @@ class DomainModel(StyleModel):
         own: ImageStyle,
         other: ImageStyle,
         valid: NDArray[np.bool_] | None = None,
+        limit: float = np.inf,
     ) -> Floats:
         """Translate windows of an image to a target.
 
@@ -212,6 +213,8 @@ class DomainModel(StyleModel):
         own, other : ImageStyle
             What was measured of the image that these are windows of, and the target.
         valid : (windows, height, width) array, optional
+        limit : float
+            Ignored: the network makes all of the change.
 
         Returns
         -------

@@ -234,6 +234,7 @@ class StyleModel:
         own: ImageStyle,
         other: ImageStyle,
         valid: NDArray[np.bool_] | None = None,
+        limit: float = np.inf,
     ) -> Floats:
         """Translate windows of an image to another style.
 
@@ -244,6 +245,10 @@ class StyleModel:
         own, other : ImageStyle
             Styles of the image that these are windows of, and of the reference.
         valid : (windows, height, width) array, optional
+        limit : float
+            What the network may change beyond the map of colours, in standard deviations of the
+            reference's bands; larger changes are bent smoothly towards it. Not of models whose
+            changes are all that they do (preset paper, declared domains).
 
         Returns
         -------
@@ -265,6 +270,8 @@ class StyleModel:
             return result
         if self.card.adain == "deepest":
             return restyle(normal + result, own.pixels)
+        if np.isfinite(limit) and not self.card.domains:
+            result = np.float32(limit) * np.tanh(result / np.float32(limit))
         matrix = transport(own.pixels, other.pixels) * own.pixels.std
         mapped = np.einsum("ij,njhw->nihw", matrix, normal)
         return np.asarray(mapped + restyle(result, other.pixels), np.float32)

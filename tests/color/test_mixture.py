@@ -5,7 +5,6 @@ import pytest
 
 from geossda.color.mixture import (
     SAMPLES_PER_BAND,
-    GaussianMixture,
     fit_color_map,
     fit_mixture,
     match_land,
@@ -100,14 +99,12 @@ def test_mixture_recovers_known_components():
     assert len(fit_mixture(np.ones((3, 2 * SAMPLES_PER_BAND * 3))).means) == 2
 
 
-def test_moments_of_a_mixture_by_hand():
-    mixture = GaussianMixture(
-        np.array([0.5, 0.5]), np.array([[0.0], [1.0]]), np.array([[[0.04]], [[0.08]]])
-    )
-    mean, covariance = mixture.moments(np.array([0.25, 0.75]))
-    assert mean == pytest.approx([0.75])
-    # Within: 0.25 * 0.04 + 0.75 * 0.08; between: 0.25 * 0.75.
-    assert covariance[0, 0] == pytest.approx(0.07 + 0.1875)
+def test_an_image_in_its_own_style_stays():
+    source = town((0.4, 0.35, 0.25))
+    matched = match_land(source, source)
+    assert np.allclose(matched.matrix, np.eye(3), atol=1e-3)
+    assert np.allclose(matched.offset, 0, atol=1e-3)
+    assert np.allclose(matched.weights, 1 / source.shape[1], rtol=1e-2)
 
 
 def test_transport_of_gaussians_by_hand():
