@@ -1,6 +1,7 @@
 """Detection of a mosaic's scenes from its pixels alone, with straight borders or of any shape."""
 
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -13,7 +14,7 @@ from geossda.balance.region_search import explained_share, find_regions
 from geossda.balance.scenes import Scenes
 from geossda.balance.seam_detection import CELL_PX, find_straight_scenes
 from geossda.balance.seam_search import MIN_SEAM_CELLS
-from geossda.balance.tone_field import as_8bit, measure_field
+from geossda.balance.tone_field import ToneField, as_8bit, measure_field
 from geossda.progress import SILENT, Progress
 from geossda.raster.grid import Grid
 from geossda.raster.mosaic import Mosaic
@@ -53,61 +54,92 @@ def find_scenes(mosaic: Mosaic, *, progress: Progress = SILENT) -> Scenes:
         return Scenes(())
     pixels, valid = _read_overview(mosaic, step, progress)
     progress.stage("detecting seams")
-    straight, hard = find_straight_scenes(mosaic, pixels, valid, step)
-    return _with_regions(mosaic, straight, hard, pixels, valid, step, progress)
+    # Both searches spend much of their time in NumPy and OpenCV, beside which others can run.
+    with ThreadPoolExecutor(1) as beside:
+        of_any_shape = beside.submit(_find_regions, pixels, valid, step)
+        straight, hard = find_straight_scenes(mosaic, pixels, valid, step)
+        progress.stage("detecting regions")
+        regions = of_any_shape.result()
+    return straight if regions is None else _better(mosaic, straight, hard, regions)
 
 
-def _with_regions(
-    mosaic: Mosaic,
-    straight: Scenes,
-    hard: bool,
-    pixels: NDArray[Any],
-    valid: NDArray[np.bool_],
-    step: int,
-    progress: Progress,
-) -> Scenes:
-    """Detect scenes of any shape, and return those that explain the tones better.
+class _Regions(NamedTuple):
+    """Scenes of any shape, and what they were found in.
+
+    Attributes
+    ----------
+    scenes : Scenes
+    hard : bool
+        Whether their borders are hard.
+    labels : (rows, cols) int array
+        Region of each cell.
+    field : ToneField
+    side : int
+        Side of a cell, in pixels of the raster.
+    limits : (float, float)
+        Digital numbers taken as 0 and 255.
+    """
+
+    scenes: Scenes
+    hard: bool
+    labels: NDArray[Any]
+    field: ToneField
+    side: int
+    limits: tuple[float, float]
+
+
+def _find_regions(pixels: NDArray[Any], valid: NDArray[np.bool_], step: int) -> _Regions | None:
+    """Detect scenes of any shape in an overview; None if there is one.
 
     Parameters
     ----------
-    mosaic : Mosaic
-    straight : Scenes
-        With straight borders.
-    hard : bool
-        Whether all of these are hard.
     pixels, valid : arrays
         An overview.
     step : int
         Side of its pixels in pixels of the raster.
-    progress : Progress
     """
     if len(pixels) < _REGION_BANDS or not valid.any():
-        return straight
-    progress.stage("detecting regions")
+        return None
     factor = int(np.ceil(np.sqrt(valid.size / (_REGION_CELLS * CELL_PX**2))))
     limits = _limits(pixels[:_REGION_BANDS], valid)
     pixels, valid = _reduced(as_8bit(pixels[:_REGION_BANDS], limits), valid, factor)
     field = measure_field(pixels, valid, CELL_PX)
     labels, _ = find_regions(field)
     if labels.max() < 1:
-        return straight
-    side = CELL_PX * step * factor
-    regions, sharp = outline_regions(labels, pixels, valid, CELL_PX, step * factor)
-    if not regions.polygons:
-        return straight
-    regions = _to_edges(regions, mosaic.shape)
+        return None
+    scenes, hard = outline_regions(labels, pixels, valid, CELL_PX, step * factor)
+    if not scenes.polygons:
+        return None
+    return _Regions(scenes, hard, labels, field, CELL_PX * step * factor, limits)
+
+
+def _better(mosaic: Mosaic, straight: Scenes, hard: bool, regions: _Regions) -> Scenes:
+    """Return those scenes that explain the tones better, hard borders at full resolution.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    straight : Scenes
+        With straight borders; without polygons if there is one scene.
+    hard : bool
+        Whether all of these are hard.
+    regions : _Regions
+    """
+    field, side = regions.field, regions.side
+    scenes = _to_edges(regions.scenes, mosaic.shape)
     if straight.polygons:
         cell = Grid(field.known.shape, Affine.scale(side), None)
         unit = Grid(field.known.shape, Affine.identity(), None)
         rows, cols = field.known.shape
         own = straight.on(unit, cell).labels(Window(0, 0, rows, cols))
-        explained = explained_share(own, field) / explained_share(labels, field)
-        if explained >= (_STRAIGHT_SHARE if hard or not sharp else _SOFT_STRAIGHT_SHARE):
+        explained = explained_share(own, field) / explained_share(regions.labels, field)
+        alike = hard or not regions.hard
+        if explained >= (_STRAIGHT_SHARE if alike else _SOFT_STRAIGHT_SHARE):
             return straight
-    if sharp:
-        off = _OFF_PX * step * factor
-        return refine_borders(mosaic, regions, off, limits, _REGION_BANDS)
-    return regions
+    if regions.hard:
+        off = _OFF_PX * side // CELL_PX
+        return refine_borders(mosaic, scenes, off, regions.limits, _REGION_BANDS)
+    return scenes
 
 
 def _to_edges(scenes: Scenes, shape: tuple[int, int]) -> Scenes:
