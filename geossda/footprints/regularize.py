@@ -23,14 +23,14 @@ from geossda.footprints.wall_lines import Proposal, intersect_lines, lines_of, s
 # Least intersection over union of a proposal with the pixels: where the pixels follow walls; and
 # where they wander, for a disc or a box, and for any other proposal. A polygon of right angles only
 # is tried before the other proposals there, and last of all with the least in common.
-_MIN_IOU, _MIN_IOU_PRIMITIVE, _MIN_IOU_WANDERING = 0.85, 0.88, 0.93
-_MIN_IOU_RECTILINEAR = 0.75
+_MIN_IOU, _MIN_IOU_PRIMITIVE, _MIN_IOU_WANDERING = 0.75, 0.88, 0.93
+_MIN_IOU_RECTILINEAR = 0.6
 # Greatest distance of an outline outside the pixels, in tolerances.
 REACH = 3.0
 # An outline wanders if the root mean square distance in pixels from the lines fitted at one and at
 # two tolerances exceeds these limits. One in twenty outlines of masks does, and three in four of a
 # model's (decision 0008).
-_WANDERING_RMS_PX = (0.26, 0.4)
+_WANDERING_RMS_PX = (0.24, 0.4)
 # Distance in pixels that a straight wall has from its own pixel edges (root mean square), which no
 # corners need to explain.
 _PIXEL_RMS_PX = 0.3
