@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -163,6 +164,18 @@ def test_footprints_are_the_same_by_helpers_and_alone(many_buildings, tmp_path, 
         assert len(maps) == workers - 1
     assert len(made[1]) > 250
     assert made[1].equals(made[2])
+
+
+def test_modules_in_the_working_directory_are_not_imported(many_buildings, tmp_path):
+    for name in ("pickle", "queue", "numpy", "cv2"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from the folder')")
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("geossda"), "polygonize", many_buildings, "-o", "a.gpkg",
+         "--regularize", "rectilinear", "--workers", "2"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "buildings" in ran.stdout
 
 
 def test_few_footprints_need_no_helpers(make_raster, tmp_path, monkeypatch):
