@@ -67,7 +67,7 @@ def progress_for(kind: str, ctx: click.Context) -> Progress:
     plan = PLANS.get(ctx.info_name or "", PLANS.get(group or "", ()))
     if kind == "json":
         return Lines(RunEstimate(plan))
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         return Quiet()
     bar = Bar(RunEstimate(plan))
     ctx.call_on_close(bar.close)

@@ -20,13 +20,21 @@ def encode_image(pixels: NDArray[np.uint8], suffix: str) -> bytes:
     pixels : (height, width, bands) array
         Red, green, blue, and in a fourth band opacity, which JPEG does not have.
     suffix : {".png", ".jpg", ".jpeg", ".webp"}
+
+    Raises
+    ------
+    OSError
+        The format does not take pictures of this size.
     """
     order = [2, 1, 0, 3][: pixels.shape[2]]
     settings = {
         ".png": (cv2.IMWRITE_PNG_COMPRESSION, 9),
         ".webp": (cv2.IMWRITE_WEBP_QUALITY, _QUALITY),
     }.get(suffix, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
-    _, content = cv2.imencode(suffix, np.ascontiguousarray(pixels[..., order]), settings)
+    done, content = cv2.imencode(suffix, np.ascontiguousarray(pixels[..., order]), settings)
+    if not done:
+        height, width = pixels.shape[:2]
+        raise OSError(f"{suffix} does not take {width} x {height} px: write .png")
     return content.tobytes()
 
 

@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from geossda.errors import GeossdaError
 from geossda.parallel.ordered_map import results_in_order
 
 T = TypeVar("T")
@@ -30,6 +29,8 @@ _MOST = 8
 _AHEAD = 2
 # What a helper runs. Modules are searched for where this process finds them.
 _PROGRAM = """
+import warnings
+warnings.simplefilter("ignore")
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
 from geossda.parallel.helper_processes import serve
@@ -61,12 +62,14 @@ class HelperProcesses:
     def __init__(self, count: int) -> None:
         self._count = min(count, _MOST)
         self._started: list[_Helper] = []
+        self._stopped = False
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
         """Yield ``function(item)`` for every item, in order.
 
-        An item whose helper is lost, for example because memory has run out, is computed in this
-        process.
+        What a helper fails at is computed in this process, and all that it would have had to do
+        after that: it may have run out of memory, or lack what only this process can open, such as
+        files in memory. Errors are those of this process.
 
         Parameters
         ----------
@@ -74,28 +77,27 @@ class HelperProcesses:
             Picklable, as are items and results; sent to each helper once.
         items : iterable
             Drawn a few ahead.
-
-        Raises
-        ------
-        GeossdaError
-            As the function raises it.
         """
         packed = pickle.dumps(function)
-        self._started = [_Helper(packed) for _ in range(self._count)]
-        idle: queue.SimpleQueue[_Helper] = queue.SimpleQueue()
-        for helper in self._started:
+        with contextlib.suppress(OSError):  # as many as can be started
+            while len(self._started) < self._count:
+                self._started.append(_Helper(packed))
+        idle: queue.SimpleQueue[_Helper | None] = queue.SimpleQueue()
+        for helper in (*self._started, *[None] * (self._count - len(self._started))):
             idle.put(helper)
 
         def compute(item: T) -> R:
             helper = idle.get()
             try:
-                return helper.compute(item)  # type: ignore[no-any-return]
-            except _LostError:
-                if helper.stopped:
+                if helper is not None:
+                    return helper.compute(item)  # type: ignore[no-any-return]
+            except _FailedError:
+                if self._stopped:
                     raise
-                return function(item)
+                helper = None
             finally:
                 idle.put(helper)
+            return function(item)
 
         with ThreadPoolExecutor(self._count) as threads:
             try:
@@ -111,12 +113,13 @@ class HelperProcesses:
 
     def stop(self) -> None:
         """Stop all helpers, also those at work; whoever waits for one gets an error."""
+        self._stopped = True
         for helper in self._started:
             helper.stop()
 
 
-class _LostError(Exception):
-    """A helper has ended."""
+class _FailedError(Exception):
+    """A helper has ended, or failed at an item."""
 
 
 class _Helper:
@@ -129,7 +132,6 @@ class _Helper:
     """
 
     def __init__(self, function: bytes) -> None:
-        self.stopped = False
         # A terminal sends Ctrl-C to all processes of a group; this one acts upon it.
         apart: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
@@ -140,6 +142,7 @@ class _Helper:
             [sys.executable, "-P", "-c", _PROGRAM],  # nothing of the working directory
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=None if sys.stderr else subprocess.DEVNULL,  # a closed one would be reused
             env={**os.environ, **one_thread},
             **apart,
         )
@@ -150,19 +153,24 @@ class _Helper:
             self._send(function)
 
     def compute(self, item: Any) -> Any:
-        """Return the function's result for an item, or raise its error."""
+        """Return the function's result for an item.
+
+        Raises
+        ------
+        _FailedError
+            The function has raised an error there, or the helper has ended.
+        """
         try:
             self._send(pickle.dumps(item))
-            error, result = pickle.load(self._results)  # noqa: S301  (of our own process)
+            done, result = pickle.load(self._results)  # noqa: S301  (of our own process)
         except (OSError, EOFError, pickle.UnpicklingError, ValueError) as lost:
-            raise _LostError from lost
-        if error is not None:
-            raise error
+            raise _FailedError from lost
+        if not done:
+            raise _FailedError
         return result
 
     def stop(self) -> None:
         """Stop the process."""
-        self.stopped = True
         self._process.kill()
         self._process.wait()
         for pipe in (self._items, self._results):
@@ -182,24 +190,14 @@ def serve() -> None:
     # What is printed by mistake must not lie between results.
     results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    # Whoever started it may end at any time.
+    with contextlib.suppress(EOFError, BrokenPipeError, pickle.UnpicklingError):
         function = pickle.load(sys.stdin.buffer)  # noqa: S301  (of whoever started it)
         while True:
             item = pickle.load(sys.stdin.buffer)  # noqa: S301
-            pickle.dump(_computed(function, item), results)
+            try:
+                answer = pickle.dumps((True, function(item)))
+            except Exception:  # which computing it again will tell
+                answer = pickle.dumps((False, None))
+            results.write(answer)
             results.flush()
-
-
-def _computed(function: Callable[[Any], Any], item: Any) -> tuple[Exception | None, Any]:
-    """Return the error that a function raises, if it does, and its result."""
-    try:
-        return None, function(item)
-    except GeossdaError as error:
-        # Without its cause: GDAL's errors cannot be pickled.
-        return type(error)(*error.args), None
-    except Exception as error:
-        try:
-            pickle.loads(pickle.dumps(error))  # noqa: S301
-        except Exception:
-            return RuntimeError(f"{type(error).__name__}: {error}"), None
-        return error, None

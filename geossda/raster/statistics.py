@@ -186,4 +186,12 @@ def covariance(
 
     total = over_tiles(mosaic, windows, sums, np.add, progress=progress)
     mean = total[:-1, -1] / total[-1, -1]
-    return mean, total[:-1, :-1] / total[-1, -1] - np.outer(mean, mean)
+    return mean, _positive(total[:-1, :-1] / total[-1, -1] - np.outer(mean, mean))
+
+
+def _positive(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a symmetric matrix without the negative eigenvalues that rounding gave it."""
+    values, vectors = np.linalg.eigh(matrix)
+    if values[0] >= 0:
+        return matrix
+    return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T)

@@ -119,3 +119,15 @@ def test_the_network_changes_little_beyond_the_map_of_colors():
     assert np.abs(free).max() > 2 * LIMIT * 0.2
     assert np.abs(bound).max() <= LIMIT * 0.2 * 1.001
     assert np.corrcoef(free.ravel(), bound.ravel())[0, 1] > 0.7
+
+
+@pytest.mark.parametrize("value", [20, 90, 128, 200])
+def test_an_image_of_one_color_gets_that_of_the_style(pair, make_raster, tmp_path, value):
+    _, reference = pair
+    flat = make_raster(tmp_path / "flat.tif", image=np.full((3, SIDE, SIDE), value, np.uint8))
+    wanted = pixels(reference).mean((1, 2))
+    for match in ("land", "whole"):
+        result = harmonized(flat, reference, tmp_path / "o.tif", match=match)
+        assert np.abs(result - wanted[:, None, None]).max() <= 10
+    same = harmonized(flat, flat, tmp_path / "o.tif")
+    assert np.abs(same - value).max() <= 1

@@ -48,3 +48,8 @@ def test_a_resized_picture_lies_where_it_lay(picture, factor):
     center = (np.arange(width) + 0.5) / factor - 0.5
     inner = slice(int(4 * factor), int(-4 * factor))
     assert np.abs(small[height // 2, inner, 1] - 4 * center[inner]).max() <= 1
+
+
+def test_a_picture_too_large_for_its_format_is_refused():
+    with pytest.raises(OSError, match="does not take 65536 x 1 px"):
+        encode_image(np.zeros((1, 65536, 3), np.uint8), ".jpg")

@@ -10,6 +10,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 
 from geossda import polygonize
 from geossda.errors import BandError
@@ -56,6 +57,12 @@ def die(number):
     return number
 
 
+def only_here(number):
+    if os.getpid() != PARENT:
+        raise ValueError("not in a helper")
+    return number
+
+
 def sleep(seconds):
     time.sleep(seconds)
     return os.getpid()
@@ -87,7 +94,7 @@ def test_results_come_in_order_from_other_processes():
 
 @pytest.mark.parametrize(
     ("last", "kind", "text"),
-    [(4, BandError, "three bands"), (6, KeyError, "5"), (8, RuntimeError, "Local: seven")],
+    [(4, BandError, "three bands"), (6, KeyError, "5"), (8, Exception, "seven")],
 )
 def test_errors_come_back(last, kind, text):
     items = [number for number in range(last) if number in (0, 1, 2, last - 1)]
@@ -99,13 +106,63 @@ def test_what_a_lost_helper_was_to_do_is_done_here():
     assert list(HelperProcesses(1).map(die, range(6))) == list(range(6))
 
 
+def test_what_helpers_cannot_do_is_done_here():
+    assert list(HelperProcesses(2).map(only_here, range(8))) == list(range(8))
+
+
+def test_helpers_that_cannot_be_started_are_done_without(monkeypatch):
+    start, started = subprocess.Popen, []
+
+    def limited(*given, **settings):
+        if len(started) == 1:
+            raise OSError("no more processes")
+        started.append(start(*given, **settings))
+        return started[-1]
+
+    monkeypatch.setattr(helper_processes.subprocess, "Popen", limited)
+    results = list(HelperProcesses(3).map(square, range(12)))
+    assert [value for value, _ in results] == [number**2 for number in range(12)]
+    assert {pid for _, pid in results} <= {PARENT, started[0].pid}
+    assert started[0].poll() is not None
+
+
+def test_a_raster_in_memory_is_shaped_here(many_buildings, tmp_path):
+    with rasterio.MemoryFile(many_buildings.read_bytes()) as file:
+        written = polygonize(file.name, tmp_path / "a.gpkg", regularize="rectilinear",
+                             split=True, workers=2)  # fmt: skip
+    plain = polygonize(many_buildings, tmp_path / "b.gpkg", regularize="rectilinear",
+                       split=True, workers=1)  # fmt: skip
+    assert (written.buildings, written.area_m2) == (plain.buildings, plain.area_m2)
+
+
+@pytest.mark.parametrize("settings", [{"PYTHONWARNINGS": "error"}, {"PYTHONDEVMODE": "1"}])
+def test_warnings_of_python_stay_inside(settings, many_buildings, tmp_path):
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("geossda"), "polygonize", many_buildings, "-o",
+         tmp_path / "a.gpkg", "--regularize", "rectilinear", "--split", "--workers", "2"],
+        env={**os.environ, **settings}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_a_closed_standard_error_does_no_harm(many_buildings, tmp_path):
+    program = Path(sys.executable).with_name("geossda")
+    ran = subprocess.run(
+        ["sh", "-c", '"$@" 2>&-', "sh", program, "polygonize", many_buildings, "-o",
+         tmp_path / "a.gpkg", "--regularize", "rectilinear", "--split", "--workers", "2"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 0 and "buildings" in ran.stdout
+
+
 def test_stopping_ends_helpers_at_work():
     helpers = HelperProcesses(2)
     results = helpers.map(sleep, [0, 0, 300, 300])
     pids = {next(results), next(results)}
     helpers.stop()
     assert not any(map(is_alive, pids))
-    with pytest.raises(helper_processes._LostError):
+    with pytest.raises(helper_processes._FailedError):
         next(results)
 
 
