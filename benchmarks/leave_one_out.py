@@ -33,6 +33,7 @@ RECIPES: dict[str, tuple[bool, dict[str, Any]]] = {
     "degraded": (True, {**_OLD, "degrade": True}),
     "negatives": (True, {**_OLD, "negatives": True, "floor": 0.4}),
     "mixed": (True, {**_OLD, "adapt": "mix", "share": 0.4}),
+    "undegraded": (True, {"negatives": True, "adapt": "mix", "share": 0.4, "degrade": False}),
     "new": (True, {"negatives": True, "adapt": "mix", "share": 0.4}),
 }
 COLUMNS = ("IoU", "precision", "recall", "F1", "right angles", "corners", "calibration error")
