@@ -157,7 +157,6 @@ def match_land(source: Floats, reference: Floats, components: int = COMPONENTS) 
         shares = mixture.mapped(same, nowhere, own).responsibilities(source)
         own = _proportions(shares.sum(1))
     target = _moments(reference)
-    weights = np.full(source.shape[1], 1 / source.shape[1])
     matrix, offset = transport(*_moments(source), *target)
     proportions = own
     for _ in range(MAP_ITERATIONS):

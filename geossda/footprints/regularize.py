@@ -28,8 +28,8 @@ _MIN_IOU_RECTILINEAR = 0.6
 # Greatest distance of an outline outside the pixels, in tolerances.
 REACH = 3.0
 # An outline wanders if the root mean square distance in pixels from the lines fitted at one and at
-# two tolerances exceeds these limits. One in twenty outlines of masks does, and three in four of a
-# model's (decision 0008).
+# two tolerances exceeds these limits. About one in twenty outlines of masks does, and three in four
+# of a model's (decision 0008).
 _WANDERING_RMS_PX = (0.24, 0.4)
 # Distance in pixels that a straight wall has from its own pixel edges (root mean square), which no
 # corners need to explain.

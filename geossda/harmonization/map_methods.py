@@ -12,7 +12,7 @@ from geossda.config import HarmonizeConfig
 from geossda.errors import InputError
 from geossda.harmonization.measure import read_source
 from geossda.harmonization.method import Method, State, required
-from geossda.harmonization.reading import sample_colors
+from geossda.harmonization.reading import colors_of_both
 from geossda.harmonization.reference_statistics import Sample
 from geossda.harmonization.style import Style
 from geossda.harmonization.tiles import PixelTransform, WindowTransform
@@ -60,13 +60,11 @@ class SampledMap(Method):
         style : Style or None
         progress : Progress
         """
-        low, high = limits = read_source(mosaic, style, progress).working_range
+        reading = read_source(mosaic, style, progress)
+        limits = reading.working_range
         target = required(style).fitted_to(mosaic.dtype, limits)[Sample].values
-        source, reference = (
-            (colors - low) / (high - low)
-            for colors in (sample_colors(mosaic, progress=progress), target)
-        )
-        return {"limits": [float(low), float(high)], **vars(self.fit(source, reference))}
+        fitted = self.fit(*colors_of_both(reading, target))
+        return {"limits": [float(end) for end in limits], **vars(fitted)}
 
     def transform(self, state: State, style: Style | None, strength: float) -> WindowTransform:
         """Return the transform of a source's windows.

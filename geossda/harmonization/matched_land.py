@@ -3,7 +3,7 @@
 import numpy as np
 
 from geossda.color.mixture import match_land
-from geossda.harmonization.reading import RasterReading, sample_colors
+from geossda.harmonization.reading import RasterReading, colors_of_both
 from geossda.harmonization.reference_statistics import Sample
 from geossda.harmonization.style import Style
 from geossda.models.style_arrays import PixelGaussian
@@ -20,18 +20,14 @@ def in_proportions_of(reading: RasterReading, style: Style, target: PixelGaussia
     target : PixelGaussian
         Of the whole reference, which is returned where the style has no sample of pixels.
     """
-    low, high = limits = reading.working_range
-    sample = style.fitted_to(reading.mosaic.dtype, limits).get(Sample)
+    sample = style.fitted_to(reading.mosaic.dtype, reading.working_range).get(Sample)
     if sample is None:
         reading.progress.warn(
             f"the style {style.name} holds no sample of pixels, so that whole images are matched "
             "instead of like land: make it again with geossda style"
         )
         return target
-    source, reference = (
-        (colors - low) / (high - low)
-        for colors in (sample_colors(reading.mosaic, progress=reading.progress), sample.values)
-    )
     mean, covariance = (np.asarray(part, np.float64) for part in reading.covariance)
-    moments = match_land(source, reference).gaussian(mean, covariance)
+    matched = match_land(*colors_of_both(reading, sample.values))
+    moments = matched.gaussian(mean, covariance)
     return PixelGaussian(*(np.asarray(part, np.float32) for part in moments))

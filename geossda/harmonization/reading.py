@@ -162,3 +162,29 @@ def sample_colors(mosaic: Mosaic, *, progress: Progress = SILENT) -> NDArray[np.
     if not count:
         raise EmptyRasterError(f"{mosaic.name} has no valid pixel in {len(windows)} sampled tiles")
     return drawn[:, np.linspace(0, count - 1, min(SAMPLE_COLORS, count)).astype(int)]
+
+
+def colors_of_both(
+    reading: RasterReading, reference: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the colors of a source and of a reference, with the source's working range as 0..1.
+
+    Parameters
+    ----------
+    reading : RasterReading
+        Of the source.
+    reference : (bands, n) array
+        Digital numbers of the reference's pixels, in the source's range.
+
+    Returns
+    -------
+    source, reference : (bands, n) arrays
+
+    Raises
+    ------
+    EmptyRasterError
+        Not one valid pixel.
+    """
+    low, high = reading.working_range
+    source = sample_colors(reading.mosaic, progress=reading.progress)
+    return (source - low) / (high - low), (reference - low) / (high - low)
