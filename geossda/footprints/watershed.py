@@ -1,6 +1,7 @@
 """Separation of touching buildings by watershed."""
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,11 +17,14 @@ from geossda.footprints.tracing import Corners, build_polygons, find_corners
 from geossda.progress import SILENT, Progress
 from geossda.raster.windows import Window
 
-# Chosen by measurement on a town of row houses, with a model that had not seen it (decision 0008):
-# standard deviation of the smoothing in metres, and the least depth of a valley between two
-# buildings, in log odds for probabilities and in metres for masks.
-_SMOOTHING_M = 0.9
-_VALLEY_LOG_ODDS, _VALLEY_M = 1.2, 0.3
+# Chosen by measurement on places that the models had not seen (decision 0008), for probabilities
+# and for masks: standard deviation of the smoothing in metres; least depth of a valley between two
+# buildings, in log odds and in metres.
+_SMOOTHING_M, _SMOOTHING_MASK_M = 0.45, 0.9
+_VALLEY_MASK_M = 0.3
+# In patches larger than one building, valleys are shallower: by this much with each doubling of the
+# area, down to a least depth. A patch as large as a block is many buildings, a small one is not.
+_VALLEY_LOG_ODDS, _ONE_BUILDING_M2, _FALL, _LEAST_LOG_ODDS = 2.0, 400.0, 0.5, 0.3
 # Log odds are clipped here: differences among certain pixels say nothing about walls.
 _CERTAIN_LOG_ODDS = 6.9
 # Smallest building in square metres; and the widest patch that is separated, in pixels, for
@@ -121,9 +125,9 @@ class Splitter:
             return None
         if max(bottom - top, right - left) > _WIDEST_PX:
             return None
-        smoothing_px = _SMOOTHING_M / self._gsd_m
+        widest = max(_SMOOTHING_M, _SMOOTHING_MASK_M) / self._gsd_m
         window = Window(top, left, bottom - top, right - left)
-        padded = window.grown(int(np.ceil(4 * smoothing_px)), self._shape)
+        padded = window.grown(int(np.ceil(4 * widest)), self._shape)
         buildings = self._read(padded)
         inner = window.within(padded)
         x, y = (int(value) for value in polygon.exterior.coords[0])
@@ -134,20 +138,25 @@ class Splitter:
         if buildings.probability is None:
             # Neighbouring patches count as background.
             height = cv2.distanceTransform(np.pad(inside, 1).view(np.uint8), cv2.DIST_L2, 5)
-            height = cv2.GaussianBlur(height * np.float32(self._gsd_m), (0, 0), smoothing_px)[
-                1:-1, 1:-1
-            ]
-            valley = _VALLEY_M
+            height *= np.float32(self._gsd_m)
+            height = cv2.GaussianBlur(height, (0, 0), _SMOOTHING_MASK_M / self._gsd_m)[1:-1, 1:-1]
+            valley = _VALLEY_MASK_M
         else:
             odds = _log_odds(buildings.probability, self._temperature)
-            height = cv2.GaussianBlur(odds, (0, 0), smoothing_px)[inner]
-            valley = _VALLEY_LOG_ODDS
+            height = cv2.GaussianBlur(odds, (0, 0), _SMOOTHING_M / self._gsd_m)[inner]
+            valley = _least_valley(float(patch.pixels[0]) * self._gsd_m**2)
         with self._alone if inside.size > _ALONE_PX else contextlib.nullcontext():
             pieces = _separate(height, inside, valley, min_px)
         if pieces.max() < 2:
             return None
         probability = None if buildings.probability is None else buildings.probability[inner]
         return _Pieces.of(pieces, probability, top, left)
+
+
+def _least_valley(area_m2: float) -> float:
+    """Return the least depth of a valley between two buildings of a patch, in log odds."""
+    doublings = max(0.0, math.log2(area_m2 / _ONE_BUILDING_M2))
+    return max(_LEAST_LOG_ODDS, _VALLEY_LOG_ODDS - _FALL * doublings)
 
 
 def _log_odds(probability: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

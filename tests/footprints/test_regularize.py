@@ -431,9 +431,15 @@ def test_masks_are_parted_where_they_are_narrow():
     mask[20:60, 20:60] = mask[20:60, 90:130] = mask[37:43, 60:90] = 1
     shapes, _ = parted(mask, "none", with_probability=False)
     assert len(shapes) == 2
+    mask[37:39, 60:90] = mask[41:43, 60:90] = 0
     assert len(parted(mask * 0.9, "none")[0]) == 2
     mask[20:60, 60:90] = 1
     assert len(parted(mask, "none", with_probability=False)[0]) == 1
+
+
+def test_shallow_valleys_part_a_block_of_houses_and_not_a_house():
+    counts = [len(parted(row_of_houses(houses, dip=0.1), "none")[0]) for houses in (4, 40)]
+    assert counts == [1, 40]
 
 
 def surfaces():
