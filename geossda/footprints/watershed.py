@@ -23,8 +23,10 @@ from geossda.raster.windows import Window
 _SMOOTHING_M, _SMOOTHING_MASK_M = 0.45, 0.9
 _VALLEY_MASK_M = 0.3
 # In patches larger than one building, valleys are shallower: by this much with each doubling of the
-# area, down to a least depth. A patch as large as a block is many buildings, a small one is not.
+# area, down to a least depth. A patch as large as a block is many buildings, a small one is not,
+# and one that fills its smallest rectangle to this fraction is a hall.
 _VALLEY_LOG_ODDS, _ONE_BUILDING_M2, _FALL, _LEAST_LOG_ODDS = 2.0, 400.0, 0.5, 0.3
+_HALL_FILL = 0.85
 # Log odds are clipped here: differences among certain pixels say nothing about walls.
 _CERTAIN_LOG_ODDS = 6.9
 # Smallest building in square metres; and the widest patch that is separated, in pixels, for
@@ -144,7 +146,7 @@ class Splitter:
         else:
             odds = _log_odds(buildings.probability, self._temperature)
             height = cv2.GaussianBlur(odds, (0, 0), _SMOOTHING_M / self._gsd_m)[inner]
-            valley = _least_valley(float(patch.pixels[0]) * self._gsd_m**2)
+            valley = _least_valley(polygon, self._gsd_m)
         with self._alone if inside.size > _ALONE_PX else contextlib.nullcontext():
             pieces = _separate(height, inside, valley, min_px)
         if pieces.max() < 2:
@@ -153,9 +155,11 @@ class Splitter:
         return _Pieces.of(pieces, probability, top, left)
 
 
-def _least_valley(area_m2: float) -> float:
+def _least_valley(patch: shapely.Polygon, gsd_m: float) -> float:
     """Return the least depth of a valley between two buildings of a patch, in log odds."""
-    doublings = max(0.0, math.log2(area_m2 / _ONE_BUILDING_M2))
+    doublings = math.log2(patch.area * gsd_m**2 / _ONE_BUILDING_M2)
+    if doublings <= 0 or patch.area >= _HALL_FILL * shapely.oriented_envelope(patch).area:
+        return _VALLEY_LOG_ODDS
     return max(_LEAST_LOG_ODDS, _VALLEY_LOG_ODDS - _FALL * doublings)
 
 

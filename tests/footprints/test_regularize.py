@@ -437,9 +437,16 @@ def test_masks_are_parted_where_they_are_narrow():
     assert len(parted(mask, "none", with_probability=False)[0]) == 1
 
 
-def test_shallow_valleys_part_a_block_of_houses_and_not_a_house():
+def test_shallow_valleys_part_a_block_of_houses_and_neither_a_house_nor_a_hall():
     counts = [len(parted(row_of_houses(houses, dip=0.1), "none")[0]) for houses in (4, 40)]
-    assert counts == [1, 40]
+    assert counts == [1, 1], "rectangles are halls"
+    blocks = []
+    for houses in (4, 40):
+        probability = row_of_houses(houses, dip=0.1)
+        probability[50:60, 60:100] = 0.02  # a yard
+        probability[4:20, -30:-20] = 0.97  # an annex
+        blocks.append(len(parted(probability, "none")[0]))
+    assert blocks == [1, 40]
 
 
 def surfaces():
