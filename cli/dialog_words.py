@@ -71,6 +71,7 @@ LABELS = {
     "mean_teacher": Label("Learn from it too (mean teacher)"),
     "method": Label("Method"),
     "min_area": Label("Smallest building (m²)", decimals=1),
+    "min_confidence": Label("Leave out buildings of lower confidence (0-1)"),
     "model": Label("Building model (empty: the bundled one)", "model"),
     "name": Label("Name, for the model card"),
     "negatives": Label("Learn from rasters without a building, too"),

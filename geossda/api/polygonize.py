@@ -90,6 +90,7 @@ def polygonize(
             output,
             raster,
             gsd_m=min(ground_sample_distance(raster.mosaic.grid)),
+            min_confidence=config.min_confidence,
             config=config,
             tags=provenance(
                 "polygonize",
@@ -109,6 +110,7 @@ def polygonize_to(
     raster: BuildingRaster,
     *,
     gsd_m: float,
+    min_confidence: float,
     config: PolygonizeConfig | SegmentConfig,
     tags: dict[str, str],
     progress: Progress,
@@ -123,6 +125,8 @@ def polygonize_to(
     raster : BuildingRaster
     gsd_m : float
         Ground sample distance in metres that outlines are regularized at.
+    min_confidence : float
+        Least mean probability of a footprint, 0..1.
     config : PolygonizeConfig or SegmentConfig
         The latter has neither connectivity nor blocks nor threads: the defaults are used.
     tags : dict
@@ -138,7 +142,12 @@ def polygonize_to(
     """
     tracing = config if isinstance(config, PolygonizeConfig) else PolygonizeConfig()
     shaping = Shaping(
-        raster.mosaic.grid, gsd_m, config.regularize, config.tolerance, config.min_area
+        raster.mosaic.grid,
+        gsd_m,
+        config.regularize,
+        config.tolerance,
+        config.min_area,
+        min_confidence,
     )
     splitter = None
     if config.split:

@@ -27,6 +27,10 @@ from geossda.segmentation.segment_job import (
 )
 from geossda.staging import PathLike, check_output
 
+# By default footprints need a mean probability this far between the threshold and 1: chosen on
+# places that the models had not seen (decision 0008).
+CONFIDENT = 0.3
+
 
 def segment(
     sources: PathLike | Sequence[PathLike],
@@ -41,7 +45,8 @@ def segment(
     """Find buildings and write their footprints.
 
     The mosaic is read at the model's ground sample distance, in true metres whatever its CRS;
-    overlapping windows are predicted and blended; pixels over the threshold become polygons.
+    overlapping windows are predicted and blended; pixels over the threshold become polygons,
+    those of low mean probability are left out.
 
     Parameters
     ----------
@@ -133,6 +138,7 @@ def segment(
                 footprints,
                 raster,
                 gsd_m=gsd_m,
+                min_confidence=least_confidence(config.min_confidence, threshold),
                 config=config,
                 tags=tags,
                 progress=progress,
@@ -142,3 +148,15 @@ def segment(
             reader.warn_of_nothing(progress)
         run.save_timings()
     return written
+
+
+def least_confidence(given: float | None, threshold: float) -> float:
+    """Return the least mean probability of a footprint: what is given, or what suits a threshold.
+
+    Parameters
+    ----------
+    given : float or None
+    threshold : float
+        Probability from which a pixel is a building, 0..1.
+    """
+    return threshold + CONFIDENT * (1 - threshold) if given is None else given

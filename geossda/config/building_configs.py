@@ -30,6 +30,9 @@ class SegmentConfig(Config):
         high=1.0,
     )
     min_area: float = shared.min_area(8.0)
+    min_confidence: float | None = shared.min_confidence(
+        None, " (default: three tenths of the way from the threshold to 1, 0.65 at 0.5)"
+    )
     regularize: Regularity = shared.regularize("rectilinear")
     tolerance: float = shared.tolerance()
     split: bool = shared.split(True)
@@ -83,6 +86,7 @@ class PolygonizeConfig(Config):
         choices=get_args(Connectivity),
     )
     min_area: float = shared.min_area(0.0)
+    min_confidence: float = shared.min_confidence(0.0, "; masks have none")
     regularize: Regularity = shared.regularize("none")
     tolerance: float = shared.tolerance()
     split: bool = shared.split(False)

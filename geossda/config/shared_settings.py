@@ -221,6 +221,23 @@ def min_area(default: float) -> Any:
     return setting(default, "Smallest footprint kept, in square metres.", low=0.0)
 
 
+def min_confidence(default: float | None, remark: str) -> Any:
+    """Return the field of the least mean probability of a footprint.
+
+    Parameters
+    ----------
+    default : float or None
+    remark : str
+        End of the help text.
+    """
+    return setting(
+        default,
+        f"Footprints whose mean probability (confidence) is lower are left out{remark}.",
+        low=0.0,
+        high=1.0,
+    )
+
+
 def regularize(default: Regularity) -> Any:
     """Return the field of how outlines are regularized."""
     return setting(

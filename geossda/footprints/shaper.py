@@ -55,12 +55,14 @@ class Shaper:
         """Return the new outlines of a batch of footprints, or of their pieces."""
         footprints, open_components = batch
         polygons = self.shaping.regularized(footprints.polygons)
-        if self.splitter is None:
-            return ShapedBatch(footprints, polygons, open_components)
-        with gdal_environment():
-            pieces, owner = self.splitter.split(footprints)
-        outlines = self.shaping.separate(footprints, polygons, pieces.polygons, owner)
-        return ShapedBatch(pieces, outlines, open_components)
+        if self.splitter is not None:
+            with gdal_environment():
+                pieces, owner = self.splitter.split(footprints)
+            polygons = self.shaping.separate(footprints, polygons, pieces.polygons, owner)
+            footprints = pieces
+        # Before overlaps are resolved, so that what is left out takes nothing from a neighbour.
+        kept = self.shaping.confident(footprints)
+        return ShapedBatch(footprints.take(kept), polygons[kept], open_components)
 
 
 def shape_footprints(

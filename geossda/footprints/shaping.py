@@ -31,6 +31,8 @@ class Shaping:
         Distance that outlines may be moved by, in metres.
     min_area_m2 : float
         Smaller footprints are left out, in square metres.
+    min_confidence : float
+        Footprints of a lower mean probability are left out, 0..1; those of masks never are.
     """
 
     grid: Grid
@@ -38,6 +40,7 @@ class Shaping:
     regularity: Regularity
     tolerance_m: float
     min_area_m2: float
+    min_confidence: float = 0.0
 
     @property
     def reach_m(self) -> float:
@@ -56,6 +59,10 @@ class Shaping:
         linear = np.array([[transform.a, transform.b], [transform.d, transform.e]])
         matrices = ground_matrices(self.grid.crs.to_wkt(), np.column_stack([x, y]))
         return np.asarray(matrices @ linear)
+
+    def confident(self, footprints: Footprints) -> NDArray[np.bool_]:
+        """Return a mask of the footprints with the least mean probability, or none at all."""
+        return np.asarray(~(footprints.mean < self.min_confidence))
 
     def drop_small(self, footprints: Footprints) -> Footprints:
         """Return the footprints that can reach the least area, even if their outline grows."""
@@ -172,15 +179,14 @@ class Shaping:
         Returns
         -------
         Footprints
-            Those of at least the least area.
+            Those of at least the least area and confidence.
         """
         box = outlines.box
         matrices = self._pixel_matrices_at((box[:, :2] + box[:, 2:]) / 2)
         areas = footprints.pixels * np.abs(np.linalg.det(matrices))
-        large = areas >= self.min_area_m2
-        kept = footprints.take(large)
-        return kept._replace(
-            geometry=outlines.take(large).to_crs(self.grid.transform), area_m2=areas[large]
+        kept = (areas >= self.min_area_m2) & self.confident(footprints)
+        return footprints.take(kept)._replace(
+            geometry=outlines.take(kept).to_crs(self.grid.transform), area_m2=areas[kept]
         )
 
     def measured(self, footprints: Footprints, polygons: NDArray[np.object_]) -> Footprints:
@@ -195,12 +201,13 @@ class Shaping:
         Returns
         -------
         Footprints
-            Those of at least the least area.
+            Those of at least the least area and confidence.
         """
         nonempty = np.flatnonzero(shapely.area(polygons) > 0)  # an overlap can take all of one
         areas = shapely.area(polygons[nonempty])
         areas = areas * np.abs(np.linalg.det(self.pixel_matrices(polygons[nonempty])))
         large = areas >= self.min_area_m2
+        large &= self.confident(footprints)[nonempty]
         kept, areas = nonempty[large], areas[large]
         transform = self.grid.transform
         in_crs = shapely.transform(

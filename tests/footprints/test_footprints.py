@@ -337,6 +337,16 @@ def test_small_footprints_are_left_out_by_their_true_area():
         assert len(shape_all(found, grid, 1.0, min_area_m2=smallest)) == kept
 
 
+@pytest.mark.parametrize("regularity", ["none", "rectilinear"])
+def test_weak_footprints_are_left_out_and_take_nothing_from_others(regularity):
+    found = parts_of((0, 0, 14, 14), (14, 2, 40, 12), (60, 0, 74, 14))
+    found = found._replace(mean=np.array([0.9, 0.6, np.nan]))
+    grid = grid_at(UTM, 15, 47, 0.5)
+    shaping = Shaping(grid, 0.5, regularity, 0.5, 0.0, min_confidence=0.65)
+    (kept,) = shape_footprints([(found, DONE)], shaping)
+    assert kept.area_m2.tolist() == pytest.approx([49, 49], rel=4e-3), "masks have no confidence"
+
+
 def test_simplifying_takes_stairs_off_and_stays_within_the_tolerance():
     stairs = np.zeros((40, 60), bool)
     for row in range(5, 35):

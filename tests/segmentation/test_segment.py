@@ -18,6 +18,7 @@ from conftest import build_raster, ragged_border, synthesize
 
 import geossda
 from geossda import SegmentConfig, segment
+from geossda.api.segment import least_confidence
 from geossda.errors import (
     BandError,
     Cancelled,
@@ -39,7 +40,7 @@ from geossda.segmentation.prepare import ready_to_predict
 from geossda.segmentation.sliding_window import WindowReader, predict
 
 SIZE = (151, 203)
-EXACT = {"regularize": "none", "min_area": 0.0}
+EXACT = {"regularize": "none", "min_area": 0.0, "min_confidence": 0.0}
 
 
 @pytest.fixture
@@ -228,9 +229,22 @@ def test_what_is_too_near_to_nodata_for_a_prediction_is_warned_of(
 
 def test_smaller_buildings_are_left_out(found, town, settings, tmp_path):
     every = found[0]
-    frame = run(town, tmp_path, settings(regularize="none", min_area=8.0), rasters=False)
+    frame = run(town, tmp_path, settings(**{**EXACT, "min_area": 8.0}), rasters=False)
     assert 0 < len(frame) < len(every)
     assert sorted(frame.area_m2) == sorted(every.area_m2[every.area_m2 >= 8])
+
+
+@pytest.mark.parametrize(("given", "least"), [(None, 0.65), (0.55, 0.55)])
+def test_weak_buildings_are_left_out(found, town, settings, tmp_path, given, least):
+    every = found[0]
+    wanted = settings(**{**EXACT, "min_confidence": given})
+    frame = run(town, tmp_path, wanted, rasters=False)
+    assert 0 < len(frame) < len(every)
+    assert sorted(frame.area_m2) == sorted(every.area_m2[every.confidence >= least])
+
+
+def test_the_least_confidence_follows_the_threshold():
+    assert [least_confidence(None, threshold) for threshold in (0, 0.5, 1)] == [0.3, 0.65, 1]
 
 
 # What must not matter
@@ -545,7 +559,8 @@ def test_symmetries_are_averaged_over_on_demand(town, tmp_path, settings, cluste
 @pytest.mark.parametrize("going_on", [False, True], ids=["from-the-start", "going-on"])
 def test_workers_give_the_same_outlines(hamlet, tmp_path, settings, interrupter, cluster, going_on):
     """Also where only outlines are left to be made."""
-    config = {"threshold": 0.5, "regularize": "rectilinear", "split": True, "min_area": 0.0}
+    config = {"threshold": 0.5, "regularize": "rectilinear", "split": True, "min_area": 0.0,
+              "min_confidence": 0.0}  # fmt: skip
     alone, *_ = run(hamlet, tmp_path, settings(**config), name="alone")
     if going_on:
         with pytest.raises(Cancelled):
