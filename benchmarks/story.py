@@ -67,6 +67,7 @@ def main() -> None:
         config = TrainSegmenterConfig(
             steps=given.steps, patch=given.patch, gsd=given.gsd, seed=given.seed,
             encoder_weights=given.encoder_weights, overwrite=True,
+            adapt="ssda" if targets else "none",
         )  # fmt: skip
         model, found = given.run / f"{name}.safetensors", given.run / f"{name}.gpkg"
         begun = time.perf_counter()

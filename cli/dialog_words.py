@@ -219,7 +219,7 @@ CHOICES = {
 # Help where that of the command line speaks of typing options.
 HELP = {
     "adapt": "How labelled patches are made to look like my imagery. Automatic is the learned way "
-    "where there is imagery without labels, else not at all.",
+    "where there is imagery without labels and labels are of one folder; else not at all.",
     "append": "The layer keeps its features; new ones are added. Choose the GeoPackage as output.",
     "balance": "Several rasters are brought to one radiometry by what they show where they "
     "overlap, and their colors are then matched as those of one.",

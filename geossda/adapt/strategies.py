@@ -5,6 +5,7 @@ rasters, and to the loss (``objective``). A new one is a class in :data:`STRATEG
 :data:`geossda.config.AdaptMethod`.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -286,13 +287,20 @@ STRATEGIES: dict[AdaptMethod, type[Strategy]] = {
 }
 
 
-def resolve_method(method: AdaptMethod, has_target: bool) -> AdaptMethod:
-    """Return the method that ``auto`` stands for, and any other as it is.
+def resolve_adaptation(
+    config: TrainSegmenterConfig, places: int, has_target: bool
+) -> TrainSegmenterConfig:
+    """Return the settings with the method that ``auto`` stands for, and with its scaling.
+
+    With labels of one place, ``auto`` is ``ssda`` with the mean teacher. With labels of several it
+    does without the teacher, and is ``none`` where values are stretched between percentiles and
+    colours jittered, which gains as much (docs/decisions/0007).
 
     Parameters
     ----------
-    method : str
-        A value of ``--adapt``.
+    config : TrainSegmenterConfig
+    places : int
+        Number of places that the labels are of: folders that hold labelled rasters.
     has_target : bool
         Whether there is target imagery.
 
@@ -301,10 +309,15 @@ def resolve_method(method: AdaptMethod, has_target: bool) -> AdaptMethod:
     InputError
         The method needs target imagery, and there is none.
     """
+    method, teacher = config.adapt, config.mean_teacher
     if method == "auto":
-        return "ssda" if has_target else "none"
+        several = has_target and places > 1
+        robust = config.scaling == "percentile" and config.jitter
+        method = "none" if not has_target or (several and robust) else "ssda"
+        teacher = teacher and not several
     if STRATEGIES[method].needs_target and not has_target:
         raise InputError(
             f"--adapt {method} takes its colours from unlabelled imagery: give --target"
         )
-    return method
+    scaling = STRATEGIES[method].scaling or config.scaling
+    return dataclasses.replace(config, adapt=method, mean_teacher=teacher, scaling=scaling)

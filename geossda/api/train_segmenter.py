@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from geossda.adapt.samplers import training_streams
-from geossda.adapt.strategies import STRATEGIES, resolve_method
+from geossda.adapt.strategies import STRATEGIES, resolve_adaptation
 from geossda.config import TrainSegmenterConfig, config_from
 from geossda.data.labels import find_footprints, read_footprints
 from geossda.data.patches import Patch
@@ -105,7 +105,7 @@ def train_segmenter(
     device = choose(config.device)  # before any work is done
     paths = find_sources(sources)
     wanted = find_sources(targets) if targets else []
-    config = _resolved(config, bool(wanted))
+    config = _resolved(config, paths, bool(wanted), progress)
     if len(footprints) not in (0, 1, len(paths)):
         raise VectorError(
             f"{counted(len(footprints), 'footprint file')} for "
@@ -182,11 +182,20 @@ def train_segmenter(
     return card
 
 
-def _resolved(config: TrainSegmenterConfig, has_target: bool) -> TrainSegmenterConfig:
-    """Return the settings with what follows from others and from the initial model."""
-    method = resolve_method(config.adapt, has_target)
-    scaling_kind = STRATEGIES[method].scaling or config.scaling
-    config = dataclasses.replace(config, adapt=method, scaling=scaling_kind)
+def _resolved(
+    config: TrainSegmenterConfig, paths: Sequence[str], has_target: bool, progress: Progress
+) -> TrainSegmenterConfig:
+    """Return the settings with what follows from the rasters, others and the initial model."""
+    places = len({Path(path).parent for path in paths})
+    chosen = resolve_adaptation(config, places, has_target)
+    if config.adapt == "auto" and has_target:
+        teacher = "with" if chosen.mean_teacher else "without"
+        progress.note(
+            f"labels of {counted(places, 'place')}: auto is --adapt {chosen.adapt} {teacher} a "
+            "mean teacher"
+            + ("" if chosen.adapt != "none" else ", so the target is not learned from")
+        )
+    config = chosen
     if not config.init_from:
         return config
     card = read_card_of(resolve(config.init_from, SegmenterCard), SegmenterCard)

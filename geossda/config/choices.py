@@ -42,10 +42,10 @@ Schedule = Literal["cosine", "polynomial", "trapezoid"]
 # Symmetries averaged over in test-time augmentation; pixels that count as neighbours.
 Symmetries = Literal[1, 2, 4, 8]
 Connectivity = Literal[4, 8]
-# Rows of the paper's Table I, graph matching, some with a mean teacher on the target's imagery, and
-# models of declared domains.
+# Rows of the paper's Table I, mixed histograms, graph matching, some with a mean teacher on the
+# target's imagery, and models of declared domains.
 Row = Literal[
-    "none", "equalize", "hsv", "gamma", "rhm", "daug", "ssda", "graph",
+    "none", "equalize", "hsv", "gamma", "rhm", "daug", "ssda", "mix", "graph",
     "none+mean-teacher", "rhm+mean-teacher", "ssda+mean-teacher",
     "translation", "standardgan",
 ]  # fmt: skip

@@ -36,8 +36,9 @@ class TrainSegmenterConfig(Config):
 
     adapt: AdaptMethod = setting(
         "auto",
-        "How labelled patches are adapted to the colours of the target: auto is ssda with "
-        "--target, else none.",
+        "How labelled patches are adapted to the colours of the target: with --target, auto is "
+        "ssda for labels of one folder; for labels of several none, or ssda without jitter or "
+        "percentiles, and no mean teacher.",
         choices=get_args(AdaptMethod),
     )
     share: float = shared.share()

@@ -18,6 +18,7 @@ ROW_TITLES = {
     "rhm": "RHM",
     "daug": "DAug",
     "ssda": "SS(DA)²",
+    "mix": "Mixed histograms",
     "graph": "Graph matching",
     "none+mean-teacher": "Baseline + teacher",
     "rhm+mean-teacher": "RHM + teacher",

@@ -20,7 +20,7 @@ from geossda import SegmentConfig, TrainSegmenterConfig, TrainStyleConfig, train
 from geossda.adapt.color_clusters import GraphTransfer, measure_places
 from geossda.adapt.photometric import HUE, SATURATION, VALUE, HistogramMatching, gamma, hsv
 from geossda.adapt.samplers import training_streams
-from geossda.adapt.strategies import STRATEGIES, Strategy, resolve_method
+from geossda.adapt.strategies import STRATEGIES, Strategy, resolve_adaptation
 from geossda.adapt.style_transfer import (
     MAX_CONTRAST_GAIN,
     _limit_contrast,
@@ -299,13 +299,22 @@ def test_contrast_is_raised_so_far_and_no_further():
     assert _limit_contrast(wild, flat) is flat
 
 
-def test_auto_is_ssda_where_there_is_a_target():
-    assert resolve_method("auto", True) == "ssda" and resolve_method("auto", False) == "none"
-    assert resolve_method("hsv", False) == "hsv"
+def test_auto_depends_on_target_and_places():
+    def chosen(places, has_target, **settings):
+        config = resolve_adaptation(TrainSegmenterConfig(**settings), places, has_target)
+        return config.adapt, config.mean_teacher
+
+    assert chosen(1, False) == ("none", True)
+    assert chosen(1, True) == ("ssda", True)
+    assert chosen(1, True, mean_teacher=False) == ("ssda", False)
+    assert chosen(2, True) == ("none", False)
+    assert chosen(2, False) == ("none", True)
+    assert chosen(2, True, jitter=False) == chosen(2, True, scaling="bits") == ("ssda", False)
+    assert chosen(2, True, adapt="ssda") == ("ssda", True)
+    assert chosen(1, False, adapt="hsv") == ("hsv", True)
     for method in ("rhm", "graph", "daug", "ssda"):
-        assert resolve_method(method, True) == method
         with pytest.raises(InputError, match="--target"):
-            resolve_method(method, False)
+            chosen(1, False, adapt=method)
 
 
 # Samplers
@@ -754,6 +763,19 @@ def test_places_are_folders_with_labels(villages, tmp_path):
         config=config,
     )  # fmt: skip
     assert card.training["places"] == 2
+
+
+@pytest.mark.parametrize(("count", "method"), [(1, "ssda"), (2, "none")])
+def test_auto_says_what_it_chose(villages, tmp_path, listener, count, method):
+    footprints = villages[0].parent / "footprints.gpkg"
+    card = train_segmenter(
+        villages[:count], tmp_path / "o.safetensors", footprints=[footprints],
+        targets=villages[1], config=dataclasses.replace(TINY, adapt="auto", steps=2),
+        progress=listener,
+    )  # fmt: skip
+    assert (card.training["adapt"], card.training["mean_teacher"]) == (method, count == 1)
+    (said,) = (note for note in listener.notes if "auto" in note)
+    assert f"{count} place" in said and f"--adapt {method} with" in said
 
 
 def test_labels_may_be_a_mask(villages, tmp_path):
