@@ -219,7 +219,8 @@ CHOICES = {
 # Help where that of the command line speaks of typing options.
 HELP = {
     "adapt": "How labelled patches are made to look like my imagery. Automatic is the learned way "
-    "where there is imagery without labels and labels are of one folder; else not at all.",
+    "where there is imagery without labels and labels are of one folder; for several, not at all, "
+    "or the learned way where colors are not varied at random or values not stretched.",
     "append": "The layer keeps its features; new ones are added. Choose the GeoPackage as output.",
     "balance": "Several rasters are brought to one radiometry by what they show where they "
     "overlap, and their colors are then matched as those of one.",
@@ -236,7 +237,8 @@ HELP = {
     "match": "With the learned style: like land of both, so that a reference of more trees makes "
     "nothing greener, or whole images. Automatic is whole images for several rasters, which then "
     "end up alike.",
-    "mean_teacher": "Consistency training on the imagery without labels.",
+    "mean_teacher": "Consistency training on the imagery without labels. Not done where labels "
+    "are of several folders and their look is chosen automatically.",
     "method": "Automatic is the learned style where the style model fits the bands, else histogram "
     "matching.",
     "model": "The bundled model, or one of your own (safetensors).",

@@ -54,12 +54,13 @@ def command(
     """Train a building model on rasters with footprints.
 
     The footprints must be complete within each raster, or within --area: everything outside them
-    counts as background. With --target the model is adapted to imagery without labels.
+    counts as background. With --target and labels of one folder the model is adapted to imagery
+    without labels; with labels of several, give --adapt too.
 
     \b
     geossda train-segmenter town/*.tif -f town/buildings.gpkg -o town.safetensors
     geossda train-segmenter mosaic.tif -f drawn.gpkg --area corner.gpkg -o mine.safetensors
-    geossda train-segmenter towns/*/ --target my_mosaic.tif -o mine.safetensors
+    geossda train-segmenter town/*.tif --target my_mosaic.tif -o mine.safetensors
     """
     from geossda import train_segmenter
 

@@ -151,7 +151,14 @@ def polygonize_to(
     )
     splitter = None
     if config.split:
-        splitter = Splitter(raster.read, raster.mosaic.shape, gsd_m, raster.temperature, progress)
+        splitter = Splitter(
+            raster.read,
+            raster.mosaic.shape,
+            gsd_m,
+            raster.temperature,
+            progress,
+            ground_sample_distance(raster.mosaic.grid),
+        )
     with OrderedPool(tracing.workers, helpers) as pool:
         components = polygonize_blocks(
             raster.read,

@@ -105,7 +105,7 @@ def train_segmenter(
     device = choose(config.device)  # before any work is done
     paths = find_sources(sources)
     wanted = find_sources(targets) if targets else []
-    config = _resolved(config, paths, bool(wanted), progress)
+    config = _resolved(config, bool(wanted))
     if len(footprints) not in (0, 1, len(paths)):
         raise VectorError(
             f"{counted(len(footprints), 'footprint file')} for "
@@ -155,6 +155,8 @@ def train_segmenter(
         raise EmptyRasterError(
             "no labelled raster is left: give footprints that lie on the rasters"
         )
+    if config.adapt == "auto":
+        config = _chosen(config, len({raster.folder for raster in rasters}), bool(wanted), progress)
     strategy = STRATEGIES[config.adapt]
     rasters, unlabelled = (
         strategy.mapped(config, each, progress) for each in (rasters, unlabelled)
@@ -182,20 +184,27 @@ def train_segmenter(
     return card
 
 
-def _resolved(
-    config: TrainSegmenterConfig, paths: Sequence[str], has_target: bool, progress: Progress
+def _chosen(
+    config: TrainSegmenterConfig, places: int, has_target: bool, progress: Progress
 ) -> TrainSegmenterConfig:
-    """Return the settings with what follows from the rasters, others and the initial model."""
-    places = len({Path(path).parent for path in paths})
-    chosen = resolve_adaptation(config, places, has_target)
-    if config.adapt == "auto" and has_target:
-        teacher = "with" if chosen.mean_teacher else "without"
-        progress.note(
-            f"labels of {counted(places, 'place')}: auto is --adapt {chosen.adapt} {teacher} a "
-            "mean teacher"
-            + ("" if chosen.adapt != "none" else ", so the target is not learned from")
+    """Return the settings with what ``auto`` stands for, and say what that is."""
+    config = resolve_adaptation(config, places, has_target)
+    labels = f"labels of {counted(places, 'place')}"
+    if has_target and config.adapt == "none":
+        progress.warn(
+            f"{labels}: --adapt auto does not learn from the target, which gains nothing there in "
+            "the mean; give --adapt ssda to learn from it"
         )
-    config = chosen
+    elif has_target:
+        teacher = "with" if config.mean_teacher else "without"
+        progress.note(f"{labels}: auto is --adapt {config.adapt} {teacher} a mean teacher")
+    return config
+
+
+def _resolved(config: TrainSegmenterConfig, has_target: bool) -> TrainSegmenterConfig:
+    """Return the settings with what follows from others and from the initial model."""
+    if config.adapt != "auto":  # which depends on the rasters
+        config = resolve_adaptation(config, 1, has_target)
     if not config.init_from:
         return config
     card = read_card_of(resolve(config.init_from, SegmenterCard), SegmenterCard)

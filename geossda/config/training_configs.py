@@ -37,8 +37,8 @@ class TrainSegmenterConfig(Config):
     adapt: AdaptMethod = setting(
         "auto",
         "How labelled patches are adapted to the colours of the target: with --target, auto is "
-        "ssda for labels of one folder; for labels of several none, or ssda without jitter or "
-        "percentiles, and no mean teacher.",
+        "ssda for labels of one folder; for labels of several it is none, or ssda where colours "
+        "are not jittered or values not stretched, and has no mean teacher.",
         choices=get_args(AdaptMethod),
     )
     share: float = shared.share()
@@ -48,7 +48,9 @@ class TrainSegmenterConfig(Config):
     )
     structure: Structure = shared.structure(advanced=True)
     mean_teacher: bool = setting(
-        True, "With --target: consistency training on the target imagery (mean teacher)."
+        True,
+        "With --target: consistency training on the target imagery (mean teacher); not where "
+        "--adapt is auto and labels are of several folders.",
     )
     building_fraction: float = setting(
         0.2,

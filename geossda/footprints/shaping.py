@@ -62,7 +62,8 @@ class Shaping:
 
     def confident(self, footprints: Footprints) -> NDArray[np.bool_]:
         """Return a mask of the footprints with the least mean probability, or none at all."""
-        return np.asarray(~(footprints.mean < self.min_confidence))
+        # Rounded as it is written.
+        return np.asarray(~(np.round(footprints.mean, 4) < self.min_confidence))
 
     def drop_small(self, footprints: Footprints) -> Footprints:
         """Return the footprints that can reach the least area, even if their outline grows."""

@@ -24,9 +24,10 @@ _SMOOTHING_M, _SMOOTHING_MASK_M = 0.45, 0.9
 _VALLEY_MASK_M = 0.3
 # In patches larger than one building, valleys are shallower: by this much with each doubling of the
 # area, down to a least depth. A patch as large as a block is many buildings, a small one is not,
-# and one that fills its smallest rectangle to this fraction is a hall.
+# and one that fills its smallest rectangle to this fraction is a hall, unless it is as narrow as a
+# terrace.
 _VALLEY_LOG_ODDS, _ONE_BUILDING_M2, _FALL, _LEAST_LOG_ODDS = 2.0, 400.0, 0.5, 0.3
-_HALL_FILL = 0.85
+_HALL_FILL, _HALL_WIDTH_M = 0.85, 15.0
 # Log odds are clipped here: differences among certain pixels say nothing about walls.
 _CERTAIN_LOG_ODDS = 6.9
 # Smallest building in square metres; and the widest patch that is separated, in pixels, for
@@ -61,6 +62,8 @@ class Splitter:
         Temperature that the model's log odds were divided by to calibrate the probabilities.
     progress : Progress
         Receives a warning about patches that are too wide.
+    pixel_m : (float, float), optional
+        Width and height of a pixel in metres, where they differ from `gsd_m`.
     """
 
     def __init__(
@@ -70,15 +73,18 @@ class Splitter:
         gsd_m: float,
         temperature: float = 1.0,
         progress: Progress = SILENT,
+        pixel_m: tuple[float, float] | None = None,
     ) -> None:
         self._read, self._shape, self._gsd_m, self._progress = read, shape, gsd_m, progress
+        self._pixel_m = pixel_m or (gsd_m, gsd_m)
         self._temperature = temperature
         self._warned = False
         self._alone = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Support pickling; the copy in another process reports no progress."""
-        return Splitter, (self._read, self._shape, self._gsd_m, self._temperature)
+        settings = (self._shape, self._gsd_m, self._temperature, SILENT, self._pixel_m)
+        return Splitter, (self._read, *settings)
 
     def warn_of_wide(self, patches: Footprints) -> None:
         """Warn once of a patch that is too wide to be separated."""
@@ -146,7 +152,7 @@ class Splitter:
         else:
             odds = _log_odds(buildings.probability, self._temperature)
             height = cv2.GaussianBlur(odds, (0, 0), _SMOOTHING_M / self._gsd_m)[inner]
-            valley = _least_valley(polygon, self._gsd_m)
+            valley = _least_valley(shapely.transform(polygon, lambda xy: xy * self._pixel_m))
         with self._alone if inside.size > _ALONE_PX else contextlib.nullcontext():
             pieces = _separate(height, inside, valley, min_px)
         if pieces.max() < 2:
@@ -155,10 +161,14 @@ class Splitter:
         return _Pieces.of(pieces, probability, top, left)
 
 
-def _least_valley(patch: shapely.Polygon, gsd_m: float) -> float:
-    """Return the least depth of a valley between two buildings of a patch, in log odds."""
-    doublings = math.log2(patch.area * gsd_m**2 / _ONE_BUILDING_M2)
-    if doublings <= 0 or patch.area >= _HALL_FILL * shapely.oriented_envelope(patch).area:
+def _least_valley(patch: shapely.Polygon) -> float:
+    """Return the least depth in log odds of a valley in a patch, whose corners are in metres."""
+    doublings = math.log2(patch.area / _ONE_BUILDING_M2)
+    if doublings <= 0:
+        return _VALLEY_LOG_ODDS
+    corners = shapely.get_coordinates(shapely.oriented_envelope(patch))
+    width, length = sorted(np.hypot(*np.diff(corners[:3], axis=0).T).tolist())
+    if width >= _HALL_WIDTH_M and patch.area >= _HALL_FILL * width * length:
         return _VALLEY_LOG_ODDS
     return max(_LEAST_LOG_ODDS, _VALLEY_LOG_ODDS - _FALL * doublings)
 

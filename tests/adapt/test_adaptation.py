@@ -774,8 +774,27 @@ def test_auto_says_what_it_chose(villages, tmp_path, listener, count, method):
         progress=listener,
     )  # fmt: skip
     assert (card.training["adapt"], card.training["mean_teacher"]) == (method, count == 1)
-    (said,) = (note for note in listener.notes if "auto" in note)
-    assert f"{count} place" in said and f"--adapt {method} with" in said
+    (said,) = (line for line in listener.notes + listener.warnings if "auto" in line)
+    assert f"labels of {count} place" in said
+    assert said in (listener.notes if count == 1 else listener.warnings)
+
+
+def test_auto_counts_the_places_that_have_labels(villages, tmp_path, monkeypatch):
+    red, blue = villages
+    linked = tmp_path / "linked"
+    linked.symlink_to(red.parent)
+    monkeypatch.chdir(red.parent.parent)
+    same = [red, linked / red.name, red.relative_to(red.parent.parent)]
+    config = dataclasses.replace(TINY, adapt="auto", steps=2)
+    far = gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:32633")
+    far.to_file(tmp_path / "far.gpkg")
+    own = red.parent / "footprints.gpkg"
+    for paths, labels in ((same, [own]), ([red, blue], [own, tmp_path / "far.gpkg"])):
+        card = train_segmenter(
+            paths, tmp_path / "o.safetensors", footprints=labels, targets=blue,
+            config=dataclasses.replace(config, overwrite=True), run=tmp_path / f"{len(paths)}",
+        )  # fmt: skip
+        assert (card.training["adapt"], card.training["places"]) == ("ssda", 1)
 
 
 def test_labels_may_be_a_mask(villages, tmp_path):

@@ -340,7 +340,7 @@ def test_small_footprints_are_left_out_by_their_true_area():
 @pytest.mark.parametrize("regularity", ["none", "rectilinear"])
 def test_weak_footprints_are_left_out_and_take_nothing_from_others(regularity):
     found = parts_of((0, 0, 14, 14), (14, 2, 40, 12), (60, 0, 74, 14))
-    found = found._replace(mean=np.array([0.9, 0.6, np.nan]))
+    found = found._replace(mean=np.array([float(np.float32(0.65)), 0.6, np.nan]))
     grid = grid_at(UTM, 15, 47, 0.5)
     shaping = Shaping(grid, 0.5, regularity, 0.5, 0.0, min_confidence=0.65)
     (kept,) = shape_footprints([(found, DONE)], shaping)

@@ -439,14 +439,29 @@ def test_masks_are_parted_where_they_are_narrow():
 
 def test_shallow_valleys_part_a_block_of_houses_and_neither_a_house_nor_a_hall():
     counts = [len(parted(row_of_houses(houses, dip=0.1), "none")[0]) for houses in (4, 40)]
-    assert counts == [1, 1], "rectangles are halls"
-    blocks = []
-    for houses in (4, 40):
-        probability = row_of_houses(houses, dip=0.1)
-        probability[50:60, 60:100] = 0.02  # a yard
-        probability[4:20, -30:-20] = 0.97  # an annex
-        blocks.append(len(parted(probability, "none")[0]))
-    assert blocks == [1, 40]
+    assert counts == [1, 40], "a terrace is no hall"
+    hall = np.full((300, 300), 0.02, np.float32)
+    hall[20:280, 20:280] = 0.97
+    hall[20:280, 147:153] = 0.87
+    assert len(parted(hall, "none")[0]) == 1
+    hall[20:150, 20:147] = 0.02  # no rectangle any more
+    assert len(parted(hall, "none")[0]) == 2
+
+
+def test_halls_are_halls_where_pixels_are_not_square():
+    rows, cols = np.mgrid[:300, :600]
+    across, along = (rows - 150) + (cols - 300) / 2, (rows - 150) - (cols - 300) / 2
+    hall = np.where((abs(across) < 90) & (abs(along) < 90), 0.97, 0.02).astype(np.float32)
+    hall[(abs(across) < 2) & (hall > 0.5)] = 0.87
+    read = BuildingWindow(hall >= 0.5, hall)
+    patch = next(iter(polygonize(lambda window: read, hall.shape, block=4096)))[0]
+    patch = patch._replace(geometry=patch.polygons)
+    for pixel_m, count in (((0.15, 0.3), 1), ((0.3, 0.3), 2)):
+        whole = Splitter(
+            lambda window: BuildingWindow(*(each[window.rows, window.cols] for each in read)),
+            hall.shape, 0.15, pixel_m=pixel_m,
+        )  # fmt: skip
+        assert len(whole.split(patch)[0].pixels) == count
 
 
 def surfaces():
