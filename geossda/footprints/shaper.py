@@ -95,7 +95,8 @@ def shape_footprints(
         footprints, _ = strip
         if isinstance(footprints.geometry, Outlines):
             return shaping.measured_traced(footprints, footprints.geometry)
-        return shaping.measured(footprints, footprints.geometry)
+        confident = footprints.take(shaping.confident(footprints))
+        return shaping.measured(confident, confident.polygons)
 
     if splitter is None and shaping.regularity == "none":
         yield from pool.map(measure, traced)

@@ -202,13 +202,12 @@ class Shaping:
         Returns
         -------
         Footprints
-            Those of at least the least area and confidence.
+            Those of at least the least area.
         """
         nonempty = np.flatnonzero(shapely.area(polygons) > 0)  # an overlap can take all of one
         areas = shapely.area(polygons[nonempty])
         areas = areas * np.abs(np.linalg.det(self.pixel_matrices(polygons[nonempty])))
         large = areas >= self.min_area_m2
-        large &= self.confident(footprints)[nonempty]
         kept, areas = nonempty[large], areas[large]
         transform = self.grid.transform
         in_crs = shapely.transform(

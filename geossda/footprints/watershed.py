@@ -133,9 +133,9 @@ class Splitter:
             return None
         if max(bottom - top, right - left) > _WIDEST_PX:
             return None
-        widest = max(_SMOOTHING_M, _SMOOTHING_MASK_M) / self._gsd_m
+        smoothing_px = _SMOOTHING_M / self._gsd_m
         window = Window(top, left, bottom - top, right - left)
-        padded = window.grown(int(np.ceil(4 * widest)), self._shape)
+        padded = window.grown(int(np.ceil(4 * smoothing_px)), self._shape)
         buildings = self._read(padded)
         inner = window.within(padded)
         x, y = (int(value) for value in polygon.exterior.coords[0])
@@ -144,14 +144,14 @@ class Splitter:
         cv2.floodFill(filled, None, (x - padded.col, y - padded.row), 2)
         inside = filled[inner] == 2
         if buildings.probability is None:
-            # Neighbouring patches count as background.
+            # Neighbouring patches count as background, so nothing around the window matters.
             height = cv2.distanceTransform(np.pad(inside, 1).view(np.uint8), cv2.DIST_L2, 5)
             height *= np.float32(self._gsd_m)
             height = cv2.GaussianBlur(height, (0, 0), _SMOOTHING_MASK_M / self._gsd_m)[1:-1, 1:-1]
             valley = _VALLEY_MASK_M
         else:
             odds = _log_odds(buildings.probability, self._temperature)
-            height = cv2.GaussianBlur(odds, (0, 0), _SMOOTHING_M / self._gsd_m)[inner]
+            height = cv2.GaussianBlur(odds, (0, 0), smoothing_px)[inner]
             valley = _least_valley(shapely.transform(polygon, lambda xy: xy * self._pixel_m))
         with self._alone if inside.size > _ALONE_PX else contextlib.nullcontext():
             pieces = _separate(height, inside, valley, min_px)
