@@ -1,14 +1,20 @@
 """Overlaps of outlines that were moved off their pixels, cut off the smaller of two."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geossda.footprints.lattice import GRAIN_PX, valid_polygons
 from geossda.footprints.records import Footprints, OpenComponents
+from geossda.footprints.shaping import Shaping
 
-# Spacing in pixels of the lattice that outlines are rounded to, so that no rounding makes them
-# cross.
-GRAIN_PX = 2.0**-16
+# Distance in pixels beyond an overlap that is cut off with it, so that no rounding leaves some.
+_MARGIN_PX = 4 * GRAIN_PX
+# Greatest share of an outline that a straight cut may take besides the overlap, and the narrowest
+# strip that it leaves, in tolerances.
+_MOST_BESIDES, _MIN_WALL = 0.03, 2.0
 
 
 class OverlapResolver:
@@ -22,10 +28,13 @@ class OverlapResolver:
     ----------
     reach_px : float
         Greatest distance of an outline from its pixels, in pixels.
+    shaping : Shaping, optional
+        Where it draws straight walls, what is cut off is a rectangle along those of the smaller
+        outline, so that its angles stay right; elsewhere only the overlap is.
     """
 
-    def __init__(self, reach_px: float) -> None:
-        self._reach_px = reach_px
+    def __init__(self, reach_px: float, shaping: Shaping | None = None) -> None:
+        self._reach_px, self._shaping = reach_px, shaping
         self._footprints: Footprints | None = None
         self._polygons: NDArray[np.object_] = np.zeros(0, object)
         self._released = 0  # number of the first footprints that left, and are still neighbours
@@ -86,14 +95,39 @@ class OverlapResolver:
         pixels = footprints.pixels
         own = leaving[one]
         loses = (pixels[other] > pixels[own]) | ((pixels[other] == pixels[own]) & (other < own))
-        one, other = one[loses], other[loses]
-        order = np.lexsort((other, one))
-        for loser, winner in zip(one[order], other[order], strict=True):
-            if not shapely.touches(polygons[loser], self._polygons[winner]):
-                polygons[loser] = shapely.difference(
-                    polygons[loser], self._polygons[winner], grid_size=GRAIN_PX
-                )
+        order = np.lexsort((other[loses], one[loses]))
+        one, other = one[loses][order], other[loses][order]
+        losers, winners = polygons[one], self._polygons[other]
+        cuts = self._cuts(losers, winners)
+        # One cut of each loser at a time.
+        turn = np.arange(len(one)) - np.searchsorted(one, one)
+        for number in range(int(turn.max(initial=-1)) + 1):
+            now = (turn == number) & (shapely.area(cuts) > 0)
+            left = shapely.difference(polygons[one[now]], cuts[now], grid_size=GRAIN_PX)
+            polygons[one[now]] = valid_polygons(left)
         return polygons
+
+    def _cuts(
+        self, losers: NDArray[np.object_], winners: NDArray[np.object_]
+    ) -> NDArray[np.object_]:
+        """Return what is cut off each loser; nothing where the two only touch."""
+        overlaps = shapely.intersection(losers, winners)
+        size = shapely.area(overlaps)
+        cuts = winners.copy()
+        cuts[size == 0] = shapely.Polygon()
+        straight = np.flatnonzero(size > 0)
+        if self._shaping is None or self._shaping.regularity != "rectilinear" or not len(straight):
+            return cuts
+        losing, overlaps = losers[straight], overlaps[straight]
+        matrices = self._shaping.pixel_matrices(losing)
+        most = size[straight] + _MOST_BESIDES * shapely.area(losing)
+        # The last that does not take too much is kept.
+        for cut in _straight_cuts(
+            overlaps, losing, matrices, _MIN_WALL * self._shaping.tolerance_m
+        ):
+            kept = shapely.area(shapely.intersection(cut, losing)) <= most
+            cuts[straight[kept]] = cut[kept]
+        return cuts
 
     def _forget(self, footprints: Footprints, open_components: OpenComponents) -> None:
         """Drop footprints that left and that nothing to come can overlap."""
@@ -111,3 +145,63 @@ class OverlapResolver:
 
 def _boxes(bounds: NDArray[np.float64]) -> NDArray[np.object_]:
     return np.asarray(shapely.box(*bounds.T), object)
+
+
+def _straight_cuts(
+    overlaps: NDArray[np.object_],
+    outlines: NDArray[np.object_],
+    matrices: NDArray[np.float64],
+    min_wall_m: float,
+) -> Iterator[NDArray[np.object_]]:
+    """Yield rectangles around overlaps, along the walls of the outlines that lose them, in pixels.
+
+    The first ones leave no strip that would be narrower than a wall. Those that follow are as long
+    as the outline, so that a whole wall moves back.
+    """
+    turned = _along_longest_walls(outlines, matrices)
+    back = np.asarray(np.linalg.inv(turned), np.float64)
+    inner, outer = _extents(overlaps, turned), _extents(outlines, turned)
+    margin = _MARGIN_PX * np.sqrt(np.abs(np.linalg.det(turned)))[:, None]
+    (low, high), (first, last) = (
+        (each[:, :2] - margin, each[:, 2:] + margin) for each in (inner, outer)
+    )
+    low = np.where(low - first < min_wall_m, first, low)
+    high = np.where(last - high < min_wall_m, last, high)
+    yield _turned_boxes(low, high, back)
+    length = inner[:, 2:] - inner[:, :2]
+    along = length == length.max(axis=1, keepdims=True)
+    yield _turned_boxes(np.where(along, first, low), np.where(along, last, high), back)
+
+
+def _turned_boxes(
+    low: NDArray[np.float64], high: NDArray[np.float64], matrices: NDArray[np.float64]
+) -> NDArray[np.object_]:
+    """Return the boxes between corners (n, 2), each multiplied by a matrix of its own."""
+    box = np.stack([low, high], axis=1)
+    corners = np.stack([box[:, [0, 1, 1, 0], 0], box[:, [0, 0, 1, 1], 1]], axis=2)
+    return np.asarray(shapely.polygons(np.einsum("nij,nkj->nki", matrices, corners)), object)
+
+
+def _along_longest_walls(
+    polygons: NDArray[np.object_], matrices: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (n, 2, 2) matrices from pixels to metres along and across the longest wall of each."""
+    points, owner = shapely.get_coordinates(shapely.get_exterior_ring(polygons), return_index=True)
+    along = owner[1:] == owner[:-1]
+    owner = owner[:-1][along]
+    walls = np.einsum("nij,nj->ni", matrices[owner], np.diff(points, axis=0)[along])
+    length = np.hypot(*walls.T)
+    order = np.lexsort((length, owner))
+    longest = order[np.searchsorted(owner, np.arange(len(polygons)), side="right") - 1]
+    cos, sin = (walls[longest] / length[longest, None]).T
+    turn = np.stack([np.stack([cos, sin], axis=1), np.stack([-sin, cos], axis=1)], axis=1)
+    return np.asarray(turn @ matrices)
+
+
+def _extents(geometries: NDArray[np.object_], matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the bounds of turned geometries: least x and y, greatest x and y."""
+    points, owner = shapely.get_coordinates(geometries, return_index=True)
+    turned = np.einsum("nij,nj->ni", matrices[owner], points)
+    first = np.searchsorted(owner, np.arange(len(geometries)))
+    low, high = np.minimum.reduceat(turned, first), np.maximum.reduceat(turned, first)
+    return np.concatenate([low, high], axis=1)

@@ -13,7 +13,7 @@ from geossda.footprints.wall_lines import Proposal
 
 # How far a box may be turned from the main direction, which an annexe can distort, and the steps
 # of the search, in radians.
-_MAX_TURN_RAD, _TURN_STEPS_RAD = math.radians(12), np.radians([4.0, 2.0, 1.0, 0.5])
+_MAX_TURN_RAD, _TURN_STEPS_RAD = math.radians(12), np.radians([6.0, 3.0, 1.0])
 # Cost in parameters of a regular polygon (centre, radius) and of a box (centre, sides, angle), for
 # the information criterion; each corner cut off a box adds two.
 _DISC_PARAMETERS, _BOX_PARAMETERS, _CUT_PARAMETERS = 3, 5, 2

@@ -23,6 +23,11 @@ class BuildingWindow(NamedTuple):
     inside: NDArray[np.bool_]
     probability: NDArray[np.float32] | None = None
 
+    def part(self, slices: tuple[slice, slice]) -> "BuildingWindow":
+        """Return the part that two slices select, of rows and of columns."""
+        probability = None if self.probability is None else self.probability[slices]
+        return BuildingWindow(self.inside[slices], probability)
+
 
 class Footprints(NamedTuple):
     """Building footprints with the statistics of their pixels.

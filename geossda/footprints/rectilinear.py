@@ -1,7 +1,6 @@
 """Outlines with right angles only, fitted to an outline along pixels."""
 
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +11,9 @@ from geossda.footprints.runs import Runs
 
 # A run is cut in two by a step if it leaves its axis by more than this slope.
 _MAX_SLOPE = 0.4
-# What a corner has to gain: mean distance to the pixels, in tolerances.
-_CORNER_COST = 0.02
+# What a corner has to gain: mean distance to the pixels, in tolerances. The dearer corners are, the
+# fewer an outline has, and the farther it is from the pixels.
+_CORNER_COSTS = 0.12, 0.06, 0.02
 # Walls are no shorter than so many tolerances, and courtyards no smaller than its square.
 _MIN_WALL = 2.0
 # Corners times edges that are computed at once, and outlines whose corners are.
@@ -90,10 +90,41 @@ def alternating_walls(runs: Runs, angles: NDArray[np.float64]) -> list[Walls]:
     ]
 
 
-def rectilinear_outline(
+class _Choice:
+    """The best outline so far, where a corner costs so much.
+
+    Parameters
+    ----------
+    shape : shapely.Polygon
+    corner_cost, tolerance : float
+        A corner costs as much as `corner_cost` tolerances along all of the shape's outline astray.
+    """
+
+    def __init__(self, shape: Any, corner_cost: float, tolerance: float) -> None:
+        self._size, self._unit = float(shape.area), float(shape.length * tolerance)
+        self._corner_cost, self._least = corner_cost, math.inf
+        self.outline: Any = None
+        self.iou = 0.0
+
+    def is_better(self, astray: float, corners: int) -> bool:
+        """Return whether an outline with so much area astray would be better."""
+        return self._cost(astray, corners) < self._least
+
+    def offer(self, outline: Any, astray: float, corners: int) -> None:
+        """Take an outline if it is better."""
+        if self.is_better(astray, corners):
+            self._least, self.outline = self._cost(astray, corners), outline
+            both = outline.area + self._size
+            self.iou = (both - astray) / (both + astray)
+
+    def _cost(self, astray: float, corners: int) -> float:
+        return astray / self._unit + self._corner_cost * corners
+
+
+def rectilinear_outlines(
     shape: Any, directions: list[tuple[float, list[Walls]]], tolerance: float
-) -> tuple[Any, float]:
-    """Return the rectilinear polygon that is nearest to a shape for its number of corners.
+) -> list[tuple[Any, float]]:
+    """Return the rectilinear polygons that are nearest to a shape for their number of corners.
 
     Parameters
     ----------
@@ -106,59 +137,53 @@ def rectilinear_outline(
 
     Returns
     -------
-    outline : shapely.Polygon or None
-        Valid; None if no valid polygon was found. Courtyards become rectangles.
-    iou : float
-        Its intersection over union with the shape.
+    list of (shapely.Polygon, float)
+        Valid outlines, each with its intersection over union with the shape: the best where
+        corners are dear, then those where they are cheaper, as far as they are others. Empty if
+        no valid polygon was found. Courtyards become rectangles.
     """
-    best: Any = None
-    least, least_astray = math.inf, math.inf
     size = shape.area
-    unit = shape.length * tolerance  # area astray that costs as much as `1 / _CORNER_COST` corners
+    choices = [_Choice(shape, cost, tolerance) for cost in _CORNER_COSTS]
+    edges, interiors = _Edges.of(shape), list(shape.interiors)
+    yard_area = yard_common = 0.0
     for angle, cuts in directions:
         turned = _rotation(angle)
-        courtyards = shapely.union_all([_rectangle(ring, angle) for ring in shape.interiors])
-        yard_area = courtyards.area
-        yard_common = shapely.area(shapely.intersection(courtyards, shape)) if yard_area else 0.0
-        area = _CumulativeArea(shape, angle)
-        for walls in cuts:
-            # Few corners first: with more, what they cost alone is soon too much.
-            outlines, areas = [], []
-            for corners in reversed(_outlines(walls, _MIN_WALL * tolerance)):
-                corner_cost = _CORNER_COST * len(corners)
-                if corner_cost >= least:
-                    break
+        if interiors:
+            courtyards = shapely.union_all([_rectangle(ring, angle) for ring in interiors])
+            yard_area = courtyards.area
+            yard_common = shapely.area(shapely.intersection(courtyards, shape))
+        area = _CumulativeArea(edges, angle)
+        outlines = [each for walls in cuts for each in _outlines(walls, _MIN_WALL * tolerance)]
+        outlines.sort(key=len)  # those of few corners rule out many others
+        for first in range(0, len(outlines), _OUTLINES):
+            group, covered = [], []
+            for corners in outlines[first : first + _OUTLINES]:
                 # No less is astray than the areas differ by, with or without courtyards.
                 larger = _area(corners) - size
-                if max(larger - yard_area, -larger) / unit + corner_cost < least:
-                    outlines.append(corners)
-                    areas.append(larger + size)
-            for (corners, common), covered in zip(area.within(outlines), areas, strict=True):
-                corner_cost = _CORNER_COST * len(corners)
-                if corner_cost >= least:
-                    break
+                astray = max(larger - yard_area, -larger)
+                if any(choice.is_better(astray, len(corners)) for choice in choices):
+                    group.append(corners)
+                    covered.append(larger + size)
+            for corners, inside, common in zip(group, covered, area.common(group), strict=True):
                 # Courtyards that the outline contains take their area from it.
-                astray = covered - yard_area + size - 2 * common
-                if astray / unit + corner_cost >= least:
+                astray = inside - yard_area + size - 2 * common
+                if not any(choice.is_better(astray, len(corners)) for choice in choices):
                     continue
                 astray += 2 * yard_common
-                outline = shapely.Polygon(corners @ turned.T)
+                outline: Any = shapely.Polygon(corners @ turned.T)
                 if not outline.is_valid or outline.area == 0:
                     continue
-                if yard_area and not shapely.contains_properly(outline, courtyards):
+                if yard_area:
                     pierced = shapely.difference(outline, courtyards)
                     if pierced.geom_type != "Polygon":
                         continue
-                    astray = shapely.area(shapely.symmetric_difference(pierced, shape))
-                cost = astray / unit + corner_cost
-                if cost < least:
-                    best, least, least_astray = outline, cost, astray
-                    if yard_area:
-                        best = shapely.difference(outline, courtyards)
-    if best is None:
-        return None, 0.0
-    both = best.area + size
-    return best, (both - least_astray) / (both + least_astray)
+                    if not shapely.contains_properly(outline, courtyards):
+                        astray = shapely.area(shapely.symmetric_difference(pierced, shape))
+                    outline = pierced
+                for choice in choices:
+                    choice.offer(outline, astray, len(corners))
+    distinct = {id(each.outline): (each.outline, each.iou) for each in choices}
+    return [each for each in distinct.values() if each[0] is not None]
 
 
 def _area(corners: NDArray[np.float64]) -> float:
@@ -171,6 +196,34 @@ def _signs(count: int) -> NDArray[np.float64]:
     return _SIGNS[:count] if count <= len(_SIGNS) else np.resize([1.0, -1.0], count)
 
 
+class _Edges(NamedTuple):
+    """The edges of a polygon.
+
+    Attributes
+    ----------
+    start, end : (n, 2) float arrays
+    signs : (n,) float array
+        1 for those that have the polygon on their left side, else -1.
+    """
+
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    signs: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, shape: Any) -> "_Edges":
+        """Return those of all rings."""
+        rings = shapely.get_rings(shape)
+        points, ring = shapely.get_coordinates(rings, return_index=True)
+        along = ring[1:] == ring[:-1]
+        start, end, ring = points[:-1][along], points[1:][along], ring[:-1][along]
+        # Around the polygon, the outer ring goes counterclockwise and the others clockwise.
+        turning = start[:, 0] * end[:, 1] - start[:, 1] * end[:, 0]
+        counterclockwise = np.bincount(ring, turning) > 0
+        forward = counterclockwise == (np.arange(len(rings)) == 0)
+        return cls(start, end, np.where(forward[ring], 1.0, -1.0))
+
+
 class _CumulativeArea:
     """Area of a polygon below and left of points, along rotated axes.
 
@@ -180,21 +233,15 @@ class _CumulativeArea:
 
     Parameters
     ----------
-    shape : shapely.Polygon
+    edges : _Edges
+        Of the polygon.
     angle : float
         Direction of the first axis in radians.
     """
 
-    def __init__(self, shape: Any, angle: float) -> None:
-        rings = shapely.get_rings(shape)
-        points, ring = shapely.get_coordinates(rings, return_index=True)
-        points, along = points @ _rotation(angle), ring[1:] == ring[:-1]
-        start, end, ring = points[:-1][along], points[1:][along], ring[:-1][along]
-        # Around the polygon, the outer ring goes counterclockwise and the others clockwise.
-        turning = start[:, 0] * end[:, 1] - start[:, 1] * end[:, 0]
-        counterclockwise = np.bincount(ring, turning) > 0
-        forward = counterclockwise == (np.arange(len(rings)) == 0)
-        self._signs = np.where(forward[ring], 1.0, -1.0)
+    def __init__(self, edges: _Edges, angle: float) -> None:
+        turned = _rotation(angle)
+        start, end, self._signs = edges.start @ turned, edges.end @ turned, edges.signs
         self._start, self._rise = start, end[:, 1] - start[:, 1]
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = (end[:, 0] - start[:, 0]) / self._rise
@@ -202,27 +249,26 @@ class _CumulativeArea:
         self._middle = (start[:, 0] + end[:, 0]) / 2
         self._low, self._high = np.minimum(start, end).T, np.maximum(start, end).T
 
-    def within(
-        self, outlines: list[NDArray[np.float64]]
-    ) -> Iterator[tuple[NDArray[np.float64], float]]:
-        """Yield rectilinear outlines, each with its area in common with the polygon.
+    def common(self, outlines: list[NDArray[np.float64]]) -> list[float]:
+        """Return the areas that rectilinear outlines have in common with the polygon.
 
         Parameters
         ----------
         outlines : list of (n, 2) array
-            Corners along the rotated axes, in order. Areas are computed for some outlines ahead.
+            Corners along the rotated axes, in order.
         """
-        for first in range(0, len(outlines), _OUTLINES):
-            group = outlines[first : first + _OUTLINES]
-            x, y = np.concatenate(group).T
-            # Outlines of one more wall have most corners in common.
-            points, places = np.unique(x + 1j * y, return_inverse=True)
-            below = self._below(points.real, points.imag)[places]
-            ends = np.cumsum([len(each) for each in group])
-            for each, end in zip(group, ends.tolist(), strict=True):
-                signs = _signs(len(each))
-                common = float(signs @ below[end - len(each) : end])
-                yield each, common if signs @ (each[:, 0] * each[:, 1]) >= 0 else -common
+        if not outlines:
+            return []
+        x, y = np.concatenate(outlines).T
+        # Outlines of one more wall have most corners in common.
+        points, places = np.unique(x + 1j * y, return_inverse=True)
+        below = self._below(points.real, points.imag)[places]
+        signs = np.concatenate([_signs(len(each)) for each in outlines])
+        ends = np.cumsum([len(each) for each in outlines])
+        first = ends - [len(each) for each in outlines]
+        shared, signed = np.add.reduceat(np.stack([signs * below, signs * x * y]), first, axis=1)
+        areas: list[float] = np.where(signed >= 0, shared, -shared).tolist()
+        return areas
 
     def _below(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Integrate min(X, x) dY along the rings where Y <= y, at corners (Green's theorem)."""

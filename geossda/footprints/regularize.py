@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geossda.footprints.primitives import boxes, discs
-from geossda.footprints.rectilinear import Walls, alternating_walls, rectilinear_outline
+from geossda.footprints.rectilinear import Walls, alternating_walls, rectilinear_outlines
 from geossda.footprints.runs import FittedRuns, edge_midpoints, fit_lines, split_runs
 from geossda.footprints.wall_lines import Proposal, intersect_lines, lines_of, snap_lines
 
@@ -25,6 +25,8 @@ from geossda.footprints.wall_lines import Proposal, intersect_lines, lines_of, s
 # is tried before the other proposals there, and last of all with the least in common.
 _MIN_IOU, _MIN_IOU_PRIMITIVE, _MIN_IOU_WANDERING = 0.75, 0.88, 0.93
 _MIN_IOU_RECTILINEAR = 0.6
+# How much of that intersection over union fewer corners may cost a polygon of right angles.
+_MOST_FOR_CORNERS = 0.05
 # Greatest distance of an outline outside the pixels, in tolerances.
 REACH = 3.0
 # An outline wanders if the root mean square distance in pixels from the lines fitted at one and at
@@ -162,7 +164,7 @@ class _Outline(NamedTuple):
     wanders : bool
         Whether it is far from both.
     directions : list of (float, list of Walls)
-        Directions of its walls in radians, with what :func:`rectilinear_outline` takes.
+        Directions of its walls in radians, with what :func:`rectilinear_outlines` takes.
     disc, box : Proposal or None, Proposal
     surroundings : _Surroundings
     pixel, tolerance : float
@@ -200,26 +202,31 @@ class _Outline(NamedTuple):
         proposals = [self.box] if self.disc is None else [self.disc, self.box]
         if self.wanders and not len(self.polygon.interiors):
             yield from ((each.outline, None, _MIN_IOU_PRIMITIVE) for each in proposals)
-        outline, iou = rectilinear_outline(self.polygon, self.directions, self.tolerance)
+        rectilinear = rectilinear_outlines(self.polygon, self.directions, self.tolerance)
         if self.wanders:
-            proposals = []
-            if outline is not None:
-                yield outline, iou, _MIN_IOU
-        for factor, fitted, main in zip((1, 2), self.walls, self.main, strict=True):
-            reach, lines = factor * self.tolerance, lines_of(fitted)
-            snapped = [snap_lines(ring, main, reach) for ring in lines]
-            drawn = intersect_lines(snapped, reach), intersect_lines(lines, reach)
+            nearest = max((iou for _, iou in rectilinear), default=0.0)
+            min_iou = max(_MIN_IOU, nearest - _MOST_FOR_CORNERS)
+            yield from ((outline, iou, min_iou) for outline, iou in rectilinear)
+            for fit in (1, 0):
+                square = self._drawn(fit, snapped=True)
+                if square is not None:
+                    yield square.outline, None, _MIN_IOU_WANDERING
+        else:
+            drawn = (self._drawn(fit, snapped=how) for fit in (0, 1) for how in (True, False))
             proposals += [each for each in drawn if each is not None]
-        if outline is not None:
             # A wall along a common direction is described by its offset alone.
-            proposals.append(Proposal(outline, len(outline.exterior.coords)))
-        ranked = self._ranked(proposals)
-        if not self.wanders:
-            yield from ((each.outline, None, _MIN_IOU) for each in ranked)
-        elif ranked:
-            yield ranked[0].outline, None, _MIN_IOU_WANDERING
-        if outline is not None:
-            yield outline, iou, _MIN_IOU_RECTILINEAR
+            proposals += [
+                Proposal(outline, len(outline.exterior.coords)) for outline, _ in rectilinear[-1:]
+            ]
+            yield from ((each.outline, None, _MIN_IOU) for each in self._ranked(proposals))
+        yield from ((outline, iou, _MIN_IOU_RECTILINEAR) for outline, iou in rectilinear)
+
+    def _drawn(self, fit: int, *, snapped: bool) -> Proposal | None:
+        """Return the outline along the walls of a fit, turned to its main direction or as it is."""
+        reach, lines = (1, 2)[fit] * self.tolerance, lines_of(self.walls[fit])
+        if snapped:
+            lines = [snap_lines(ring, self.main[fit], reach) for ring in lines]
+        return intersect_lines(lines, reach)
 
     def _ranked(self, proposals: list[Proposal]) -> list[Proposal]:
         """Return proposals by the Bayesian information criterion."""

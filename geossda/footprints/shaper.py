@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geossda.footprints.lattice import valid_polygons
 from geossda.footprints.overlaps import OverlapResolver
 from geossda.footprints.records import Footprints, OpenComponents
 from geossda.footprints.ring_arrays import Outlines
-from geossda.footprints.shaping import Shaping, valid_polygons
+from geossda.footprints.shaping import Shaping
 from geossda.footprints.watershed import Splitter
 from geossda.parallel.ordered_map import OrderedPool
 from geossda.raster.source import gdal_environment
@@ -54,15 +55,15 @@ class Shaper:
     def __call__(self, batch: tuple[Footprints, OpenComponents | None]) -> ShapedBatch:
         """Return the new outlines of a batch of footprints, or of their pieces."""
         footprints, open_components = batch
-        polygons = self.shaping.regularized(footprints.polygons)
+        patch = np.arange(len(footprints.pixels))
         if self.splitter is not None:
             with gdal_environment():
-                pieces, owner = self.splitter.split(footprints)
-            polygons = self.shaping.separate(footprints, polygons, pieces.polygons, owner)
-            footprints = pieces
-        # Before overlaps are resolved, so that what is left out takes nothing from a neighbour.
+                footprints, patch = self.splitter.split(footprints)
+        # What is left out needs no outline, and takes nothing from a neighbour.
         kept = self.shaping.confident(footprints)
-        return ShapedBatch(footprints.take(kept), polygons[kept], open_components)
+        footprints, patch = footprints.take(kept), patch[kept]
+        polygons = self.shaping.regularized(footprints.polygons, patch)
+        return ShapedBatch(footprints, polygons, open_components)
 
 
 def shape_footprints(
@@ -130,7 +131,7 @@ def _resolve_overlaps(
     # A metre is longest in pixels where pixels are smallest; a tenth more for a raster whose
     # pixels vary in size on the ground.
     reach_px = 1.1 * shaping.reach_m / shaping.gsd_m + 1
-    resolver = OverlapResolver(reach_px) if shaping.regularity != "none" else None
+    resolver = OverlapResolver(reach_px, shaping) if shaping.regularity != "none" else None
     strip: list[ShapedBatch] = []
     for batch in batches:
         strip.append(batch)

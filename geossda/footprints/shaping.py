@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from geossda.config import Regularity
 from geossda.footprints.ground_scale import apply_affine, centres, ground_matrices
-from geossda.footprints.overlaps import GRAIN_PX
-from geossda.footprints.party_walls import partition, shared_walls
+from geossda.footprints.lattice import on_grain
 from geossda.footprints.records import Footprints
 from geossda.footprints.regularize import REACH, regularize
 from geossda.footprints.ring_arrays import Outlines
@@ -73,13 +72,17 @@ class Shaping:
         areas = footprints.pixels * np.abs(np.linalg.det(matrices))
         return footprints.take(areas >= self.min_area_m2 / 2)
 
-    def regularized(self, polygons: NDArray[np.object_]) -> NDArray[np.object_]:
+    def regularized(
+        self, polygons: NDArray[np.object_], patch: NDArray[np.int64]
+    ) -> NDArray[np.object_]:
         """Regularize outlines, each in metres around its centre.
 
         Parameters
         ----------
         polygons : (n,) array of shapely.Polygon
             In pixels, along pixel edges.
+        patch : (n,) int array
+            Number of the patch of touching buildings that each is a piece of.
 
         Returns
         -------
@@ -89,83 +92,27 @@ class Shaping:
         if self.regularity == "none" or not len(polygons):
             return polygons
         matrices = self.pixel_matrices(polygons)
+        pixel_m = np.sqrt(np.abs(np.linalg.det(matrices)))
+        if self.regularity == "simplify":
+            return on_grain(self._simplified(polygons, pixel_m, patch))
         centre = centres(polygons)
         to_metres = np.concatenate([matrices, -matrices @ centre[:, :, None]], axis=2)
         to_pixels = np.concatenate([np.linalg.inv(matrices), centre[:, :, None]], axis=2)
-        metric = apply_affine(polygons, to_metres)
-        if self.regularity == "simplify":
-            shaped = shapely.simplify(metric, self.tolerance_m)
-        else:
-            pixel_m = np.sqrt(np.abs(np.linalg.det(matrices)))
-            shaped = regularize(metric, pixel_m, self.tolerance_m)
+        shaped = regularize(apply_affine(polygons, to_metres), pixel_m, self.tolerance_m)
         return on_grain(apply_affine(shaped, to_pixels))
 
-    def separate(
-        self,
-        patches: Footprints,
-        outlines: NDArray[np.object_],
-        pieces: NDArray[np.object_],
-        owner: NDArray[np.int64],
+    def _simplified(
+        self, polygons: NDArray[np.object_], pixel_m: NDArray[np.float64], patch: NDArray[np.int64]
     ) -> NDArray[np.object_]:
-        """Divide the outlines of patches among their pieces, which share their party walls.
-
-        Parameters
-        ----------
-        patches : Footprints
-            n patches of buildings that touch, in pixels.
-        outlines : (n,) array of shapely.Polygon
-            Their regularized outlines, in pixels.
-        pieces : (m,) array of shapely.Polygon
-            The buildings, along pixel edges.
-        owner : (m,) int array
-            Patch of each piece.
-
-        Returns
-        -------
-        (m,) array of shapely.Polygon
-            Outlines of the pieces, in pixels.
-        """
-        if self.regularity == "none":
-            return pieces
-        result = outlines[owner]
-        matrices, centre = self.pixel_matrices(patches.polygons), centres(patches.polygons)
-        for patch in np.flatnonzero(np.bincount(owner, minlength=len(outlines)) > 1):
-            members = np.flatnonzero(owner == patch)
-            result[members] = on_grain(
-                self._separate_patch(
-                    outlines[patch], pieces[members], matrices[patch], centre[patch]
-                )
+        """Return simplified outlines; pieces of one patch share their walls."""
+        tolerance_px = self.tolerance_m / pixel_m
+        simplified = np.asarray(shapely.simplify(polygons, tolerance_px), object)
+        for number in np.flatnonzero(np.bincount(patch) > 1).tolist():
+            members = np.flatnonzero(patch == number)
+            simplified[members] = shapely.coverage_simplify(
+                polygons[members], 3 * float(tolerance_px[members[0]])
             )
-        return np.asarray(result, object)
-
-    def _separate_patch(
-        self,
-        outline: shapely.Polygon,
-        pieces: NDArray[np.object_],
-        matrix: NDArray[np.float64],
-        centre: NDArray[np.float64],
-    ) -> NDArray[np.object_]:
-        # Lines in common are found in pixels, where they are equal to the last bit.
-        def simplified() -> NDArray[np.object_]:
-            pixel_m = np.sqrt(np.abs(np.linalg.det(matrix)))
-            return np.asarray(
-                shapely.coverage_simplify(pieces, 3 * self.tolerance_m / pixel_m), object
-            )
-
-        if self.regularity == "simplify":
-            return simplified()
-        walls = shared_walls(pieces)
-        to_metres = np.column_stack([matrix, -matrix @ centre])[None]
-        to_pixels = np.column_stack([np.linalg.inv(matrix), centre])[None]
-        metric = apply_affine(np.array([outline, *pieces, *walls], object), to_metres)
-        divided = partition(
-            metric[0],
-            metric[1 : len(pieces) + 1],
-            metric[len(pieces) + 1 :],
-            self.tolerance_m,
-            lambda: apply_affine(simplified(), to_metres),
-        )
-        return apply_affine(divided, to_pixels)
+        return simplified
 
     def measured_traced(self, footprints: Footprints, outlines: Outlines) -> Footprints:
         """Measure footprints whose outlines stay along the pixels, and place them in the CRS.
@@ -233,37 +180,3 @@ def reach_m(regularity: Regularity, tolerance_m: float, gsd_m: float) -> float:
     if regularity == "none":
         return 0.0
     return tolerance_m if regularity == "simplify" else REACH * max(tolerance_m, gsd_m)
-
-
-def on_grain(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Round outlines in pixels to a lattice of :data:`GRAIN_PX`, and keep them valid."""
-    return valid_polygons(
-        np.asarray(shapely.set_precision(valid_polygons(polygons), GRAIN_PX), object)
-    )
-
-
-def valid_polygons(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Make geometries valid in place, and keep the largest polygon of each.
-
-    Parameters
-    ----------
-    geometries : (n,) array of shapely geometries
-
-    Returns
-    -------
-    (n,) array of shapely.Polygon
-        The same array; an empty polygon where nothing areal is left.
-    """
-    bad = ~shapely.is_valid(geometries)
-    geometries[bad] = shapely.make_valid(geometries[bad])
-    kinds = shapely.get_type_id(geometries)
-    for index in np.flatnonzero(kinds != shapely.GeometryType.POLYGON):
-        geometries[index] = _largest_polygon(geometries[index])
-    return geometries
-
-
-def _largest_polygon(geometry: shapely.Geometry) -> shapely.Polygon:
-    # A collection can hold several polygons in one member.
-    parts = shapely.get_parts(shapely.get_parts(geometry))
-    polygons = [part for part in parts if part.geom_type == "Polygon"]
-    return max(polygons, key=lambda part: part.area) if polygons else shapely.Polygon()

@@ -1,6 +1,7 @@
 """Separation of touching buildings by watershed."""
 
 import contextlib
+import functools
 import math
 import threading
 from collections.abc import Callable
@@ -36,6 +37,8 @@ _MIN_BUILDING_M2, _WIDEST_PX = 10.0, 4096
 # A hill whose summit is lower than one within this many pixels is rejected before the rest of the
 # hill is examined.
 _NEAR_PX = 16
+# Patches whose surroundings have no more pixels are read all at once.
+_TOGETHER_PX = 1 << 22
 # The watershed takes some hundred bytes per pixel: patches with more pixels run one at a time.
 _ALONE_PX = 1 << 20
 # The four neighbours of a pixel.
@@ -113,7 +116,8 @@ class Splitter:
         owner : (m,) int64 array
             Patch of each piece.
         """
-        each = [self._pieces(patches.take(np.array([i]))) for i in range(len(patches.pixels))]
+        read = self._reader_of(patches)
+        each = [self._pieces(patches.take(np.array([i])), read) for i in range(len(patches.pixels))]
         whole = np.array([pieces is None for pieces in each], bool)
         separated = [pieces for pieces in each if pieces is not None]
         if not separated:
@@ -124,7 +128,26 @@ class Splitter:
         footprints = Footprints.concatenate([patches.take(whole), _traced(separated)])
         return footprints.take(order), owner[order]
 
-    def _pieces(self, patch: Footprints) -> "_Pieces | None":
+    def _reader_of(self, patches: Footprints) -> Callable[[Window], BuildingWindow]:
+        """Return what reads windows of patches; if they lie close together, all at once."""
+        if not len(patches.pixels):
+            return self._read
+        left, top, right, bottom = (int(edge) for edge in shapely.total_bounds(patches.polygons))
+        window = Window(top, left, bottom - top, right - left)
+        window = window.grown(self._margin_px, self._shape)
+        if window.height * window.width > _TOGETHER_PX:
+            return self._read
+        together = functools.cache(lambda: self._read(window))
+        return lambda part: together().part(part.within(window))
+
+    @property
+    def _margin_px(self) -> int:
+        """Width of what is read around a patch to smooth its surface."""
+        return math.ceil(4 * _SMOOTHING_M / self._gsd_m)
+
+    def _pieces(
+        self, patch: Footprints, read: Callable[[Window], BuildingWindow]
+    ) -> "_Pieces | None":
         """Separate the buildings of one patch; return None if it is one building."""
         min_px = max(1.0, _MIN_BUILDING_M2 / self._gsd_m**2)
         polygon = patch.polygons[0]
@@ -133,10 +156,9 @@ class Splitter:
             return None
         if max(bottom - top, right - left) > _WIDEST_PX:
             return None
-        smoothing_px = _SMOOTHING_M / self._gsd_m
         window = Window(top, left, bottom - top, right - left)
-        padded = window.grown(int(np.ceil(4 * smoothing_px)), self._shape)
-        buildings = self._read(padded)
+        padded = window.grown(self._margin_px, self._shape)
+        buildings = read(padded)
         inner = window.within(padded)
         x, y = (int(value) for value in polygon.exterior.coords[0])
         # The outline begins at the upper left corner of its first pixel.
@@ -151,7 +173,7 @@ class Splitter:
             valley = _VALLEY_MASK_M
         else:
             odds = _log_odds(buildings.probability, self._temperature)
-            height = cv2.GaussianBlur(odds, (0, 0), smoothing_px)[inner]
+            height = cv2.GaussianBlur(odds, (0, 0), _SMOOTHING_M / self._gsd_m)[inner]
             valley = _least_valley(shapely.transform(polygon, lambda xy: xy * self._pixel_m))
         with self._alone if inside.size > _ALONE_PX else contextlib.nullcontext():
             pieces = _separate(height, inside, valley, min_px)
