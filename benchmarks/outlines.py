@@ -57,8 +57,11 @@ def drawn_from_masks(true: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     parts = Footprints(raw, shapely.area(raw).astype(int), each, each, each)
 
     def settled(how: str) -> np.ndarray:
-        made = Shaping(grid, GSD_M, how, 0.5, 0).regularized(raw)
-        return OverlapResolver(10).add(parts, made, OpenComponents(np.inf, np.zeros((0, 4))))[1]
+        shaping = Shaping(grid, GSD_M, how, 0.5, 0)
+        resolver = OverlapResolver(10, shaping)
+        return resolver.add(
+            parts, shaping.regularized(raw), OpenComponents(np.inf, np.zeros((0, 4)))
+        )[1]
 
     return {"none": raw, "simplify": settled("simplify"), "rectilinear": settled("rectilinear")}
 

@@ -21,11 +21,10 @@ from geossda.footprints.runs import FittedRuns, edge_midpoints, fit_lines, split
 from geossda.footprints.wall_lines import Proposal, intersect_lines, lines_of, snap_lines
 
 # Least intersection over union of a proposal with the pixels: where the pixels follow walls; and
-# where they wander, for a disc or a box, and for any other proposal. A polygon of right angles only
-# is tried before the other proposals there, and last of all with the least in common.
+# where they wander, for a disc or a box, and for outlines at free angles. Polygons of right angles
+# only are tried before those, with no more in common than where the pixels follow walls.
 _MIN_IOU, _MIN_IOU_PRIMITIVE, _MIN_IOU_WANDERING = 0.75, 0.88, 0.93
-_MIN_IOU_RECTILINEAR = 0.6
-# How much of that intersection over union fewer corners may cost a polygon of right angles.
+# How much intersection over union fewer corners may cost them.
 _MOST_FOR_CORNERS = 0.05
 # Greatest distance of an outline outside the pixels, in tolerances.
 REACH = 3.0
@@ -219,7 +218,6 @@ class _Outline(NamedTuple):
                 Proposal(outline, len(outline.exterior.coords)) for outline, _ in rectilinear[-1:]
             ]
             yield from ((each.outline, None, _MIN_IOU) for each in self._ranked(proposals))
-        yield from ((outline, iou, _MIN_IOU_RECTILINEAR) for outline, iou in rectilinear)
 
     def _drawn(self, fit: int, *, snapped: bool) -> Proposal | None:
         """Return the outline along the walls of a fit, turned to its main direction or as it is."""

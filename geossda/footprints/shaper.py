@@ -55,13 +55,13 @@ class Shaper:
     def __call__(self, batch: tuple[Footprints, OpenComponents | None]) -> ShapedBatch:
         """Return the new outlines of a batch of footprints, or of their pieces."""
         footprints, open_components = batch
-        patch = np.arange(len(footprints.pixels))
+        patch = None
         if self.splitter is not None:
             with gdal_environment():
                 footprints, patch = self.splitter.split(footprints)
         # What is left out needs no outline, and takes nothing from a neighbour.
         kept = self.shaping.confident(footprints)
-        footprints, patch = footprints.take(kept), patch[kept]
+        footprints, patch = footprints.take(kept), None if patch is None else patch[kept]
         polygons = self.shaping.regularized(footprints.polygons, patch)
         return ShapedBatch(footprints, polygons, open_components)
 

@@ -73,7 +73,7 @@ class Shaping:
         return footprints.take(areas >= self.min_area_m2 / 2)
 
     def regularized(
-        self, polygons: NDArray[np.object_], patch: NDArray[np.int64]
+        self, polygons: NDArray[np.object_], patch: NDArray[np.int64] | None = None
     ) -> NDArray[np.object_]:
         """Regularize outlines, each in metres around its centre.
 
@@ -81,8 +81,9 @@ class Shaping:
         ----------
         polygons : (n,) array of shapely.Polygon
             In pixels, along pixel edges.
-        patch : (n,) int array
-            Number of the patch of touching buildings that each is a piece of.
+        patch : (n,) int array, optional
+            Number of the patch of touching buildings that each is a piece of; by default each is
+            a patch by itself.
 
         Returns
         -------
@@ -102,11 +103,16 @@ class Shaping:
         return on_grain(apply_affine(shaped, to_pixels))
 
     def _simplified(
-        self, polygons: NDArray[np.object_], pixel_m: NDArray[np.float64], patch: NDArray[np.int64]
+        self,
+        polygons: NDArray[np.object_],
+        pixel_m: NDArray[np.float64],
+        patch: NDArray[np.int64] | None,
     ) -> NDArray[np.object_]:
         """Return simplified outlines; pieces of one patch share their walls."""
         tolerance_px = self.tolerance_m / pixel_m
         simplified = np.asarray(shapely.simplify(polygons, tolerance_px), object)
+        if patch is None:
+            return simplified
         for number in np.flatnonzero(np.bincount(patch) > 1).tolist():
             members = np.flatnonzero(patch == number)
             simplified[members] = shapely.coverage_simplify(
