@@ -9,7 +9,10 @@ GRAIN_PX = 2.0**-16
 
 
 def on_grain(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Round outlines in pixels to a lattice of :data:`GRAIN_PX`, and keep them valid."""
+    """Round outlines in pixels to a lattice of :data:`GRAIN_PX`, and keep them valid.
+
+    Those that are not valid are made so in place.
+    """
     rounded = shapely.set_precision(valid_polygons(polygons), GRAIN_PX)
     # A geometry that knows its lattice would be overlaid otherwise than one that came from another
     # process, which does not.
@@ -36,8 +39,13 @@ def valid_polygons(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
     return geometries
 
 
-def _largest_polygon(geometry: shapely.Geometry) -> shapely.Polygon:
+def areal_parts(geometry: shapely.Geometry) -> list[shapely.Polygon]:
+    """Return the polygons of a geometry, without the lines and points of a collection."""
     # A collection can hold several polygons in one member.
     parts = shapely.get_parts(shapely.get_parts(geometry))
-    polygons = [part for part in parts if part.geom_type == "Polygon"]
+    return [part for part in parts if part.geom_type == "Polygon"]
+
+
+def _largest_polygon(geometry: shapely.Geometry) -> shapely.Polygon:
+    polygons = areal_parts(geometry)
     return max(polygons, key=lambda part: part.area) if polygons else shapely.Polygon()

@@ -6,7 +6,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geossda.footprints.lattice import GRAIN_PX, valid_polygons
+from geossda.footprints.lattice import GRAIN_PX, areal_parts, valid_polygons
 from geossda.footprints.records import Footprints, OpenComponents
 from geossda.footprints.shaping import Shaping
 
@@ -21,8 +21,9 @@ class OverlapResolver:
     """Hold footprints back until all their neighbours are known, then cut overlaps off.
 
     Of two outlines that overlap, the one of fewer pixels loses the overlap (of equal ones the
-    later). This depends on the two alone, and footprints leave in the order they came in, so the
-    result does not depend on the blocks of the raster.
+    later), but for slivers as wide as the lattice's spacing. This depends on the two alone, and
+    footprints leave in the order they came in, so the result does not depend on the blocks of the
+    raster.
 
     Parameters
     ----------
@@ -99,10 +100,12 @@ class OverlapResolver:
         one, other = one[loses][order], other[loses][order]
         losers, winners = polygons[one], self._polygons[other]
         cuts = self._cuts(losers, winners)
+        overlap = ~shapely.is_empty(cuts)
+        one, cuts = one[overlap], cuts[overlap]
         # One cut of each loser at a time.
         turn = np.arange(len(one)) - np.searchsorted(one, one)
         for number in range(int(turn.max(initial=-1)) + 1):
-            now = (turn == number) & (shapely.area(cuts) > 0)
+            now = turn == number
             left = shapely.difference(polygons[one[now]], cuts[now], grid_size=GRAIN_PX)
             polygons[one[now]] = valid_polygons(left)
         return polygons
@@ -113,18 +116,21 @@ class OverlapResolver:
         """Return what is cut off each loser; nothing where the two only touch."""
         overlaps = shapely.intersection(losers, winners)
         size = shapely.area(overlaps)
-        cuts = winners.copy()
+        cuts = winners.copy()  # where nothing straight will do, all that the winner covers
         cuts[size == 0] = shapely.Polygon()
+        # What only touches is no part of an overlap.
+        mixed = shapely.get_type_id(overlaps) == shapely.GeometryType.GEOMETRYCOLLECTION
+        for index in np.flatnonzero(mixed & (size > 0)).tolist():
+            overlaps[index] = shapely.multipolygons(areal_parts(overlaps[index]))
         straight = np.flatnonzero(size > 0)
         if self._shaping is None or self._shaping.regularity != "rectilinear" or not len(straight):
             return cuts
         losing, overlaps = losers[straight], overlaps[straight]
         matrices = self._shaping.pixel_matrices(losing)
         most = size[straight] + _MOST_BESIDES * shapely.area(losing)
-        # The last that does not take too much is kept.
-        for cut in _straight_cuts(
-            overlaps, losing, matrices, _MIN_WALL * self._shaping.tolerance_m
-        ):
+        least_m = _MIN_WALL * max(self._shaping.tolerance_m, self._shaping.gsd_m)
+        # A whole wall rather than part of one, if that does not take too much.
+        for cut in _straight_cuts(overlaps, losing, matrices, least_m):
             kept = shapely.area(shapely.intersection(cut, losing)) <= most
             cuts[straight[kept]] = cut[kept]
         return cuts

@@ -24,7 +24,7 @@ from geossda.footprints.wall_lines import Proposal, intersect_lines, lines_of, s
 # where they wander, for a disc or a box, and for outlines at free angles. Polygons of right angles
 # only are tried before those, with no more in common than where the pixels follow walls.
 _MIN_IOU, _MIN_IOU_PRIMITIVE, _MIN_IOU_WANDERING = 0.75, 0.88, 0.93
-# How much intersection over union fewer corners may cost them.
+# How much intersection over union fewer corners may cost polygons of right angles.
 _MOST_FOR_CORNERS = 0.05
 # Greatest distance of an outline outside the pixels, in tolerances.
 REACH = 3.0
@@ -53,9 +53,8 @@ def regularize(
     unchanged, besides a box and, where the outline is round, a disc. The one with the lowest
     Bayesian information criterion is taken (Schwarz 1978): a corner must pay for itself by coming
     nearer to the pixels, and a corner that is not square must pay more, since it takes an angle of
-    its own. Of an outline that wanders, the disc or the box is taken if it has enough in common
-    with the pixels, before any other. Where no proposal has enough in common with them, all walls
-    are put along and across one direction.
+    its own. An outline that wanders is a disc or a box if that has enough in common with the
+    pixels, else a polygon of right angles only, else the lines turned to right angles.
 
     Parameters
     ----------

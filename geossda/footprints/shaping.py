@@ -94,31 +94,31 @@ class Shaping:
             return polygons
         matrices = self.pixel_matrices(polygons)
         pixel_m = np.sqrt(np.abs(np.linalg.det(matrices)))
-        if self.regularity == "simplify":
-            return on_grain(self._simplified(polygons, pixel_m, patch))
         centre = centres(polygons)
         to_metres = np.concatenate([matrices, -matrices @ centre[:, :, None]], axis=2)
         to_pixels = np.concatenate([np.linalg.inv(matrices), centre[:, :, None]], axis=2)
-        shaped = regularize(apply_affine(polygons, to_metres), pixel_m, self.tolerance_m)
-        return on_grain(apply_affine(shaped, to_pixels))
+        metric = apply_affine(polygons, to_metres)
+        if self.regularity == "simplify":
+            shaped = apply_affine(shapely.simplify(metric, self.tolerance_m), to_pixels)
+            if patch is not None:
+                self._simplify_together(shaped, polygons, pixel_m, patch)
+        else:
+            shaped = apply_affine(regularize(metric, pixel_m, self.tolerance_m), to_pixels)
+        return on_grain(shaped)
 
-    def _simplified(
+    def _simplify_together(
         self,
+        outlines: NDArray[np.object_],
         polygons: NDArray[np.object_],
         pixel_m: NDArray[np.float64],
-        patch: NDArray[np.int64] | None,
-    ) -> NDArray[np.object_]:
-        """Return simplified outlines; pieces of one patch share their walls."""
-        tolerance_px = self.tolerance_m / pixel_m
-        simplified = np.asarray(shapely.simplify(polygons, tolerance_px), object)
-        if patch is None:
-            return simplified
+        patch: NDArray[np.int64],
+    ) -> None:
+        """Replace the pieces of each patch by ones simplified together, which share their walls."""
         for number in np.flatnonzero(np.bincount(patch) > 1).tolist():
             members = np.flatnonzero(patch == number)
-            simplified[members] = shapely.coverage_simplify(
-                polygons[members], 3 * float(tolerance_px[members[0]])
+            outlines[members] = shapely.coverage_simplify(
+                polygons[members], 3 * self.tolerance_m / float(pixel_m[members[0]])
             )
-        return simplified
 
     def measured_traced(self, footprints: Footprints, outlines: Outlines) -> Footprints:
         """Measure footprints whose outlines stay along the pixels, and place them in the CRS.
