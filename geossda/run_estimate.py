@@ -26,8 +26,9 @@ _HARMONIZE = (
     ("compressing", 12),
 )
 _SEGMENT = (
+    ("choosing the resolution", 3),
     ("reading statistics", 3),
-    ("segmenting", 80),
+    ("segmenting", 77),
     ("writing", 2),
     ("compressing", 2),
     ("polygonizing", 13),

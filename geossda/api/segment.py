@@ -1,5 +1,6 @@
 """Segment the buildings of a mosaic."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from geossda.raster.mosaic import find_sources
 from geossda.raster.source import gdal_environment
 from geossda.runs.run import Run, check_outputs
 from geossda.runtime.segmenter_network import open_segmenter, with_runtime
+from geossda.segmentation.prediction_gsd import choose_gsd
 from geossda.segmentation.prepare import choose_bands, write_on_grid
 from geossda.segmentation.segment_job import (
     inputs_of,
@@ -92,10 +94,7 @@ def segment(
     mosaic = open_for(paths, config)
     network = open_segmenter(config, progress)
     card, config = network.card, with_runtime(config, network.runtime)
-    gsd_m = config.gsd or card.gsd_m
     threshold = card.threshold if config.threshold is None else config.threshold
-    # A pixel more than an outline can move keeps buildings off nodata.
-    clearance_m = reach_m(config.regularize, config.tolerance, gsd_m) + gsd_m
     with gdal_environment():
         check_imagery(mosaic, progress)
         warn_of_distance(mosaic, progress)
@@ -105,6 +104,11 @@ def segment(
                 f"the model {card.name} was trained on standardized imagery: give it what geossda "
                 "harmonize --domain standard makes of this, by the same style model"
             )
+        if config.gsd is None:
+            config = dataclasses.replace(config, gsd=choose_gsd(mosaic, network, config, progress))
+        gsd_m = config.gsd or card.gsd_m
+        # A pixel more than an outline can move keeps buildings off nodata.
+        clearance_m = reach_m(config.regularize, config.tolerance, gsd_m) + gsd_m
         if config.append:
             check_append(footprints, mosaic.grid.crs.to_wkt(), probabilities=True)
         inputs = inputs_of(paths, config, network, gsd_m, clearance_m)

@@ -36,7 +36,9 @@ class SegmentConfig(Config):
     regularize: Regularity = shared.regularize("rectilinear")
     tolerance: float = shared.tolerance()
     split: bool = shared.split(True)
-    gsd: float | None = shared.prediction_gsd()
+    gsd: float | None = shared.prediction_gsd(
+        ", or for finer imagery up to a quarter finer, if the model is surer so on some windows"
+    )
     tta: Symmetries = setting(
         2,
         "Test-time augmentation: average over this many rotations and reflections of each window; "

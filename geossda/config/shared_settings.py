@@ -22,11 +22,11 @@ def building_model() -> Any:
     return setting("default", 'Building model: "default", or a safetensors or ONNX file.')
 
 
-def prediction_gsd() -> Any:
+def prediction_gsd(finer: str = "") -> Any:
     """Return the field of the ground sample distance to predict at."""
     return setting(
         None,
-        "Ground sample distance in metres to predict at (default: the model's own).",
+        f"Ground sample distance in metres to predict at (default: the model's own{finer}).",
         low=0.01,
     )
 
