@@ -104,9 +104,8 @@ def segment(
                 f"the model {card.name} was trained on standardized imagery: give it what geossda "
                 "harmonize --domain standard makes of this, by the same style model"
             )
-        if config.gsd is None:
-            config = dataclasses.replace(config, gsd=choose_gsd(mosaic, network, config, progress))
-        gsd_m = config.gsd or card.gsd_m
+        gsd_m = config.gsd or choose_gsd(mosaic, network, config, progress)
+        config = dataclasses.replace(config, gsd=gsd_m)  # for workers
         # A pixel more than an outline can move keeps buildings off nodata.
         clearance_m = reach_m(config.regularize, config.tolerance, gsd_m) + gsd_m
         if config.append:

@@ -6,15 +6,16 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geossda.footprints.ground_scale import apply_affine
 from geossda.footprints.lattice import GRAIN_PX, areal_parts, valid_polygons
 from geossda.footprints.records import Footprints, OpenComponents
+from geossda.footprints.rectilinear import MIN_WALL
 from geossda.footprints.shaping import Shaping
 
 # Distance in pixels beyond an overlap that is cut off with it, so that no rounding leaves some.
 _MARGIN_PX = 4 * GRAIN_PX
-# Greatest share of an outline that a straight cut may take besides the overlap, and the narrowest
-# strip that it leaves, in tolerances.
-_MOST_BESIDES, _MIN_WALL = 0.03, 2.0
+# Greatest share of an outline that a straight cut may take besides the overlap.
+_MOST_BESIDES = 0.03
 
 
 class OverlapResolver:
@@ -128,7 +129,7 @@ class OverlapResolver:
         losing, overlaps = losers[straight], overlaps[straight]
         matrices = self._shaping.pixel_matrices(losing)
         most = size[straight] + _MOST_BESIDES * shapely.area(losing)
-        least_m = _MIN_WALL * max(self._shaping.tolerance_m, self._shaping.gsd_m)
+        least_m = MIN_WALL * max(self._shaping.tolerance_m, self._shaping.gsd_m)
         # A whole wall rather than part of one, if that does not take too much.
         for cut in _straight_cuts(overlaps, losing, matrices, least_m):
             kept = shapely.area(shapely.intersection(cut, losing)) <= most
@@ -165,27 +166,23 @@ def _straight_cuts(
     as the outline, so that a whole wall moves back.
     """
     turned = _along_longest_walls(outlines, matrices)
-    back = np.asarray(np.linalg.inv(turned), np.float64)
-    inner, outer = _extents(overlaps, turned), _extents(outlines, turned)
+    to_walls, back = _linear(turned), _linear(np.linalg.inv(turned))
     margin = _MARGIN_PX * np.sqrt(np.abs(np.linalg.det(turned)))[:, None]
-    (low, high), (first, last) = (
-        (each[:, :2] - margin, each[:, 2:] + margin) for each in (inner, outer)
+    inner, outer = (
+        shapely.bounds(apply_affine(each, to_walls)) + margin * np.array([-1, -1, 1, 1])
+        for each in (overlaps, outlines)
     )
-    low = np.where(low - first < min_wall_m, first, low)
-    high = np.where(last - high < min_wall_m, last, high)
-    yield _turned_boxes(low, high, back)
+    narrow = np.abs(inner - outer) < min_wall_m
+    box = np.where(narrow, outer, inner)
+    yield apply_affine(_boxes(box), back)
     length = inner[:, 2:] - inner[:, :2]
-    along = length == length.max(axis=1, keepdims=True)
-    yield _turned_boxes(np.where(along, first, low), np.where(along, last, high), back)
+    along = np.tile(length == length.max(axis=1, keepdims=True), 2)
+    yield apply_affine(_boxes(np.where(along, outer, box)), back)
 
 
-def _turned_boxes(
-    low: NDArray[np.float64], high: NDArray[np.float64], matrices: NDArray[np.float64]
-) -> NDArray[np.object_]:
-    """Return the boxes between corners (n, 2), each multiplied by a matrix of its own."""
-    box = np.stack([low, high], axis=1)
-    corners = np.stack([box[:, [0, 1, 1, 0], 0], box[:, [0, 0, 1, 1], 1]], axis=2)
-    return np.asarray(shapely.polygons(np.einsum("nij,nkj->nki", matrices, corners)), object)
+def _linear(matrices: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return (n, 2, 2) matrices as affine ones that move nothing, (n, 2, 3)."""
+    return np.concatenate([matrices, np.zeros((len(matrices), 2, 1))], axis=2)
 
 
 def _along_longest_walls(
@@ -202,12 +199,3 @@ def _along_longest_walls(
     cos, sin = (walls[longest] / length[longest, None]).T
     turn = np.stack([np.stack([cos, sin], axis=1), np.stack([-sin, cos], axis=1)], axis=1)
     return np.asarray(turn @ matrices)
-
-
-def _extents(geometries: NDArray[np.object_], matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the bounds of turned geometries: least x and y, greatest x and y."""
-    points, owner = shapely.get_coordinates(geometries, return_index=True)
-    turned = np.einsum("nij,nj->ni", matrices[owner], points)
-    first = np.searchsorted(owner, np.arange(len(geometries)))
-    low, high = np.minimum.reduceat(turned, first), np.maximum.reduceat(turned, first)
-    return np.concatenate([low, high], axis=1)

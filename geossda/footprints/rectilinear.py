@@ -15,7 +15,7 @@ _MAX_SLOPE = 0.4
 # fewer an outline has, and the farther it is from the pixels.
 _CORNER_COSTS = 0.12, 0.06, 0.02
 # Walls are no shorter than so many tolerances, and courtyards no smaller than its square.
-_MIN_WALL = 2.0
+MIN_WALL = 2.0
 # Corners times edges that are computed at once, and outlines whose corners are.
 _MOST_CELLS, _OUTLINES = 2**16, 8
 # What stands in for a width of 0.
@@ -153,7 +153,7 @@ def rectilinear_outlines(
             yard_area = courtyards.area
             yard_common = shapely.area(shapely.intersection(courtyards, shape))
         area = _CumulativeArea(edges, angle)
-        outlines = [each for walls in cuts for each in _outlines(walls, _MIN_WALL * tolerance)]
+        outlines = [each for walls in cuts for each in _outlines(walls, MIN_WALL * tolerance)]
         outlines.sort(key=len)  # those of few corners rule out many others
         for first in range(0, len(outlines), _OUTLINES):
             group, covered = [], []

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geossda.footprints.lattice import valid_polygons
 from geossda.footprints.overlaps import OverlapResolver
 from geossda.footprints.records import Footprints, OpenComponents
 from geossda.footprints.ring_arrays import Outlines
@@ -141,7 +140,6 @@ def _resolve_overlaps(
         strip = []
         if resolver is not None:
             footprints, polygons = resolver.add(footprints, polygons, batch.open_components)
-            polygons = valid_polygons(polygons)
         yield footprints, polygons
 
 

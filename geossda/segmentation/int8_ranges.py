@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from geossda.config import SegmentConfig
 from geossda.errors import EmptyRasterError
 from geossda.models.card import SegmenterCard
@@ -12,7 +10,6 @@ from geossda.models.onnx_file import read_onnx
 from geossda.progress import SILENT, Progress
 from geossda.raster.mosaic import find_sources
 from geossda.raster.source import gdal_environment
-from geossda.raster.windows import starts
 from geossda.runtime.openvino_graph import range_meter
 from geossda.runtime.quantization import Ranges
 from geossda.segmentation.prepare import choose_bands, ready_to_predict
@@ -58,13 +55,8 @@ def measure_ranges(
         with gdal_environment():
             mosaic = choose_bands(open_for([path], SegmentConfig()), card, progress)
             reader = ready_to_predict(mosaic, card, card.gsd_m, clearance_m=0.0)
-            rows, cols = (
-                starts(length, card.patch_px, card.overlap_px) for length in reader.mosaic.shape
-            )
-            places = [(row, col) for row in rows for col in cols]
-            chosen = np.linspace(0, len(places) - 1, min(WINDOWS_EACH, len(places)))
-            for index in np.unique(np.rint(chosen).astype(int)):
-                read = reader.read(*places[index])
+            for row, col in reader.spread_places(card.overlap_px, WINDOWS_EACH):
+                read = reader.read(row, col)
                 if read.valid.mean() >= LEAST_VALID:
                     meter(read.image)
         progress.advance()

@@ -1,12 +1,11 @@
 """The ground sample distance to predict at: the model's own, or finer where it is surer so."""
 
-import numpy as np
+import math
 
 from geossda.config import SegmentConfig
 from geossda.progress import SILENT, Progress
 from geossda.raster.gsd import ground_sample_distance
 from geossda.raster.mosaic import Mosaic
-from geossda.raster.windows import starts
 from geossda.runtime.segmenter_network import SegmenterNetwork
 from geossda.segmentation.model_runner import run_windows
 from geossda.segmentation.prepare import measure_scalings, ready_to_predict
@@ -62,14 +61,11 @@ def choose_gsd(
 def _unsure(reader: WindowReader, network: SegmenterNetwork, batch: int) -> float:
     """Return the number of unsure pixels for each pixel of a building; infinite without one."""
     card = network.card
-    rows, cols = (starts(length, card.patch_px, card.overlap_px) for length in reader.mosaic.shape)
-    places = [(row, col) for row in rows for col in cols]
-    chosen = np.unique(np.rint(np.linspace(0, len(places) - 1, _WINDOWS)).astype(int))
-    windows = [places[index] for index in chosen.tolist()]
+    windows = reader.spread_places(card.overlap_px, _WINDOWS)
     between = built = 0
     for read, probability in run_windows(windows, reader.read, network, batch):
         if probability is not None:
             values = probability[: read.window.height, : read.window.width][read.valid]
             between += int(((values > _UNSURE[0]) & (values < _UNSURE[1])).sum())
             built += int((values >= card.threshold).sum())
-    return between / built if built else np.inf
+    return between / built if built else math.inf

@@ -85,6 +85,21 @@ class WindowReader:
         patch[:, : window.height, : window.width] = image[:, *inner]
         return Read(window, patch, inside)
 
+    def spread_places(self, overlap_px: int, most: int) -> list[tuple[int, int]]:
+        """Return the first pixels of some windows of the lattice, spread over the raster.
+
+        Parameters
+        ----------
+        overlap_px : int
+            Overlap of the windows of the lattice.
+        most : int
+            Greatest number of windows; all are returned where there are fewer.
+        """
+        rows, cols = (starts(length, self.patch_px, overlap_px) for length in self.mosaic.shape)
+        places = [(row, col) for row in rows for col in cols]
+        chosen = np.linspace(0, len(places) - 1, min(most, len(places)))
+        return [places[index] for index in np.unique(np.rint(chosen).astype(int)).tolist()]
+
     def warn_of_nothing(self, progress: Progress) -> None:
         """Warn that all pixels are too near to nodata for a prediction.
 
